@@ -1,0 +1,134 @@
+"""Everything that Daybook raises.
+
+::
+
+    DaybookError
+    ├── ConfigError            a setting is missing or contradictory
+    ├── MalformedRequest       a request breaks a rule that can be checked where it is handed in
+    ├── ReferenceConflict      the reference was used before by a different request
+    ├── LogUnavailable         Redis cannot be reached, or did not answer in time
+    │   └── LogNotInstalled    Redis answers, but holds no log (empty or replaced)
+    ├── LogFull                the log is at its bound; what was accepted is untouched
+    ├── StoreUnavailable       Postgres cannot be reached, or a unit of work failed for good
+    │   └── SchemaOutdated     the database has not been migrated to this version
+    ├── NotFound               what was asked for does not exist
+    └── OutcomeUnknown         the wait timed out: the request may still be posted
+
+A *refusal* by the ledger (insufficient funds, an unknown balance, …) is not an error: it is an
+outcome, and comes back as a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+class DaybookError(Exception):
+    """The root of every exception that Daybook raises on purpose."""
+
+
+class ConfigError(DaybookError):
+    """A setting is missing, unusable, or contradicts another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing that is wrong with one field of a request.
+
+    field: path of the field, e.g. ``amount`` or ``[3].meta_data.note``.
+    code: the stable rejection code that the ledger would give (``malformed``, ``invalid_amount``…).
+    message: what is wrong and how to mend it.
+    """
+
+    field: str
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
+
+
+class MalformedRequest(DaybookError):  # noqa: N818 - a request, not an error, is malformed
+    """A request was refused where it was handed in; nothing reached the log.
+
+    errors: every violation found, field by field.
+    code: the rejection code that takes precedence among them.
+    """
+
+    def __init__(self, errors: Sequence[FieldError], code: str) -> None:
+        self.errors = tuple(errors)
+        self.code = code
+        super().__init__("; ".join(str(error) for error in self.errors))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.errors, self.code))
+
+
+class ReferenceConflict(DaybookError):  # noqa: N818 - named after the rejection code
+    """The reference belongs to another request, recorded or queued.
+
+    reference: the reference that was sent.
+    original_id: the transaction that owns the reference.
+    fields: names of the fields that differ; empty when the original is no longer in the log.
+    """
+
+    def __init__(self, reference: str, original_id: str, fields: Sequence[str] = ()) -> None:
+        self.reference = reference
+        self.original_id = original_id
+        self.fields = tuple(fields)
+        differs = f" (differs in {', '.join(self.fields)})" if self.fields else ""
+        super().__init__(
+            f"reference {reference!r} is already used by {original_id}{differs}: "
+            "send the original request again, or choose another reference"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.reference, self.original_id, self.fields))
+
+
+class LogUnavailable(DaybookError):  # noqa: N818 - states the fact
+    """Redis cannot be reached or did not answer: whether the request was accepted is unknown.
+
+    Sending the same request with the same reference again is safe.
+    """
+
+
+class LogNotInstalled(LogUnavailable):
+    """Redis answers but holds no request log: run ``daybook migrate``, or start a worker."""
+
+
+class LogFull(DaybookError):  # noqa: N818 - states the fact
+    """The log is at its configured length or memory: try again later; nothing was lost.
+
+    accepted: receipts of the requests of the same call that were accepted before the bound.
+    retry_after_seconds: how long to wait before trying again.
+    """
+
+    def __init__(
+        self, message: str, accepted: Sequence[Any] = (), retry_after_seconds: float = 1.0
+    ) -> None:
+        self.accepted = tuple(accepted)
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+
+class StoreUnavailable(DaybookError):  # noqa: N818 - states the fact
+    """Postgres cannot be reached, or kept refusing a unit of work; nothing of it was written."""
+
+
+class SchemaOutdated(StoreUnavailable):
+    """The database has no Daybook schema, or an older one: run ``daybook migrate``."""
+
+
+class NotFound(DaybookError):  # noqa: N818 - states the fact
+    """The ledger, balance, transaction or instance that was asked for does not exist."""
+
+
+class OutcomeUnknown(DaybookError, TimeoutError):  # noqa: N818 - states the fact
+    """The wait timed out before an outcome was recorded.
+
+    It does not say that the request failed: it is in the log and will reach an outcome. Wait
+    again, or send the same request with the same reference again: both are safe.
+    """

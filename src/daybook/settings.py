@@ -1,0 +1,134 @@
+"""Settings of one process, from the environment (``DAYBOOK_*``).
+
+What all processes must agree on (the number of partitions) is not here: it is one shared fact,
+kept in Redis and Postgres.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from daybook.errors import ConfigError
+
+INSTANCE_FILE = "instance.json"
+"""Written into ``home`` by ``daybook up``: the addresses of the running embedded servers."""
+
+
+class Settings(BaseSettings):
+    """Every setting, with its unit in its name."""
+
+    model_config = SettingsConfigDict(env_prefix="DAYBOOK_", extra="ignore")
+
+    home: Path = Field(Path(".daybook"), description="Data folder of the embedded servers.")
+    database_url: str | None = Field(
+        None, description="PostgreSQL of workers and readers: postgresql://user:password@host/db."
+    )
+    migration_database_url: str | None = Field(
+        None, description="PostgreSQL as the owner of the schema; default: database_url."
+    )
+    redis_url: str | None = Field(
+        None, description="Redis or Valkey that keeps the log: redis://, rediss:// or unix://."
+    )
+    broker_url: str | None = Field(
+        None, description="Celery broker, for doorbells and the intake; default: redis_url."
+    )
+    namespace: str = Field(
+        "daybook", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Prefix of the log's keys."
+    )
+    precision_policy: Literal["fixed", "mixed"] = Field(
+        "fixed", description="fixed: a balance keeps the precision of its first transaction."
+    )
+    batch_entries_min: int = Field(64, ge=1, le=100_000, description="Batch size when idle.")
+    batch_entries_max: int = Field(4096, ge=1, le=100_000, description="Batch size under load.")
+    batch_bytes_max: int = Field(8 << 20, ge=1 << 16, description="Bytes of requests in a batch.")
+    drain_seconds_max: float = Field(
+        2.0, gt=0, description="How long one doorbell keeps a worker before others get a turn."
+    )
+    held_over_max: int = Field(
+        10_000, ge=1, description="Entries that a partition may hold over at most."
+    )
+    refusal_wait_seconds_max: float | None = Field(
+        None, gt=0, description="Bound on the wait of a refusal for the past; none by default."
+    )
+    log_entries_max: int = Field(
+        2_000_000, ge=1, description="Entries of one partition's log before LogFull."
+    )
+    log_retention_seconds: int = Field(
+        3600, ge=0, description="How long applied entries stay in the log."
+    )
+    outcome_retention_seconds: int = Field(
+        3600, ge=60, description="How long outcomes can be read from Redis."
+    )
+    sweep_interval_seconds: float = Field(
+        1.0, gt=0, description="How often beat looks for unread entries."
+    )
+    lock_timeout_seconds: float = Field(5.0, gt=0, description="Postgres lock_timeout of workers.")
+    statement_timeout_seconds: float = Field(
+        60.0, gt=0, description="Postgres statement_timeout of workers."
+    )
+    idle_in_transaction_timeout_seconds: float = Field(
+        30.0, gt=0, description="Postgres idle_in_transaction_session_timeout of workers."
+    )
+    redis_timeout_seconds: float = Field(10.0, gt=0, description="Socket timeout towards Redis.")
+
+    def require_database_url(self) -> str:
+        """The database address, from the environment or the running embedded instance.
+
+        Raises ConfigError when there is neither.
+        """
+        return self.database_url or self._from_instance("database_url")
+
+    def require_migration_database_url(self) -> str:
+        """The database address of the schema's owner. Raises ConfigError when there is none."""
+        if self.migration_database_url or self.database_url:
+            return self.migration_database_url or self.require_database_url()
+        return self._from_instance("migration_database_url")
+
+    def require_redis_url(self) -> str:
+        """The log's address, from the environment or the running embedded instance.
+
+        Raises ConfigError when there is neither.
+        """
+        return self.redis_url or self._from_instance("redis_url")
+
+    def require_broker_url(self) -> str:
+        """The Celery broker's address in Celery's spelling. Raises ConfigError without one."""
+        return celery_url(self.broker_url or self.require_redis_url())
+
+    def _from_instance(self, name: str) -> str:
+        instance = running_instance(self.home)
+        if name not in instance:
+            raise ConfigError(
+                f"DAYBOOK_{name.upper()} is not set and no instance runs in {self.home}: "
+                "set it, or start one with `daybook up --detach`"
+            )
+        return instance[name]
+
+
+def running_instance(home: Path) -> dict[str, str]:
+    """Addresses that ``daybook up`` left in ``home``; empty when nothing runs there."""
+    try:
+        content = json.loads((home / INSTANCE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {key: value for key, value in content.items() if isinstance(value, str)}
+
+
+def celery_url(redis_url: str) -> str:
+    """The address of Redis as Celery spells it: ``unix://`` is ``redis+socket://`` there."""
+    if not redis_url.startswith("unix://"):
+        return redis_url
+    path, _, query = redis_url.removeprefix("unix://").partition("?")
+    return f"redis+socket://{path}?{query.replace('db=', 'virtual_host=')}".rstrip("?")
+
+
+@lru_cache(maxsize=1)
+def current() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()
