@@ -1,0 +1,69 @@
+# Everything a contributor or a visitor runs. Needs Python 3.11 or newer, pip and make; the rest is
+# installed into .venv on first use, in the exact versions of constraints.txt.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.daybook-installed
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench faults up down image-steps constraints clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  Options: PYTHON=python3.13 (used for .venv), ARGS='...' (passed on by test and faults)"
+
+demo: setup ## Post some thousand transactions in a temporary folder, kill a worker, verify
+	$(BIN)/daybook demo
+
+test: setup ## Run the tests, without benchmarks and long fault campaigns
+	$(BIN)/python -m pytest $(ARGS)
+
+check: setup ## Lint, formatting, types, the compose file and the Dockerfile
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/hadolint worker.Dockerfile
+
+bench: setup ## Measure the figures that Daybook promises, as ratios in one run
+	$(BIN)/python -m tests.benchmarks
+
+faults: setup ## Run the long fault campaigns: kills, pauses, restarts
+	$(BIN)/python -m pytest -m campaign $(ARGS) tests/fault
+
+up: setup ## Start PostgreSQL, Valkey, workers and beat in .daybook (ends with Ctrl-C)
+	$(BIN)/daybook up
+
+down: setup ## Stop what `daybook up` started
+	$(BIN)/daybook down
+
+setup: $(STAMP) ## Create .venv (the other targets do it by themselves)
+
+# A stamp and not the folder: an interrupted installation is taken up again.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Daybook needs Python 3.11 or newer: make PYTHON=python3.13 ..." >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+image-steps: ## Try the steps of worker.Dockerfile in a clean environment, without Docker
+	@target=$$(mktemp -d) && trap 'rm -rf "$$target"' EXIT && \
+		PYTHON=$(PYTHON) sh deploy/install . "$$target/daybook" && \
+		cd "$$target" && daybook/bin/daybook --help && \
+		daybook/bin/celery -A daybook.worker report >/dev/null && \
+		echo "image steps: the wheel installs, daybook and celery start"
+
+constraints: ## Write constraints.txt anew from the newest versions that pyproject.toml allows
+	@target=$$(mktemp -d) && trap 'rm -rf "$$target"' EXIT && \
+		$(PYTHON) -m venv "$$target" && \
+		"$$target/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[dev]' && \
+		{ grep '^#' constraints.txt; "$$target/bin/python" -m pip freeze --all \
+			--exclude-editable --exclude pip | LC_ALL=C sort -f -t= -k1,1; } > "$$target/constraints.txt" && \
+		cp "$$target/constraints.txt" constraints.txt
+
+clean: ## Remove caches and build folders (never .daybook: that is data)
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
