@@ -1,0 +1,143 @@
+"""The decision of a batch: entries in order, each posted, refused, or held over.
+
+A refusal waits for the past (design, section 3): ``A → B`` in one partition may fund ``B → C`` in
+another, so "not enough money" is final only when nothing older is open that could change it.
+Until then the entry is held over, with the later entries of its slot, and decided again.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from daybook.ledger.book import Book
+from daybook.ledger.posting import brings, post, reject
+from daybook.ledger.rejection import WAITS_FOR_THE_PAST, Reason, Rejected
+from daybook.ledger.transaction import Entry, Outcome
+
+ANYTHING = "*"
+"""Stands for every balance, where what an entry would credit cannot be known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """What is known of the other partitions, read before the figures were.
+
+    open_from: position of the oldest unread entry of any other partition; None: all are read.
+    held_elsewhere: for each balance or ledger that an entry held over in another partition would
+    credit or create (``*``: any), the position of the oldest such entry.
+    final_before: refusals of entries older than this position no longer wait.
+    """
+
+    open_from: int | None = None
+    held_elsewhere: Mapping[str, int] = field(default_factory=dict)
+    final_before: int = 0
+
+    def is_final(self, position: int, concerns: Iterable[str], held: Mapping[str, int]) -> bool:
+        """Whether nothing older than ``position`` is open that could change ``concerns``.
+
+        held: like ``held_elsewhere``, for what this batch has held over so far.
+        """
+        if position < self.final_before:
+            return True
+        if self.open_from is not None and self.open_from < position:
+            return False
+        return not any(
+            waiting.get(name, position) < position
+            for waiting in (held, self.held_elsewhere)
+            for name in (*concerns, ANYTHING)
+        )
+
+
+ALONE = Horizon()
+"""The horizon of the only partition: nothing is ever open elsewhere."""
+
+
+class HeldOver(NamedTuple):
+    """An entry that waits, and what it would credit or create."""
+
+    entry: Entry
+    brings: tuple[str, ...]
+
+
+class Quarantined(NamedTuple):
+    """An entry whose decision raised, with the traceback: a fault of the code, not of the entry."""
+
+    entry: Entry
+    traceback: str
+
+
+@dataclass(slots=True)
+class BatchDecision:
+    """What a batch decided. Together with the book's changes it is the unit of work.
+
+    consumed: how many of the new entries were taken; the rest stays unread.
+    refused: final refusals, with their entries, in order.
+    """
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    held_over: list[HeldOver] = field(default_factory=list)
+    refused: list[tuple[Entry, Rejected]] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+    consumed: int = 0
+
+
+def decide_batch(
+    book: Book,
+    waiting: Iterable[Entry],
+    entries: Iterable[Entry],
+    horizon: Horizon = ALONE,
+    held_over_max: int = 10_000,
+) -> BatchDecision:
+    """Decide what was held over (``waiting``, oldest first), then the new ``entries``, in order.
+
+    held_over_max: the batch is cut before the entry that would exceed it.
+    """
+    decision = BatchDecision()
+    held_slots: set[int] = set()
+    held_brings: dict[str, int] = {}
+
+    def decide(entry: Entry) -> None:
+        if entry.slot not in held_slots:
+            outcome = _guarded_post(book, entry, decision)
+            if outcome is None:
+                return
+            if isinstance(outcome, Outcome):
+                decision.outcomes.append(outcome)
+                return
+            if outcome.reason not in WAITS_FOR_THE_PAST or horizon.is_final(
+                entry.position, outcome.concerns, held_brings
+            ):
+                decision.refused.append((entry, outcome))
+                decision.outcomes.append(reject(book, entry, outcome))
+                return
+        held_slots.add(entry.slot)
+        held = HeldOver(entry, brings(book, entry))
+        decision.held_over.append(held)
+        for name in held.brings:
+            held_brings.setdefault(name, entry.position)
+
+    for entry in waiting:
+        decide(entry)
+    for entry in entries:
+        if len(decision.held_over) >= held_over_max:
+            break
+        decide(entry)
+        decision.consumed += 1
+    return decision
+
+
+def _guarded_post(book: Book, entry: Entry, decision: BatchDecision) -> Outcome | Rejected | None:
+    """Post ``entry``; one that makes the code raise is set aside, and its partition goes on."""
+    try:
+        return post(book, entry)
+    except Exception as fault:  # any fault of ours: the journal must not stop for one request
+        decision.quarantined.append(Quarantined(entry, traceback.format_exc()))
+        rejected = Rejected(
+            Reason.QUARANTINED,
+            f"deciding the request raised {type(fault).__name__}; it is set aside",
+        )
+        decision.outcomes.append(reject(book, entry, rejected))
+        return None

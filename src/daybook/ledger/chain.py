@@ -1,0 +1,56 @@
+"""The hash chain of a partition: any edit, deletion, insertion or swap of a record breaks it.
+
+hash = SHA-256(previous hash ‖ canonical bytes of the record); the first previous hash is zeros.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from daybook.ledger.transaction import Record
+
+GENESIS = bytes(32)
+"""The hash before the first record of every partition."""
+
+
+def canonical_bytes(partition: int, sequence: int, record: Record) -> bytes:
+    """The record as bytes, every field of it.
+
+    Fields are joined by NUL, which no text of the ledger may contain; an absent field is empty,
+    which no field that may be absent can otherwise be.
+    """
+    (
+        transaction_id,
+        kind,
+        reference,
+        derived,
+        parent_id,
+        source_id,
+        destination_id,
+        currency,
+        precision,
+        precise_amount,
+        status,
+        reason,
+        detail,
+        description,
+        allow_overdraft,
+        overdraft_limit,
+        position,
+        effective_micros,
+        meta_data,
+        fingerprint,
+    ) = record
+    return (
+        f"1\0{partition}\0{sequence}\0{transaction_id}\0{kind}\0{reference}\0{derived:d}\0"
+        f"{parent_id or ''}\0{source_id or ''}\0{destination_id or ''}\0{currency}\0"
+        f"{'' if precision is None else precision}\0"
+        f"{'' if precise_amount is None else precise_amount}\0{status}\0{reason or ''}\0"
+        f"{detail or ''}\0{description}\0{allow_overdraft:d}\0{overdraft_limit or ''}\0"
+        f"{position}\0{effective_micros}\0{meta_data or ''}\0"
+    ).encode() + fingerprint
+
+
+def link(previous_hash: bytes, partition: int, sequence: int, record: Record) -> bytes:
+    """The hash (32 bytes) of ``record``, the ``sequence``-th of its partition."""
+    return sha256(previous_hash + canonical_bytes(partition, sequence, record)).digest()

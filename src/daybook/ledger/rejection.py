@@ -1,0 +1,66 @@
+"""Why the ledger refuses a request: one ordered list of stable codes."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Reason(StrEnum):
+    """Rejection codes in their order of precedence: the first that applies is reported."""
+
+    MALFORMED = "malformed"
+    UNSUPPORTED_VERSION = "unsupported_version"
+    INVALID_AMOUNT = "invalid_amount"
+    INVALID_PRECISION = "invalid_precision"
+    INVALID_DISTRIBUTION = "invalid_distribution"
+    SAME_BALANCE = "same_balance"
+    REFERENCE_CONFLICT = "reference_conflict"
+    UNKNOWN_LEDGER = "unknown_ledger"
+    UNKNOWN_IDENTITY = "unknown_identity"
+    UNKNOWN_BALANCE = "unknown_balance"
+    CURRENCY_MISMATCH = "currency_mismatch"
+    PRECISION_MISMATCH = "precision_mismatch"
+    UNKNOWN_TRANSACTION = "unknown_transaction"
+    NOT_INFLIGHT = "not_inflight"
+    ALREADY_COMMITTED = "already_committed"
+    ALREADY_VOIDED = "already_voided"
+    COMMIT_EXCEEDS_HOLD = "commit_exceeds_hold"
+    NOT_REFUNDABLE = "not_refundable"
+    ALREADY_REFUNDED = "already_refunded"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    OVERDRAFT_LIMIT_EXCEEDED = "overdraft_limit_exceeded"
+    BULK_ABORTED = "bulk_aborted"
+    FIGURE_OVERFLOW = "figure_overflow"
+    QUARANTINED = "quarantined"
+    """Not a rule of the ledger: deciding the request raised, and it was set aside."""
+
+
+PRECEDENCE: dict[str, int] = {reason: rank for rank, reason in enumerate(Reason)}
+
+WAITS_FOR_THE_PAST = frozenset(
+    {
+        Reason.UNKNOWN_LEDGER,
+        Reason.UNKNOWN_IDENTITY,
+        Reason.UNKNOWN_BALANCE,
+        Reason.INSUFFICIENT_FUNDS,
+        Reason.OVERDRAFT_LIMIT_EXCEEDED,
+    }
+)
+"""Refusals that an older open entry of another partition could still avert.
+
+``unknown_transaction`` is not among them: a hold and its commits share a slot, hence an order.
+"""
+
+
+class Rejected(NamedTuple):
+    """The refusal of one request: a value, never an exception.
+
+    reason: the code.
+    detail: one sentence that names the field or the figure and the fix.
+    concerns: ids of the balances or ledgers that an older credit or creation could change.
+    """
+
+    reason: Reason
+    detail: str
+    concerns: tuple[str, ...] = ()

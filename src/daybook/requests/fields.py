@@ -1,0 +1,224 @@
+"""The types of a request's fields: each checks one field and names what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, StrictStr
+from pydantic_core import PydanticCustomError
+
+from daybook.ledger.balance import INDICATOR
+from daybook.ledger.money import FIGURE_DIGITS_MAX, FIGURE_MAX, PRECISION_MAX, is_reasonable
+from daybook.ledger.rejection import Reason
+from daybook.requests.bounds import (
+    BALANCE_ID,
+    CURRENCY_LENGTH_MAX,
+    DESCRIPTION_LENGTH_MAX,
+    DIGITS,
+    INDICATOR_LENGTH_MAX,
+    LEDGER_ID,
+    META_DATA_BYTES_MAX,
+    META_DATA_DEPTH_MAX,
+    NAME_LENGTH_MAX,
+    NUMBER_DIGITS_MAX,
+    ORDERING_KEY_LENGTH_MAX,
+    REFERENCE_LENGTH_MAX,
+    TRANSACTION_ID,
+)
+
+
+def _error(code: Reason, message: str) -> PydanticCustomError:
+    return PydanticCustomError(code.value, message.replace("{", "{{").replace("}", "}}"))
+
+
+def clean_text(value: str) -> str:
+    if "\x00" in value:
+        raise _error(Reason.MALFORMED, "contains a NUL character; remove it")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _error(Reason.MALFORMED, "contains a lone surrogate; send valid Unicode") from None
+    return value
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise _error(Reason.MALFORMED, "cannot be blank")
+    return value
+
+
+def _decimal(value: Any, code: Reason = Reason.INVALID_AMOUNT) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+        kind = type(value).__name__
+        raise _error(
+            code, f"is a {kind}; send a Decimal, an integer or decimal text, never a float"
+        )
+    try:
+        if isinstance(value, str) and (value != value.strip() or "_" in value):
+            raise ArithmeticError  # noqa: TRY301 - Decimal would take both
+        number = Decimal(value)
+    except ArithmeticError:
+        raise _error(code, "is not a decimal number") from None
+    if not is_reasonable(number):
+        raise _error(code, f"must be finite and have at most {FIGURE_DIGITS_MAX} digits")
+    return number
+
+
+def check_amount(value: Any) -> Decimal:
+    number = _decimal(value)
+    if number <= 0:
+        raise _error(Reason.INVALID_AMOUNT, "must be greater than zero")
+    return number
+
+
+def _integer(value: Any, code: Reason) -> int:
+    if isinstance(value, str) and DIGITS.match(value) and len(value) <= 2 * FIGURE_DIGITS_MAX:
+        return int(value)
+    if isinstance(value, Decimal) and is_reasonable(value) and value == value.to_integral_value():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _error(code, "must be an integer or a string of digits")
+    return value
+
+
+def check_precise_amount(value: Any) -> int:
+    number = _integer(value, Reason.INVALID_AMOUNT)
+    if number <= 0:
+        raise _error(Reason.INVALID_AMOUNT, "must be greater than zero")
+    if number > FIGURE_MAX:
+        raise _error(Reason.INVALID_AMOUNT, f"has more than {FIGURE_DIGITS_MAX} digits")
+    return number
+
+
+def check_precision(value: Any) -> int:
+    number = _integer(value, Reason.INVALID_PRECISION)
+    if not 1 <= number <= PRECISION_MAX:
+        raise _error(Reason.INVALID_PRECISION, "must be an integer from 1 to 10^30")
+    return number
+
+
+def check_overdraft_limit(value: Any) -> Decimal:
+    number = _decimal(value, Reason.MALFORMED)
+    if number < 0:
+        raise _error(Reason.MALFORMED, "cannot be negative")
+    return number
+
+
+def check_moment(value: Any) -> datetime:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise _error(Reason.MALFORMED, "is not a date like 2026-04-22T15:28:03+00:00") from None
+    if not isinstance(value, datetime):
+        raise _error(Reason.MALFORMED, "must be a datetime or a text like 2026-04-22T15:28:03Z")
+    if value.utcoffset() is None:
+        raise _error(Reason.MALFORMED, "has no time zone; add one, such as +00:00")
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise _error(Reason.MALFORMED, "is out of range") from None
+
+
+def _matches(pattern: re.Pattern[str], example: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not pattern.match(value):
+            raise _error(Reason.MALFORMED, f"must look like {example}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _balance_name(value: str) -> str:
+    if value.startswith("@"):
+        if not INDICATOR.match(value):
+            raise _error(Reason.MALFORMED, "an indicator is @ and characters without blanks")
+        if len(value) > INDICATOR_LENGTH_MAX:
+            raise _error(Reason.MALFORMED, f"is longer than {INDICATOR_LENGTH_MAX} characters")
+    elif not BALANCE_ID.match(value):
+        raise _error(Reason.MALFORMED, "must be a balance id (bln_<uuid>) or an indicator (@Name)")
+    return value
+
+
+def check_meta_data(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _error(Reason.MALFORMED, "must be an object")
+    canonical_meta_data(value)
+    return dict(value)
+
+
+Text = Annotated[StrictStr, AfterValidator(clean_text)]
+Reference = Annotated[
+    Text, Field(min_length=1, max_length=REFERENCE_LENGTH_MAX), AfterValidator(_not_blank)
+]
+Currency = Annotated[
+    Text, Field(min_length=1, max_length=CURRENCY_LENGTH_MAX), AfterValidator(_not_blank)
+]
+OrderingKey = Annotated[Text, Field(min_length=1, max_length=ORDERING_KEY_LENGTH_MAX)]
+Name = Annotated[Text, Field(min_length=1, max_length=NAME_LENGTH_MAX), AfterValidator(_not_blank)]
+Description = Annotated[Text, Field(max_length=DESCRIPTION_LENGTH_MAX)]
+BalanceName = Annotated[Text, AfterValidator(_balance_name)]
+Indicator = Annotated[
+    Text, Field(max_length=INDICATOR_LENGTH_MAX), _matches(INDICATOR, "@Revenue: no blanks")
+]
+TransactionId = Annotated[Text, _matches(TRANSACTION_ID, "txn_<uuid>, in lower case")]
+BalanceId = Annotated[Text, _matches(BALANCE_ID, "bln_<uuid>, in lower case")]
+LedgerId = Annotated[Text, _matches(LEDGER_ID, "ldg_<uuid>, in lower case")]
+Amount = Annotated[Decimal, BeforeValidator(check_amount)]
+PreciseAmount = Annotated[int, BeforeValidator(check_precise_amount)]
+Precision = Annotated[int, BeforeValidator(check_precision)]
+OverdraftLimit = Annotated[Decimal, BeforeValidator(check_overdraft_limit)]
+Moment = Annotated[datetime, BeforeValidator(check_moment)]
+MetaData = Annotated[dict[str, Any], BeforeValidator(check_meta_data)]
+
+
+# meta_data
+
+
+def canonical_meta_data(value: Mapping[str, Any]) -> str:
+    """``value`` as canonical JSON: sorted keys, no blanks, numbers written out.
+
+    Raises a validation error that names the place and the fix when it is not JSON, too deep, or
+    longer than META_DATA_BYTES_MAX.
+    """
+    text = _canonical(value, "", 0)
+    if len(text.encode()) > META_DATA_BYTES_MAX:
+        raise _error(Reason.MALFORMED, f"is longer than {META_DATA_BYTES_MAX} bytes as JSON")
+    return text
+
+
+def _canonical(value: Any, path: str, depth: int) -> str:
+    if depth > META_DATA_DEPTH_MAX:
+        raise _error(Reason.MALFORMED, f"is nested deeper than {META_DATA_DEPTH_MAX} levels")
+    if isinstance(value, str):
+        return json.dumps(clean_text(value), ensure_ascii=False)
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, int | Decimal | float):
+        return _canonical_number(value, path)
+    if isinstance(value, Mapping):
+        members = []
+        for key in value:
+            if not isinstance(key, str):
+                raise _error(Reason.MALFORMED, f"has a key that is not text at {path or 'top'}")
+        for key in sorted(value):
+            name = json.dumps(clean_text(key), ensure_ascii=False)
+            members.append(f"{name}:{_canonical(value[key], f'{path}.{key}', depth + 1)}")
+        return "{" + ",".join(members) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(_canonical(item, f"{path}[]", depth + 1) for item in value) + "]"
+    raise _error(Reason.MALFORMED, f"has a {type(value).__name__} at {path}, which is not JSON")
+
+
+def _canonical_number(value: int | Decimal | float, path: str) -> str:
+    number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    if not number.is_finite() or abs(number.adjusted()) > NUMBER_DIGITS_MAX:
+        raise _error(Reason.MALFORMED, f"has a number out of range at {path}")
+    if len(number.as_tuple().digits) > NUMBER_DIGITS_MAX:
+        raise _error(Reason.MALFORMED, f"has a number of too many digits at {path}")
+    return format(number, "f") if number else "0"

@@ -1,0 +1,1 @@
+"""Postgres: the schema, its migrations, the write path of the worker and the read path."""

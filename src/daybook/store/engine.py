@@ -1,0 +1,86 @@
+"""Connections to Postgres: one engine per process, time-outs on every session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from daybook.errors import ConfigError, SchemaOutdated, StoreUnavailable
+from daybook.settings import Settings
+
+CONNECT_TIMEOUT_SECONDS = 10
+POOL_SIZE_MAX = 4
+_UNDEFINED_TABLE = "42P01"
+
+
+def make_engine(
+    database_url: str, settings: Settings | None = None, name: str = "daybook"
+) -> Engine:
+    """An engine for ``database_url``, with the time-outs of ``settings`` on its sessions.
+
+    name: shown in pg_stat_activity. Nothing is opened yet. Raises ConfigError for a URL that is
+    not one of PostgreSQL.
+    """
+    try:
+        url = make_url(database_url)
+    except Exception as fault:
+        raise ConfigError("DAYBOOK_DATABASE_URL is not a database address") from fault
+    if not url.drivername.startswith(("postgresql", "postgres")):
+        raise ConfigError(f"DAYBOOK_DATABASE_URL: {url.drivername} is not postgresql")
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=POOL_SIZE_MAX,
+        max_overflow=0,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": name},
+    )
+    if settings is not None:
+        _set_timeouts(engine, settings)
+    return engine
+
+
+def _set_timeouts(engine: Engine, settings: Settings) -> None:
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: psycopg.Connection, entry: ConnectionPoolEntry) -> None:
+        del entry
+        with connection.cursor() as cursor:
+            for name, seconds in (
+                ("lock_timeout", settings.lock_timeout_seconds),
+                ("statement_timeout", settings.statement_timeout_seconds),
+                (
+                    "idle_in_transaction_session_timeout",
+                    settings.idle_in_transaction_timeout_seconds,
+                ),
+            ):
+                cursor.execute(
+                    "SELECT set_config(%s, %s, false)", (name, f"{int(seconds * 1000)}ms")
+                )
+        connection.commit()
+
+
+@contextmanager
+def translated_faults() -> Iterator[None]:
+    """Turn driver errors into Daybook's: the one place where they are read.
+
+    Raises SchemaOutdated when a table is missing, StoreUnavailable for the rest.
+    """
+    try:
+        yield
+    except (psycopg.Error, DBAPIError) as fault:
+        original = fault.orig if isinstance(fault, DBAPIError) else fault
+        if getattr(original, "sqlstate", None) == _UNDEFINED_TABLE:
+            raise SchemaOutdated(
+                "the database has no Daybook tables: run `daybook migrate`"
+            ) from fault
+        raise StoreUnavailable(f"Postgres: {_first_line(original)}") from fault
+
+
+def _first_line(fault: object) -> str:
+    lines = str(fault).strip().splitlines()
+    return lines[0] if lines else type(fault).__name__

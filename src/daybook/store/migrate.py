@@ -1,0 +1,65 @@
+"""Bring a database to this version's schema. Safe when two run at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from daybook.store.engine import make_engine, translated_faults
+from daybook.store.schema import metadata
+
+MIGRATION_LOCK = 0x6461_7962_6F6F_6B
+"""Advisory lock that one migration holds while others wait ("daybook" in ASCII)."""
+
+
+def migrate(database_url: str) -> str:
+    """Migrate to the newest schema and return its revision; nothing happens when it is there.
+
+    database_url: as the owner of the schema. Raises StoreUnavailable when it cannot be done.
+    """
+    engine = make_engine(database_url, name="daybook migrate")
+    try:
+        with translated_faults(), engine.connect() as connection:
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+            connection.commit()
+            try:
+                command.upgrade(_config(connection), "head")
+                connection.commit()
+            finally:
+                connection.rollback()
+                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
+                connection.commit()
+    finally:
+        engine.dispose()
+    return newest_revision()
+
+
+def newest_revision() -> str:
+    """The revision of this version's schema."""
+    revision = ScriptDirectory.from_config(_config(None)).get_current_head()
+    assert revision is not None
+    return revision
+
+
+def current_revision(connection: Connection) -> str | None:
+    """The revision of the database's schema; None before the first migration."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def differences(connection: Connection) -> list[object]:
+    """What the database's schema has different from ``schema.py``; empty when they agree."""
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    return list(compare_metadata(context, metadata))
+
+
+def _config(connection: Connection | None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config

@@ -1,0 +1,206 @@
+"""The tables. Migrations make them; a test holds that both say the same.
+
+Ids are stored as ``uuid`` and shown with their prefix (``txn_``, ``bln_``). Amounts and figures
+are integers in minor units. Roles and the trigger that makes the journal append-only stand in the
+first migration.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSON
+
+from daybook.ledger.money import FIGURE_COLUMN_DIGITS
+
+WORKER_ROLE = "daybook_worker"
+"""Group role without login: what a worker may do. Login roles are made members of it."""
+
+READER_ROLE = "daybook_reader"
+"""Group role without login: may read everything and write nothing."""
+
+CREATED_AT = "to_timestamp(((position >> 20))::double precision / (1000)::double precision)"
+
+metadata = MetaData()
+
+
+def _figure(name: str) -> Column[int]:
+    return Column(name, Numeric(FIGURE_COLUMN_DIGITS, 0), nullable=False, server_default="0")
+
+
+def _created_at() -> Column[object]:
+    return Column("created_at", DateTime(timezone=True), Computed(CREATED_AT, persisted=True))
+
+
+installation = Table(
+    "installation",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("partitions", Integer, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    CheckConstraint("id = 1", name="installation_is_one"),
+    CheckConstraint("partitions >= 1 AND partitions <= 4096", name="installation_partitions"),
+    comment="What all processes agree on: one row.",
+)
+
+partitions = Table(
+    "partitions",
+    metadata,
+    Column("partition", SmallInteger, primary_key=True, autoincrement=False),
+    Column("cursor", BigInteger, nullable=False, server_default="0"),
+    Column("sequence", BigInteger, nullable=False, server_default="0"),
+    Column(
+        "head", LargeBinary, nullable=False, server_default=text(r"'\x" + "00" * 32 + "'::bytea")
+    ),
+    Column("batch", BigInteger, nullable=False, server_default="0"),
+    Column("batch_sequence", BigInteger, nullable=False, server_default="0"),
+    Column("batch_outcomes", Text),
+    Column("applied_at", DateTime(timezone=True)),
+    comment="One row each: locking it is what makes a partition serial. cursor: position of the "
+    "last entry read; sequence, head: of the last journal row; batch: number of the last unit of "
+    "work, batch_sequence: the sequence before it, batch_outcomes: its outcomes beside the journal.",
+)
+
+ledgers = Table(
+    "ledgers",
+    metadata,
+    Column("ledger_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("meta_data", JSON),
+    Column("fingerprint", LargeBinary),
+    Column("position", BigInteger, nullable=False, server_default="0"),
+    _created_at(),
+)
+
+balances = Table(
+    "balances",
+    metadata,
+    Column("balance_id", Uuid, primary_key=True),
+    Column("ledger_id", Text, ForeignKey("ledgers.ledger_id"), nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("precision", Numeric(31, 0)),
+    Column("indicator", Text),
+    Column("meta_data", JSON),
+    _figure("credit_balance"),
+    _figure("debit_balance"),
+    _figure("inflight_credit_balance"),
+    _figure("inflight_debit_balance"),
+    Column("version", BigInteger, nullable=False, server_default="0"),
+    Column("fingerprint", LargeBinary),
+    Column("position", BigInteger, nullable=False, server_default="0"),
+    _created_at(),
+    Index("balances_indicator_currency_key", "indicator", "currency", unique=True),
+    Index("balances_ledger_id_idx", "ledger_id"),
+    Index("balances_external_id_idx", text("(meta_data ->> 'external_id')")),
+    postgresql_with={"fillfactor": "70"},
+)
+
+transactions = Table(
+    "transactions",
+    metadata,
+    Column("partition", SmallInteger, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("transaction_id", Uuid, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("derived", Boolean, nullable=False),
+    Column("parent_transaction", Uuid),
+    Column("source", Uuid),
+    Column("destination", Uuid),
+    Column("currency", Text, nullable=False),
+    Column("precision", Numeric(31, 0)),
+    Column("precise_amount", Numeric(FIGURE_COLUMN_DIGITS, 0)),
+    Column("status", Text, nullable=False),
+    Column("reason", Text),
+    Column("detail", Text),
+    Column("description", Text, nullable=False),
+    Column("allow_overdraft", Boolean, nullable=False),
+    Column("overdraft_limit", Numeric),
+    Column("position", BigInteger, nullable=False),
+    Column("effective_date", DateTime(timezone=True), nullable=False),
+    Column("meta_data", JSON),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    _created_at(),
+    Index("transactions_transaction_id_key", "transaction_id", unique=True),
+    Index(
+        "transactions_reference_key",
+        "reference",
+        unique=True,
+        postgresql_where=text("NOT derived"),
+    ),
+    Index("transactions_derived_reference_idx", "reference", postgresql_where=text("derived")),
+    Index(
+        "transactions_parent_transaction_idx",
+        "parent_transaction",
+        postgresql_where=text("parent_transaction IS NOT NULL"),
+    ),
+    Index("transactions_source_idx", "source", "position"),
+    Index("transactions_destination_idx", "destination", "position"),
+    comment="The journal: append-only, numbered 1..n and chained by hash in each partition.",
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("transaction_id", Uuid, primary_key=True),
+    Column("source", Uuid, nullable=False),
+    Column("destination", Uuid, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("precision", Numeric(31, 0), nullable=False),
+    Column("amount", Numeric(FIGURE_COLUMN_DIGITS, 0), nullable=False),
+    _figure("committed"),
+    _figure("voided"),
+    Column("commits", Integer, nullable=False, server_default="0"),
+    postgresql_with={"fillfactor": "70"},
+    comment="The state of each hold, derived from the journal: amount = committed + voided + open.",
+)
+
+held_over = Table(
+    "held_over",
+    metadata,
+    Column("partition", SmallInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("slot", SmallInteger, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("brings", ARRAY(Text), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    comment="Entries behind the cursor whose refusal waits for the past of other partitions.",
+)
+
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("partition", SmallInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("request_id", Text, nullable=False),
+    Column("reference", Text),
+    Column("uses_reference", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text),
+    Column("body", LargeBinary, nullable=False),
+    Column("traceback", Text),
+    _created_at(),
+    Index(
+        "refusals_reference_key", "reference", unique=True, postgresql_where=text("uses_reference")
+    ),
+    Index("refusals_request_id_idx", "request_id"),
+    comment="Refused requests with their raw bytes, where the journal cannot show both sides.",
+)
