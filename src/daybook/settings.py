@@ -18,6 +18,8 @@ from daybook.errors import ConfigError
 
 INSTANCE_FILE = "instance.json"
 """Written into ``home`` by ``daybook up``: the addresses of the running embedded servers."""
+SUPERVISOR_LOCK = "supervisor.lock"
+"""A file in ``home`` that ``daybook up`` keeps locked; the kernel unlocks it when that dies."""
 
 
 class Settings(BaseSettings):
@@ -113,11 +115,27 @@ class Settings(BaseSettings):
 
 def running_instance(home: Path) -> dict[str, str]:
     """Addresses that ``daybook up`` left in ``home``; empty when nothing runs there."""
+    if not _is_supervised(home):
+        return {}
     try:
         content = json.loads((home / INSTANCE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return {key: value for key, value in content.items() if isinstance(value, str)}
+
+
+def _is_supervised(home: Path) -> bool:
+    """Whether somebody keeps the lock: addresses that a crash left behind lead nowhere."""
+    try:
+        import fcntl  # not on Windows, where no instance can run
+
+        with (home / SUPERVISOR_LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (ImportError, OSError):
+        return False
+    return False
 
 
 def celery_url(redis_url: str) -> str:

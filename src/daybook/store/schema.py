@@ -7,6 +7,8 @@ first migration.
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -38,10 +40,12 @@ READER_ROLE = "daybook_reader"
 
 CREATED_AT = "to_timestamp(((position >> 20))::double precision / (1000)::double precision)"
 
+GENESIS_HEAD = "decode(repeat('00'::text, 32), 'hex'::text)"
+
 metadata = MetaData()
 
 
-def _figure(name: str) -> Column[int]:
+def _figure(name: str) -> Column[Decimal]:
     return Column(name, Numeric(FIGURE_COLUMN_DIGITS, 0), nullable=False, server_default="0")
 
 
@@ -74,8 +78,9 @@ partitions = Table(
     Column("batch_outcomes", Text),
     Column("applied_at", DateTime(timezone=True)),
     comment="One row each: locking it is what makes a partition serial. cursor: position of the "
-    "last entry read; sequence, head: of the last journal row; batch: number of the last unit of "
-    "work, batch_sequence: the sequence before it, batch_outcomes: its outcomes beside the journal.",
+    "last entry read; sequence, head: of the last journal row; batch: number of the last unit "
+    "of work, batch_sequence: the sequence before it, batch_outcomes: its outcomes that the journal "
+    "does not show.",
 )
 
 ledgers = Table(
