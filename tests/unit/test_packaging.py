@@ -18,6 +18,7 @@ from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
 from daybook.settings import Settings
+from daybook.store.schema import READER_ROLE, WORKER_ROLE
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
@@ -144,6 +145,14 @@ def test_only_migrate_may_change_the_schema() -> None:
     }
     assert given == {"postgres", "migrate"}
     assert "daybook_worker_login:" in services()["worker"]["environment"]["DAYBOOK_DATABASE_URL"]
+
+
+def test_roles_are_made_before_the_migration() -> None:
+    """The init script makes each role that a migration grants to, since its owner may not."""
+    script = (ROOT / "deploy/postgres/10-roles.sql").read_text(encoding="utf-8")
+    for role in (WORKER_ROLE, READER_ROLE):
+        assert f"CREATE ROLE {role} NOLOGIN;" in script
+    assert f"IN ROLE {WORKER_ROLE};" in script
 
 
 def test_services_are_watched_and_keep_to_themselves() -> None:
