@@ -19,7 +19,8 @@ QUEUE = LOWER | {"queue"}
 STORE = LOWER | {"store"}
 CLIENT = QUEUE | {"client"}
 CELERY = CLIENT | {"celery"}
-WORKER = CLIENT | STORE | {"worker"}
+INSTALL = QUEUE | STORE | {"install"}  # the schema and the log, in one step
+WORKER = CLIENT | INSTALL | {"worker"}
 TOP = CELERY | WORKER | {"cli", "embedded", "backfill", "demo", "daybook"}
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
@@ -31,6 +32,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "store": STORE,
     "client": CLIENT,
     "celery": CELERY,
+    "install": INSTALL,
     "worker": WORKER,
     "daybook": CLIENT | {"daybook"},  # the package's own __init__: what producers import
     "cli": TOP,
