@@ -1,0 +1,54 @@
+"""Daybook: a double-entry ledger fed by a queue.
+
+Producers need ``Client`` (or ``AsyncClient``) and Redis; nothing here imports the database.
+"""
+
+from daybook.client import AsyncClient, Client
+from daybook.errors import (
+    ConfigError,
+    DaybookError,
+    FieldError,
+    LogFull,
+    LogNotInstalled,
+    LogUnavailable,
+    MalformedRequest,
+    NotFound,
+    OutcomeUnknown,
+    ReferenceConflict,
+    SchemaOutdated,
+    StoreUnavailable,
+)
+from daybook.producing import Outcome, Receipt
+from daybook.requests import (
+    BalanceRequest,
+    CommitRequest,
+    LedgerRequest,
+    TransactionRequest,
+    VoidRequest,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AsyncClient",
+    "BalanceRequest",
+    "Client",
+    "CommitRequest",
+    "ConfigError",
+    "DaybookError",
+    "FieldError",
+    "LedgerRequest",
+    "LogFull",
+    "LogNotInstalled",
+    "LogUnavailable",
+    "MalformedRequest",
+    "NotFound",
+    "Outcome",
+    "OutcomeUnknown",
+    "Receipt",
+    "ReferenceConflict",
+    "SchemaOutdated",
+    "StoreUnavailable",
+    "TransactionRequest",
+    "VoidRequest",
+]

@@ -1,0 +1,537 @@
+"""For producers: hand requests to the log and learn their outcome. Needs Redis, nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from daybook.errors import LogFull
+from daybook.producing import (
+    APPEND_ENTRIES_MAX,
+    Draft,
+    Outcome,
+    Receipt,
+    conflict,
+    draft,
+    drafts,
+    key_of,
+    not_in_log,
+    outcome_for,
+    outcome_of,
+    receipt_of,
+)
+from daybook.queue.connect import connect, connect_async, translated_faults
+from daybook.queue.doorbell import Doorbell
+from daybook.queue.entries import entry_id_of, read_value
+from daybook.queue.log import (
+    APPEND_SCRIPT,
+    Appended,
+    Keys,
+    Log,
+    append_arguments,
+    read_append_reply,
+)
+from daybook.requests import (
+    BalanceRequest,
+    CommitRequest,
+    LedgerRequest,
+    Request,
+    TransactionRequest,
+    VoidRequest,
+    validate,
+)
+from daybook.settings import Settings, celery_url
+
+POLL_SECONDS_MIN = 0.002
+POLL_SECONDS_MAX = 0.1
+"""A waiting client looks again after a pause that doubles between these two."""
+
+OUTCOMES_SLICE = 1_000
+"""Outcomes asked for in one call."""
+
+
+class Client:
+    """Hands requests to the log, from any thread of one process.
+
+    redis_url: where the log is; by default DAYBOOK_REDIS_URL, or the instance that ``daybook up``
+    runs. settings: by default from the environment. clock: seconds since the epoch.
+
+    >>> with Client() as client:  # doctest: +SKIP
+    ...     receipt = client.enqueue(
+    ...         reference="order-1", source="@World", destination=balance_id,
+    ...         currency="USD", amount="19.99", precision=100, allow_overdraft=True)
+    ...     outcome = receipt.wait(timeout=5)
+    """
+
+    def __init__(
+        self,
+        redis_url: str | None = None,
+        *,
+        settings: Settings | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings or Settings()
+        url = redis_url or self._settings.require_redis_url()
+        self._redis = connect(url, self._settings)
+        self._log = Log(self._redis, self._settings.namespace)
+        self._doorbell = Doorbell(celery_url(self._settings.broker_url or url))
+        self._clock = clock
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. What was accepted stays accepted."""
+        self._doorbell.close()
+        self._redis.close()
+
+    def create_ledger(
+        self, name: str, *, ledger_id: str | None = None, meta_data: Mapping[str, Any] | None = None
+    ) -> Receipt:
+        """Ask for a ledger; ``receipt.id`` can be used by the very next request."""
+        return self.enqueue(_ledger(name, ledger_id, meta_data))
+
+    def create_balance(
+        self,
+        ledger_id: str,
+        currency: str,
+        *,
+        balance_id: str | None = None,
+        indicator: str | None = None,
+        meta_data: Mapping[str, Any] | None = None,
+    ) -> Receipt:
+        """Ask for a balance; ``receipt.id`` can be used by the very next request."""
+        return self.enqueue(_balance(ledger_id, currency, balance_id, indicator, meta_data))
+
+    def enqueue(
+        self, request: Request | Mapping[str, Any] | None = None, /, **fields: Any
+    ) -> Receipt:
+        """Append one request to the log.
+
+        request: a request, or a mapping of a TransactionRequest's fields; or give the fields as
+        keywords. Once this returns, the request survives the death of any process.
+
+        Raises MalformedRequest, ReferenceConflict, LogFull, LogUnavailable (outcome unknown:
+        send the same again).
+        """
+        return self.append(draft(_given(request, fields), self._clock))
+
+    def append(self, made: Draft) -> Receipt:
+        """Append a draft. Raises like ``enqueue``."""
+        (receipt,) = self._append([made])
+        if receipt.state == "conflict":
+            raise self._conflict(made)
+        return receipt
+
+    def enqueue_many(self, requests: Sequence[Request | Mapping[str, Any]]) -> list[Receipt]:
+        """Append many requests in order; one receipt each.
+
+        All are validated first: MalformedRequest names each violation behind its index, and
+        nothing was appended. A conflict of references does not raise here: see
+        ``Receipt.state``. LogFull carries the receipts of those that were accepted before.
+        """
+        return self._append(drafts(requests, self._clock))
+
+    def commit(
+        self,
+        transaction_id: str,
+        *,
+        amount: Any = None,
+        precise_amount: Any = None,
+        reference: str | None = None,
+        description: str = "",
+        meta_data: Mapping[str, Any] | None = None,
+    ) -> Receipt:
+        """Ask to post a hold: its remainder, or ``amount`` / ``precise_amount`` of it."""
+        return self.enqueue(
+            _commit(transaction_id, amount, precise_amount, reference, description, meta_data)
+        )
+
+    def void(
+        self,
+        transaction_id: str,
+        *,
+        reference: str | None = None,
+        description: str = "",
+        meta_data: Mapping[str, Any] | None = None,
+    ) -> Receipt:
+        """Ask to release the remainder of a hold."""
+        return self.enqueue(_void(transaction_id, reference, description, meta_data))
+
+    def status(self, reference: str) -> Outcome:
+        """The present outcome of a reference (or of the id of a ledger or balance).
+
+        Raises NotFound when the log knows nothing of it, or no longer.
+        """
+        (value,) = self._log.outcomes([key_of(reference)])
+        if value is None:
+            raise not_in_log(reference)
+        return outcome_of(read_value(value), reference)
+
+    def wait(self, receipt: Receipt | str, timeout: float) -> Outcome:
+        """The outcome of a receipt or a reference, waited for up to ``timeout`` seconds.
+
+        Raises OutcomeUnknown when the time is up, NotFound for a reference that is not known.
+        """
+        if isinstance(receipt, str):
+            receipt = self._receipt(receipt)
+        (outcome,) = self.wait_many([receipt], timeout)
+        if outcome is None:
+            raise _unknown(receipt, timeout)
+        return outcome
+
+    def wait_many(self, receipts: Sequence[Receipt], timeout: float) -> list[Outcome | None]:
+        """The outcomes of many receipts, in their order; None for those still queued in the end.
+
+        timeout: seconds for all of them together.
+        """
+        waiting = _Waiting(receipts)
+        deadline = time.monotonic() + timeout
+        pause = POLL_SECONDS_MIN
+        while True:
+            for slice_ in waiting.slices():
+                waiting.take(slice_, self._log.outcomes([receipts[i].key for i in slice_]))
+            left = deadline - time.monotonic()
+            if waiting.done or left <= 0:
+                return waiting.outcomes
+            time.sleep(min(pause, left))
+            pause = min(pause * 2, POLL_SECONDS_MAX)
+
+    def _append(self, made: Sequence[Draft]) -> list[Receipt]:
+        receipts: list[Receipt] = []
+        for start in range(0, len(made), APPEND_ENTRIES_MAX):
+            part = made[start : start + APPEND_ENTRIES_MAX]
+            try:
+                results, bells = self._log.append([item.entry for item in part])
+            except LogFull as fault:
+                fault.accepted = tuple(receipts)
+                raise
+            self._doorbell.ring(bells)
+            receipts += _receipts(part, results, receipts, self)
+        return receipts
+
+    def _conflict(self, made: Draft) -> Exception:
+        (value,) = self._log.outcomes([made.entry.key])
+        if value is None:  # it expired a moment ago
+            return not_in_log(made.entry.key)
+        state = read_value(value)
+        body = None
+        if state.partition is not None and state.position is not None:
+            body = self._log.body_at(state.partition, state.position)
+        return conflict(made, value.decode(), body)
+
+    def _receipt(self, reference: str) -> Receipt:
+        (value,) = self._log.outcomes([key_of(reference)])
+        if value is None:
+            raise not_in_log(reference)
+        state = read_value(value)
+        return Receipt(
+            state.request_id, reference, key_of(reference), "accepted", state.fingerprint
+        )
+
+
+class AsyncClient:
+    """``Client`` for asyncio: the same calls, awaited."""
+
+    def __init__(
+        self,
+        redis_url: str | None = None,
+        *,
+        settings: Settings | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings or Settings()
+        url = redis_url or self._settings.require_redis_url()
+        self._redis: Any = connect_async(url, self._settings)
+        self._keys = Keys(self._settings.namespace)
+        self._script = self._redis.register_script(APPEND_SCRIPT)
+        self._doorbell = Doorbell(celery_url(self._settings.broker_url or url))
+        self._clock = clock
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections. What was accepted stays accepted."""
+        self._doorbell.close()
+        await self._redis.aclose()
+
+    async def create_ledger(
+        self, name: str, *, ledger_id: str | None = None, meta_data: Mapping[str, Any] | None = None
+    ) -> Receipt:
+        """See ``Client.create_ledger``."""
+        return await self.enqueue(_ledger(name, ledger_id, meta_data))
+
+    async def create_balance(
+        self,
+        ledger_id: str,
+        currency: str,
+        *,
+        balance_id: str | None = None,
+        indicator: str | None = None,
+        meta_data: Mapping[str, Any] | None = None,
+    ) -> Receipt:
+        """See ``Client.create_balance``."""
+        return await self.enqueue(_balance(ledger_id, currency, balance_id, indicator, meta_data))
+
+    async def enqueue(
+        self, request: Request | Mapping[str, Any] | None = None, /, **fields: Any
+    ) -> Receipt:
+        """See ``Client.enqueue``."""
+        made = draft(_given(request, fields), self._clock)
+        (receipt,) = await self._append([made])
+        if receipt.state == "conflict":
+            raise await self._conflict(made)
+        return receipt
+
+    async def enqueue_many(self, requests: Sequence[Request | Mapping[str, Any]]) -> list[Receipt]:
+        """See ``Client.enqueue_many``."""
+        return await self._append(drafts(requests, self._clock))
+
+    async def commit(
+        self,
+        transaction_id: str,
+        *,
+        amount: Any = None,
+        precise_amount: Any = None,
+        reference: str | None = None,
+        description: str = "",
+        meta_data: Mapping[str, Any] | None = None,
+    ) -> Receipt:
+        """See ``Client.commit``."""
+        return await self.enqueue(
+            _commit(transaction_id, amount, precise_amount, reference, description, meta_data)
+        )
+
+    async def void(
+        self,
+        transaction_id: str,
+        *,
+        reference: str | None = None,
+        description: str = "",
+        meta_data: Mapping[str, Any] | None = None,
+    ) -> Receipt:
+        """See ``Client.void``."""
+        return await self.enqueue(_void(transaction_id, reference, description, meta_data))
+
+    async def status(self, reference: str) -> Outcome:
+        """See ``Client.status``."""
+        (value,) = await self._outcomes([key_of(reference)])
+        if value is None:
+            raise not_in_log(reference)
+        return outcome_of(read_value(value), reference)
+
+    async def wait(self, receipt: Receipt | str, timeout: float) -> Outcome:
+        """See ``Client.wait``."""
+        if isinstance(receipt, str):
+            receipt = await self._receipt(receipt)
+        (outcome,) = await self.wait_many([receipt], timeout)
+        if outcome is None:
+            raise _unknown(receipt, timeout)
+        return outcome
+
+    async def wait_many(self, receipts: Sequence[Receipt], timeout: float) -> list[Outcome | None]:
+        """See ``Client.wait_many``."""
+        waiting = _Waiting(receipts)
+        deadline = time.monotonic() + timeout
+        pause = POLL_SECONDS_MIN
+        while True:
+            for slice_ in waiting.slices():
+                waiting.take(slice_, await self._outcomes([receipts[i].key for i in slice_]))
+            left = deadline - time.monotonic()
+            if waiting.done or left <= 0:
+                return waiting.outcomes
+            await asyncio.sleep(min(pause, left))
+            pause = min(pause * 2, POLL_SECONDS_MAX)
+
+    async def _append(self, made: Sequence[Draft]) -> list[Receipt]:
+        receipts: list[Receipt] = []
+        for start in range(0, len(made), APPEND_ENTRIES_MAX):
+            part = made[start : start + APPEND_ENTRIES_MAX]
+            keys, arguments = append_arguments(self._keys, [item.entry for item in part])
+            try:
+                with translated_faults():
+                    reply = await self._script(keys=keys, args=arguments)
+            except LogFull as fault:
+                fault.accepted = tuple(receipts)
+                raise
+            results, bells = read_append_reply(reply)
+            await asyncio.to_thread(self._doorbell.ring, bells)
+            receipts += _receipts(part, results, receipts, None)
+        return receipts
+
+    async def _outcomes(self, keys: Sequence[str]) -> list[bytes | None]:
+        with translated_faults():
+            found: list[bytes | None] = await self._redis.mget(
+                [self._keys.outcome(key) for key in keys]
+            )
+        return found
+
+    async def _conflict(self, made: Draft) -> Exception:
+        (value,) = await self._outcomes([made.entry.key])
+        if value is None:  # it expired a moment ago
+            return not_in_log(made.entry.key)
+        state = read_value(value)
+        body = None
+        if state.partition is not None and state.position is not None:
+            entry_id = entry_id_of(state.position)
+            with translated_faults():
+                found = await self._redis.xrange(
+                    self._keys.log(state.partition), entry_id, entry_id
+                )
+            body = found[0][1].get(b"b") if found else None
+        return conflict(made, value.decode(), body)
+
+    async def _receipt(self, reference: str) -> Receipt:
+        (value,) = await self._outcomes([key_of(reference)])
+        if value is None:
+            raise not_in_log(reference)
+        state = read_value(value)
+        return Receipt(
+            state.request_id, reference, key_of(reference), "accepted", state.fingerprint
+        )
+
+
+class _Waiting:
+    """Which of many receipts still have no final outcome."""
+
+    def __init__(self, receipts: Sequence[Receipt]) -> None:
+        self._receipts = receipts
+        self._open = list(range(len(receipts)))
+        self.outcomes: list[Outcome | None] = [None] * len(receipts)
+
+    @property
+    def done(self) -> bool:
+        return not self._open
+
+    def slices(self) -> list[list[int]]:
+        """Indexes of the open receipts, in slices of a bounded length."""
+        return [
+            self._open[i : i + OUTCOMES_SLICE] for i in range(0, len(self._open), OUTCOMES_SLICE)
+        ]
+
+    def take(self, indexes: Sequence[int], values: Sequence[bytes | None]) -> None:
+        """Note what was found for these receipts."""
+        for index, value in zip(indexes, values, strict=True):
+            if value is not None:
+                outcome = outcome_for(self._receipts[index], value)
+                if outcome.final:
+                    self.outcomes[index] = outcome
+        self._open = [index for index in self._open if self.outcomes[index] is None]
+
+
+def _receipts(
+    part: Sequence[Draft],
+    results: Sequence[Appended],
+    before: Sequence[Receipt],
+    client: Client | None,
+) -> list[Receipt]:
+    """Receipts for one append. Raises LogFull with all that was accepted so far."""
+    receipts = []
+    for made, appended in zip(part, results, strict=True):
+        if appended.state == "full":
+            raise LogFull(
+                "the log is full: workers must catch up before more is accepted",
+                accepted=(*before, *receipts),
+            )
+        receipts.append(receipt_of(made, appended, client))
+    return receipts
+
+
+def _given(
+    request: Request | Mapping[str, Any] | None, fields: dict[str, Any]
+) -> Request | Mapping[str, Any]:
+    if request is None:
+        return fields
+    if fields:
+        raise TypeError("give a request or keyword arguments, not both")
+    return request
+
+
+def _without_none(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _ledger(name: str, ledger_id: str | None, meta_data: Mapping[str, Any] | None) -> LedgerRequest:
+    return validate(
+        LedgerRequest, _without_none(name=name, ledger_id=ledger_id, meta_data=meta_data)
+    )
+
+
+def _balance(
+    ledger_id: str,
+    currency: str,
+    balance_id: str | None,
+    indicator: str | None,
+    meta_data: Mapping[str, Any] | None,
+) -> BalanceRequest:
+    return validate(
+        BalanceRequest,
+        _without_none(
+            ledger_id=ledger_id,
+            currency=currency,
+            balance_id=balance_id,
+            indicator=indicator,
+            meta_data=meta_data,
+        ),
+    )
+
+
+def _commit(
+    transaction_id: str,
+    amount: Any,
+    precise_amount: Any,
+    reference: str | None,
+    description: str,
+    meta_data: Mapping[str, Any] | None,
+) -> CommitRequest:
+    return validate(
+        CommitRequest,
+        _without_none(
+            transaction_id=transaction_id,
+            amount=amount,
+            precise_amount=precise_amount,
+            reference=reference,
+            description=description,
+            meta_data=meta_data,
+        ),
+    )
+
+
+def _void(
+    transaction_id: str,
+    reference: str | None,
+    description: str,
+    meta_data: Mapping[str, Any] | None,
+) -> VoidRequest:
+    return validate(
+        VoidRequest,
+        _without_none(
+            transaction_id=transaction_id,
+            reference=reference,
+            description=description,
+            meta_data=meta_data,
+        ),
+    )
+
+
+__all__ = ["AsyncClient", "Client", "Outcome", "Receipt", "TransactionRequest"]

@@ -1,0 +1,1 @@
+"""The request log in Redis or Valkey: append, read, reply, trim; and the doorbells of Celery."""

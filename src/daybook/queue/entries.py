@@ -1,0 +1,122 @@
+"""The spelling of the log: entry ids, what goes into an entry, what stands under an outcome key."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from daybook.ledger.transaction import POSITION_COUNTER_BITS, Status
+
+FINGERPRINT_HEX_LENGTH = 64
+_COUNTER_MASK = (1 << POSITION_COUNTER_BITS) - 1
+
+CELERY_RESULT = "c"
+"""Flag of an entry whose outcome is also stored as a Celery result, under its reference."""
+
+
+def position_of(entry_id: bytes | str) -> int:
+    """The position of a stream entry id ``<milliseconds>-<counter>``."""
+    text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
+    milliseconds, _, counter = text.partition("-")
+    return int(milliseconds) << POSITION_COUNTER_BITS | int(counter or 0)
+
+
+def entry_id_of(position: int) -> str:
+    """The stream entry id of a position."""
+    return f"{position >> POSITION_COUNTER_BITS}-{position & _COUNTER_MASK}"
+
+
+def key_of_reference(reference: str) -> str:
+    """The outcome key of a transaction with this reference."""
+    return f"t:{reference}"
+
+
+def key_of_id(request_id: str) -> str:
+    """The outcome key of a request without reference, or of a creation."""
+    return f"i:{request_id}"
+
+
+class NewEntry(NamedTuple):
+    """What a producer appends. fingerprint: 32 bytes; flags: ``CELERY_RESULT`` or empty."""
+
+    slot: int
+    key: str
+    fingerprint: bytes
+    request_id: str
+    body: bytes
+    flags: str = ""
+
+
+class RawEntry(NamedTuple):
+    """What a worker reads: not decoded, so whatever a producer wrote."""
+
+    position: int
+    request_id: str
+    key: str
+    flags: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """What stands under an outcome key.
+
+    fingerprint: hex, of the request that owns the key.
+    request_id: of a queued request the id it was accepted under, of a recorded one the id that
+    the outcome belongs to.
+    partition, position: where a queued entry stands in the log.
+    """
+
+    fingerprint: str
+    status: str
+    request_id: str
+    reason: str | None = None
+    detail: str | None = None
+    duplicate: bool = False
+    partition: int | None = None
+    position: int | None = None
+
+
+def outcome_value(
+    fingerprint: str,
+    request_id: str,
+    status: str,
+    reason: str | None = None,
+    detail: str | None = None,
+    *,
+    duplicate: bool = False,
+) -> str:
+    """The text that stands under an outcome key once the outcome is recorded."""
+    fields: dict[str, object] = {"id": request_id, "status": status}
+    if reason is not None:
+        fields["reason"] = reason
+        fields["detail"] = detail
+    if duplicate:
+        fields["duplicate"] = True
+    return f"{fingerprint}R{json.dumps(fields, separators=(',', ':'))}"
+
+
+def read_value(value: bytes | str) -> KeyState:
+    """What a text under an outcome key says."""
+    text = value.decode() if isinstance(value, bytes) else value
+    fingerprint, kind = text[:FINGERPRINT_HEX_LENGTH], text[FINGERPRINT_HEX_LENGTH]
+    rest = text[FINGERPRINT_HEX_LENGTH + 1 :]
+    if kind == "Q":
+        request_id, partition, entry_id = rest.rsplit(" ", 2)
+        return KeyState(
+            fingerprint,
+            Status.QUEUED,
+            request_id,
+            partition=int(partition),
+            position=position_of(entry_id),
+        )
+    fields = json.loads(rest)
+    return KeyState(
+        fingerprint,
+        fields["status"],
+        fields["id"],
+        fields.get("reason"),
+        fields.get("detail"),
+        fields.get("duplicate", False),
+    )

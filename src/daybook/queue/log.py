@@ -1,0 +1,298 @@
+"""The request log: one stream per partition, and one clock for all of them.
+
+Every key shares the hash tag ``{<namespace>}``, so that a script stays one atomic step on a
+cluster too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import redis
+
+from daybook.queue.connect import not_installed, translated_faults
+from daybook.queue.entries import NewEntry, RawEntry, entry_id_of, position_of
+
+BELL_LIFE_MS = 1_000
+"""How long a doorbell counts as rung: a lost one is rung again by the next append after that."""
+
+READ_SLICE = 512
+"""Entries per read call, so that a batch's bytes are bounded whatever the size of its entries."""
+
+COUNT_SLICE = 5_000
+COUNT_SLICES_MAX = 400
+"""Bounds of counting unread entries: 2,000,000 at most."""
+
+_APPEND = files("daybook.queue").joinpath("append.lua").read_text(encoding="utf-8")
+_REPLY = files("daybook.queue").joinpath("reply.lua").read_text(encoding="utf-8")
+_COUNT = """
+local entries = redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])
+return {#entries, #entries > 0 and entries[#entries][1] or false}
+"""
+_FORWARD = """
+local clock = redis.call('GET', KEYS[1])
+if clock then
+  local ms, counter = string.match(clock, '^(%d+)-(%d+)$')
+  local wanted_ms, wanted_counter = string.match(ARGV[1], '^(%d+)-(%d+)$')
+  ms, counter = tonumber(ms), tonumber(counter)
+  wanted_ms, wanted_counter = tonumber(wanted_ms), tonumber(wanted_counter)
+  if ms > wanted_ms or (ms == wanted_ms and counter >= wanted_counter) then
+    return 0
+  end
+end
+redis.call('SET', KEYS[1], ARGV[1])
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of one entry of an append.
+
+    state: ``accepted``, ``duplicate``, ``conflict`` or ``full``.
+    position: of an accepted entry. value: what stands under the outcome key of the other two.
+    """
+
+    state: str
+    position: int | None = None
+    value: str | None = None
+
+
+_STATES = {"A": "accepted", "D": "duplicate", "C": "conflict", "F": "full"}
+
+
+class Keys:
+    """The names of the log's keys in one namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        self.prefix = f"{{{namespace}}}:"
+        self.state = f"{self.prefix}state"
+        self.clock = f"{self.prefix}clock"
+        self.cursors = f"{self.prefix}cursors"
+        self.replied = f"{self.prefix}replied"
+
+    def log(self, partition: int) -> str:
+        """The stream of a partition."""
+        return f"{self.prefix}log:{partition}"
+
+    def bell(self, partition: int) -> str:
+        """The mark that says a partition's doorbell has been rung."""
+        return f"{self.prefix}bell:{partition}"
+
+    def outcome(self, key: str) -> str:
+        """Where the outcome of a request is found."""
+        return f"{self.prefix}outcome:{key}"
+
+
+def append_arguments(keys: Keys, entries: Sequence[NewEntry]) -> tuple[list[str], list[Any]]:
+    """KEYS and ARGV of the append script."""
+    arguments: list[Any] = [keys.prefix, BELL_LIFE_MS]
+    for entry in entries:
+        arguments += (
+            entry.slot,
+            entry.key,
+            entry.fingerprint.hex(),
+            entry.request_id,
+            entry.flags,
+            entry.body,
+        )
+    return [keys.state, keys.clock], arguments
+
+
+def read_append_reply(reply: list[Any]) -> tuple[list[Appended], list[int]]:
+    """Results for each entry, and the partitions to ring. Raises LogNotInstalled."""
+    if reply[0] == b"NOT_INSTALLED":
+        raise not_installed()
+    results = []
+    for item in reply[2]:
+        state, text = _STATES[chr(item[0])], item[1:].decode()
+        if state == "accepted":
+            results.append(Appended(state, position=position_of(text)))
+        else:
+            results.append(Appended(state, value=text or None))
+    return results, [int(partition) for partition in reply[1]]
+
+
+APPEND_SCRIPT = _APPEND
+
+
+class Log:
+    """The log as seen by one process. All positions are integers (see ``entries``)."""
+
+    def __init__(self, client: redis.Redis, namespace: str) -> None:
+        self.client: Any = client
+        self.keys = Keys(namespace)
+        self._append = client.register_script(_APPEND)
+        self._reply = client.register_script(_REPLY)
+        self._count = client.register_script(_COUNT)
+        self._forward = client.register_script(_FORWARD)
+
+    # --- installation ---
+
+    def install(self, partitions: int, entries_max: int, clock: int) -> None:
+        """Make the log known to this server, with a clock not behind ``clock`` (a position)."""
+        with translated_faults():
+            self.forward_clock(clock)
+            self.client.hset(
+                self.keys.state, mapping={"partitions": partitions, "entries_max": entries_max}
+            )
+
+    def partitions(self) -> int:
+        """How many partitions the log has. Raises LogNotInstalled."""
+        with translated_faults():
+            found = self.client.hget(self.keys.state, "partitions")
+        if found is None:
+            raise not_installed()
+        return int(found)
+
+    def forward_clock(self, position: int) -> None:
+        """Make sure that new entries come after ``position``."""
+        with translated_faults():
+            self._forward(keys=[self.keys.clock], args=[entry_id_of(position)])
+
+    def clock(self) -> int:
+        """The position of the newest entry of any partition; 0 before the first."""
+        with translated_faults():
+            found = self.client.get(self.keys.clock)
+        return position_of(found) if found else 0
+
+    def now_ms(self) -> int:
+        """The server's time in milliseconds since the epoch."""
+        with translated_faults():
+            seconds, micros = self.client.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    # --- producers ---
+
+    def append(self, entries: Sequence[NewEntry]) -> tuple[list[Appended], list[int]]:
+        """Append ``entries`` in order, atomically; also answers which partitions to ring.
+
+        Raises LogNotInstalled, LogFull (out of memory), LogUnavailable.
+        """
+        keys, arguments = append_arguments(self.keys, entries)
+        with translated_faults():
+            reply = self._append(keys=keys, args=arguments)
+        return read_append_reply(reply)
+
+    def outcomes(self, keys: Sequence[str]) -> list[bytes | None]:
+        """What stands under each outcome key."""
+        if not keys:
+            return []
+        with translated_faults():
+            found: list[bytes | None] = self.client.mget([self.keys.outcome(key) for key in keys])
+        return found
+
+    def body_at(self, partition: int, position: int) -> bytes | None:
+        """The body of the entry at ``position``; None when it was trimmed."""
+        entry_id = entry_id_of(position)
+        with translated_faults():
+            found = self.client.xrange(self.keys.log(partition), entry_id, entry_id)
+        return found[0][1].get(b"b") if found else None
+
+    # --- workers ---
+
+    def read(self, partition: int, after: int, count: int, bytes_max: int) -> list[RawEntry]:
+        """The next unread entries, at most ``count`` and about ``bytes_max`` bytes of bodies.
+
+        The doorbell's mark is taken down first: what is appended later rings again.
+        """
+        entries: list[RawEntry] = []
+        size = 0
+        with translated_faults():
+            self.client.delete(self.keys.bell(partition))
+            while len(entries) < count and size < bytes_max:
+                start = entries[-1].position if entries else after
+                wanted = min(READ_SLICE, count - len(entries))
+                found = self.client.xrange(
+                    self.keys.log(partition), f"({entry_id_of(start)}", "+", count=wanted
+                )
+                entries += [_raw_entry(entry_id, fields) for entry_id, fields in found]
+                size += sum(len(entry.body) for entry in entries[-len(found) :]) if found else 0
+                if len(found) < wanted:
+                    break
+        return entries
+
+    def first_unread(self, cursors: Mapping[int, int]) -> dict[int, int]:
+        """The position of the first unread entry of each partition that has one.
+
+        cursors: position of the last entry read, by partition.
+        """
+        order = list(cursors)
+        with translated_faults():
+            pipeline = self.client.pipeline(transaction=False)
+            for partition in order:
+                start = f"({entry_id_of(cursors[partition])}"
+                pipeline.xrange(self.keys.log(partition), start, "+", count=1)
+            replies = pipeline.execute()
+        return {
+            partition: position_of(found[0][0])
+            for partition, found in zip(order, replies, strict=True)
+            if found
+        }
+
+    def count_unread(self, partition: int, after: int) -> int:
+        """How many entries of ``partition`` come after the position ``after``."""
+        total, start = 0, entry_id_of(after)
+        with translated_faults():
+            for _ in range(COUNT_SLICES_MAX):
+                found, last = self._count(
+                    keys=[self.keys.log(partition)], args=[f"({start}", COUNT_SLICE]
+                )
+                total += found
+                if found < COUNT_SLICE:
+                    break
+                start = last.decode()
+        return total
+
+    def replied_batch(self, partition: int) -> int:
+        """Number of the last batch whose outcomes were written; -1 before the first."""
+        with translated_faults():
+            found = self.client.hget(self.keys.replied, str(partition))
+        return int(found) if found is not None else -1
+
+    def reply(
+        self,
+        partition: int,
+        batch: int,
+        cursor: int,
+        outcomes: Sequence[tuple[str, str]],
+        retention_seconds: int,
+    ) -> None:
+        """Write outcomes (key, value) of a committed batch, and that it has been replied to."""
+        arguments: list[Any] = [
+            self.keys.prefix,
+            partition,
+            batch,
+            entry_id_of(cursor),
+            retention_seconds,
+        ]
+        for pair in outcomes:
+            arguments += pair
+        with translated_faults():
+            self._reply(keys=[self.keys.state], args=arguments)
+
+    def trim(self, partition: int, before: int) -> int:
+        """Drop entries before the position ``before``; answers how many went.
+
+        The caller sees to it that they were applied.
+        """
+        with translated_faults():
+            return int(
+                self.client.xtrim(
+                    self.keys.log(partition), minid=entry_id_of(before), approximate=True
+                )
+            )
+
+
+def _raw_entry(entry_id: bytes, fields: dict[bytes, bytes]) -> RawEntry:
+    get = fields.get
+    return RawEntry(
+        position_of(entry_id),
+        get(b"i", b"").decode(errors="replace"),
+        get(b"k", b"").decode(errors="replace"),
+        get(b"c", b"").decode(errors="replace"),
+        get(b"b", b""),
+    )

@@ -1,0 +1,18 @@
+-- Write the outcomes of a batch that Postgres has committed.
+--
+-- KEYS[1] state of the log (hash).
+-- ARGV[1] prefix of all keys, ARGV[2] partition, ARGV[3] number of the batch, ARGV[4] entry id of
+-- the cursor, ARGV[5] life of an outcome in seconds, then two for each outcome: key, value.
+--
+-- A worker that was stopped for a long time may reply late: an older batch never moves the marks
+-- of a newer one back. Outcomes themselves are final, so writing them again does no harm.
+local prefix, partition, batch = ARGV[1], ARGV[2], tonumber(ARGV[3])
+for i = 6, #ARGV, 2 do
+  redis.call('SET', prefix .. 'outcome:' .. ARGV[i], ARGV[i + 1], 'EX', ARGV[5])
+end
+local replied = tonumber(redis.call('HGET', prefix .. 'replied', partition) or '-1')
+if batch >= replied then
+  redis.call('HSET', prefix .. 'replied', partition, ARGV[3])
+  redis.call('HSET', prefix .. 'cursors', partition, ARGV[4])
+end
+return replied
