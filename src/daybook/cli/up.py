@@ -1,0 +1,118 @@
+"""``daybook up`` and ``daybook down``: the instance with nothing to install but the package."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from daybook.errors import DaybookError
+from daybook.settings import current
+
+PARTITIONS_MAX = 4096
+WORKERS_MAX = 256
+
+
+def up(
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return when everything is ready.")
+    ] = False,
+    partitions: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=PARTITIONS_MAX,
+            help="Partitions of a new installation (2 if not given).",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=WORKERS_MAX,
+            help="Worker processes; by default one each partition, at most one each processor.",
+        ),
+    ] = None,
+    flower: Annotated[
+        bool, typer.Option("--flower", help="Start Flower too, on this machine's own address.")
+    ] = False,
+) -> None:
+    """Start PostgreSQL, Valkey, workers and beat in the data folder (DAYBOOK_HOME).
+
+    Servers that DAYBOOK_DATABASE_URL and DAYBOOK_REDIS_URL name are used instead of own ones.
+    """
+    from daybook.embedded.detached import start_detached
+    from daybook.embedded.supervisor import Plan, supervise
+
+    console, settings = Console(), current()
+    plan = Plan(settings.home, partitions, workers, flower)
+    try:
+        if detach:
+            show(console, settings.home, start_detached(plan))
+            console.print("Next: [bold]daybook status[/], and [bold]daybook down[/] to stop it.")
+            return
+        supervise(
+            plan,
+            settings,
+            ready=lambda instance: _show_foreground(console, settings.home, instance),
+            say=lambda line: console.print(line, style="dim", markup=False),
+        )
+    except DaybookError as error:
+        _fail(error)
+
+
+def down() -> None:
+    """Stop what runs in the data folder (DAYBOOK_HOME); the data stays."""
+    from daybook.embedded.detached import stop_instance
+
+    home = current().home
+    try:
+        stopped = stop_instance(home)
+    except DaybookError as error:
+        _fail(error)
+    text = f"Stopped {', '.join(stopped)}." if stopped else f"Nothing runs in {home.resolve()}."
+    Console().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def show(console: Console, home: Path, instance: dict[str, str]) -> None:
+    """Print where everything is: one line for each part."""
+    from daybook.embedded.folder import DataFolder
+    from daybook.embedded.parts import Roster
+
+    folder = DataFolder(home)
+    pids = {record.name: str(record.pid) for record in Roster(folder.roster).records()}
+    pids["supervisor"] = instance["supervisor_pid"]
+    places = {
+        "supervisor": str(folder.home),
+        "postgres": without_password(instance["database_url"]),
+        "valkey": without_password(instance["redis_url"]),
+        "worker": f"{instance['workers']} at {instance['partitions']} partitions",
+        "beat": f"logs of all parts: {instance['log']}",
+    }
+    if "flower_url" in instance:
+        places["flower"] = instance["flower_url"]
+    table = Table("part", Column("where", overflow="fold"), "pid", title="Daybook is up")
+    for part, place in places.items():
+        table.add_row(part, Text(place), pids.get(part, "not ours"))
+    console.print(table)
+
+
+def without_password(url: str) -> str:
+    """An address that can be shown."""
+    url = re.sub(r"(//[^:/@]*):[^@/]*@", r"\1:…@", url)
+    return re.sub(r"([?&]password=)[^&]*", r"\1…", url)
+
+
+def _show_foreground(console: Console, home: Path, instance: dict[str, str]) -> None:
+    show(console, home, instance)
+    console.print("Next, in another terminal: [bold]daybook status[/]. Ctrl-C stops everything.")
+
+
+def _fail(error: DaybookError) -> None:
+    Console(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(1) from error

@@ -1,0 +1,126 @@
+"""The system account that runs the servers.
+
+PostgreSQL refuses to run as root. Whoever is not root runs the servers under the own account;
+root runs them as ``pgserver``, which owns nothing but the servers' data. What this account needs
+of folders that belong to others is the right to pass through (``o+x``), never to read.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import structlog
+
+from daybook.errors import ConfigError
+
+SERVER_ACCOUNT = "pgserver"
+USERADD_SECONDS_MAX = 30
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who runs the servers. ``switch``: whether that is somebody else than ourselves (root)."""
+
+    uid: int
+    gid: int
+    switch: bool
+
+    def own(self, path: Path) -> None:
+        """Give ``path`` and all below it to this account, when it belongs to somebody else."""
+        if not self.switch or path.lstat().st_uid == self.uid:
+            return
+        os.lchown(path, self.uid, self.gid)
+        for folder, folders, files in os.walk(path):
+            for name in (*folders, *files):
+                os.lchown(Path(folder, name), self.uid, self.gid)
+
+
+@cache
+def server_account() -> Account:
+    """The account of the servers; created when root needs it and it does not exist yet.
+
+    Raises ConfigError when it can't be created.
+    """
+    if os.geteuid() != 0:
+        return Account(os.geteuid(), os.getegid(), switch=False)
+    import pwd
+
+    try:
+        entry = pwd.getpwnam(SERVER_ACCOUNT)
+    except KeyError:
+        _create_account()
+        entry = pwd.getpwnam(SERVER_ACCOUNT)
+    return Account(entry.pw_uid, entry.pw_gid, switch=True)
+
+
+def _create_account() -> None:
+    for argv in _creators():
+        done = subprocess.run(  # noqa: S603 - fixed arguments
+            argv, capture_output=True, text=True, timeout=USERADD_SECONDS_MAX, check=False
+        )
+        if done.returncode == 0:
+            log.info("account.created", account=SERVER_ACCOUNT)
+            return
+    raise ConfigError(
+        f"PostgreSQL does not run as root, and the account {SERVER_ACCOUNT!r} could not be "
+        f"created: create it (`useradd --system {SERVER_ACCOUNT}`), run Daybook as an ordinary "
+        "user, or set DAYBOOK_DATABASE_URL and DAYBOOK_REDIS_URL"
+    )
+
+
+def _creators() -> Iterable[Sequence[str]]:
+    """Commands that create the account: of most distributions, and of Alpine's busybox."""
+    useradd, adduser = shutil.which("useradd"), shutil.which("adduser")
+    if useradd:
+        options = ("--system", "--user-group", "--no-create-home", "--shell", "/bin/false")
+        yield (useradd, *options, SERVER_ACCOUNT)
+    if adduser:
+        yield (adduser, "-S", "-D", "-H", "-s", "/bin/false", SERVER_ACCOUNT)
+
+
+def open_way(path: Path, account: Account) -> None:
+    """Let the account pass through the folders above ``path``; nothing when it is our own."""
+    if not account.switch:
+        return
+    for folder in path.parents:
+        status = folder.stat()
+        if _may_pass(status, account):
+            continue
+        folder.chmod(stat.S_IMODE(status.st_mode) | stat.S_IXOTH)
+        log.warning("folder.opened", folder=str(folder), right="o+x", reason=f"way to {path}")
+
+
+def _may_pass(status: os.stat_result, account: Account) -> bool:
+    if status.st_uid == account.uid:
+        return bool(status.st_mode & stat.S_IXUSR)
+    if status.st_gid == account.gid:
+        return bool(status.st_mode & stat.S_IXGRP)
+    return bool(status.st_mode & stat.S_IXOTH)
+
+
+def open_files(folders: Iterable[Path], account: Account) -> None:
+    """Let the account read and run the files of a package that was installed for root alone."""
+    if not account.switch:
+        return
+    for top in folders:
+        for folder, _, files in os.walk(top):
+            _add_rights(Path(folder), stat.S_IROTH | stat.S_IXOTH)
+            for name in files:
+                path = Path(folder, name)
+                runs = path.stat().st_mode & stat.S_IXUSR
+                _add_rights(path, stat.S_IROTH | (stat.S_IXOTH if runs else 0))
+
+
+def _add_rights(path: Path, rights: int) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & rights != rights:
+        path.chmod(mode | rights)

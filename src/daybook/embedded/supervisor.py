@@ -1,0 +1,224 @@
+"""``daybook up``: starts everything, starts again what dies, stops everything at the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from daybook.embedded import work
+from daybook.embedded.parts import PartFailed, await_ready, tail
+from daybook.embedded.servers import Servers
+from daybook.errors import ConfigError
+from daybook.settings import Settings
+
+PARTITIONS_DEFAULT = 2
+WORKER_READY_SECONDS_MAX = 60.0
+FLOWER_READY_SECONDS_MAX = 30.0
+LOOK_SECONDS = 0.2
+BOUND_LOGS_SECONDS = 60.0
+FAILURES_MAX = 5
+"""Deaths of one part in a row after which the supervisor gives up."""
+STEADY_SECONDS = 60.0
+"""A part that lived this long has not failed in a row."""
+BACK_OFF_SECONDS = 0.5
+BACK_OFF_SECONDS_MAX = 10.0
+
+Instance = dict[str, str]
+"""What ``instance.json`` says: addresses by the names of the settings, and more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to start.
+
+    partitions: None for what the installation has, 2 for a new one.
+    workers: child processes; None for one each partition, at most one each processor.
+    """
+
+    home: Path
+    partitions: int | None = None
+    workers: int | None = None
+    flower: bool = False
+
+
+def supervise(
+    plan: Plan,
+    settings: Settings,
+    *,
+    claimed: Callable[[Servers], None] = lambda _: None,
+    ready: Callable[[Instance], None],
+    say: Callable[[str], None],
+) -> None:
+    """Run an instance until SIGINT, SIGTERM or SIGHUP; nothing of it is left afterwards.
+
+    claimed: called as soon as the data folder is ours; ready: when everything answers;
+    say: told what happens meanwhile.
+    Raises ConfigError when the plan can't be, PartFailed when a part does not start or stay.
+    """
+    _check(settings)
+    with _until_signal():
+        servers = Servers(
+            plan.home,
+            with_postgres=settings.database_url is None,
+            with_valkey=settings.redis_url is None,
+        )
+        try:
+            claimed(servers)
+            instance = _start(plan, settings, servers)
+            servers.folder.publish(instance)
+            ready(instance)
+            Tending(servers, say).forever()
+        finally:
+            say("stopping; workers finish the batch that they have begun")
+            servers.stop()
+
+
+def _start(plan: Plan, settings: Settings, servers: Servers) -> Instance:
+    addresses = _addresses(settings, servers)
+    partitions = _install(addresses, plan.partitions)
+    home = servers.folder.home
+    node, env = work.node_name(home), work.environment(home, addresses)
+    workers = plan.workers or min(partitions, os.cpu_count() or 1)
+    instance = {
+        "database_url": addresses.database_url,
+        "migration_database_url": addresses.migration_database_url,
+        "redis_url": addresses.redis_url,
+        "supervisor_pid": str(os.getpid()),
+        "partitions": str(partitions),
+        "workers": str(workers),
+        "worker_node": node,
+        "log": str(servers.folder.log),
+    }
+    worker = servers.launch(work.worker(node, workers, env))
+    beat = servers.launch(work.beat(servers.folder, env))
+    if plan.flower:
+        instance["flower_url"] = _start_flower(servers, env)
+    broker = addresses.broker()
+    _await(servers, "worker", worker, lambda: work.worker_answers(broker, node))
+    if beat.poll() is not None:
+        raise PartFailed(f"beat ended{tail(servers.folder.log_file('beat'))}")
+    return instance
+
+
+def _start_flower(servers: Servers, env: dict[str, str]) -> str:
+    port = work.free_flower_port()
+    child = servers.launch(work.flower(port, env))
+    _await(servers, "flower", child, lambda: work.flower_answers(port), FLOWER_READY_SECONDS_MAX)
+    return f"http://{work.LOOPBACK}:{port}"
+
+
+def _await(
+    servers: Servers,
+    name: str,
+    child: subprocess.Popen[bytes],
+    ready: Callable[[], bool],
+    seconds_max: float = WORKER_READY_SECONDS_MAX,
+) -> None:
+    await_ready(name, child, ready, seconds_max, servers.folder.log_file(name))
+
+
+def _addresses(settings: Settings, servers: Servers) -> work.Addresses:
+    """The servers that the environment names, and our own for those that it does not."""
+    database_url = settings.database_url or servers.database_url
+    owner = settings.migration_database_url or settings.database_url
+    return work.Addresses(
+        database_url,
+        owner or servers.migration_database_url,
+        settings.redis_url or servers.redis_url,
+        settings.broker_url,
+    )
+
+
+def _install(addresses: work.Addresses, partitions: int | None) -> int:
+    """Migrate and install the log; the number of partitions that there are now."""
+    from daybook.install import install
+
+    wanted = partitions or PARTITIONS_DEFAULT
+    install(addresses.migration_database_url, addresses.redis_url, partitions=wanted)
+    return wanted
+
+
+class Tending:
+    """Starts parts again that end by themselves, with growing pauses and a bound."""
+
+    def __init__(self, servers: Servers, say: Callable[[str], None]) -> None:
+        self._servers = servers
+        self._say = say
+        self._failures: dict[str, int] = {}
+        self._started = dict.fromkeys(servers.children, time.monotonic())
+        self._due: dict[str, float] = {}
+        self._logs_due = 0.0
+
+    def forever(self) -> None:
+        """Look after the parts until a signal. Raises PartFailed when one does not stay up."""
+        while True:
+            self.look()
+            time.sleep(LOOK_SECONDS)
+
+    def look(self) -> None:
+        """Look once at each part, at the guard and at the size of the logs."""
+        now = time.monotonic()
+        for name, (_, child) in tuple(self._servers.children.items()):
+            if name in self._due:
+                self._restart_when_due(name, now)
+            elif child.poll() is not None:
+                self._note_death(name, child.returncode, now)
+        if self._servers.watch_guard():
+            self._say("the guard was gone and has been replaced")
+        if now >= self._logs_due:
+            self._servers.folder.bound_logs()
+            self._logs_due = now + BOUND_LOGS_SECONDS
+
+    def _note_death(self, name: str, code: int, now: float) -> None:
+        steady = now - self._started[name] > STEADY_SECONDS
+        failures = 1 if steady else self._failures.get(name, 0) + 1
+        self._failures[name] = failures
+        if failures > FAILURES_MAX:
+            log = self._servers.folder.log_file(name)
+            raise PartFailed(f"{name} ended {failures} times in a row{tail(log)}")
+        pause = min(BACK_OFF_SECONDS * 2 ** (failures - 1), BACK_OFF_SECONDS_MAX)
+        self._due[name] = now + pause
+        self._say(f"{name} ended with code {code}: starting it again in {pause:g} s")
+
+    def _restart_when_due(self, name: str, now: float) -> None:
+        if now >= self._due[name]:
+            del self._due[name]
+            self._servers.restart(name)
+            self._started[name] = time.monotonic()
+            self._say(f"{name} runs again")
+
+
+@contextmanager
+def _until_signal() -> Iterator[None]:
+    """End the block quietly at the first signal, and ignore those that follow it."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup asks
+        numbers.append(signal.SIGHUP)
+
+    def stop(*_: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    former = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _check(settings: Settings) -> None:
+    """Raises ConfigError when the environment names an owner's database and no worker's."""
+    if settings.migration_database_url and not settings.database_url:
+        raise ConfigError(
+            "DAYBOOK_MIGRATION_DATABASE_URL is set without DAYBOOK_DATABASE_URL: set both, or none"
+        )

@@ -1,0 +1,337 @@
+"""The embedded servers and the instance: started, killed in every way, started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+import redis
+
+from daybook.embedded import Servers, start_servers
+from daybook.embedded.account import server_account
+from daybook.embedded.detached import start_detached, stop_instance
+from daybook.embedded.identity import start_mark
+from daybook.embedded.parts import INSTANCE_MARK, Record, Roster
+from daybook.embedded.supervisor import Plan
+from daybook.errors import ConfigError
+from daybook.settings import INSTANCE_FILE, running_instance
+
+WAIT_SECONDS_MAX = 40.0
+HOLD_SERVERS = """
+import sys, time
+from pathlib import Path
+from daybook.embedded import start_servers
+servers = start_servers(Path(sys.argv[1]))
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds; the test fails when it does not within the bound."""
+    deadline = time.monotonic() + WAIT_SECONDS_MAX
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.05)
+
+
+def living_parts(home: Path) -> list[Record]:
+    """The parts on record that run."""
+    return [record for record in Roster(home / "parts.json").records() if record.alive()]
+
+
+def living_under(home: Path) -> list[int]:
+    """Everything alive that mentions the folder or was started for it, guards included."""
+    found = []
+    for one in psutil.process_iter():
+        try:
+            ours = one.environ().get(INSTANCE_MARK) == str(home) or str(home) in one.cmdline()
+            if ours and one.pid != os.getpid() and start_mark(one.pid):
+                found.append(one.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def clean_environment() -> dict[str, str]:
+    """Our environment without settings, so that the servers are the embedded ones."""
+    return {name: text for name, text in os.environ.items() if not name.startswith("DAYBOOK_")}
+
+
+def write_facts(servers: Servers, number: int) -> None:
+    with psycopg.connect(servers.migration_database_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS facts (number int)")
+        connection.execute("INSERT INTO facts VALUES (%s)", [number])
+    redis.Redis.from_url(servers.redis_url).rpush("facts", number)
+
+
+def read_facts(servers: Servers) -> tuple[list[int], list[int]]:
+    with psycopg.connect(servers.migration_database_url) as connection:
+        rows = connection.execute("SELECT number FROM facts ORDER BY number").fetchall()
+    kept = redis.Redis.from_url(servers.redis_url).lrange("facts", 0, -1)
+    return [number for (number,) in rows], [int(number) for number in kept]
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Somebody else who runs servers in ``tmp_path / "home"``."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD_SERVERS, str(tmp_path / "home")],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=clean_environment(),
+    ) as child:
+        assert child.stdout is not None
+        lines = iter(child.stdout.readline, "")
+        assert "ready\n" in lines
+        yield child
+        child.kill()
+    stop_instance(tmp_path / "home")
+
+
+def test_servers_are_durable_and_private(tmp_path: Path) -> None:
+    """Commits and accepted requests are on the disk, and nobody else can reach the servers."""
+    home = tmp_path / "home"
+    with start_servers(home) as servers:
+        with psycopg.connect(servers.database_url) as connection:
+            for name in ("fsync", "synchronous_commit", "full_page_writes", "data_checksums"):
+                assert connection.execute(f"SHOW {name}").fetchone() == ("on",)
+            assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
+            row = connection.execute(
+                "SELECT rolname, rolsuper, rolcreaterole, pg_has_role('daybook_worker', 'USAGE') "
+                "FROM pg_roles WHERE rolname = current_user"
+            ).fetchone()
+            assert row == ("daybook_worker_login", False, False, True)
+        log = redis.Redis.from_url(servers.redis_url)
+        wanted = {"appendonly": "yes", "appendfsync": "always", "save": "", "port": "0"}
+        assert {name: log.config_get(name)[name] for name in wanted} == wanted
+        assert log.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        for folder in ("postgres", "valkey", "run", "log"):
+            assert (home / folder).stat().st_mode & 0o077 == 0
+        assert home.stat().st_mode & 0o067 == 0
+        assert not [one for pid in living_under(home) for one in tcp_ports(pid)]
+    assert living_under(home) == []
+
+
+def tcp_ports(pid: int) -> list[int]:
+    """Ports that somebody listens on."""
+    connections = psutil.Process(pid).net_connections(kind="inet")
+    return [one.laddr.port for one in connections if one.status == psutil.CONN_LISTEN]
+
+
+def test_data_survives_a_stop_and_a_kill_of_both_servers(tmp_path: Path) -> None:
+    """What was written is there after an orderly stop, and after kill -9 of both servers."""
+    with start_servers(tmp_path / "home") as servers:
+        write_facts(servers, 1)
+    with start_servers(tmp_path / "home") as servers:
+        write_facts(servers, 2)
+        for name in ("postgres", "valkey"):
+            os.kill(servers.pid(name), signal.SIGKILL)
+    with start_servers(tmp_path / "home") as servers:
+        assert read_facts(servers) == ([1, 2], [1, 2])
+
+
+def test_killed_starter_leaves_no_servers(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+    """kill -9 of the starter: its guard stops the servers, and the folder starts again."""
+    home = tmp_path / "home"
+    assert {record.name for record in living_parts(home)} == {"postgres", "valkey"}
+    holder.kill()
+    wait_for(lambda: not living_under(home))
+    assert not (home / "run").exists()
+    with start_servers(home) as servers:
+        write_facts(servers, 1)
+
+
+def test_leftovers_of_starter_and_guard_are_recognised(
+    holder: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    """kill -9 of starter and guard: the next start stops what they left and keeps the data."""
+    home = tmp_path / "home"
+    before = {record.pid for record in living_parts(home)}
+    for child in psutil.Process(holder.pid).children():
+        if "guard" in " ".join(child.cmdline()):
+            child.kill()
+    holder.kill()
+    holder.wait()
+    assert {record.pid for record in living_parts(home)} == before
+    with start_servers(home) as servers:
+        assert not before & {record.pid for record in living_parts(home)}
+        write_facts(servers, 1)
+
+
+def test_down_stops_leftovers(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+    """kill -9 of starter and guard: ``down`` finds the servers and stops them, once."""
+    home = tmp_path / "home"
+    for child in psutil.Process(holder.pid).children():
+        if "guard" in " ".join(child.cmdline()):
+            child.kill()
+    holder.kill()
+    holder.wait()
+    assert sorted(stop_instance(home)) == ["postgres", "valkey"]
+    assert living_under(home) == []
+    assert stop_instance(home) == []
+
+
+def test_second_start_in_the_same_folder_is_refused(
+    holder: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    """Two can't run one data folder; the first is not disturbed."""
+    before = {record.pid for record in living_parts(tmp_path / "home")}
+    with pytest.raises(ConfigError, match="already runs"):
+        start_servers(tmp_path / "home")
+    assert {record.pid for record in living_parts(tmp_path / "home")} == before
+
+
+def test_deep_folder_gets_short_socket_paths(tmp_path: Path) -> None:
+    """A folder too deep for a socket's address works, and its short folder is removed."""
+    home = tmp_path / ("deep" * 20) / ("er and" * 10)
+    with start_servers(home) as servers:
+        write_facts(servers, 1)
+        short = (home / "run").resolve()
+        assert short != home / "run"
+        assert short.stat().st_mode & 0o077 == 0
+    assert not short.exists()
+
+
+def test_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
+    """A folder that holds something else is refused, and neither changed nor filled."""
+    (tmp_path / "letter.txt").write_text("mine")
+    mode = tmp_path.stat().st_mode
+    with pytest.raises(ConfigError, match="not empty"):
+        start_servers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+    assert tmp_path.stat().st_mode == mode
+
+
+def test_stranger_under_a_recorded_pid_is_not_stopped(tmp_path: Path) -> None:
+    """A pid that belongs to somebody else by now is left alone."""
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as stranger:
+        record = {"name": "postgres", "pid": stranger.pid, "mark": "former:1", "stage": 2}
+        (tmp_path / "parts.json").write_text(json.dumps([{**record, "ladder": [[9, 1.0]]}]))
+        assert Roster(tmp_path / "parts.json").stop_all() == []
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_stale_lock_file_with_a_strangers_pid_does_not_block(tmp_path: Path) -> None:
+    """PostgreSQL's own lock file names a living stranger after a crash: the folder starts."""
+    account, home = server_account(), tmp_path / "home"
+    with start_servers(home) as servers:
+        write_facts(servers, 1)
+    who = {"user": account.uid} if account.switch else {}
+    with subprocess.Popen(["sleep", "600"], cwd="/", **who) as stranger:
+        lock = home / "postgres" / "postmaster.pid"
+        lock.write_text(f"{stranger.pid}\n{home / 'postgres'}\n1\n5432\n\n\n  1 1\nready\n")
+        lock.chmod(0o600)
+        os.chown(lock, account.uid, account.gid)
+        with start_servers(home) as servers:
+            assert read_facts(servers) == ([1], [1])
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_broken_off_initdb_is_done_again(tmp_path: Path) -> None:
+    """A half-made cluster of a start that was killed is thrown away, not started."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "supervisor.lock").touch()
+    (home / "postgres.new").mkdir()
+    (home / "postgres.new" / "PG_VERSION").write_text("18\n")
+    with start_servers(home) as servers:
+        write_facts(servers, 1)
+    assert not (home / "postgres.new").exists()
+
+
+def test_addresses_left_by_a_crash_are_not_believed(tmp_path: Path) -> None:
+    """``instance.json`` counts only while somebody keeps the folder locked."""
+    home = tmp_path / "home"
+    home.mkdir()
+    assert running_instance(home) == {}
+    with start_servers(home) as servers:
+        servers.folder.publish({"redis_url": servers.redis_url})
+        assert running_instance(home) == {"redis_url": servers.redis_url}
+    (home / INSTANCE_FILE).write_text('{"redis_url": "unix:///nowhere"}')
+    assert running_instance(home) == {}
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[Path]:
+    """The data folder of a whole instance that runs in the background."""
+    home = tmp_path / "home"
+    found = start_detached(Plan(home, partitions=2, workers=2), clean_environment())
+    try:
+        assert running_instance(home) == found
+        yield home
+    finally:
+        stop_instance(home)
+
+
+def daybook(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does."""
+    environment: Mapping[str, str] = {**clean_environment(), "DAYBOOK_HOME": str(home)}
+    program = Path(sys.executable).with_name("daybook")
+    return subprocess.run(
+        [program, *words], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_killed_worker_and_servers_are_started_again(instance: Path) -> None:
+    """kill -9 of a worker and of both servers: the supervisor starts each again."""
+    before = {record.name: record.pid for record in living_parts(instance)}
+    assert set(before) == {"postgres", "valkey", "worker", "beat"}
+    children = [child.pid for child in psutil.Process(before["worker"]).children()]
+    for name in ("worker", "postgres", "valkey"):
+        os.kill(before[name], signal.SIGKILL)
+
+    def all_new() -> bool:
+        now = {record.name: record.pid for record in living_parts(instance)}
+        return len(now) == 4 and all(now[name] != before[name] for name in before if name != "beat")
+
+    wait_for(all_new)
+    wait_for(lambda: not any(start_mark(pid) for pid in children))
+
+
+def test_command_line_refuses_a_second_up_and_stops_the_first(instance: Path) -> None:
+    """``up`` beside a running instance fails with the reason; ``down`` stops, twice is fine."""
+    again = daybook(instance, "up", "--detach")
+    assert (again.returncode, "already runs" in again.stderr) == (1, True)
+    down = daybook(instance, "down")
+    assert (down.returncode, "Stopped" in down.stdout) == (0, True)
+    assert living_under(instance) == []
+    assert running_instance(instance) == {}
+    down = daybook(instance, "down")
+    assert (down.returncode, "Nothing runs" in down.stdout) == (0, True)
+
+
+def test_killed_supervisor_leaves_nothing_and_starts_again(instance: Path) -> None:
+    """kill -9 of ``up``: no part survives it, and the next ``up`` runs with the same data."""
+    os.kill(int(running_instance(instance)["supervisor_pid"]), signal.SIGKILL)
+    again = daybook(instance, "up", "--detach")
+    assert again.returncode == 0, again.stderr
+    assert len(living_parts(instance)) == 4
+
+
+def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
+    """SIGINT to all that belong to the terminal's job: an orderly stop, exit code 0."""
+    home = tmp_path / "home"
+    program = Path(sys.executable).with_name("daybook")
+    with subprocess.Popen(
+        [program, "up"],
+        env={**clean_environment(), "DAYBOOK_HOME": str(home)},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as child:
+        wait_for(lambda: child.poll() is not None or running_instance(home))
+        os.killpg(child.pid, signal.SIGINT)
+        assert child.wait(WAIT_SECONDS_MAX) == 0
+    assert living_under(home) == []
+    assert "database system is shut down" in (home / "log" / "postgres.log").read_text()
