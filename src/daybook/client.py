@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from daybook.errors import LogFull
+from daybook.errors import LogFull, OutcomeUnknown
 from daybook.producing import (
     APPEND_ENTRIES_MAX,
     Draft,
@@ -446,7 +446,7 @@ def _receipts(
     client: Client | None,
 ) -> list[Receipt]:
     """Receipts for one append. Raises LogFull with all that was accepted so far."""
-    receipts = []
+    receipts: list[Receipt] = []
     for made, appended in zip(part, results, strict=True):
         if appended.state == "full":
             raise LogFull(
@@ -455,6 +455,13 @@ def _receipts(
             )
         receipts.append(receipt_of(made, appended, client))
     return receipts
+
+
+def _unknown(receipt: Receipt, timeout: float) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"no outcome of {receipt.reference or receipt.id} after {timeout} s: it is in the log and "
+        "may still be posted; wait again, or send the same request again"
+    )
 
 
 def _given(

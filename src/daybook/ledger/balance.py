@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from uuid import UUID, uuid5
+from hashlib import sha256
 
 from daybook.ledger.money import FIGURE_MAX
 
@@ -14,8 +14,8 @@ GENERAL_LEDGER_ID = "general_ledger_id"
 INDICATOR = re.compile(r"@\S+\Z")
 """An internal balance is named by its indicator, such as ``@World``."""
 
-_INTERNAL_BALANCES = UUID("6f1f6a1c-2d0b-5c43-9a3e-0d5c1b7f2a11")
 _CACHED_INTERNAL_IDS = 65_536
+_VERSION_PLACE = len("bln_xxxxxxxx-xxxx-")
 
 
 @lru_cache(maxsize=_CACHED_INTERNAL_IDS)
@@ -24,8 +24,13 @@ def internal_balance_id(indicator: str, currency: str) -> str:
 
     So two partitions that use one for the first time at the same moment mean the same balance.
     """
-    name = f"{indicator}\x00{currency}"
-    return f"bln_{uuid5(_INTERNAL_BALANCES, name)}"
+    digest = sha256(f"{indicator}\x00{currency}".encode()).hexdigest()
+    return f"bln_{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-8{digest[17:20]}-{digest[20:32]}"
+
+
+def may_be_internal(balance_id: str) -> bool:
+    """Whether the id has the form of an internal balance's: a UUID of version 8."""
+    return balance_id[_VERSION_PLACE] == "8"
 
 
 class Balance:

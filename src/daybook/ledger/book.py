@@ -23,7 +23,8 @@ class Book:
     """Balances, holds, ledgers and references, as read and as changed by the batch.
 
     balances, holds: by id. ledgers: fingerprint by id (None: made by the migration).
-    references: what is recorded, by reference. transactions: status of the transactions that
+    references: what is recorded, by reference. taken_ids: the same by transaction id, of this
+    batch and of those that were looked up. transactions: status of the transactions that
     commits and voids name and that are no holds, by id.
     mixed_precision: whether a balance may see several precisions.
     """
@@ -34,6 +35,7 @@ class Book:
         self.holds: dict[str, Hold] = {}
         self.ledgers: dict[str, bytes | None] = {GENERAL_LEDGER_ID: None}
         self.references: dict[str, Recorded] = {}
+        self.taken_ids: dict[str, Recorded] = {}
         self.transactions: dict[str, str] = {}
         self.records: list[Record] = []
         self.new_ledgers: list[tuple[NewLedger, bytes, int]] = []
@@ -60,14 +62,22 @@ class Book:
     def record(self, record: Record) -> None:
         """Append a record to the journal, and use up its reference."""
         self.records.append(record)
+        recorded = Recorded(
+            record.transaction_id,
+            record.status,
+            record.fingerprint,
+            record.reason,
+            record.detail,
+        )
+        self.taken_ids[record.transaction_id] = recorded
         if not record.derived:
-            self.references[record.reference] = Recorded(
-                record.transaction_id,
-                record.status,
-                record.fingerprint,
-                record.reason,
-                record.detail,
-            )
+            self.references[record.reference] = recorded
+
+    def recorded(self, reference: str | None, transaction_id: str) -> Recorded | None:
+        """What is recorded under the reference, or under the id."""
+        if reference is not None and reference in self.references:
+            return self.references[reference]
+        return self.taken_ids.get(transaction_id)
 
     def touched_balances(self) -> list[Balance]:
         """Balances whose figures the batch changes."""

@@ -73,7 +73,7 @@ def brings(book: Book, entry: Entry) -> tuple[str, ...]:
 
 
 def _post_transaction(book: Book, entry: Entry, wanted: Transaction) -> Outcome | Rejected:
-    recorded = book.references.get(wanted.reference)
+    recorded = book.recorded(wanted.reference, entry.request_id)
     if recorded is not None:
         return _sent_again(entry, wanted.reference, recorded)
     source = _side(book, wanted.source_id, wanted.source_indicator, wanted.currency)
@@ -187,10 +187,9 @@ def _lacks_funds(wanted: Transaction, source: Balance) -> Rejected | None:
 
 
 def _post_commit(book: Book, entry: Entry, wanted: Commit) -> Outcome | Rejected:
-    if wanted.reference is not None:
-        recorded = book.references.get(wanted.reference)
-        if recorded is not None:
-            return _sent_again(entry, wanted.reference, recorded)
+    recorded = book.recorded(wanted.reference, entry.request_id)
+    if recorded is not None:
+        return _sent_again(entry, wanted.reference, recorded)
     hold = book.holds.get(wanted.transaction_id)
     if hold is None:
         return _no_hold(book, wanted.transaction_id)
@@ -229,10 +228,9 @@ def _commit_amount(wanted: Commit, hold: Hold) -> int | Rejected:
 
 
 def _post_void(book: Book, entry: Entry, wanted: Void) -> Outcome | Rejected:
-    if wanted.reference is not None:
-        recorded = book.references.get(wanted.reference)
-        if recorded is not None:
-            return _sent_again(entry, wanted.reference, recorded)
+    recorded = book.recorded(wanted.reference, entry.request_id)
+    if recorded is not None:
+        return _sent_again(entry, wanted.reference, recorded)
     hold = book.holds.get(wanted.transaction_id)
     if hold is None:
         return _no_hold(book, wanted.transaction_id)
@@ -347,11 +345,13 @@ def _created_again(entry: Entry, field: str, fingerprint: bytes | None) -> Outco
     )
 
 
-def _sent_again(entry: Entry, reference: str, recorded: Recorded) -> Outcome | Rejected:
+def _sent_again(entry: Entry, reference: str | None, recorded: Recorded) -> Outcome | Rejected:
     if recorded.fingerprint != entry.fingerprint:
+        field = "transaction_id" if recorded.transaction_id == entry.request_id else "reference"
         return Rejected(
             Reason.REFERENCE_CONFLICT,
-            f"reference: {reference} belongs to another request, {recorded.transaction_id}",
+            f"{field}: {reference or entry.request_id} belongs to another request, "
+            f"{recorded.transaction_id}",
         )
     return Outcome(
         entry.position,

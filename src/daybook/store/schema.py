@@ -61,8 +61,8 @@ installation = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     CheckConstraint("id = 1", name="installation_is_one"),
     CheckConstraint("partitions >= 1 AND partitions <= 4096", name="installation_partitions"),
-    comment="What all processes agree on: one row.",
 )
+"""What all processes agree on: one row."""
 
 partitions = Table(
     "partitions",
@@ -77,11 +77,11 @@ partitions = Table(
     Column("batch_sequence", BigInteger, nullable=False, server_default="0"),
     Column("batch_outcomes", Text),
     Column("applied_at", DateTime(timezone=True)),
-    comment="One row each: locking it is what makes a partition serial. cursor: position of the "
-    "last entry read; sequence, head: of the last journal row; batch: number of the last unit "
-    "of work, batch_sequence: the sequence before it, batch_outcomes: its outcomes that the journal "
-    "does not show.",
 )
+"""One row each: locking it is what makes a partition serial. cursor: position of the last
+entry read; sequence, head: of the last journal row; batch: number of the last unit of work,
+batch_sequence: the sequence before it, batch_outcomes: its outcomes that the journal does
+not show."""
 
 ledgers = Table(
     "ledgers",
@@ -159,8 +159,8 @@ transactions = Table(
     ),
     Index("transactions_source_idx", "source", "position"),
     Index("transactions_destination_idx", "destination", "position"),
-    comment="The journal: append-only, numbered 1..n and chained by hash in each partition.",
 )
+"""The journal: append-only, numbered 1..n and chained by hash in each partition."""
 
 holds = Table(
     "holds",
@@ -175,8 +175,8 @@ holds = Table(
     _figure("voided"),
     Column("commits", Integer, nullable=False, server_default="0"),
     postgresql_with={"fillfactor": "70"},
-    comment="The state of each hold, derived from the journal: amount = committed + voided + open.",
 )
+"""The state of each hold, derived from the journal: amount = committed + voided + open."""
 
 held_over = Table(
     "held_over",
@@ -186,9 +186,10 @@ held_over = Table(
     Column("slot", SmallInteger, nullable=False),
     Column("request_id", Text, nullable=False),
     Column("brings", ARRAY(Text), nullable=False),
+    Column("flags", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
-    comment="Entries behind the cursor whose refusal waits for the past of other partitions.",
 )
+"""Entries behind the cursor whose refusal waits for the past of other partitions."""
 
 refusals = Table(
     "refusals",
@@ -207,5 +208,5 @@ refusals = Table(
         "refusals_reference_key", "reference", unique=True, postgresql_where=text("uses_reference")
     ),
     Index("refusals_request_id_idx", "request_id"),
-    comment="Refused requests with their raw bytes, where the journal cannot show both sides.",
 )
+"""Refused requests with their raw bytes, where the journal cannot show both sides."""

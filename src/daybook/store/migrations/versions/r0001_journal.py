@@ -112,6 +112,7 @@ CREATE TABLE held_over (
     slot smallint NOT NULL,
     request_id text NOT NULL,
     brings text[] NOT NULL,
+    flags text NOT NULL,
     body bytea NOT NULL,
     PRIMARY KEY (partition, position)
 );
