@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -92,9 +93,11 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     ) as child:
         assert child.stdout is not None
         lines = iter(child.stdout.readline, "")
-        assert "ready\n" in lines
-        yield child
-        child.kill()
+        try:
+            assert "ready\n" in lines
+            yield child
+        finally:
+            child.kill()
     stop_instance(tmp_path / "home")
 
 
@@ -212,14 +215,25 @@ def test_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
     assert tmp_path.stat().st_mode == mode
 
 
+@contextmanager
+def running_stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """Somebody under the account of the servers who has nothing to do with us."""
+    account = server_account()
+    user = account.uid if account.switch else None
+    with subprocess.Popen(["sleep", "600"], cwd="/", start_new_session=True, user=user) as one:
+        try:
+            yield one
+        finally:
+            one.kill()
+
+
 def test_stranger_under_a_recorded_pid_is_not_stopped(tmp_path: Path) -> None:
     """A pid that belongs to somebody else by now is left alone."""
-    with subprocess.Popen(["sleep", "600"], start_new_session=True) as stranger:
+    with running_stranger() as stranger:
         record = {"name": "postgres", "pid": stranger.pid, "mark": "former:1", "stage": 2}
         (tmp_path / "parts.json").write_text(json.dumps([{**record, "ladder": [[9, 1.0]]}]))
         assert Roster(tmp_path / "parts.json").stop_all() == []
         assert stranger.poll() is None
-        stranger.kill()
 
 
 def test_stale_lock_file_with_a_strangers_pid_does_not_block(tmp_path: Path) -> None:
@@ -227,8 +241,7 @@ def test_stale_lock_file_with_a_strangers_pid_does_not_block(tmp_path: Path) -> 
     account, home = server_account(), tmp_path / "home"
     with start_servers(home) as servers:
         write_facts(servers, 1)
-    who = {"user": account.uid} if account.switch else {}
-    with subprocess.Popen(["sleep", "600"], cwd="/", **who) as stranger:
+    with running_stranger() as stranger:
         lock = home / "postgres" / "postmaster.pid"
         lock.write_text(f"{stranger.pid}\n{home / 'postgres'}\n1\n5432\n\n\n  1 1\nready\n")
         lock.chmod(0o600)
@@ -236,7 +249,6 @@ def test_stale_lock_file_with_a_strangers_pid_does_not_block(tmp_path: Path) -> 
         with start_servers(home) as servers:
             assert read_facts(servers) == ([1], [1])
         assert stranger.poll() is None
-        stranger.kill()
 
 
 def test_broken_off_initdb_is_done_again(tmp_path: Path) -> None:
@@ -330,8 +342,11 @@ def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     ) as child:
-        wait_for(lambda: child.poll() is not None or running_instance(home))
-        os.killpg(child.pid, signal.SIGINT)
-        assert child.wait(WAIT_SECONDS_MAX) == 0
+        try:
+            wait_for(lambda: child.poll() is not None or running_instance(home))
+            os.killpg(child.pid, signal.SIGINT)
+            assert child.wait(WAIT_SECONDS_MAX) == 0
+        finally:
+            child.kill()
     assert living_under(home) == []
     assert "database system is shut down" in (home / "log" / "postgres.log").read_text()

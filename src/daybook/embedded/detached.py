@@ -16,7 +16,6 @@ from typing import IO
 
 from daybook.embedded.folder import DataFolder
 from daybook.embedded.parts import PartFailed, Roster, tail, wait_until
-from daybook.embedded.servers import Servers
 from daybook.embedded.supervisor import Instance, Plan, supervise
 from daybook.errors import ConfigError, DaybookError
 from daybook.settings import Settings
@@ -128,8 +127,8 @@ def main() -> None:
     order = json.loads(sys.argv[1])
     report = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
 
-    def claimed(servers: Servers) -> None:
-        log = os.open(servers.folder.new_log(SUPERVISOR), os.O_WRONLY | os.O_APPEND)
+    def claimed(folder: DataFolder) -> None:
+        log = os.open(folder.new_log(SUPERVISOR), os.O_WRONLY | os.O_APPEND)
         sys.stdout.flush()
         for number in (sys.stdout.fileno(), sys.stderr.fileno()):
             os.dup2(log, number)

@@ -72,6 +72,7 @@ class DataFolder:
         self._supervisor_lock.truncate(0)
         self._supervisor_lock.write(f"{os.getpid()} {start_mark(os.getpid())}".encode())
         self._supervisor_lock.flush()
+        self.log.mkdir(mode=0o700, exist_ok=True)
 
     def release(self) -> None:
         """Let go of the folder."""
@@ -103,7 +104,6 @@ class DataFolder:
         if account.switch:
             os.chown(self.home, 0, account.gid)
         open_way(self.home, account)
-        self.log.mkdir(mode=0o700, exist_ok=True)
         self.valkey.mkdir(mode=0o700, exist_ok=True)
         account.own(self.valkey)
         if self.postgres.exists():

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -56,10 +57,18 @@ class Servers:
     children: what runs, by the part that it was started from.
     """
 
-    def __init__(self, home: Path, *, with_postgres: bool = True, with_valkey: bool = True) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        with_postgres: bool = True,
+        with_valkey: bool = True,
+        claimed: Callable[[DataFolder], None] = lambda _: None,
+    ) -> None:
         """Claim the folder, stop what a crash left there, and start the servers.
 
         home: the data folder; created when it does not exist.
+        claimed: called as soon as the folder is ours, before anything starts.
         Raises ConfigError when the folder is in use or unusable, PartFailed when a server does
         not start; then nothing is left running.
         """
@@ -69,6 +78,7 @@ class Servers:
         self.folder.claim()
         self.guard: Guard | None = None
         try:
+            claimed(self.folder)
             self.roster.stop_all()
             self.folder.prepare()
             self.guard = Guard(self.folder)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daybook.embedded import work
+from daybook.embedded.folder import DataFolder
 from daybook.embedded.parts import PartFailed, await_ready, tail
 from daybook.embedded.servers import Servers
 from daybook.errors import ConfigError
@@ -51,7 +52,7 @@ def supervise(
     plan: Plan,
     settings: Settings,
     *,
-    claimed: Callable[[Servers], None] = lambda _: None,
+    claimed: Callable[[DataFolder], None] = lambda _: None,
     ready: Callable[[Instance], None],
     say: Callable[[str], None],
 ) -> None:
@@ -67,9 +68,9 @@ def supervise(
             plan.home,
             with_postgres=settings.database_url is None,
             with_valkey=settings.redis_url is None,
+            claimed=claimed,
         )
         try:
-            claimed(servers)
             instance = _start(plan, settings, servers)
             servers.folder.publish(instance)
             ready(instance)
