@@ -332,6 +332,36 @@ def test_killed_supervisor_leaves_nothing_and_starts_again(instance: Path) -> No
     assert len(living_parts(instance)) == 4
 
 
+def test_named_servers_are_used_and_only_the_rest_is_started(tmp_path: Path) -> None:
+    """With ``DAYBOOK_DATABASE_URL`` set, ``up`` starts no PostgreSQL and works on that one."""
+    home = tmp_path / "home"
+    with start_servers(tmp_path / "servers") as servers:
+        named = {
+            "DAYBOOK_DATABASE_URL": servers.database_url,
+            "DAYBOOK_MIGRATION_DATABASE_URL": servers.migration_database_url,
+        }
+        try:
+            found = start_detached(Plan(home, partitions=3), {**clean_environment(), **named})
+            assert found["database_url"] == servers.database_url
+            assert {one.name for one in living_parts(home)} == {"valkey", "worker", "beat"}
+            with psycopg.connect(servers.database_url) as connection:
+                row = connection.execute("SELECT partitions FROM installation").fetchone()
+            assert row == (3,)
+        finally:
+            stop_instance(home)
+        assert {one.name for one in living_parts(tmp_path / "servers")} == {"postgres", "valkey"}
+
+
+def test_other_number_of_partitions_is_refused_with_the_reason(tmp_path: Path) -> None:
+    """``up`` in the background hands on why it can't be, and leaves nothing running."""
+    home = tmp_path / "home"
+    start_detached(Plan(home, partitions=3), clean_environment())
+    stop_instance(home)
+    with pytest.raises(ConfigError, match="has 3, not 4"):
+        start_detached(Plan(home, partitions=4), clean_environment())
+    assert living_under(home) == []
+
+
 def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
     """SIGINT to all that belong to the terminal's job: an orderly stop, exit code 0."""
     home = tmp_path / "home"

@@ -14,7 +14,6 @@ from rich.text import Text
 from daybook.errors import DaybookError
 from daybook.settings import current
 
-PARTITIONS_MAX = 4096
 WORKERS_MAX = 256
 
 
@@ -26,7 +25,6 @@ def up(
         int | None,
         typer.Option(
             min=1,
-            max=PARTITIONS_MAX,
             help="Partitions of a new installation (2 if not given).",
         ),
     ] = None,

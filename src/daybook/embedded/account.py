@@ -22,6 +22,7 @@ from daybook.errors import ConfigError
 
 SERVER_ACCOUNT = "pgserver"
 USERADD_SECONDS_MAX = 30
+VERSION_SECONDS_MAX = 30.0
 
 log = structlog.get_logger(__name__)
 
@@ -107,10 +108,42 @@ def _may_pass(status: os.stat_result, account: Account) -> bool:
     return bool(status.st_mode & stat.S_IXOTH)
 
 
-def open_files(folders: Iterable[Path], account: Account) -> None:
-    """Let the account read and run the files of a package that was installed for root alone."""
-    if not account.switch:
+def let_run(program: Path, account: Account, folders: Iterable[Path]) -> None:
+    """Make sure that the account can run a program of a wheel, opening no more than it takes.
+
+    folders: what the program needs besides; opened when it does not run without.
+    Raises ConfigError when it can't be run.
+    """
+    open_way(program, account)
+    if _runs(program, account):
         return
+    if account.switch:
+        _open_files(folders)
+    if not _runs(program, account):
+        raise ConfigError(
+            f"{program} can't be run by user {account.uid}: install the package where this user "
+            "can read it, or set DAYBOOK_DATABASE_URL and DAYBOOK_REDIS_URL"
+        )
+
+
+def _runs(program: Path, account: Account) -> bool:
+    try:
+        child = subprocess.Popen(  # noqa: S603 - a program of an installed wheel
+            [program, "--version"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            user=account.uid if account.switch else None,
+            group=account.gid if account.switch else None,
+            extra_groups=[] if account.switch else None,
+        )
+    except OSError:
+        return False
+    return child.wait(timeout=VERSION_SECONDS_MAX) == 0
+
+
+def _open_files(folders: Iterable[Path]) -> None:
+    """Let everybody read and run the files of a package that was installed for root alone."""
     for top in folders:
         for folder, _, files in os.walk(top):
             _add_rights(Path(folder), stat.S_IROTH | stat.S_IXOTH)

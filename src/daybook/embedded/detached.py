@@ -41,10 +41,12 @@ def start_detached(plan: Plan, environment: Mapping[str, str] | None = None) -> 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        env=environment,
     )
     assert child.stdout is not None
     try:
-        answer = _read_to_end(child.stdout, UP_SECONDS_MAX)
+        with child.stdout as pipe:
+            answer = _read_to_end(pipe, UP_SECONDS_MAX)
     except BaseException:
         child.terminate()
         raise
@@ -53,6 +55,7 @@ def start_detached(plan: Plan, environment: Mapping[str, str] | None = None) -> 
         log = DataFolder(plan.home).log_file(SUPERVISOR)
         raise PartFailed(answer.strip() or f"the supervisor died{tail(log)}")
     if report.error:
+        child.wait(DOWN_SECONDS_MAX)
         raise ConfigError(report.error) if report.is_config_error else PartFailed(report.error)
     return report.instance
 

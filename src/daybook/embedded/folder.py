@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-from daybook.embedded.account import open_way, server_account
+from daybook.embedded.account import Account, open_way, server_account
 from daybook.embedded.identity import start_mark
 from daybook.errors import ConfigError
 from daybook.settings import INSTANCE_FILE, SUPERVISOR_LOCK
@@ -97,8 +97,12 @@ class DataFolder:
             return None
         return int(pid) if start_mark(int(pid)) == mark else None
 
-    def prepare(self) -> None:
-        """Create the folders below home with tight rights, for the servers' account."""
+    def prepare(self, *, with_servers: bool) -> None:
+        """Create the folders below home with tight rights, and let the servers' account in."""
+        self.tidy()
+        if not with_servers:
+            self.home.chmod(0o700)
+            return
         account = server_account()
         self.home.chmod(0o710 if account.switch else 0o700)
         if account.switch:
@@ -108,7 +112,7 @@ class DataFolder:
         account.own(self.valkey)
         if self.postgres.exists():
             account.own(self.postgres)
-        self._make_run()
+        self._make_run(account)
 
     @property
     def run(self) -> Path:
@@ -166,9 +170,7 @@ class DataFolder:
                 "set DAYBOOK_HOME to a folder of its own"
             )
 
-    def _make_run(self) -> None:
-        self.tidy()
-        account = server_account()
+    def _make_run(self, account: Account) -> None:
         longest = str(self._run_link / LONGEST_SOCKET_NAME)
         if PLAIN_PATH.fullmatch(longest) and len(longest) <= SOCKET_PATH_BYTES_MAX:
             self._run_link.mkdir(mode=0o700)

@@ -15,7 +15,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from daybook.embedded.account import Account, open_files, open_way, server_account
+from daybook.embedded.account import Account, let_run, server_account
 from daybook.embedded.folder import DataFolder
 from daybook.embedded.identity import start_mark
 from daybook.embedded.parts import (
@@ -34,7 +34,6 @@ DATABASE = "daybook"
 WORKER_GROUP = "daybook_worker"
 """Role without login that holds the worker's rights; the migrations grant them."""
 WORKER_LOGIN = "daybook_worker_login"
-VERSION_SECONDS_MAX = 30.0
 INITDB_SECONDS_MAX = 120.0
 READY_SECONDS_MAX = 120.0
 """Recovery after a crash replays at most ``max_wal_size`` before the server answers."""
@@ -76,7 +75,10 @@ def start(folder: DataFolder, roster: Roster) -> tuple[Part, subprocess.Popen[by
     Raises ConfigError or PartFailed.
     """
     account = server_account()
-    check_runnable(wheel_binary("postgres"), account)
+    program = wheel_binary("postgres")
+    package = program.parent.parent.parent
+    libraries = package.with_name(f"{package.name}.libs")
+    let_run(program, account, [program.parent.parent, libraries])
     if not folder.postgres.exists():
         _create_cluster(folder, roster, account)
     _check_version(folder.postgres)
@@ -101,39 +103,6 @@ def create_database(folder: DataFolder, name: str) -> None:
         found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
         if found.fetchone() is None:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-
-
-def check_runnable(program: Path, account: Account) -> None:
-    """Make sure that the account can run a program of a wheel, opening no more than it takes.
-
-    Raises ConfigError when it can't.
-    """
-    open_way(program, account)
-    if _runs(program, account):
-        return
-    top = program.parent.parent
-    open_files([top, *top.parent.parent.glob(f"{top.parent.name}.libs")], account)
-    if not _runs(program, account):
-        raise ConfigError(
-            f"{program} can't be run by user {account.uid}: install the package where this user "
-            "can read it, or set DAYBOOK_DATABASE_URL and DAYBOOK_REDIS_URL"
-        )
-
-
-def _runs(program: Path, account: Account) -> bool:
-    try:
-        child = subprocess.Popen(  # noqa: S603 - a program of an installed wheel
-            [program, "--version"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            user=account.uid if account.switch else None,
-            group=account.gid if account.switch else None,
-            extra_groups=[] if account.switch else None,
-        )
-    except OSError:
-        return False
-    return child.wait(timeout=VERSION_SECONDS_MAX) == 0
 
 
 def _server_part(folder: DataFolder, account: Account) -> Part:

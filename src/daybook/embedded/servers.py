@@ -80,7 +80,7 @@ class Servers:
         try:
             claimed(self.folder)
             self.roster.stop_all()
-            self.folder.prepare()
+            self.folder.prepare(with_servers=with_postgres or with_valkey)
             self.guard = Guard(self.folder)
             if with_postgres:
                 self._add(*postgres.start(self.folder, self.roster))

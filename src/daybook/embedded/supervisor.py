@@ -16,9 +16,9 @@ from daybook.embedded.folder import DataFolder
 from daybook.embedded.parts import PartFailed, await_ready, tail
 from daybook.embedded.servers import Servers
 from daybook.errors import ConfigError
+from daybook.install import install
 from daybook.settings import Settings
 
-PARTITIONS_DEFAULT = 2
 WORKER_READY_SECONDS_MAX = 60.0
 FLOWER_READY_SECONDS_MAX = 30.0
 LOOK_SECONDS = 0.2
@@ -38,7 +38,7 @@ Instance = dict[str, str]
 class Plan:
     """What to start.
 
-    partitions: None for what the installation has, 2 for a new one.
+    partitions: of a new installation; None for what it has, or the default.
     workers: child processes; None for one each partition, at most one each processor.
     """
 
@@ -82,7 +82,8 @@ def supervise(
 
 def _start(plan: Plan, settings: Settings, servers: Servers) -> Instance:
     addresses = _addresses(settings, servers)
-    partitions = _install(addresses, plan.partitions)
+    owner, log = addresses.migration_database_url, addresses.redis_url
+    partitions = install(owner, log, plan.partitions, settings)
     home = servers.folder.home
     node, env = work.node_name(home), work.environment(home, addresses)
     workers = plan.workers or min(partitions, os.cpu_count() or 1)
@@ -134,15 +135,6 @@ def _addresses(settings: Settings, servers: Servers) -> work.Addresses:
         settings.redis_url or servers.redis_url,
         settings.broker_url,
     )
-
-
-def _install(addresses: work.Addresses, partitions: int | None) -> int:
-    """Migrate and install the log; the number of partitions that there are now."""
-    from daybook.install import install
-
-    wanted = partitions or PARTITIONS_DEFAULT
-    install(addresses.migration_database_url, addresses.redis_url, partitions=wanted)
-    return wanted
 
 
 class Tending:

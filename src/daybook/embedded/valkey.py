@@ -9,7 +9,7 @@ from pathlib import Path
 
 import redis
 
-from daybook.embedded.account import open_way, server_account
+from daybook.embedded.account import let_run, server_account
 from daybook.embedded.folder import DataFolder
 from daybook.embedded.parts import Part, Roster, await_ready
 from daybook.embedded.postgres import server_environment
@@ -38,7 +38,7 @@ def start(folder: DataFolder, roster: Roster) -> tuple[Part, subprocess.Popen[by
     """Start the server and wait until it answers. Raises ConfigError or PartFailed."""
     account = server_account()
     program = wheel_binary()
-    open_way(program, account)
+    let_run(program, account, [program.parent])
     settings = {**SETTINGS, "unixsocket": str(folder.run / SOCKET_NAME)}
     options = [word for name, value in settings.items() for word in (f"--{name}", value)]
     part = Part(
