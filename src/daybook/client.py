@@ -125,10 +125,11 @@ class Client:
         Raises MalformedRequest, ReferenceConflict, LogFull, LogUnavailable (outcome unknown:
         send the same again).
         """
-        return self.append(draft(_given(request, fields), self._clock))
+        return self.enqueue_flagged(_given(request, fields))
 
-    def append(self, made: Draft) -> Receipt:
-        """Append a draft. Raises like ``enqueue``."""
+    def enqueue_flagged(self, request: Request | Mapping[str, Any], flags: str = "") -> Receipt:
+        """Append one request whose entry carries ``flags``. Raises like ``enqueue``."""
+        made = draft(request, self._clock, flags)
         (receipt,) = self._append([made])
         if receipt.state == "conflict":
             raise self._conflict(made)

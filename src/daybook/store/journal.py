@@ -1,0 +1,248 @@
+"""The write path: what a batch decided, into Postgres, as one unit of work.
+
+Journal rows go by ``COPY``; balances and holds by one set-based statement each. Rows of balances
+are locked last, in one global order, so that partitions overlap in everything but that step and
+nothing deadlocks (design, section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from daybook.ledger.balance import Balance
+from daybook.ledger.book import Book
+from daybook.ledger.chain import link
+from daybook.ledger.inflight import Hold
+from daybook.ledger.transaction import Record
+
+_COPY = """
+COPY transactions (partition, sequence, transaction_id, kind, reference, derived,
+    parent_transaction, source, destination, currency, precision, precise_amount, status, reason,
+    detail, description, allow_overdraft, overdraft_limit, position, effective_date, meta_data,
+    fingerprint, hash) FROM STDIN
+"""
+_INSERT_LEDGERS = """
+INSERT INTO ledgers (ledger_id, name, meta_data, fingerprint, position) VALUES (%s, %s, %s, %s, %s)
+"""
+_INSERT_BALANCES = """
+INSERT INTO balances (balance_id, ledger_id, currency, indicator, meta_data, fingerprint, position)
+SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::json[], %s::bytea[],
+    %s::bigint[])
+ON CONFLICT DO NOTHING
+"""
+_LOCK_BALANCES = """
+SELECT balance_id::text, currency, precision::text FROM balances WHERE balance_id = ANY(%s::uuid[])
+ORDER BY indicator IS NOT NULL, balance_id FOR NO KEY UPDATE
+"""
+_UPDATE_BALANCES = """
+UPDATE balances b SET
+    credit_balance = b.credit_balance + d.credit,
+    debit_balance = b.debit_balance + d.debit,
+    inflight_credit_balance = b.inflight_credit_balance + d.inflight_credit,
+    inflight_debit_balance = b.inflight_debit_balance + d.inflight_debit,
+    version = b.version + d.touches,
+    precision = coalesce(b.precision, d.precision)
+FROM unnest(%s::uuid[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::bigint[],
+    %s::numeric[])
+    AS d (balance_id, credit, debit, inflight_credit, inflight_debit, touches, precision)
+WHERE b.balance_id = d.balance_id
+"""
+_INSERT_HOLDS = """
+INSERT INTO holds (transaction_id, source, destination, currency, precision, amount, committed,
+    voided, commits)
+SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::numeric[], %s::numeric[],
+    %s::numeric[], %s::numeric[], %s::int[])
+"""
+_UPDATE_HOLDS = """
+UPDATE holds h SET committed = d.committed, voided = d.voided, commits = d.commits
+FROM unnest(%s::uuid[], %s::numeric[], %s::numeric[], %s::int[])
+    AS d (transaction_id, committed, voided, commits)
+WHERE h.transaction_id = d.transaction_id
+"""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+class DecideAgain(Exception):  # noqa: N818 - an order to the caller, not an error
+    """What a decision took for granted changed meanwhile: roll back and decide the batch again."""
+
+
+def write_records(
+    cursor: psycopg.Cursor[Any],
+    partition: int,
+    sequence: int,
+    head: bytes,
+    records: Iterable[Record],
+) -> tuple[int, bytes]:
+    """Append ``records`` to the partition's journal, after ``sequence`` with the hash ``head``.
+
+    Returns the new sequence and head.
+    """
+    lines = []
+    dates = _Dates()
+    for record in records:
+        sequence += 1
+        head = link(head, partition, sequence, record)
+        lines.append(_line(partition, sequence, record, head, dates))
+    if lines:
+        with cursor.copy(_COPY) as copy:
+            copy.write("".join(lines).encode())
+    return sequence, head
+
+
+def write_creations(cursor: psycopg.Cursor[Any], book: Book) -> None:
+    """Insert the ledgers and balances that the batch creates.
+
+    An internal balance may be created by two partitions at once: it has the same id in both, and
+    the second insert does nothing. The order by id keeps such inserts from deadlocking.
+    """
+    if book.new_ledgers:
+        cursor.executemany(
+            _INSERT_LEDGERS,
+            [
+                (ledger.ledger_id, ledger.name, ledger.meta_data, fingerprint, position)
+                for ledger, fingerprint, position in book.new_ledgers
+            ],
+        )
+    if book.new_balances:
+        made = sorted(book.new_balances, key=lambda item: item[0].balance_id)
+        cursor.execute(
+            _INSERT_BALANCES,
+            (
+                [balance.balance_id[4:] for balance, _ in made],
+                [balance.ledger_id for balance, _ in made],
+                [balance.currency for balance, _ in made],
+                [balance.indicator for balance, _ in made],
+                [balance.meta_data for balance, _ in made],
+                [balance.fingerprint for balance, _ in made],
+                [position for _, position in made],
+            ),
+        )
+
+
+def write_holds(cursor: psycopg.Cursor[Any], holds: Sequence[Hold]) -> None:
+    """Insert new holds and bring changed ones up to date."""
+    new = [hold for hold in holds if hold.is_new]
+    if new:
+        cursor.execute(
+            _INSERT_HOLDS,
+            (
+                [hold.transaction_id[4:] for hold in new],
+                [hold.source_id[4:] for hold in new],
+                [hold.destination_id[4:] for hold in new],
+                [hold.currency for hold in new],
+                [str(hold.precision) for hold in new],
+                [str(hold.amount) for hold in new],
+                [str(hold.committed) for hold in new],
+                [str(hold.voided) for hold in new],
+                [hold.commits for hold in new],
+            ),
+        )
+    changed = [hold for hold in holds if not hold.is_new]
+    if changed:
+        cursor.execute(
+            _UPDATE_HOLDS,
+            (
+                [hold.transaction_id[4:] for hold in changed],
+                [str(hold.committed) for hold in changed],
+                [str(hold.voided) for hold in changed],
+                [hold.commits for hold in changed],
+            ),
+        )
+
+
+def write_balances(
+    cursor: psycopg.Cursor[Any], touched: Sequence[Balance], *, mixed_precision: bool
+) -> None:
+    """Lock the touched balances in the global order, compare, and add the sums of the batch.
+
+    Raises DecideAgain when a balance got another precision, or is not there.
+    """
+    if not touched:
+        return
+    ids = [balance.balance_id[4:] for balance in touched]
+    cursor.execute(_LOCK_BALANCES, (ids,))
+    found = {row[0]: row for row in cursor}
+    for balance, bare_id in zip(touched, ids, strict=True):
+        row = found.get(bare_id)
+        if row is None or row[1] != balance.currency:
+            raise DecideAgain(f"balance {balance.balance_id} changed")
+        if not mixed_precision and row[2] is not None and int(row[2]) != balance.precision:
+            raise DecideAgain(f"balance {balance.balance_id} got another precision")
+    cursor.execute(
+        _UPDATE_BALANCES,
+        (
+            ids,
+            [str(balance.added_credit) for balance in touched],
+            [str(balance.added_debit) for balance in touched],
+            [str(balance.added_inflight_credit) for balance in touched],
+            [str(balance.added_inflight_debit) for balance in touched],
+            [balance.touches for balance in touched],
+            [str(balance.precision) for balance in touched],
+        ),
+    )
+
+
+class _Dates:
+    """Texts of timestamps; most records of a batch share a few."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, str] = {}
+
+    def text(self, micros: int) -> str:
+        known = self._known.get(micros)
+        if known is None:
+            moment = _EPOCH + timedelta(microseconds=micros)
+            known = self._known[micros] = moment.isoformat(timespec="microseconds")
+        return known
+
+
+def _line(partition: int, sequence: int, record: Record, head: bytes, dates: _Dates) -> str:
+    """One line in COPY's text format."""
+    (
+        transaction_id,
+        kind,
+        reference,
+        derived,
+        parent_id,
+        source_id,
+        destination_id,
+        currency,
+        precision,
+        precise_amount,
+        status,
+        reason,
+        detail,
+        description,
+        allow_overdraft,
+        overdraft_limit,
+        position,
+        effective_micros,
+        meta_data,
+        fingerprint,
+    ) = record
+    return (
+        f"{partition}\t{sequence}\t{transaction_id[4:]}\t{kind}\t{reference.translate(_ESCAPES)}\t"
+        f"{'t' if derived else 'f'}\t"
+        f"{_NULL if parent_id is None else parent_id[4:]}\t"
+        f"{_NULL if source_id is None else source_id[4:]}\t"
+        f"{_NULL if destination_id is None else destination_id[4:]}\t"
+        f"{currency.translate(_ESCAPES)}\t"
+        f"{_NULL if precision is None else precision}\t"
+        f"{_NULL if precise_amount is None else precise_amount}\t"
+        f"{status}\t{reason or _NULL}\t"
+        f"{detail.translate(_ESCAPES) if detail else _NULL}\t"
+        f"{description.translate(_ESCAPES) if description else ''}\t"
+        f"{'t' if allow_overdraft else 'f'}\t{overdraft_limit or _NULL}\t"
+        f"{position}\t{dates.text(effective_micros)}\t"
+        f"{meta_data.translate(_ESCAPES) if meta_data else _NULL}\t"
+        f"\\\\x{fingerprint.hex()}\t\\\\x{head.hex()}\n"
+    )
+
+
+_NULL = "\\N"

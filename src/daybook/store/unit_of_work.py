@@ -1,0 +1,203 @@
+"""One unit of work of a partition: its locks, what it reads beside the book, and its marks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import psycopg
+
+_LOCK_PARTITIONS = """
+SELECT partition, cursor, sequence, head, batch, batch_sequence, batch_outcomes,
+    (SELECT partitions FROM installation)
+FROM partitions WHERE partition = ANY(%s::smallint[]) ORDER BY partition FOR NO KEY UPDATE
+"""
+_LOCK_FREE_PARTITION = _LOCK_PARTITIONS + " SKIP LOCKED"
+_LOCK_INTERNAL = "SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key"
+_CURSORS = "SELECT partition, cursor FROM partitions"
+_HELD_ELSEWHERE = """
+SELECT name, min(position) FROM held_over, unnest(brings) AS name WHERE partition <> %s
+GROUP BY name
+"""
+_HELD = """
+SELECT position, request_id, flags, body FROM held_over WHERE partition = %s ORDER BY position
+"""
+_OLDEST_HELD = "SELECT partition, min(position) FROM held_over GROUP BY partition"
+_RELEASE = "DELETE FROM held_over WHERE partition = %s AND position = ANY(%s::bigint[])"
+_HOLD_OVER = """
+INSERT INTO held_over (partition, position, slot, request_id, brings, flags, body)
+VALUES (%s, %s, %s, %s, %s, %s, %s)
+"""
+_REFUSE = """
+INSERT INTO refusals (partition, position, request_id, reference, uses_reference, reason, detail,
+    body, traceback) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+_ADVANCE = """
+UPDATE partitions SET cursor = %s, sequence = %s, head = %s, batch = batch + 1,
+    batch_sequence = %s, batch_outcomes = %s, applied_at = now() WHERE partition = %s
+"""
+_LAST_RECORDS = """
+SELECT reference, derived, transaction_id::text, status, reason, detail, fingerprint
+FROM transactions WHERE partition = %s AND sequence > %s ORDER BY sequence
+"""
+
+
+class PartitionRow(NamedTuple):
+    """A partition as it stands, while its row is locked.
+
+    cursor: position of the last entry read. sequence, head: of the last journal row. batch:
+    number of the last unit of work; batch_sequence: the sequence before it; batch_outcomes: its
+    outcomes that the journal does not show, as JSON.
+    """
+
+    partition: int
+    cursor: int
+    sequence: int
+    head: bytes
+    batch: int
+    batch_sequence: int
+    batch_outcomes: str | None
+    partitions: int
+
+
+class HeldEntry(NamedTuple):
+    """An entry that waits behind the cursor, as it was read from the log."""
+
+    position: int
+    request_id: str
+    flags: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A refused request, to be kept with its raw bytes.
+
+    uses_reference: the reference is used up by this refusal, and the journal does not show it.
+    """
+
+    position: int
+    request_id: str
+    reference: str | None
+    uses_reference: bool
+    reason: str
+    detail: str | None
+    body: bytes
+    traceback: str | None = None
+
+
+class UnitOfWork:
+    """A database transaction on one connection. It is rolled back unless it is committed."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.connection = connection
+        self.cursor: psycopg.Cursor[Any] = connection.cursor()
+
+    def lock(self, partitions: Sequence[int]) -> dict[int, PartitionRow]:
+        """Lock partitions in ascending order, waiting for each."""
+        self.cursor.execute(_LOCK_PARTITIONS, (list(partitions),))
+        return {row[0]: PartitionRow(*row) for row in self.cursor}
+
+    def lock_if_free(self, partition: int) -> PartitionRow | None:
+        """Lock one partition, unless somebody else has it."""
+        self.cursor.execute(_LOCK_FREE_PARTITION, ([partition],))
+        row = self.cursor.fetchone()
+        return None if row is None else PartitionRow(*row)
+
+    def lock_internal(self, balance_ids: Iterable[str]) -> None:
+        """Take the right to debit internal balances, in ascending order of their ids."""
+        keys = sorted(_advisory_key(balance_id) for balance_id in set(balance_ids))
+        if keys:
+            self.cursor.execute(_LOCK_INTERNAL, (keys,))
+
+    def cursors(self) -> dict[int, int]:
+        """The cursors of all partitions, as last committed."""
+        self.cursor.execute(_CURSORS)
+        return dict(self.cursor.fetchall())
+
+    def held_elsewhere(self, partition: int) -> dict[str, int]:
+        """What entries held over in other partitions would bring, and the oldest of them."""
+        self.cursor.execute(_HELD_ELSEWHERE, (partition,))
+        return dict(self.cursor.fetchall())
+
+    def oldest_held(self) -> dict[int, int]:
+        """The position of the oldest entry held over, of each partition that has one."""
+        self.cursor.execute(_OLDEST_HELD)
+        return dict(self.cursor.fetchall())
+
+    def held(self, partition: int) -> list[HeldEntry]:
+        """What the partition holds over, oldest first."""
+        self.cursor.execute(_HELD, (partition,))
+        return [HeldEntry(*row) for row in self.cursor]
+
+    def change_held(
+        self,
+        partition: int,
+        released: Sequence[int],
+        added: Sequence[tuple[HeldEntry, int, Sequence[str]]],
+    ) -> None:
+        """Release entries by position; hold others over, each with its slot and what it brings."""
+        if released:
+            self.cursor.execute(_RELEASE, (partition, list(released)))
+        if added:
+            self.cursor.executemany(
+                _HOLD_OVER,
+                [
+                    (partition, e.position, slot, e.request_id, list(brings), e.flags, e.body)
+                    for e, slot, brings in added
+                ],
+            )
+
+    def refuse(self, partition: int, refusals: Sequence[Refusal]) -> None:
+        """Keep refused requests."""
+        if refusals:
+            self.cursor.executemany(
+                _REFUSE,
+                [
+                    (
+                        partition,
+                        r.position,
+                        r.request_id,
+                        r.reference,
+                        r.uses_reference,
+                        r.reason,
+                        r.detail,
+                        r.body,
+                        r.traceback,
+                    )
+                    for r in refusals
+                ],
+            )
+
+    def advance(
+        self,
+        row: PartitionRow,
+        cursor: int,
+        sequence: int,
+        head: bytes,
+        outcomes: Mapping[str, Any],
+    ) -> None:
+        """Move the partition's marks; ``outcomes`` are those that the journal does not show."""
+        text = json.dumps(outcomes, separators=(",", ":")) if any(outcomes.values()) else None
+        self.cursor.execute(_ADVANCE, (cursor, sequence, head, row.sequence, text, row.partition))
+
+    def last_records(self, row: PartitionRow) -> list[tuple[Any, ...]]:
+        """The journal rows of the last unit of work: what its replies are made of."""
+        self.cursor.execute(_LAST_RECORDS, (row.partition, row.batch_sequence))
+        return self.cursor.fetchall()
+
+    def commit(self) -> None:
+        """Make the unit of work true."""
+        self.connection.commit()
+
+    def rollback(self) -> None:
+        """Forget the unit of work."""
+        self.connection.rollback()
+
+
+def _advisory_key(balance_id: str) -> int:
+    """A signed 64-bit key for an advisory lock, from the id's first 16 hex digits."""
+    value = int(balance_id[4:].replace("-", "")[:16], 16)
+    return value - (1 << 64) if value >= 1 << 63 else value

@@ -1,0 +1,95 @@
+"""The Celery application of the workers. Nothing is opened at import.
+
+The broker carries doorbells, the sweeper's tasks and the intake; money is in the log.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from celery import Celery
+from celery.signals import celeryd_init
+from kombu.entity import Queue
+from kombu.serialization import register
+from kombu.utils.json import dumps, loads
+
+from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
+from daybook.settings import Settings
+
+TASK_SECONDS_MAX = 300
+SOFT_SHUTDOWN_SECONDS = 15
+
+# JSON numbers never pass through a float, also those that a foreign service sends to the intake.
+register(  # type: ignore[no-untyped-call]  # kombu ships no types
+    "json",
+    dumps,
+    partial(loads, _loads=partial(json.loads, parse_float=Decimal)),
+    content_type="application/json",
+    content_encoding="utf-8",
+)
+
+
+def _configuration() -> dict[str, Any]:
+    """Every setting with the failure that it prevents."""
+    settings = Settings()
+    broker_url = settings.require_broker_url()
+    return {
+        "broker_url": broker_url,
+        # The outcome of an intake task is read under its reference, for as long as other outcomes.
+        "result_backend": broker_url,
+        "result_expires": settings.outcome_retention_seconds,
+        # A worker that starts before its broker waits for it instead of dying.
+        "broker_connection_retry_on_startup": True,
+        # A child takes one doorbell at a time: another worker may be free for the next partition.
+        "worker_prefetch_multiplier": 1,
+        # A doorbell is acknowledged before it runs: one that is lost with its worker is rung again
+        # by the sweeper, while a redelivered one would only find an empty partition.
+        "task_acks_late": False,
+        # A drain that hangs for longer than every time-out of the servers is killed; its unit of
+        # work is rolled back, and another worker goes on at the cursor.
+        "task_time_limit": TASK_SECONDS_MAX,
+        # SIGTERM lets a running drain finish its batch.
+        "worker_soft_shutdown_timeout": SOFT_SHUTDOWN_SECONDS,
+        "worker_enable_soft_shutdown_on_idle": False,
+        # Flower and `daybook status` see what workers do.
+        "worker_send_task_events": True,
+        "task_send_sent_event": True,
+        "task_track_started": True,
+        # Unknown queues are made, so that `-Q daybook.partition.3` needs no declaration elsewhere.
+        "task_create_missing_queues": True,
+        "task_default_queue": INTAKE_QUEUE,
+        # Only JSON is read: a message can't run code.
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "timezone": "UTC",
+        "beat_schedule": {
+            "sweep": {
+                "task": "daybook.sweep",
+                "schedule": settings.sweep_interval_seconds,
+                # Sweeps that pile up while no worker runs would only repeat each other.
+                "options": {"queue": INTAKE_QUEUE, "expires": 10 * settings.sweep_interval_seconds},
+            }
+        },
+    }
+
+
+app = Celery("daybook", set_as_current=False)
+app.add_defaults(_configuration)
+
+
+@celeryd_init.connect  # type: ignore[untyped-decorator]  # Celery ships no types
+def consume_partitions(conf: Any = None, options: dict[str, Any] | None = None, **_: Any) -> None:
+    """Consume the intake and every partition, unless ``-Q`` says which."""
+    if (options or {}).get("queues"):
+        return
+    from daybook.worker.runtime import partitions_of_installation  # opens a connection
+
+    names = [queue_of(partition) for partition in range(partitions_of_installation())]
+    conf.task_queues = [
+        Queue(name)  # type: ignore[no-untyped-call]
+        for name in (INTAKE_QUEUE, *names)
+    ]

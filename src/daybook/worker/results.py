@@ -1,0 +1,159 @@
+"""What a drain did, in words that a person understands in Flower, and as replies for producers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from daybook.ledger.batch import BatchDecision
+from daybook.ledger.book import Book
+from daybook.ledger.rejection import Reason
+from daybook.ledger.transaction import Entry, NewBalance, NewLedger, Outcome
+from daybook.queue.entries import key_of_id, key_of_reference, outcome_value
+
+NO_FINGERPRINT = "0" * 64
+"""Stands for the fingerprint of what nobody asked for: the General Ledger, first uses."""
+
+
+@dataclass(slots=True)
+class Replies:
+    """What is told to producers after the commit.
+
+    recorded: (outcome key, value) of outcomes that the journal shows as well.
+    beside: the same for those that it does not show: creations, duplicates, conflicts.
+    celery: (task id, outcome) to store as Celery results too.
+    """
+
+    recorded: list[tuple[str, str]] = field(default_factory=list)
+    beside: list[tuple[str, str]] = field(default_factory=list)
+    celery: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    @property
+    def all(self) -> list[tuple[str, str]]:
+        """Every outcome."""
+        return self.recorded + self.beside
+
+
+@dataclass(slots=True)
+class BatchReport:
+    """What one batch did. Counts are entries; held_over counts what waits after it."""
+
+    partition: int
+    busy: bool = False
+    read: int = 0
+    held_over: int = 0
+    progress: bool = False
+    outcomes: dict[str, int] = field(default_factory=dict)
+
+    def count(self, name: str) -> None:
+        """One more outcome of this name."""
+        self.outcomes[name] = self.outcomes.get(name, 0) + 1
+
+
+@dataclass(slots=True)
+class DrainReport:
+    """What one doorbell led to."""
+
+    partition: int
+    batches: int = 0
+    held_over: int = 0
+    more: bool = False
+    busy: bool = False
+    outcomes: dict[str, int] = field(default_factory=dict)
+
+    def add(self, report: BatchReport) -> None:
+        """Add a batch."""
+        self.batches += report.progress
+        if report.partition == self.partition:
+            self.held_over = report.held_over
+        for name, number in report.outcomes.items():
+            self.outcomes[name] = self.outcomes.get(name, 0) + number
+
+    def summary(self) -> dict[str, Any]:
+        """The task's result."""
+        if self.busy:
+            return {"partition": self.partition, "skipped": "another worker is applying it"}
+        return {
+            "partition": self.partition,
+            **self.outcomes,
+            "batches": self.batches,
+            "held_over": self.held_over,
+            "more": self.more,
+        }
+
+
+def key_of_entry(entry: Entry) -> str:
+    """The outcome key of a decoded entry."""
+    reference = getattr(entry.instruction, "reference", None)
+    return key_of_id(entry.request_id) if reference is None else key_of_reference(reference)
+
+
+def reply_to(replies: Replies, book: Book, entry: Entry, outcome: Outcome) -> None:
+    """Add the reply for one outcome."""
+    fingerprint = entry.fingerprint.hex()
+    beside = outcome.duplicate or isinstance(entry.instruction, NewLedger | NewBalance)
+    if outcome.reason == Reason.REFERENCE_CONFLICT:
+        # The key stays with its owner: whoever waits there sees another fingerprint than its own.
+        value = _original(book, entry)
+        beside = True
+    else:
+        value = outcome_value(
+            fingerprint,
+            outcome.transaction_id,
+            outcome.status,
+            outcome.reason,
+            outcome.detail,
+            duplicate=outcome.duplicate,
+        )
+    (replies.beside if beside else replies.recorded).append((key_of_entry(entry), value))
+
+
+def _original(book: Book, entry: Entry) -> str:
+    instruction = entry.instruction
+    if isinstance(instruction, NewLedger | NewBalance):
+        known = (
+            book.ledgers.get(entry.request_id)
+            if isinstance(instruction, NewLedger)
+            else book.balances[entry.request_id].fingerprint
+        )
+        owner = known.hex() if known else NO_FINGERPRINT
+        return outcome_value(owner, entry.request_id, "APPLIED")
+    recorded = book.recorded(instruction.reference, entry.request_id)
+    assert recorded is not None
+    return outcome_value(
+        recorded.fingerprint.hex(),
+        recorded.transaction_id,
+        recorded.status,
+        recorded.reason,
+        recorded.detail,
+    )
+
+
+def celery_result(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as the result of a Celery task."""
+    return {
+        "transaction_id": outcome.transaction_id,
+        "reference": outcome.reference,
+        "status": str(outcome.status),
+        "reason": outcome.reason and str(outcome.reason),
+        "detail": outcome.detail,
+        "duplicate": outcome.duplicate,
+    }
+
+
+def replies_from_journal(rows: Iterable[tuple[Any, ...]]) -> list[tuple[str, str]]:
+    """Replies of a batch whose worker died between its commit and its replies."""
+    return [
+        (
+            key_of_id(f"txn_{bare_id}") if derived else key_of_reference(reference),
+            outcome_value(bytes(fingerprint).hex(), f"txn_{bare_id}", status, reason, detail),
+        )
+        for reference, derived, bare_id, status, reason, detail, fingerprint in rows
+    ]
+
+
+def count_outcomes(report: BatchReport, decision: BatchDecision) -> None:
+    """Count the outcomes of a batch by the name that a person would give them."""
+    for outcome in decision.outcomes:
+        report.count("duplicate" if outcome.duplicate else str(outcome.status).lower())

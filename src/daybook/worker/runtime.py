@@ -1,0 +1,64 @@
+"""The composition root of a worker process: its connections, made on first use."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import Any
+
+from celery import states
+from sqlalchemy import Engine, select
+
+from daybook.client import Client
+from daybook.errors import ConfigError
+from daybook.queue.connect import connect
+from daybook.queue.log import Log
+from daybook.settings import Settings
+from daybook.store.engine import make_engine, translated_faults
+from daybook.store.schema import installation
+from daybook.worker.apply import Applier
+from daybook.worker.celery_app import app
+
+
+class Runtime:
+    """What the tasks of one process share."""
+
+    def __init__(self) -> None:
+        self.settings = Settings()
+        self.engine: Engine = make_engine(
+            self.settings.require_database_url(), self.settings, name="daybook worker"
+        )
+        self.log = Log(
+            connect(self.settings.require_redis_url(), self.settings), self.settings.namespace
+        )
+        self.applier = Applier(self.engine, self.log, self.settings, _store_celery_result)
+        self.client = Client(settings=self.settings)
+
+
+def runtime() -> Runtime:
+    """The runtime of this process. A forked child makes its own."""
+    return _runtime_of(os.getpid())
+
+
+@lru_cache(maxsize=2)
+def _runtime_of(pid: int) -> Runtime:
+    del pid
+    return Runtime()
+
+
+def partitions_of_installation() -> int:
+    """The number of partitions, as Postgres has it. Raises ConfigError before ``migrate``."""
+    settings = Settings()
+    engine = make_engine(settings.require_database_url(), settings, name="daybook worker")
+    try:
+        with translated_faults(), engine.connect() as connection:
+            number = connection.execute(select(installation.c.partitions)).scalar_one_or_none()
+    finally:
+        engine.dispose()
+    if number is None:
+        raise ConfigError("nothing is installed in this database: run `daybook migrate`")
+    return int(number)
+
+
+def _store_celery_result(task_id: str, result: dict[str, Any]) -> None:
+    app.backend.store_result(task_id, result, states.SUCCESS)

@@ -1,0 +1,52 @@
+"""The sweeper, run by beat: rings where nobody rang, repairs and trims the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine, select
+
+from daybook.errors import LogNotInstalled
+from daybook.queue.log import Log
+from daybook.store.engine import translated_faults
+from daybook.store.schema import held_over, partitions
+from daybook.worker.apply import Applier
+
+log = structlog.get_logger()
+
+
+def sweep_partitions(
+    engine: Engine, request_log: Log, applier: Applier, ring: Callable[[int], None]
+) -> dict[str, Any]:
+    """Ring for every partition with unread or held-over entries; answers which."""
+    with translated_faults(), engine.connect() as connection:
+        cursors = {
+            row.partition: row.cursor
+            for row in connection.execute(select(partitions.c.partition, partitions.c.cursor))
+        }
+        waiting = set(connection.execute(select(held_over.c.partition).distinct()).scalars())
+    repair(request_log, applier, cursors)
+    rung = sorted(waiting | set(request_log.first_unread(cursors)))
+    for partition in rung:
+        ring(partition)
+    for partition, cursor in cursors.items():
+        applier.trim(partition, cursor)
+    return {"rung": rung}
+
+
+def repair(request_log: Log, applier: Applier, cursors: dict[int, int]) -> None:
+    """Make a log that came back empty, or with an older clock, go on behind the cursors.
+
+    Producers are refused until then, so that nothing is accepted behind a cursor and skipped.
+    """
+    newest = max(cursors.values(), default=0)
+    try:
+        request_log.partitions()
+    except LogNotInstalled:
+        log.warning("log.reinstalled", partitions=len(cursors))
+        request_log.install(len(cursors), applier.settings.log_entries_max, newest)
+    if request_log.clock() < newest:
+        log.warning("log.clock_forwarded", position=newest)
+        request_log.forward_clock(newest)

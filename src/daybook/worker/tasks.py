@@ -1,0 +1,87 @@
+"""The tasks: a few lines each, that call plain functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from celery.exceptions import Ignore
+
+from daybook.errors import FieldError, LogFull, LogUnavailable, StoreUnavailable
+from daybook.ledger.rejection import Reason
+from daybook.queue.doorbell import APPLY_TASK, INTAKE_QUEUE, queue_of
+from daybook.queue.entries import CELERY_RESULT
+from daybook.requests import check_json_amount
+from daybook.requests.models import malformed
+from daybook.worker.celery_app import app
+from daybook.worker.runtime import runtime
+from daybook.worker.sweep import sweep_partitions
+
+RETRY_SECONDS = 1.0
+INTAKE_RETRIES_MAX = 3_600
+"""How long the intake holds on to a request while the log is full or away: an hour."""
+
+DOORBELL_EXPIRES_SECONDS = 60
+
+
+def ring(partition: int, countdown: float = 0.0) -> None:
+    """Wake a worker for a partition."""
+    app.send_task(
+        APPLY_TASK,
+        args=(partition,),
+        queue=queue_of(partition),
+        countdown=countdown or None,
+        expires=DOORBELL_EXPIRES_SECONDS,
+        ignore_result=True,
+    )
+
+
+@app.task(name=APPLY_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
+def apply(partition: int) -> dict[str, Any]:
+    """Apply what is unread in a partition."""
+    try:
+        drained = runtime().applier.drain(partition)
+    except (StoreUnavailable, LogUnavailable):
+        ring(partition, countdown=RETRY_SECONDS)
+        raise
+    if drained.more:
+        ring(partition)
+    return drained.summary()
+
+
+@app.task(name="daybook.sweep", ignore_result=True)  # type: ignore[untyped-decorator]
+def sweep() -> dict[str, Any]:
+    """Ring for partitions with open entries; repair and trim the log."""
+    process = runtime()
+    return sweep_partitions(process.engine, process.log, process.applier, ring)
+
+
+@app.task(name="daybook.enqueue", bind=True, max_retries=INTAKE_RETRIES_MAX)  # type: ignore[untyped-decorator]
+def enqueue(self: Any, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The intake: append a request of a service that has no Daybook of its own.
+
+    Its result is the outcome, stored under the task's id when the request has been applied. Raises
+    MalformedRequest; a full or unreachable log is tried again.
+    """
+    if not isinstance(request, Mapping):
+        message = "must be an object with the fields of a transaction"
+        raise malformed([FieldError("request", Reason.MALFORMED, message)])
+    given = dict(request)
+    given.setdefault("reference", self.request.id)
+    if given["reference"] != self.request.id:
+        message = f"must be the task's id, {self.request.id}, or be left out"
+        raise malformed([FieldError("reference", Reason.MALFORMED, message)])
+    check_json_amount(given)
+    try:
+        client = runtime().client
+        receipt = client.enqueue_flagged(given, CELERY_RESULT)
+        if receipt.state == "duplicate":
+            outcome = client.status(given["reference"])
+            if outcome.final:
+                return outcome.as_dict()
+    except (LogFull, LogUnavailable) as fault:
+        raise self.retry(exc=fault, countdown=RETRY_SECONDS) from fault
+    raise Ignore  # the worker that applies it stores the result
+
+
+__all__ = ["INTAKE_QUEUE", "apply", "enqueue", "ring", "sweep"]
