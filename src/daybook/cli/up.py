@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from daybook.cli.exits import code_of, show_error
 from daybook.errors import DaybookError
 from daybook.settings import current
 
@@ -111,6 +112,6 @@ def _show_foreground(console: Console, home: Path, instance: dict[str, str]) -> 
     console.print("Next, in another terminal: [bold]daybook status[/]. Ctrl-C stops everything.")
 
 
-def _fail(error: DaybookError) -> None:
-    Console(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(1) from error
+def _fail(error: DaybookError) -> NoReturn:
+    show_error(error)
+    raise typer.Exit(code_of(error)) from error

@@ -139,6 +139,7 @@ class Servers:
         """Stop everything in order, bounded in time. Safe to call twice."""
         if self.folder.guard_lock is None:
             return
+        self.folder.instance.unlink(missing_ok=True)  # first, so that nobody new comes
         self.roster.stop_all()
         for _, child in self.children.values():
             child.poll()  # takes the ended child off the list of the kernel

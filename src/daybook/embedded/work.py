@@ -69,7 +69,8 @@ def beat(folder: DataFolder, env: Mapping[str, str]) -> Part:
     """Celery beat. It keeps only when it last rang, so it may begin anew with each start."""
     for former in folder.home.glob("beat-schedule*"):
         former.unlink()
-    options = ["--schedule", str(folder.home / "beat-schedule"), "--pidfile=", "--loglevel", "INFO"]
+    options = ["--schedule", str(folder.home / "beat-schedule"), "--pidfile="]
+    options += ["--loglevel", "WARNING"]  # at INFO it would tell of each sweep
     return Part("beat", [*CELERY, "beat", *options], 0, LADDER, env)
 
 
