@@ -1,0 +1,43 @@
+"""Fixtures: real servers for the whole run, an installation of its own for each test.
+
+With DAYBOOK_DATABASE_URL (a role that may create databases and roles) and DAYBOOK_REDIS_URL set,
+tests use those servers: they make databases ``daybook_test_…`` and empty the Redis databases 1..15.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Cluster, Installation, cluster_from_environment
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A PostgreSQL and a Redis-protocol server."""
+    with cluster_from_environment(tmp_path_factory.mktemp("servers")) as found:
+        yield found
+
+
+@pytest.fixture
+def install_daybook(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[[int], Installation]]:
+    """Makes installations with as many partitions as asked for."""
+    made: list[Installation] = []
+
+    def make(partitions: int = 2) -> Installation:
+        folder = tmp_path / f"installation{len(made)}"
+        folder.mkdir()
+        made.append(Installation(cluster, partitions, folder))
+        return made[-1]
+
+    yield make
+    for installation in made:
+        installation.close()
+
+
+@pytest.fixture
+def installation(install_daybook: Callable[[int], Installation]) -> Installation:
+    """An installation with two partitions."""
+    return install_daybook(2)

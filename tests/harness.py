@@ -1,0 +1,290 @@
+"""Real parts for tests: installations on real servers, and real worker processes."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+import redis
+from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
+
+from daybook import Client
+from daybook.install import install
+from daybook.queue.connect import connect
+from daybook.queue.log import Log
+from daybook.settings import Settings
+from daybook.store.engine import make_engine
+from daybook.store.migrate import migrate
+from daybook.worker.apply import Applier
+
+WORKER_LOGIN = "daybook_test_worker"
+WORKER_PASSWORD = "only-for-tests"
+TEMPLATE = "daybook_test_template"
+REDIS_DATABASES = range(1, 16)
+WAIT_SECONDS_MAX = 60.0
+
+_numbers = itertools.count(1)
+
+
+def wait_until(
+    condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS_MAX, pause: float = 0.02
+) -> Any:
+    """Wait until ``condition()`` is true and return what it returned; fail after the bound."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"after {seconds} s still not: {what}")
+        time.sleep(pause)
+
+
+class Cluster:
+    """A PostgreSQL and a Redis-protocol server that tests may use as they like."""
+
+    def __init__(self, database_url: str, redis_url: str) -> None:
+        self.database_url = database_url
+        self.redis_url = redis_url
+        self._redis_databases = itertools.cycle(REDIS_DATABASES)
+        self._make_template()
+
+    def _url(self, database: str) -> str:
+        url = make_url(self.database_url).set(database=database)
+        return url.render_as_string(hide_password=False)
+
+    def _execute(self, *statements: str) -> None:
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def _make_template(self) -> None:
+        self._execute(
+            f"DROP DATABASE IF EXISTS {TEMPLATE}",
+            f"CREATE DATABASE {TEMPLATE}",
+        )
+        migrate(self._url(TEMPLATE))
+        self._execute(
+            f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{WORKER_LOGIN}') "
+            f"THEN CREATE ROLE {WORKER_LOGIN} LOGIN PASSWORD '{WORKER_PASSWORD}' "
+            "IN ROLE daybook_worker; END IF; END $$"
+        )
+
+    def empty_database(self) -> str:
+        """The address of a new database without tables, as its owner."""
+        name = f"daybook_test_{os.getpid()}_{next(_numbers)}"
+        self._execute(f"CREATE DATABASE {name}")
+        return self._url(name)
+
+    def migrated_database(self) -> str:
+        """The address of a new database with the schema, as its owner."""
+        name = f"daybook_test_{os.getpid()}_{next(_numbers)}"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        return self._url(name)
+
+    def drop_database(self, database_url: str) -> None:
+        """Drop a database that a test used, whoever is still connected to it."""
+        self._execute(f"DROP DATABASE IF EXISTS {make_url(database_url).database} WITH (FORCE)")
+
+    def empty_redis(self) -> str:
+        """The address of an empty database of the Redis-protocol server."""
+        base, _, query = self.redis_url.partition("?")
+        number = next(self._redis_databases)
+        if base.startswith("unix://"):
+            url = f"{base}?db={number}"
+        else:
+            scheme, _, rest = base.partition("://")
+            url = f"{scheme}://{rest.split('/')[0]}/{number}" + (f"?{query}" if query else "")
+        with redis.Redis.from_url(url) as client:
+            client.flushdb()
+        return url
+
+
+class Installation:
+    """One Daybook on a cluster: an own database, an own log."""
+
+    def __init__(self, cluster: Cluster, partitions: int, folder: Path) -> None:
+        self.cluster = cluster
+        self.partitions = partitions
+        self.folder = folder
+        self.owner_url = cluster.migrated_database()
+        self.redis_url = cluster.empty_redis()
+        worker_url = make_url(self.owner_url).set(username=WORKER_LOGIN, password=WORKER_PASSWORD)
+        self.worker_url = worker_url.render_as_string(hide_password=False)
+        self.settings = Settings(
+            home=folder, database_url=self.worker_url, redis_url=self.redis_url
+        )
+        install(self.owner_url, self.redis_url, partitions, self.settings)
+        self.redis = connect(self.redis_url, self.settings)
+        self.log = Log(self.redis, self.settings.namespace)
+        self.engine: Engine = make_engine(self.worker_url, self.settings)
+        self.owner: Engine = make_engine(self.owner_url)
+        self.client = Client(settings=self.settings)
+        self._closing = contextlib.ExitStack()
+
+    def applier(self, **settings: Any) -> Applier:
+        """An applier in this process, with settings of its own."""
+        changed = self.settings.model_copy(update=settings)
+        return Applier(self.engine, self.log, changed)
+
+    def drain(self, *partitions: int, applier: Applier | None = None) -> None:
+        """Apply everything that is in the log, in this process."""
+        chosen = partitions or tuple(range(self.partitions))
+        applier = applier or self.applier()
+        for _ in range(1_000):
+            reports = [applier.drain(partition) for partition in chosen]
+            if not any(r.more or r.outcomes for r in reports):
+                return
+        raise AssertionError("the log did not drain")
+
+    def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Rows of a query, as the owner."""
+        with psycopg.connect(self.owner_url, autocommit=True) as connection:
+            cursor = connection.execute(statement, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of a worker or a command on this installation."""
+        return {
+            **os.environ,
+            "DAYBOOK_HOME": str(self.folder),
+            "DAYBOOK_DATABASE_URL": self.worker_url,
+            "DAYBOOK_MIGRATION_DATABASE_URL": self.owner_url,
+            "DAYBOOK_REDIS_URL": self.redis_url,
+        }
+
+    def workers(self, number: int = 1, *, beat: bool = True, concurrency: int = 1) -> Workers:
+        """Real worker processes, ended when the installation is closed."""
+        started = Workers(self, number, beat=beat, concurrency=concurrency)
+        self._closing.callback(started.stop)
+        return started
+
+    def run(self, *arguments: str, timeout: float = 120, **kwargs: Any) -> Any:
+        """Run the command line on this installation."""
+        return subprocess.run(
+            [sys.executable, "-m", "daybook.cli", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            **kwargs,
+        )
+
+    def open_entries(self) -> int:
+        """How many entries are unread or held over."""
+        cursors = self.rows("SELECT partition, cursor FROM partitions")
+        unread = sum(self.log.count_unread(partition, cursor) for partition, cursor in cursors)
+        return unread + self.rows("SELECT count(*) FROM held_over")[0][0]
+
+    def wait_applied(self, seconds: float = WAIT_SECONDS_MAX) -> None:
+        """Wait until nothing is unread or held over."""
+        wait_until(lambda: self.open_entries() == 0, "everything applied", seconds)
+
+    def close(self) -> None:
+        """Stop what runs and drop the database."""
+        self._closing.close()
+        self.client.close()
+        self.redis.close()
+        self.engine.dispose()
+        self.owner.dispose()
+        self.cluster.drop_database(self.owner_url)
+
+
+class Workers:
+    """Worker processes of an installation. Each is a process group of its own."""
+
+    def __init__(
+        self, installation: Installation, number: int, *, beat: bool, concurrency: int
+    ) -> None:
+        self._installation = installation
+        self._concurrency = concurrency
+        self._names = itertools.count(1)
+        self.processes: list[subprocess.Popen[bytes]] = [self._start() for _ in range(number)]
+        self._beat = self._start_beat() if beat else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        name = f"test{os.getpid()}-{next(self._names)}@localhost"
+        options = ["-n", name, "-c", str(self._concurrency), "--loglevel", "INFO"]
+        return self._spawn("worker", ["worker", *options, "--without-mingle", "--without-gossip"])
+
+    def _start_beat(self) -> subprocess.Popen[bytes]:
+        schedule = str(self._installation.folder / f"schedule-{next(_numbers)}")
+        return self._spawn("beat", ["beat", "--schedule", schedule, "--pidfile", ""])
+
+    def _spawn(self, name: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+        path = self._installation.folder / f"{name}.log"
+        with path.open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "celery", "-A", "daybook.worker", *arguments],
+                env=self._installation.environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def kill(self, index: int) -> None:
+        """``kill -9`` of a worker with all its children."""
+        process = self.processes[index]
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def replace(self, index: int) -> None:
+        """Kill a worker and start another in its place."""
+        self.kill(index)
+        self.processes[index] = self._start()
+
+    def stop(self) -> None:
+        """End everything, gently first."""
+        parts = [*self.processes, *([self._beat] if self._beat else [])]
+        for process in parts:
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGTERM)
+        for process in parts:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=20)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def log(self) -> str:
+        """What the workers wrote."""
+        path = self._installation.folder / "worker.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+
+@contextlib.contextmanager
+def cluster_from_environment(folder: Path) -> Iterator[Cluster]:
+    """The servers that the environment names, or embedded ones."""
+    database_url, redis_url = (
+        os.environ.get("DAYBOOK_DATABASE_URL"),
+        os.environ.get("DAYBOOK_REDIS_URL"),
+    )
+    if database_url and redis_url:
+        yield Cluster(database_url, redis_url)
+        return
+    from daybook.embedded import start_servers
+
+    with start_servers(folder) as servers:
+        yield Cluster(
+            database_url or servers.migration_database_url, redis_url or servers.redis_url
+        )
