@@ -16,7 +16,10 @@ PRECISION_MAX = 10**30
 """Largest precision (minor units in a major unit)."""
 
 AMOUNT_EXPONENT_MAX = 140
-"""Bound on the magnitude of a decimal's exponent, before any arithmetic is tried on it."""
+"""Bound on the digits of a decimal on either side of the point, before any arithmetic on it."""
+
+AMOUNT_TEXT_LENGTH_MAX = 2 * AMOUNT_EXPONENT_MAX + 3
+"""Longest ``plain_text`` of a reasonable amount."""
 
 _EXACT = Context(prec=2 * (FIGURE_DIGITS_MAX + AMOUNT_EXPONENT_MAX))
 _HALF = Decimal("0.5")
@@ -37,14 +40,30 @@ def to_minor(amount: Decimal, precision: int) -> int:
 
 
 def is_reasonable(amount: Decimal) -> bool:
-    """Whether exact arithmetic on ``amount`` is bounded: finite, and of a sane exponent."""
+    """Whether exact arithmetic on ``amount`` is bounded: finite, and few digits on either side.
+
+    It is true of an amount exactly when it is true of its ``plain_text``.
+    """
     if not amount.is_finite():
         return False
-    digits = amount.as_tuple()
     return (
-        abs(int(digits.exponent)) <= AMOUNT_EXPONENT_MAX
-        and len(digits.digits) <= 2 * FIGURE_DIGITS_MAX
+        int(amount.as_tuple().exponent) >= -AMOUNT_EXPONENT_MAX
+        and amount.adjusted() <= AMOUNT_EXPONENT_MAX
     )
+
+
+def plain_text(value: Decimal) -> str:
+    """``value`` written out, the same text for equal numbers: no exponent, no trailing zeros.
+
+    Not ``Decimal.normalize``, which rounds to the digits of the context.
+
+    >>> plain_text(Decimal("1E+2")), plain_text(Decimal("2.50"))
+    ('100', '2.5')
+    """
+    if not value:
+        return "0"
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def amount_text(precise_amount: int, precision: int) -> str:

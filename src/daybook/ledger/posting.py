@@ -63,7 +63,9 @@ def brings(book: Book, entry: Entry) -> tuple[str, ...]:
     """
     instruction = entry.instruction
     if isinstance(instruction, Transaction):
-        return (instruction.destination_id,)
+        if instruction.source_indicator is None:
+            return (instruction.destination_id,)
+        return (instruction.destination_id, instruction.source_id)
     if isinstance(instruction, NewLedger):
         return (instruction.ledger_id,)
     if isinstance(instruction, NewBalance):
@@ -169,7 +171,7 @@ def _lacks_funds(wanted: Transaction, source: Balance) -> Rejected | None:
     shortfall = wanted.precise_amount - source.available
     if shortfall <= 0:
         return None
-    if wanted.overdraft_limit_minor <= 0:
+    if wanted.overdraft_limit is None:
         return Rejected(
             Reason.INSUFFICIENT_FUNDS,
             f"source: {source.balance_id} has {source.available} available, "
@@ -206,8 +208,6 @@ def _post_commit(book: Book, entry: Entry, wanted: Commit) -> Outcome | Rejected
 
 def _commit_amount(wanted: Commit, hold: Hold) -> int | Rejected:
     """How much to commit (minor units), or why not."""
-    if hold.remainder == 0:
-        return _closed(hold)
     amount = wanted.precise_amount
     if wanted.amount is not None:
         amount = to_minor(Decimal(wanted.amount), hold.precision)
@@ -216,6 +216,8 @@ def _commit_amount(wanted: Commit, hold: Hold) -> int | Rejected:
                 Reason.INVALID_AMOUNT,
                 f"amount: {wanted.amount} is zero at the hold's precision {hold.precision}",
             )
+    if hold.remainder == 0:
+        return _closed(hold)
     if amount is None:
         return hold.remainder
     if amount > hold.remainder:
@@ -282,7 +284,8 @@ def _record_action(
 
 
 def _no_hold(book: Book, transaction_id: str) -> Rejected:
-    status = book.transactions.get(transaction_id)
+    recorded = book.taken_ids.get(transaction_id)
+    status = recorded.status if recorded else book.transactions.get(transaction_id)
     if status is None:
         return Rejected(
             Reason.UNKNOWN_TRANSACTION, f"transaction_id: {transaction_id} does not exist"

@@ -35,7 +35,8 @@ class Transaction(NamedTuple):
 
     source_id, destination_id: resolved balance ids.
     source_indicator, destination_indicator: the ``@Name`` when the side was named by one.
-    overdraft_limit_minor: how far below zero the source may go, minor units; 0 for no limit given.
+    overdraft_limit: major units, decimal text, greater than zero; None when no limit is given.
+    overdraft_limit_minor: the limit in minor units: how far below zero the source may go.
     effective_micros: microseconds since the epoch when it counts for history; None: at acceptance.
     meta_data: canonical JSON text of an object, or None.
     """
@@ -59,7 +60,7 @@ class Transaction(NamedTuple):
     @property
     def checks_funds(self) -> bool:
         """Whether the source's funds are looked at (ledger semantics, section 4)."""
-        return not self.allow_overdraft or self.overdraft_limit_minor > 0
+        return not self.allow_overdraft or self.overdraft_limit is not None
 
 
 class Commit(NamedTuple):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
+from decimal import Decimal
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
@@ -12,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from daybook.errors import FieldError, MalformedRequest
 from daybook.ledger.balance import INDICATOR, internal_balance_id
-from daybook.ledger.money import FIGURE_DIGITS_MAX, to_minor
+from daybook.ledger.money import AMOUNT_TEXT_LENGTH_MAX, FIGURE_DIGITS_MAX, plain_text, to_minor
 from daybook.ledger.rejection import PRECEDENCE, Reason, Rejected
 from daybook.ledger.transaction import (
     Commit,
@@ -51,13 +53,18 @@ from daybook.requests.fields import (
     clean_text,
 )
 from daybook.requests.models import (
+    REQUEST_MODELS,
     BalanceRequest,
     amount_choice,
     field_error,
     load_json,
     malformed,
+    same_balance,
     validate,
 )
+
+_ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""``\\u0000`` after an even number of backslashes: otherwise it is a backslash and text."""
 
 
 class _Body(BaseModel):
@@ -73,10 +80,10 @@ class _Body(BaseModel):
     currency: Annotated[str, Field(min_length=1, max_length=CURRENCY_LENGTH_MAX)] | None = None
     precise_amount: Annotated[str, Field(max_length=2 * FIGURE_DIGITS_MAX)] | None = None
     precision: Annotated[str, Field(max_length=40)] | None = None
-    amount: Annotated[str, Field(max_length=2 * FIGURE_DIGITS_MAX)] | None = None
+    amount: Annotated[str, Field(max_length=AMOUNT_TEXT_LENGTH_MAX)] | None = None
     description: Annotated[str, Field(max_length=DESCRIPTION_LENGTH_MAX)] = ""
     allow_overdraft: bool = False
-    overdraft_limit: Annotated[str, Field(max_length=2 * FIGURE_DIGITS_MAX)] | None = None
+    overdraft_limit: Annotated[str, Field(max_length=AMOUNT_TEXT_LENGTH_MAX)] | None = None
     inflight: bool = False
     effective_date: Annotated[str, Field(max_length=40)] | None = None
     meta_data: str | None = None
@@ -112,7 +119,7 @@ def decode(body: bytes, request_id: str, accepted_ms: int) -> Decoded | Rejected
     """
     if len(body) > BODY_BYTES_MAX:
         return Rejected(Reason.MALFORMED, f"request: is longer than {BODY_BYTES_MAX} bytes")
-    if b"\\u0000" in body or b"\x00" in body:
+    if b"\x00" in body or (b"\\u0000" in body and _ESCAPED_NUL.search(body)):
         return Rejected(Reason.MALFORMED, "request: contains a NUL character")
     try:
         fields = _Body.model_validate_json(body)
@@ -121,10 +128,11 @@ def decode(body: bytes, request_id: str, accepted_ms: int) -> Decoded | Rejected
     if fields.v != BODY_VERSION:
         return _unsupported(fields.v)
     try:
+        _refuse_foreign_fields(fields)
         return _DECODERS[fields.kind](fields, request_id, accepted_ms)
     except MalformedRequest as fault:
         first = min(fault.errors, key=lambda error: PRECEDENCE[error.code])
-        return Rejected(Reason(first.code), str(fault)[:DESCRIPTION_LENGTH_MAX])
+        return Rejected(Reason(first.code), _printable(str(fault)))
 
 
 def reference_in(body: bytes) -> str | None:
@@ -160,7 +168,26 @@ def _unsupported(version: int) -> Rejected:
     )
 
 
-_TRANSACTION_FIELDS = "reference source destination currency precise_amount precision"
+_SAYS_WHAT = {"v", "kind"}
+_FIELDS = {kind: _SAYS_WHAT | model.model_fields.keys() for kind, model in REQUEST_MODELS.items()}
+_FIELDS["transaction"] -= {"amount", "transaction_id"}
+"""Fields of a body by kind. A transaction travels in minor units; its id is the entry's."""
+
+
+def _refuse_foreign_fields(fields: _Body) -> None:
+    """Fields that belong to another kind, and text that is blank, are as wrong as unknown ones."""
+    foreign = fields.model_fields_set - _FIELDS[fields.kind]
+    if foreign:
+        message = f"is not a field of a {fields.kind}; remove it"
+        raise malformed([FieldError(name, Reason.MALFORMED, message) for name in sorted(foreign)])
+    for name in ("reference", "currency", "name"):
+        value = getattr(fields, name)
+        if value is not None and value.isspace():
+            raise malformed([FieldError(name, Reason.MALFORMED, "cannot be blank")])
+
+
+def _overdraft_limit(text: str | None) -> Decimal | None:
+    return None if text is None else _strict(check_overdraft_limit, text, "overdraft_limit")
 
 
 def _decode_transaction(fields: _Body, request_id: str, accepted_ms: int) -> Decoded:
@@ -176,18 +203,13 @@ def _decode_transaction(fields: _Body, request_id: str, accepted_ms: int) -> Dec
         raise malformed(
             _missing(fields, "reference source destination currency precise_amount precision")
         )
-    if fields.amount is not None or fields.name is not None or fields.transaction_id is not None:
-        raise malformed([FieldError("request", Reason.MALFORMED, "has fields of another kind")])
     precise_amount = _strict(check_precise_amount, fields.precise_amount, "precise_amount")
     precision = _strict(check_precision, fields.precision, "precision")
     source_id, source_indicator = _resolve(source, currency, "source")
     destination_id, destination_indicator = _resolve(destination, currency, "destination")
     if source_id == destination_id:
-        message = "source and destination cannot be the same balance"
-        raise malformed([FieldError("destination", Reason.SAME_BALANCE, message)])
-    limit, limit_minor = fields.overdraft_limit, 0
-    if limit is not None:
-        limit_minor = to_minor(_strict(check_overdraft_limit, limit, "overdraft_limit"), precision)
+        raise malformed([same_balance()])
+    limit = _overdraft_limit(fields.overdraft_limit)
     slot = slot_of(fields.ordering_key or ordering_key(source, destination))
     if not TRANSACTION_ID.match(request_id) or slot_of_transaction(request_id) != slot:
         message = "is not an id that carries the slot of its ordering key"
@@ -203,8 +225,8 @@ def _decode_transaction(fields: _Body, request_id: str, accepted_ms: int) -> Dec
         precision,
         fields.description,
         fields.allow_overdraft,
-        limit,
-        limit_minor,
+        plain_text(limit) if limit else None,
+        to_minor(limit, precision) if limit else 0,
         fields.inflight,
         _effective_micros(fields.effective_date, accepted_ms),
         _checked_meta_data(fields.meta_data),

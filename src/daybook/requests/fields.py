@@ -13,7 +13,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictStr
 from pydantic_core import PydanticCustomError
 
 from daybook.ledger.balance import INDICATOR
-from daybook.ledger.money import FIGURE_DIGITS_MAX, FIGURE_MAX, PRECISION_MAX, is_reasonable
+from daybook.ledger.money import (
+    AMOUNT_EXPONENT_MAX,
+    FIGURE_DIGITS_MAX,
+    FIGURE_MAX,
+    PRECISION_MAX,
+    is_reasonable,
+    plain_text,
+)
 from daybook.ledger.rejection import Reason
 from daybook.requests.bounds import (
     BALANCE_ID,
@@ -33,7 +40,16 @@ from daybook.requests.bounds import (
 
 
 def _error(code: Reason, message: str) -> PydanticCustomError:
-    return PydanticCustomError(code.value, message.replace("{", "{{").replace("}", "}}"))
+    return PydanticCustomError(code.value, "{message}", {"message": message})
+
+
+def is_clean(value: str) -> bool:
+    """Whether Postgres can store the text: no NUL, no lone surrogate."""
+    try:
+        clean_text(value)
+    except PydanticCustomError:
+        return False
+    return True
 
 
 def clean_text(value: str) -> str:
@@ -59,13 +75,18 @@ def _decimal(value: Any, code: Reason = Reason.INVALID_AMOUNT) -> Decimal:
             code, f"is a {kind}; send a Decimal, an integer or decimal text, never a float"
         )
     try:
-        if isinstance(value, str) and (value != value.strip() or "_" in value):
-            raise ArithmeticError  # noqa: TRY301 - Decimal would take both
+        if isinstance(value, str) and (
+            value != value.strip() or "_" in value or not value.isascii()
+        ):
+            raise ArithmeticError  # noqa: TRY301 - Decimal would take all three
         number = Decimal(value)
     except ArithmeticError:
         raise _error(code, "is not a decimal number") from None
     if not is_reasonable(number):
-        raise _error(code, f"must be finite and have at most {FIGURE_DIGITS_MAX} digits")
+        raise _error(
+            code,
+            f"must be finite, at most {AMOUNT_EXPONENT_MAX} digits on either side of the point",
+        )
     return number
 
 
@@ -221,4 +242,4 @@ def _canonical_number(value: int | Decimal | float, path: str) -> str:
         raise _error(Reason.MALFORMED, f"has a number out of range at {path}")
     if len(number.as_tuple().digits) > NUMBER_DIGITS_MAX:
         raise _error(Reason.MALFORMED, f"has a number of too many digits at {path}")
-    return format(number, "f") if number else "0"
+    return plain_text(number)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
 
 from daybook.errors import FieldError, MalformedRequest
 from daybook.ledger.balance import GENERAL_LEDGER_ID, internal_balance_id
-from daybook.ledger.money import FIGURE_DIGITS_MAX, FIGURE_MAX, to_minor
+from daybook.ledger.money import FIGURE_DIGITS_MAX, FIGURE_MAX, plain_text, to_minor
 from daybook.ledger.rejection import PRECEDENCE, Reason
 from daybook.ledger.transaction import Kind
 from daybook.requests.bounds import (
@@ -41,6 +41,7 @@ from daybook.requests.fields import (
     Reference,
     TransactionId,
     canonical_meta_data,
+    is_clean,
 )
 
 
@@ -125,7 +126,7 @@ class TransactionRequest(Request):
         if self.allow_overdraft:
             fields["allow_overdraft"] = True
         if self.overdraft_limit:
-            fields["overdraft_limit"] = format(self.overdraft_limit.normalize(), "f")
+            fields["overdraft_limit"] = plain_text(self.overdraft_limit)
         if self.inflight:
             fields["inflight"] = True
         if self.effective_date is not None:
@@ -141,13 +142,7 @@ class TransactionRequest(Request):
         errors = amount_choice(given, required=True)
         source, destination = given.get("source"), given.get("destination")
         if source is not None and source == destination:
-            errors.append(
-                FieldError(
-                    "destination",
-                    Reason.SAME_BALANCE,
-                    "source and destination cannot be the same balance",
-                )
-            )
+            errors.append(same_balance())
         return errors
 
 
@@ -175,7 +170,7 @@ class CommitRequest(Request):
     def _canonical_fields(self) -> dict[str, Any]:
         fields = _action_fields(self)
         if self.amount is not None:
-            fields["amount"] = format(self.amount.normalize(), "f")
+            fields["amount"] = plain_text(self.amount)
         if self.precise_amount is not None:
             fields["precise_amount"] = str(self.precise_amount)
         return fields
@@ -271,6 +266,8 @@ class BalanceRequest(Request):
                     f"internal balances live in the General Ledger: use {GENERAL_LEDGER_ID}",
                 )
             )
+        if not (is_clean(indicator) and is_clean(currency)):
+            return errors  # said of the field itself
         derived = internal_balance_id(indicator, currency)
         if given.get("balance_id") not in (None, derived):
             errors.append(
@@ -343,6 +340,8 @@ def _late_checks(request: Request) -> list[FieldError]:
                     f"has more than {FIGURE_DIGITS_MAX} digits in minor units",
                 )
             )
+        if _balance_id_of(request.source, request) == _balance_id_of(request.destination, request):
+            errors.append(same_balance())
         named = request.transaction_id
         if named is not None and slot_of_transaction(named) != request.slot:
             errors.append(
@@ -358,6 +357,15 @@ def _late_checks(request: Request) -> list[FieldError]:
             FieldError("request", Reason.MALFORMED, f"is longer than {BODY_BYTES_MAX} bytes")
         )
     return errors
+
+
+def _balance_id_of(name: str, request: TransactionRequest) -> str:
+    return internal_balance_id(name, request.currency) if name.startswith("@") else name
+
+
+def same_balance() -> FieldError:
+    message = "source and destination cannot be the same balance"
+    return FieldError("destination", Reason.SAME_BALANCE, message)
 
 
 def _rounds_to_zero(request: TransactionRequest) -> FieldError:
