@@ -26,6 +26,7 @@ from sqlalchemy import (
     func,
     lateral,
     literal,
+    or_,
     select,
     true,
     union_all,
@@ -135,6 +136,7 @@ def list_transactions(
     *,
     balance_id: str | None = None,
     status: str | None = None,
+    reference: str | None = None,
     since: datetime | None = None,
     parent: str | None = None,
     limit: int = 100,
@@ -142,7 +144,8 @@ def list_transactions(
     """The newest records that fit all filters, newest acceptance first.
 
     since: accepted at this moment or later. parent: commits and voids of this hold.
-    Without ``balance_id`` and ``parent`` they are the records that each partition wrote last.
+    reference: the caller's, or one that the ledger derived. Without ``balance_id``, ``parent`` and
+    ``reference`` they are the records that each partition wrote last.
     """
     limit = _bounded(limit)
     conditions: list[ColumnElement[bool]] = []
@@ -153,9 +156,14 @@ def list_transactions(
         conditions.append(transactions.c.position >= first)
     if parent is not None:
         conditions.append(transactions.c.parent_transaction == stored_id(parent))
+    if reference is not None:  # two partial indexes: each needs its own condition
+        same = transactions.c.reference == reference
+        conditions.append(
+            or_(and_(same, ~transactions.c.derived), and_(same, transactions.c.derived))
+        )
     if balance_id is not None:
         query = _newest_of_balance(stored_id(balance_id), conditions, limit)
-    elif parent is not None:
+    elif parent is not None or reference is not None:
         query = _columns_of(transactions).where(*conditions)
     else:
         query = _newest_of_partitions(conditions, limit)
@@ -380,7 +388,7 @@ def _refusal(row: Row[Any]) -> RefusalView:
         Status.REJECTED.value,
         row.reason,
         row.detail,
-        row.created_at,
+        row.created_at.astimezone(UTC),
         row.partition,
         bytes(row.body).decode(errors="backslashreplace"),
         row.traceback,

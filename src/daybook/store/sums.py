@@ -57,7 +57,8 @@ WITH moved AS (
         min(precision) AS precision_min, max(precision) AS precision_max
     FROM sides GROUP BY balance_id
 ), compared AS (
-    SELECT coalesce('bln_' || coalesce(kept.balance_id, journal.balance_id), '(no balance)') AS place,
+    SELECT coalesce('bln_' || coalesce(kept.balance_id, journal.balance_id), '(no balance)')
+            AS place,
         CASE WHEN kept.balance_id IS NULL
             THEN 'does not exist, but the journal moves its money' END AS missing,
         kept.credit_balance, coalesce(journal.credit_balance, 0) AS journal_credit_balance,
@@ -162,7 +163,10 @@ FROM used GROUP BY place HAVING count(*) > 1
 ORDER BY place LIMIT :shown
 """
 
-_REFERENCES = _TWICE.format(used="SELECT reference AS place FROM transactions WHERE NOT derived")
+_REFERENCES = _TWICE.format(
+    used="SELECT reference AS place FROM transactions WHERE NOT derived "
+    "UNION ALL SELECT reference FROM refusals WHERE uses_reference"
+)
 _IDS = _TWICE.format(used="SELECT 'txn_' || transaction_id AS place FROM transactions")
 
 SUM_CHECKS = (

@@ -1,0 +1,168 @@
+"""The command line. Commands import what they need when they run, so that it starts fast."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from daybook.cli import look, serve, status, up, verify, write
+from daybook.cli.exits import MEANINGS, Exit, code_of, show_error
+from daybook.errors import DaybookError
+
+
+class Commands(TyperGroup):
+    """The top of the command line: shows what Daybook raises, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DaybookError as error:
+            show_error(error)
+            raise typer.Exit(code_of(error)) from error
+
+
+class ShowByDefault(TyperGroup):
+    """A group where ``daybook balance X`` means ``daybook balance show X``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+
+def _examples(*lines: str) -> str:
+    """Examples below a command's help, one on each line."""
+    return "\n\n".join(("Examples:", *(f"[bold]{line}[/]" for line in lines)))
+
+
+app = typer.Typer(
+    name="daybook",
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="A double-entry ledger fed by a queue: exactly once, in order, provable.",
+    epilog=MEANINGS.replace("\n", " "),
+)
+ledger_commands = typer.Typer(no_args_is_help=True, help="Create a ledger.")
+balance_commands = typer.Typer(
+    cls=ShowByDefault, no_args_is_help=True, help="Show a balance, or create one."
+)
+
+_INSTANCE = "An instance of your own"
+_LOOKING = "Looking"
+_ASKING = "Asking"
+_DEPLOYING = "Deploying"
+
+
+def _register() -> None:
+    command = app.command
+    command("up", rich_help_panel=_INSTANCE)(up.up)
+    command("down", rich_help_panel=_INSTANCE)(up.down)
+    for name in ("demo", "backfill"):
+        _register_when_there(name)
+    command(
+        "status",
+        rich_help_panel=_LOOKING,
+        epilog=_examples("daybook status", "daybook status --json --no-workers"),
+    )(status.status)
+    command("ledgers", rich_help_panel=_LOOKING, epilog=_examples("daybook ledgers --json"))(
+        look.ledgers
+    )
+    command(
+        "balances",
+        rich_help_panel=_LOOKING,
+        epilog=_examples(
+            "daybook balances --currency USD --limit 10", "daybook balances --external-id A-17"
+        ),
+    )(look.balances)
+    command(
+        "transactions",
+        rich_help_panel=_LOOKING,
+        epilog=_examples(
+            "daybook transactions --status REJECTED",
+            "daybook transactions --balance @World --currency USD --since 2026-04-22",
+        ),
+    )(look.transactions)
+    command(
+        "transaction",
+        rich_help_panel=_LOOKING,
+        epilog=_examples("daybook transaction order-1", "daybook transaction txn_… --json"),
+    )(look.transaction)
+    command("verify", rich_help_panel=_LOOKING, epilog=_examples("daybook verify --json"))(
+        verify.verify
+    )
+    command(
+        "enqueue",
+        rich_help_panel=_ASKING,
+        epilog=_examples(
+            "daybook enqueue --reference order-1 --source @World --destination bln_… "
+            "--currency USD --amount 19.99 --precision 100 --allow-overdraft --wait 5",
+            "daybook enqueue - --wait 5 < request.json",
+        ),
+    )(write.enqueue)
+    command(
+        "commit",
+        rich_help_panel=_ASKING,
+        epilog=_examples("daybook commit txn_… --amount 5.00 --reference part-1 --wait 5"),
+    )(write.commit)
+    command("void", rich_help_panel=_ASKING, epilog=_examples("daybook void txn_… --wait 5"))(
+        write.void
+    )
+    command(
+        "migrate", rich_help_panel=_DEPLOYING, epilog=_examples("daybook migrate --partitions 8")
+    )(serve.migrate)
+    command(
+        "worker",
+        rich_help_panel=_DEPLOYING,
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+        epilog=_examples(
+            "daybook worker --concurrency 2",
+            "daybook worker -Q daybook.partition.0 -n first@%h",
+        ),
+    )(serve.worker)
+    ledger_commands.callback()(lambda: None)  # one command alone would not be a group
+    ledger_commands.command("create", epilog=_examples("daybook ledger create Customers --wait 5"))(
+        write.create_ledger
+    )
+    balance_commands.command(
+        "show",
+        epilog=_examples(
+            "daybook balance bln_…",
+            "daybook balance @World --currency USD",
+            "daybook balance --external-id A-17 --json",
+        ),
+    )(look.balance)
+    balance_commands.command(
+        "create",
+        epilog=_examples(
+            "daybook balance create ldg_… USD",
+            "daybook balance create general_ledger_id USD --indicator @Fees",
+        ),
+    )(write.create_balance)
+    app.add_typer(ledger_commands, name="ledger", rich_help_panel=_ASKING)
+    app.add_typer(balance_commands, name="balance", rich_help_panel=_LOOKING)
+
+
+def _register_when_there(name: str) -> None:
+    try:
+        module = import_module(f"daybook.cli.{name}")
+    except ModuleNotFoundError:
+        return
+    panel = _INSTANCE if name == "demo" else _ASKING
+    app.command(name, rich_help_panel=panel)(getattr(module, name))
+
+
+_register()
+
+
+def main() -> None:
+    """The entry point of the ``daybook`` program."""
+    app()
+
+
+__all__ = ["Exit", "app", "main"]

@@ -1,0 +1,5 @@
+"""``python -m daybook.cli``."""
+
+from daybook.cli import main
+
+main()

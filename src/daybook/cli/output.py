@@ -1,0 +1,113 @@
+"""What commands print: tables for people, JSON for programs. Nothing is rounded on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH_WITHOUT_TERMINAL = 220
+"""Columns of a table that goes into a file or a pipe: wide enough for two ids and the rest."""
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def to_json(value: Any) -> str:
+    """``value`` as JSON: integers of any size and decimals digit by digit, moments as RFC 3339.
+
+    The standard encoder would write a decimal only by way of a float.
+    """
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, datetime):
+        return json.dumps(moment_text(value))
+    if isinstance(value, Mapping):
+        members = (f"{json.dumps(str(key))}: {to_json(item)}" for key, item in value.items())
+        return "{" + ", ".join(members) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(to_json(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value; a list with one element on each line."""
+    if isinstance(value, list) and value:
+        typer.echo("[\n" + ",\n".join(to_json(item) for item in value) + "\n]")
+    else:
+        typer.echo(to_json(value))
+
+
+def moment_text(moment: datetime) -> str:
+    """A moment as RFC 3339 in UTC."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def console() -> Console:
+    """Standard output; wide when nobody looks at it, so that no id is cut."""
+    from rich.console import Console
+
+    plain = Console(highlight=False)
+    if plain.is_terminal:
+        return plain
+    return Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()
+) -> None:
+    """Print a table. right: the columns that hold numbers."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(
+            column, justify="right" if column in right else "left", overflow="fold", no_wrap=False
+        )
+    for row in rows:
+        table.add_row(*(cell(value) for value in row))
+    console().print(table)
+
+
+def print_fields(fields: Mapping[str, Any]) -> None:
+    """Print one thing, a field on each line; fields that are absent are left out."""
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in fields.items():
+        if value not in (None, "", {}):
+            table.add_row(name, cell(value))
+    console().print(table)
+
+
+def cell(value: Any) -> Any:
+    """A value as it stands in a table. Text of others can neither style nor steer a terminal."""
+    from rich.text import Text
+
+    if value is None:
+        return Text("")
+    if isinstance(value, bool):
+        return Text("yes" if value else "no")
+    if isinstance(value, datetime):
+        return Text(moment_text(value))
+    if isinstance(value, Mapping | list | tuple):
+        return Text(printable(to_json(value)))
+    return Text(printable(str(value)))
+
+
+def printable(text: str) -> str:
+    """``text`` with escapes in place of characters that are not printable."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )

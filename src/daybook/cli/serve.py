@@ -1,0 +1,51 @@
+"""``daybook migrate`` and ``daybook worker``: what a deployment runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from daybook.cli.output import AsJson, print_json
+from daybook.settings import current
+
+
+def migrate(
+    partitions: Annotated[
+        int | None,
+        typer.Option(min=1, help="Partitions of a new installation; 2 if not given."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring Postgres to this version's schema and make the log known to Redis.
+
+    Running it again, or twice at once, changes nothing. It needs the owner of the schema:
+    DAYBOOK_MIGRATION_DATABASE_URL.
+    """
+    from daybook.install import install
+    from daybook.store.migrate import newest_revision
+
+    settings = current()
+    number = install(
+        settings.require_migration_database_url(),
+        settings.require_redis_url(),
+        partitions,
+        settings,
+    )
+    if as_json:
+        print_json({"schema_revision": newest_revision(), "partitions": number})
+        return
+    typer.echo(f"Ready: schema {newest_revision()}, {number} partitions.")
+
+
+def worker(context: typer.Context) -> None:
+    """Run a Celery worker for all partitions, or for some: -Q daybook.partition.0.
+
+    All options are Celery's own: see `celery worker --help`. Ctrl-C finishes the batch first.
+    """
+    current().require_database_url()
+    current().require_broker_url()
+    arguments = ["-m", "celery", "-A", "daybook.worker", "worker", *context.args]
+    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - no shell on the way

@@ -1,0 +1,229 @@
+"""``daybook status``: how far the partitions are, and who works on them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from daybook.cli.exits import Exit, code_of
+from daybook.cli.output import AsJson, cell, console, print_json, print_table
+from daybook.cli.wiring import open_log, open_reading
+from daybook.errors import DaybookError
+from daybook.ledger.transaction import POSITION_COUNTER_BITS
+from daybook.settings import current
+
+if TYPE_CHECKING:
+    from daybook.store.views import PartitionView
+
+WORKERS_ANSWER_SECONDS_MAX = 1.0
+"""How long workers may take to answer; all of it is always waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """One partition.
+
+    queued: entries of the log that are not read yet. held_over: read, and waiting for the past.
+    cursor_time, cursor_counter: the two halves of the cursor, the position last read.
+    lag_seconds: age of the oldest entry that is not read; 0 when all are.
+    oldest_age_seconds: age of the oldest open entry, queued or held over; None without one.
+    The log's figures are None when the log cannot be asked.
+    """
+
+    partition: int
+    queued: int | None
+    held_over: int
+    cursor: int
+    cursor_time: datetime | None
+    cursor_counter: int
+    lag_seconds: float | None
+    oldest_age_seconds: float | None
+    sequence: int
+    head: str
+    applied_at: datetime | None
+
+
+@dataclass(slots=True)
+class Status:
+    """Everything that ``daybook status`` shows. errors: what could not be asked, and why."""
+
+    database_url: str | None = None
+    redis_url: str | None = None
+    schema_revision: str | None = None
+    schema_newest: str | None = None
+    partitions: list[PartitionStatus] = field(default_factory=list)
+    queued: int | None = None
+    held_over: int = 0
+    oldest_age_seconds: float | None = None
+    workers: list[str] | None = None
+    errors: list[str] = field(default_factory=list)
+
+
+def status(
+    workers: Annotated[
+        bool, typer.Option(help="Ask which workers answer; that takes a second.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Show how far each partition is, and which workers answer.
+
+    What can be asked is shown even when Redis or Postgres is down (exit code 3 then).
+    """
+    shown = Status()
+    code = Exit.OK
+    for ask in (_ask_addresses, _ask_store, _ask_log, *((_ask_workers,) if workers else ())):
+        try:
+            ask(shown)
+        except DaybookError as error:
+            shown.errors.append(str(error))
+            code = max(code, code_of(error))
+    if as_json:
+        print_json(asdict(shown))
+    else:
+        _print(shown)
+    if code is not Exit.OK:
+        raise typer.Exit(code)
+
+
+def _ask_addresses(shown: Status) -> None:
+    from daybook.cli.up import without_password
+
+    shown.database_url = without_password(current().require_database_url())
+    shown.redis_url = without_password(current().require_redis_url())
+
+
+def _ask_store(shown: Status) -> None:
+    from daybook.store.migrate import current_revision, newest_revision
+    from daybook.store.queries import list_partitions
+
+    shown.schema_newest = newest_revision()
+    with open_reading() as connection:
+        shown.schema_revision = current_revision(connection)
+        shown.partitions = [_partition(view) for view in list_partitions(connection)]
+    shown.held_over = sum(partition.held_over for partition in shown.partitions)
+
+
+def _partition(view: PartitionView) -> PartitionStatus:
+    """A partition as Postgres knows it; the log's figures come later."""
+    return PartitionStatus(
+        view.partition,
+        None,
+        view.held_over,
+        view.cursor,
+        _time_of(view.cursor) if view.cursor else None,
+        view.cursor & ((1 << POSITION_COUNTER_BITS) - 1),
+        None,
+        None,
+        view.sequence,
+        view.head,
+        view.applied_at,
+    )
+
+
+def _ask_log(shown: Status) -> None:
+    from dataclasses import replace
+
+    from daybook.store.queries import list_partitions
+
+    with open_log() as log, open_reading() as connection:
+        log.partitions()  # an empty Redis has nothing queued, but it is not well
+        now_ms = log.now_ms()
+        views = {view.partition: view for view in list_partitions(connection)}
+        first = log.first_unread({number: view.cursor for number, view in views.items()})
+        for place, known in enumerate(shown.partitions):
+            view = views[known.partition]
+            unread = first.get(known.partition)
+            opened = [at for at in (unread, view.oldest_held_over) if at is not None]
+            shown.partitions[place] = replace(
+                known,
+                queued=log.count_unread(known.partition, view.cursor),
+                lag_seconds=_age(unread, now_ms) if unread is not None else 0.0,
+                oldest_age_seconds=_age(min(opened), now_ms) if opened else None,
+            )
+    shown.queued = sum(partition.queued or 0 for partition in shown.partitions)
+    ages = [p.oldest_age_seconds for p in shown.partitions if p.oldest_age_seconds is not None]
+    shown.oldest_age_seconds = max(ages, default=None)
+
+
+def _ask_workers(shown: Status) -> None:
+    from daybook.worker import app
+
+    if shown.queued is None:
+        return  # without Redis there is nobody to ask
+    answers = app.control.inspect(timeout=WORKERS_ANSWER_SECONDS_MAX).ping()
+    shown.workers = sorted(answers or {})
+
+
+def _time_of(position: int) -> datetime:
+    return datetime.fromtimestamp((position >> POSITION_COUNTER_BITS) / 1000, UTC)
+
+
+def _age(position: int, now_ms: int) -> float:
+    """Seconds between an entry's acceptance and now, both by the log's clock."""
+    return max(0, now_ms - (position >> POSITION_COUNTER_BITS)) / 1000
+
+
+def _print(shown: Status) -> None:
+    print_table(
+        (
+            "partition",
+            "queued",
+            "held over",
+            "cursor",
+            "lag (s)",
+            "oldest (s)",
+            "records",
+            "last batch",
+        ),
+        [_row(partition) for partition in shown.partitions],
+        right=("queued", "held over", "lag (s)", "oldest (s)", "records"),
+    )
+    lines: dict[str, Any] = {
+        "total": f"{_known(shown.queued)} queued, {shown.held_over} held over",
+        "workers": _workers(shown.workers),
+        "schema": _schema(shown),
+        "postgres": shown.database_url,
+        "log": shown.redis_url,
+    }
+    out = console()
+    for name, value in lines.items():
+        if value is not None:
+            out.print(f"[dim]{name:9}[/]", cell(value))
+    for error in shown.errors:
+        typer.echo(f"error: {error}", err=True)
+
+
+def _row(partition: PartitionStatus) -> tuple[Any, ...]:
+    moment = partition.cursor_time
+    cursor = f"{moment:%Y-%m-%d %H:%M:%S}.{moment:%f}"[:-3] if moment else "start"
+    return (
+        partition.partition,
+        _known(partition.queued),
+        partition.held_over,
+        f"{cursor} +{partition.cursor_counter}",
+        _known(partition.lag_seconds),
+        partition.oldest_age_seconds,
+        partition.sequence,
+        f"{partition.applied_at:%Y-%m-%d %H:%M:%S}" if partition.applied_at else "never",
+    )
+
+
+def _known(value: float | None) -> str:
+    return "unknown" if value is None else str(value)
+
+
+def _workers(names: list[str] | None) -> str:
+    if names is None:
+        return "not asked"
+    if not names:
+        return "none answers: start one with `daybook worker`, or see `daybook up`"
+    return f"{len(names)} answer: {', '.join(names)}"
+
+
+def _schema(shown: Status) -> str:
+    if shown.schema_revision == shown.schema_newest:
+        return f"{shown.schema_revision} (newest)"
+    return f"{shown.schema_revision or 'none'}, newest is {shown.schema_newest}: `daybook migrate`"

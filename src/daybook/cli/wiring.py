@@ -1,0 +1,60 @@
+"""What commands are wired to: the database, the log and the client of the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from daybook.settings import current
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from daybook.client import Client
+    from daybook.queue.log import Log
+
+
+@contextmanager
+def open_engine() -> Iterator[Engine]:
+    """The database. Raises ConfigError."""
+    from daybook.store.engine import make_engine
+
+    settings = current()
+    engine = make_engine(settings.require_database_url(), settings, "daybook cli")
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def open_reading() -> Iterator[Connection]:
+    """One snapshot of the database, read only. Raises ConfigError, StoreUnavailable."""
+    from daybook.store.queries import reading
+
+    with open_engine() as engine, reading(engine) as connection:
+        yield connection
+
+
+@contextmanager
+def open_log() -> Iterator[Log]:
+    """The log. Raises ConfigError."""
+    from daybook.queue.connect import connect
+    from daybook.queue.log import Log
+
+    settings = current()
+    client = connect(settings.require_redis_url(), settings)
+    try:
+        yield Log(client, settings.namespace)
+    finally:
+        client.close()
+
+
+@contextmanager
+def open_client() -> Iterator[Client]:
+    """The client. Raises ConfigError."""
+    from daybook.client import Client
+
+    with Client(settings=current()) as client:
+        yield client
