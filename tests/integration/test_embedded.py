@@ -380,11 +380,14 @@ def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
     with subprocess.Popen(
         [program, "up"],
         env={**clean_environment(), "DAYBOOK_HOME": str(home)},
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         start_new_session=True,
     ) as child:
+        assert child.stdout is not None
         try:
             wait_for(lambda: child.poll() is not None or running_instance(home))
+            assert child.poll() is None, child.stdout.read()
             os.killpg(child.pid, signal.SIGINT)
             assert child.wait(WAIT_SECONDS_MAX) == 0
         finally:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from daybook.embedded.folder import DataFolder
+from daybook.embedded.identity import start_mark
 from daybook.embedded.parts import PartFailed, Roster, tail, wait_until
 from daybook.embedded.supervisor import Instance, Plan, supervise
 from daybook.errors import ConfigError, DaybookError
@@ -74,17 +75,21 @@ def stop_instance(home: Path) -> list[str]:
     if supervisor is None and not running:
         return []
     if supervisor is not None:
-        os.kill(supervisor, signal.SIGTERM)
+        _ask_to_end(supervisor)
     elif not folder.in_use():
         _stop_leftovers(folder, roster)
-    if wait_until(lambda: not folder.in_use(), DOWN_SECONDS_MAX):
-        return running
     supervisor = folder.supervisor()
     if supervisor is not None:
         os.kill(supervisor, signal.SIGKILL)  # its guard stops the parts
     if not wait_until(lambda: not folder.in_use(), DOWN_SECONDS_MAX):
         raise PartFailed(f"the instance in {folder.home} does not stop")
     return running
+
+
+def _ask_to_end(pid: int) -> None:
+    mark = start_mark(pid)
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: start_mark(pid) != mark, DOWN_SECONDS_MAX)
 
 
 def _stop_leftovers(folder: DataFolder, roster: Roster) -> None:
