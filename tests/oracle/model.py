@@ -17,13 +17,31 @@ Request = Mapping[str, Any]
 BalanceKey = str | tuple[str, str]
 """The id of an application balance, or (indicator, currency) of an internal one."""
 
-ORDER = (
-    "malformed unsupported_version invalid_amount invalid_precision invalid_distribution "
-    "same_balance reference_conflict unknown_ledger unknown_identity unknown_balance "
-    "currency_mismatch precision_mismatch unknown_transaction not_inflight already_committed "
-    "already_voided commit_exceeds_hold not_refundable already_refunded insufficient_funds "
-    "overdraft_limit_exceeded bulk_aborted figure_overflow"
-).split()
+ORDER = [
+    "malformed",
+    "unsupported_version",
+    "invalid_amount",
+    "invalid_precision",
+    "invalid_distribution",
+    "same_balance",
+    "reference_conflict",
+    "unknown_ledger",
+    "unknown_identity",
+    "unknown_balance",
+    "currency_mismatch",
+    "precision_mismatch",
+    "unknown_transaction",
+    "not_inflight",
+    "already_committed",
+    "already_voided",
+    "commit_exceeds_hold",
+    "not_refundable",
+    "already_refunded",
+    "insufficient_funds",
+    "overdraft_limit_exceeded",
+    "bulk_aborted",
+    "figure_overflow",
+]
 """Section 11 of the semantics."""
 
 GENERAL_LEDGER = "general_ledger_id"

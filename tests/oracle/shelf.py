@@ -156,9 +156,16 @@ class Shelf:
         return {*self.ledgers, *self.balances, *self.refused_ids}
 
 
-_HOLD_FIELDS = (
-    "source_id destination_id currency precision amount committed voided commits"
-).split()
+_HOLD_FIELDS = [
+    "source_id",
+    "destination_id",
+    "currency",
+    "precision",
+    "amount",
+    "committed",
+    "voided",
+    "commits",
+]
 
 
 def _named(wanted: Any) -> set[str]:
