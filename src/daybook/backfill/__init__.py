@@ -1,0 +1,29 @@
+"""Files of past transactions, posted through the log: once each, in the order of the file.
+
+A declarative mapping (``mapping``) says how the columns of a CSV or NDJSON file become requests;
+``rows`` streams the file, ``lines`` builds the requests, ``run`` hands them to the log and gathers
+their outcomes within a bounded window, ``report`` and ``rejects`` say what became of them.
+"""
+
+from daybook.backfill.lines import Line, LineBuilder, Reject, balance_id_of, ledger_id_of
+from daybook.backfill.loading import load_mapping
+from daybook.backfill.mapping import Mapping
+from daybook.backfill.report import Summary
+from daybook.backfill.rows import Row, Source, open_source
+from daybook.backfill.run import Backfill, dry_run
+
+__all__ = [
+    "Backfill",
+    "Line",
+    "LineBuilder",
+    "Mapping",
+    "Reject",
+    "Row",
+    "Source",
+    "Summary",
+    "balance_id_of",
+    "dry_run",
+    "ledger_id_of",
+    "load_mapping",
+    "open_source",
+]

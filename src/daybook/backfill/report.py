@@ -1,0 +1,113 @@
+"""What became of the lines: the summary, as text and as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Summary:
+    """Counts of lines by what became of them; every line that was read is in exactly one.
+
+    applied, inflight: posted by this run. duplicates: the ledger or the log had them already,
+    nothing happened twice. refused_before_log, refused_by_ledger: by code. unknown: in the log,
+    their outcome was not seen. valid: of a dry run.
+    refused_earlier: by code, those of the duplicates whose first request was refused.
+    """
+
+    applied: int = 0
+    inflight: int = 0
+    duplicates: int = 0
+    refused_before_log: Counter[str] = field(default_factory=Counter)
+    refused_by_ledger: Counter[str] = field(default_factory=Counter)
+    refused_earlier: Counter[str] = field(default_factory=Counter)
+    unknown: int = 0
+    valid: int = 0
+    balances_created: int = 0
+    unseen_columns: list[str] = field(default_factory=list)
+    stopped: str | None = None
+    seconds: float = 0.0
+    rejects_path: str | None = None
+    is_dry_run: bool = False
+
+    @property
+    def lines(self) -> int:
+        """All lines that were read and are accounted for."""
+        counted = self.applied + self.inflight + self.duplicates + self.unknown + self.valid
+        return counted + self.refused_before_log.total() + self.refused_by_ledger.total()
+
+    @property
+    def rejects(self) -> int:
+        """Lines that are not posted, by this run or an earlier one."""
+        refused = (self.refused_before_log, self.refused_by_ledger, self.refused_earlier)
+        return sum(counter.total() for counter in refused)
+
+    @property
+    def lines_per_second(self) -> float:
+        """The rate of the whole run."""
+        return self.lines / self.seconds if self.seconds > 0 else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The summary as plain data, for ``--json``."""
+        return {
+            "lines": self.lines,
+            "applied": self.applied,
+            "inflight": self.inflight,
+            "duplicates": self.duplicates,
+            "refused_before_log": dict(self.refused_before_log),
+            "refused_by_ledger": dict(self.refused_by_ledger),
+            "refused_earlier": dict(self.refused_earlier),
+            "unknown": self.unknown,
+            "valid": self.valid,
+            "balances_created": self.balances_created,
+            "columns_never_seen": self.unseen_columns,
+            "rejects_file": self.rejects_path,
+            "dry_run": self.is_dry_run,
+            "complete": self.stopped is None,
+            "stopped": self.stopped,
+            "seconds": round(self.seconds, 3),
+            "lines_per_second": round(self.lines_per_second, 1),
+        }
+
+    def rows(self) -> Iterator[tuple[str, int, str]]:
+        """Label, count and remark of each figure that a person wants to see."""
+        if self.is_dry_run:
+            yield "valid", self.valid, "nothing was written"
+        else:
+            yield "applied", self.applied, ""
+            if self.inflight:
+                yield "inflight", self.inflight, "held until they are committed or voided"
+            yield "duplicates", self.duplicates, _duplicates_remark(self)
+        for code, count in sorted(self.refused_before_log.items()):
+            yield f"refused: {code}", count, "before they reached the log"
+        for code, count in sorted(self.refused_by_ledger.items()):
+            yield f"refused: {code}", count, "by the ledger"
+        if self.unknown:
+            yield "unknown", self.unknown, "in the log, outcome not seen: run again to learn it"
+        yield "lines", self.lines, f"{self.lines_per_second:,.0f}/s"
+
+    def remarks(self) -> Iterator[str]:
+        """Sentences that follow the figures."""
+        if self.balances_created:
+            yield f"{self.balances_created:,} balances were created."
+        if self.unseen_columns:
+            names = ", ".join(self.unseen_columns)
+            yield f"No line has {names}, which the mapping names: is it spelt as in the file?"
+        if self.rejects_path:
+            yield f"{self.rejects:,} lines are not posted; the reasons: {self.rejects_path}"
+        if self.stopped:
+            yield f"Stopped: {self.stopped}"
+            yield "Running it again is safe: what was accepted is not posted twice."
+
+
+def _duplicates_remark(summary: Summary) -> str:
+    if not summary.duplicates:
+        return ""
+    remark = "known already: nothing was posted twice"
+    if summary.refused_earlier:
+        codes = ", ".join(f"{n:,} {code}" for code, n in sorted(summary.refused_earlier.items()))
+        remark += f"; refused the first time: {codes}"
+    return remark

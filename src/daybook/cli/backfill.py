@@ -1,0 +1,70 @@
+"""``daybook backfill``: post a file of transactions through the log."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daybook.cli.output import AsJson
+
+
+class DataFormat(StrEnum):
+    """How the lines of the file are written."""
+
+    CSV = "csv"
+    NDJSON = "ndjson"
+
+
+def backfill(
+    file: Annotated[str, typer.Argument(help="CSV or NDJSON file; - for standard input.")],
+    mapping: Annotated[
+        Path, typer.Option("--mapping", "-m", help="TOML file: columns to request fields.")
+    ],
+    data_format: Annotated[
+        DataFormat | None,
+        typer.Option("--format", help="By default from the mapping or the file's ending."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Validate every line, send nothing; needs no server.")
+    ] = False,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Lines per second at most, to spare live traffic."),
+    ] = None,
+    rejects: Annotated[
+        Path | None,
+        typer.Option(help="File for refused lines (.csv or .ndjson); default: FILE.rejects.csv."),
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait for the outcome of every line.")
+    ] = True,
+    patience: Annotated[
+        float, typer.Option(min=1, help="Seconds without any outcome before the run stops.")
+    ] = 120.0,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 when a line was refused.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Post a file of transactions, once each, in its order. Running it again is safe.
+
+    Exit codes: 0 every line reached an outcome (refused lines are in the rejects file); 1 some
+    were refused, with --strict; 2 the mapping or the file is wrong; 3 stopped early: run it again.
+    """
+    from daybook.backfill.command import Command, run_command
+
+    command = Command(
+        file=file,
+        mapping=mapping,
+        data_format=data_format and data_format.value,
+        is_dry_run=dry_run,
+        lines_per_second=rate,
+        rejects=rejects,
+        patience_seconds=patience if wait else None,
+        is_strict=strict,
+        as_json=as_json,
+    )
+    raise typer.Exit(run_command(command))

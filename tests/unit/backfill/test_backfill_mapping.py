@@ -1,0 +1,162 @@
+"""A mapping is checked as a whole, before the first line is read."""
+
+from __future__ import annotations
+
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from daybook.backfill.loading import check_mapping, load_mapping
+from daybook.backfill.mapping import Mapping
+from daybook.backfill.template import CellError, parse_template
+from daybook.errors import ConfigError
+
+EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.toml"))
+
+MINIMAL = """
+[transaction]
+reference = "r-{id}"
+source = "@World"
+destination = "@Sales"
+currency = "EUR"
+amount = "{amount}"
+"""
+
+
+def mapping_of(text: str) -> Mapping:
+    return check_mapping(tomllib.loads(text, parse_float=Decimal))
+
+
+def errors_of(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        mapping_of(text)
+    return [line.strip() for line in str(caught.value).splitlines()[1:]]
+
+
+def test_all_errors_come_at_once_with_their_paths() -> None:
+    """Every mistake of a mapping is reported together, each with the path of its key."""
+    errors = errors_of(
+        """
+        formt = "csv"
+        [csv]
+        delimiter = ";;"
+        [transaction]
+        reference = "{id"
+        currency = 1.5
+        amount = "{amount}"
+        effective_date = { column = "d", format = "%Q", timezone = "Mars/Olympus" }
+        [[transaction.source]]
+        when = { a = { empy = true } }
+        indicator = "@A"
+        [[transaction.source]]
+        balnce = "{b}"
+        """
+    )
+    paths = [error.partition(": ")[0] for error in errors]
+    assert paths == [
+        "csv.delimiter",
+        "transaction.reference",
+        "transaction.source[0].when.a.empy",
+        "transaction.source[1].balnce",
+        "transaction.destination",
+        "transaction.currency",
+        "transaction.effective_date.format",
+        "transaction.effective_date.timezone",
+        "formt",
+    ]
+    assert "did you mean empty?" in errors[2]
+    assert "did you mean balance?" in errors[3]
+    assert "did you mean format?" in errors[8]
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "fix"),
+    [
+        ("precision = 0", "transaction.precision", "from 1 to 10^30"),
+        ('allow_overdraft = "yes"', "transaction.allow_overdraft", "must be true or false"),
+        ('precision = "1.5"', "transaction.precision", "must be an integer"),
+        ('inflight = [{ value = "{f}" }, { value = true }]', "transaction.inflight", "[0]"),
+        ("effective_date = { column = 1 }", "transaction.effective_date.column", "string"),
+        ("description = []", "transaction.description", "at least 1"),
+        ("meta_data = { note = [] }", "transaction.meta_data.note", "at least 1"),
+    ],
+)
+def test_a_wrong_key_is_named_with_its_fix(line: str, path: str, fix: str) -> None:
+    """A constant that no request may have, and a rule that is never reached, are errors."""
+    (error,) = errors_of(MINIMAL + line)
+    assert error.startswith(f"{path}: ")
+    assert fix in error
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fix"),
+    [
+        ('"@World"', '"World"', "write an indicator (@World)"),
+        ('"@World"', '{ party = "other" }', "there is no [[parties.other]]"),
+        ('"@World"', '{ balance = "{a}" }', "application balances need a ledger"),
+        ('"@World"', '{ balance = "{a}", id = "{b}" }', "exactly one of"),
+        ('"@World"', '{ indicator = "{a}" }', "begins with @"),
+        ('amount = "{amount}"', "", "needs amount"),
+        ('"EUR"', '" "', "cannot be blank"),
+    ],
+)
+def test_a_side_or_field_that_cannot_work_is_refused(old: str, new: str, fix: str) -> None:
+    """What could never give a request is refused with the mapping, not line by line."""
+    (error,) = errors_of(MINIMAL.replace(old, new))
+    assert fix in error
+
+
+def test_columns_are_found_wherever_they_are_named() -> None:
+    """Templates, conditions, dates and meta_data all count as uses of a column."""
+    mapping = mapping_of(
+        """
+        [ledger]
+        name = "L"
+        [transaction]
+        reference = "{a}-{b}"
+        currency = "{c}"
+        precise_amount = "{d}"
+        allow_overdraft = [{ when = { e = "1" }, value = true }]
+        effective_date = { column = "f" }
+        source = { balance = "{g}" }
+        destination = [{ when = { h = { empty = false } }, indicator = "@X-{h}" }, { id = "{i}" }]
+        meta_data = { x = "{j}" }
+        """
+    )
+    assert mapping.columns() == set("abcdefghij")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_the_examples_are_valid(path: Path) -> None:
+    """Every mapping in examples/ loads."""
+    assert load_mapping(path).columns()
+
+
+def test_a_file_that_is_no_mapping_is_a_config_error(tmp_path: Path) -> None:
+    """Missing files, broken TOML and bytes that are no text say which file it is."""
+    broken = tmp_path / "broken.toml"
+    for content in (b"[transaction", b"a = '\xff'"):
+        broken.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"broken\.toml is not TOML"):
+            load_mapping(broken)
+    with pytest.raises(ConfigError, match=r"absent\.toml cannot be read"):
+        load_mapping(tmp_path / "absent.toml")
+
+
+def test_templates_render_columns_and_doubled_braces() -> None:
+    """Columns are replaced, doubled braces stand for themselves, nested members are read."""
+    template = parse_template("{{{a}-{b.c}}}")
+    assert template.columns == ("a", "b.c")
+    assert template.render({"a": 1, "b": {"c": Decimal("2.50")}}) == "{1-2.50}"
+    assert template.render({"a": None}) == "{-}"
+
+
+def test_a_strict_template_refuses_empty_columns_and_objects() -> None:
+    """A name that lacks a part would be another name; an object is no text."""
+    template = parse_template("{a}-{b}")
+    with pytest.raises(CellError, match="'b' is empty"):
+        template.render({"a": "1", "b": " "}, strict=True)
+    with pytest.raises(CellError, match="'a' is a JSON list"):
+        template.render({"a": [], "b": "1"})
