@@ -23,7 +23,7 @@ from daybook.install import install
 from daybook.queue.connect import connect
 from daybook.queue.log import Log
 from daybook.settings import Settings
-from daybook.store.engine import make_engine
+from daybook.store.engine import make_engine, make_worker_engine
 from daybook.store.migrate import migrate
 from daybook.worker.apply import Applier
 
@@ -127,7 +127,7 @@ class Installation:
         install(self.owner_url, self.redis_url, partitions, self.settings)
         self.redis = connect(self.redis_url, self.settings)
         self.log = Log(self.redis, self.settings.namespace)
-        self.engine: Engine = make_engine(self.worker_url, self.settings)
+        self.engine: Engine = make_worker_engine(self.worker_url, self.settings)
         self.owner: Engine = make_engine(self.owner_url)
         self.client = Client(settings=self.settings)
         self._closing = contextlib.ExitStack()

@@ -47,7 +47,7 @@ class Settings(BaseSettings):
         "fixed", description="fixed: a balance keeps the precision of its first transaction."
     )
     batch_entries_min: int = Field(64, ge=1, le=100_000, description="Batch size when idle.")
-    batch_entries_max: int = Field(4096, ge=1, le=100_000, description="Batch size under load.")
+    batch_entries_max: int = Field(8192, ge=1, le=100_000, description="Batch size under load.")
     batch_bytes_max: int = Field(8 << 20, ge=1 << 16, description="Bytes of requests in a batch.")
     drain_seconds_max: float = Field(
         2.0, gt=0, description="How long one doorbell keeps a worker before others get a turn."

@@ -88,6 +88,8 @@ def outcome_value(
     duplicate: bool = False,
 ) -> str:
     """The text that stands under an outcome key once the outcome is recorded."""
+    if reason is None and not duplicate:  # nearly always; the ids and statuses need no escapes
+        return f'{fingerprint}R{{"id":"{request_id}","status":"{status}"}}'
     fields: dict[str, object] = {"id": request_id, "status": status}
     if reason is not None:
         fields["reason"] = reason

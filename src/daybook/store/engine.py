@@ -45,6 +45,23 @@ def make_engine(
     return engine
 
 
+def make_worker_engine(database_url: str, settings: Settings) -> Engine:
+    """An engine for a worker: its set-based statements visit rows in the order of their arrays.
+
+    That order is the global lock order; with hash or merge joins the planner could choose another.
+    """
+    engine = make_engine(database_url, settings, name="daybook worker")
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: psycopg.Connection, entry: ConnectionPoolEntry) -> None:
+        del entry
+        connection.execute("SET enable_hashjoin = off")
+        connection.execute("SET enable_mergejoin = off")
+        connection.commit()
+
+    return engine
+
+
 def _set_timeouts(engine: Engine, settings: Settings) -> None:
     @event.listens_for(engine, "connect")
     def on_connect(connection: psycopg.Connection, entry: ConnectionPoolEntry) -> None:

@@ -18,6 +18,7 @@ from daybook.ledger.book import Book
 from daybook.ledger.chain import link
 from daybook.ledger.inflight import Hold
 from daybook.ledger.transaction import Record
+from daybook.store.arrays import array_text
 
 _COPY = """
 COPY transactions (partition, sequence, transaction_id, kind, reference, derived,
@@ -34,11 +35,17 @@ SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::json[],
     %s::bigint[])
 ON CONFLICT DO NOTHING
 """
-_LOCK_BALANCES = """
-SELECT balance_id::text, currency, precision::text FROM balances WHERE balance_id = ANY(%s::uuid[])
-ORDER BY indicator IS NOT NULL, balance_id FOR NO KEY UPDATE
-"""
 _UPDATE_BALANCES = """
+UPDATE balances b SET
+    credit_balance = b.credit_balance + d.credit,
+    debit_balance = b.debit_balance + d.debit,
+    version = b.version + d.touches,
+    precision = coalesce(b.precision, d.precision)
+FROM unnest(%s::uuid[], %s::numeric[], %s::bigint[], %s::numeric[], %s::numeric[])
+    AS d (balance_id, precision, touches, credit, debit)
+WHERE b.balance_id = d.balance_id AND (%s OR b.precision IS NULL OR b.precision = d.precision)
+"""
+_UPDATE_BALANCES_AND_INFLIGHT = """
 UPDATE balances b SET
     credit_balance = b.credit_balance + d.credit,
     debit_balance = b.debit_balance + d.debit,
@@ -46,10 +53,10 @@ UPDATE balances b SET
     inflight_debit_balance = b.inflight_debit_balance + d.inflight_debit,
     version = b.version + d.touches,
     precision = coalesce(b.precision, d.precision)
-FROM unnest(%s::uuid[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::bigint[],
+FROM unnest(%s::uuid[], %s::numeric[], %s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[],
     %s::numeric[])
-    AS d (balance_id, credit, debit, inflight_credit, inflight_debit, touches, precision)
-WHERE b.balance_id = d.balance_id
+    AS d (balance_id, precision, touches, credit, debit, inflight_credit, inflight_debit)
+WHERE b.balance_id = d.balance_id AND (%s OR b.precision IS NULL OR b.precision = d.precision)
 """
 _INSERT_HOLDS = """
 INSERT INTO holds (transaction_id, source, destination, currency, precision, amount, committed,
@@ -132,15 +139,15 @@ def write_holds(cursor: psycopg.Cursor[Any], holds: Sequence[Hold]) -> None:
         cursor.execute(
             _INSERT_HOLDS,
             (
-                [hold.transaction_id[4:] for hold in new],
-                [hold.source_id[4:] for hold in new],
-                [hold.destination_id[4:] for hold in new],
+                array_text(hold.transaction_id[4:] for hold in new),
+                array_text(hold.source_id[4:] for hold in new),
+                array_text(hold.destination_id[4:] for hold in new),
                 [hold.currency for hold in new],
-                [str(hold.precision) for hold in new],
-                [str(hold.amount) for hold in new],
-                [str(hold.committed) for hold in new],
-                [str(hold.voided) for hold in new],
-                [hold.commits for hold in new],
+                array_text(hold.precision for hold in new),
+                array_text(hold.amount for hold in new),
+                array_text(hold.committed for hold in new),
+                array_text(hold.voided for hold in new),
+                array_text(hold.commits for hold in new),
             ),
         )
     changed = [hold for hold in holds if not hold.is_new]
@@ -148,10 +155,10 @@ def write_holds(cursor: psycopg.Cursor[Any], holds: Sequence[Hold]) -> None:
         cursor.execute(
             _UPDATE_HOLDS,
             (
-                [hold.transaction_id[4:] for hold in changed],
-                [str(hold.committed) for hold in changed],
-                [str(hold.voided) for hold in changed],
-                [hold.commits for hold in changed],
+                array_text(hold.transaction_id[4:] for hold in changed),
+                array_text(hold.committed for hold in changed),
+                array_text(hold.voided for hold in changed),
+                array_text(hold.commits for hold in changed),
             ),
         )
 
@@ -159,33 +166,31 @@ def write_holds(cursor: psycopg.Cursor[Any], holds: Sequence[Hold]) -> None:
 def write_balances(
     cursor: psycopg.Cursor[Any], touched: Sequence[Balance], *, mixed_precision: bool
 ) -> None:
-    """Lock the touched balances in the global order, compare, and add the sums of the batch.
+    """Add the sums of the batch to the touched balances, locking them in the global order.
 
-    Raises DecideAgain when a balance got another precision, or is not there.
+    The order is that of the array: application balances by id, then internal ones by id. Worker
+    sessions join by nested loops only (see ``store.engine``), so the update visits it in order.
+
+    Raises DecideAgain when a balance got another precision meanwhile, or is not there.
     """
     if not touched:
         return
-    ids = [balance.balance_id[4:] for balance in touched]
-    cursor.execute(_LOCK_BALANCES, (ids,))
-    found = {row[0]: row for row in cursor}
-    for balance, bare_id in zip(touched, ids, strict=True):
-        row = found.get(bare_id)
-        if row is None or row[1] != balance.currency:
-            raise DecideAgain(f"balance {balance.balance_id} changed")
-        if not mixed_precision and row[2] is not None and int(row[2]) != balance.precision:
-            raise DecideAgain(f"balance {balance.balance_id} got another precision")
-    cursor.execute(
-        _UPDATE_BALANCES,
-        (
-            ids,
-            [str(balance.added_credit) for balance in touched],
-            [str(balance.added_debit) for balance in touched],
-            [str(balance.added_inflight_credit) for balance in touched],
-            [str(balance.added_inflight_debit) for balance in touched],
-            [balance.touches for balance in touched],
-            [str(balance.precision) for balance in touched],
-        ),
-    )
+    ordered = sorted(touched, key=lambda b: (b.indicator is not None, b.balance_id))
+    arrays = [
+        array_text(b.balance_id[4:] for b in ordered),
+        array_text(b.precision for b in ordered),
+        array_text(b.touches for b in ordered),
+        array_text(b.added_credit for b in ordered),
+        array_text(b.added_debit for b in ordered),
+    ]
+    statement = _UPDATE_BALANCES
+    if any(b.added_inflight_credit or b.added_inflight_debit for b in ordered):
+        statement = _UPDATE_BALANCES_AND_INFLIGHT
+        arrays.append(array_text(b.added_inflight_credit for b in ordered))
+        arrays.append(array_text(b.added_inflight_debit for b in ordered))
+    cursor.execute(statement, (*arrays, mixed_precision))
+    if cursor.rowcount != len(ordered):
+        raise DecideAgain("a balance got another precision, or is gone")
 
 
 class _Dates:

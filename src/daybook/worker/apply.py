@@ -41,7 +41,7 @@ from daybook.store.journal import (
     write_holds,
     write_records,
 )
-from daybook.store.loading import load_book
+from daybook.store.loading import KnownBalances, load_book
 from daybook.store.unit_of_work import HeldEntry, PartitionRow, Refusal, UnitOfWork
 from daybook.worker.results import (
     BatchReport,
@@ -61,6 +61,9 @@ HELP_ROUNDS_MAX = 64
 
 SHRINK_FACTOR = 8
 """A batch that Postgres refuses for its data is tried again with so many times fewer entries."""
+
+WARY_BATCHES = 16
+"""After a batch with a reference that was taken, so many look references up before they write."""
 
 StoreCeleryResult = Callable[[str, dict[str, Any]], None]
 
@@ -120,7 +123,9 @@ class Applier:
         self.settings = settings
         self._store_celery_result = store_celery_result
         self._clock = clock
+        self.known_balances = KnownBalances()
         self._batch_entries: dict[int, int] = {}
+        self._wary: dict[int, int] = {}
 
     def drain(self, partition: int) -> DrainReport:
         """Apply batches of ``partition`` until it is empty or the turn is over.
@@ -158,7 +163,8 @@ class Applier:
         instead of answering ``busy`` at once. Raises StoreUnavailable, LogUnavailable.
         """
         rights: set[int] = set()
-        check_ids = quarantine = False
+        quarantine = False
+        check_taken = self._wary.get(partition, 0) > 0
         with translated_faults(), self._engine.connect() as connection:
             raw = connection.connection.driver_connection
             assert isinstance(raw, psycopg.Connection)
@@ -166,14 +172,16 @@ class Applier:
                 unit = UnitOfWork(raw)
                 attempt = _Attempt(self, unit, partition, count)
                 try:
-                    done = attempt.run(rights, patient, check_ids, quarantine)
+                    done = attempt.run(rights, patient, check_taken, quarantine)
                 except _MoreRights as needed:
                     rights |= needed.partitions
                 except (pg.LockNotAvailable, pg.QueryCanceled):
                     return BatchReport(partition, busy=True)
-                except pg.UniqueViolation as fault:
-                    check_ids = check_ids or fault.diag.constraint_name == _TAKEN_ID
+                except pg.UniqueViolation:
+                    check_taken = True
+                    self._wary[partition] = WARY_BATCHES
                 except (DecideAgain, pg.SerializationFailure, pg.DeadlockDetected) as fault:
+                    self.known_balances.forget()
                     log.info("batch.decided_again", partition=partition, why=str(fault))
                 except (pg.DataError, pg.ProgramLimitExceeded, UnicodeError):
                     quarantine = count == 1
@@ -184,6 +192,8 @@ class Applier:
                     unit.rollback()  # does nothing after a commit
             else:
                 return BatchReport(partition, busy=True)
+        if check_taken and not done.report.outcomes.get("duplicate"):
+            self._wary[partition] = self._wary.get(partition, 0) - 1
         if done.row is not None:
             self.reply(done.row, done.replies.all, done.replies.celery)
         return done.report
@@ -244,9 +254,6 @@ class Applier:
         self.log.trim(partition, min(cursor, kept_ms << POSITION_COUNTER_BITS))
 
 
-_TAKEN_ID = "transactions_transaction_id_key"
-
-
 class _Done(NamedTuple):
     """A finished attempt: its report and, when something was written, what to reply."""
 
@@ -267,7 +274,7 @@ class _Attempt:
         self._count = count
         self._report = BatchReport(partition)
 
-    def run(self, rights: set[int], patient: bool, check_ids: bool, quarantine: bool) -> _Done:
+    def run(self, rights: set[int], patient: bool, check_taken: bool, quarantine: bool) -> _Done:
         """Lock, read, decide, write, commit."""
         row = self._lock(rights, patient)
         if row is None:
@@ -287,8 +294,9 @@ class _Attempt:
         book = load_book(
             self._unit.cursor,
             batch.decodable,
+            self._applier.known_balances,
             mixed_precision=self._settings.precision_policy == "mixed",
-            check_ids=check_ids,
+            check_taken=check_taken or bool(batch.undecodable),
         )
         decision = decide_batch(
             book, batch.waiting, batch.entries, horizon, self._settings.held_over_max

@@ -14,7 +14,7 @@ from daybook.errors import ConfigError
 from daybook.queue.connect import connect
 from daybook.queue.log import Log
 from daybook.settings import Settings
-from daybook.store.engine import make_engine, translated_faults
+from daybook.store.engine import make_engine, make_worker_engine, translated_faults
 from daybook.store.schema import installation
 from daybook.worker.apply import Applier
 from daybook.worker.celery_app import app
@@ -25,8 +25,8 @@ class Runtime:
 
     def __init__(self) -> None:
         self.settings = Settings()
-        self.engine: Engine = make_engine(
-            self.settings.require_database_url(), self.settings, name="daybook worker"
+        self.engine: Engine = make_worker_engine(
+            self.settings.require_database_url(), self.settings
         )
         self.log = Log(
             connect(self.settings.require_redis_url(), self.settings), self.settings.namespace

@@ -7,7 +7,13 @@ from typing import Any
 
 from celery.exceptions import Ignore
 
-from daybook.errors import FieldError, LogFull, LogUnavailable, StoreUnavailable
+from daybook.errors import (
+    FieldError,
+    LogFull,
+    LogUnavailable,
+    OutcomeUnknown,
+    StoreUnavailable,
+)
 from daybook.ledger.rejection import Reason
 from daybook.queue.doorbell import APPLY_TASK, INTAKE_QUEUE, queue_of
 from daybook.queue.entries import CELERY_RESULT
@@ -20,6 +26,9 @@ from daybook.worker.sweep import sweep_partitions
 RETRY_SECONDS = 1.0
 INTAKE_RETRIES_MAX = 3_600
 """How long the intake holds on to a request while the log is full or away: an hour."""
+
+DUPLICATE_WAIT_SECONDS = 0.5
+"""How long the intake waits for the outcome of a repeated request before it looks again later."""
 
 DOORBELL_EXPIRES_SECONDS = 60
 
@@ -41,7 +50,7 @@ def apply(partition: int) -> dict[str, Any]:
     """Apply what is unread in a partition."""
     try:
         drained = runtime().applier.drain(partition)
-    except (StoreUnavailable, LogUnavailable):
+    except (StoreUnavailable, LogUnavailable, LogFull):
         ring(partition, countdown=RETRY_SECONDS)
         raise
     if drained.more:
@@ -76,10 +85,9 @@ def enqueue(self: Any, request: Mapping[str, Any]) -> dict[str, Any]:
         client = runtime().client
         receipt = client.enqueue_flagged(given, CELERY_RESULT)
         if receipt.state == "duplicate":
-            outcome = client.status(given["reference"])
-            if outcome.final:
-                return outcome.as_dict()
-    except (LogFull, LogUnavailable) as fault:
+            # The original may have come another way, and nobody stores its result here.
+            return client.wait(receipt, DUPLICATE_WAIT_SECONDS).as_dict()
+    except (LogFull, LogUnavailable, OutcomeUnknown) as fault:
         raise self.retry(exc=fault, countdown=RETRY_SECONDS) from fault
     raise Ignore  # the worker that applies it stores the result
 

@@ -1,0 +1,162 @@
+"""What is measured. Each function runs real parts and returns plain figures."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import psutil
+import psycopg
+
+from daybook import Client
+from daybook.queue.doorbell import Doorbell
+from daybook.settings import celery_url
+from tests.benchmarks.load import append_backlog, deposit, make_balances, mixed
+from tests.harness import Installation, Workers, wait_until
+
+COLUMNS = (
+    "partition, sequence, transaction_id, kind, reference, derived, parent_transaction, source, "
+    "destination, currency, precision, precise_amount, status, reason, detail, description, "
+    "allow_overdraft, overdraft_limit, position, effective_date, meta_data, fingerprint, hash"
+)
+COPY_SLICE = 1 << 20
+DRAIN_SECONDS_MAX = 600
+
+
+def drained(installation: Installation) -> bool:
+    """Whether everything that is in the log was applied, cheaply."""
+    cursors = dict(installation.rows("SELECT partition, cursor FROM partitions"))
+    if installation.log.first_unread(cursors):
+        return False
+    return bool(installation.rows("SELECT count(*) FROM held_over")[0][0] == 0)
+
+
+def ring_all(installation: Installation) -> None:
+    """Wake a worker for each partition."""
+    bell = Doorbell(celery_url(installation.redis_url))
+    bell.ring(range(installation.partitions))
+    bell.close()
+
+
+def warm_workers(installation: Installation, number: int) -> Workers:
+    """Workers that have started, connected and applied something."""
+    workers = installation.workers(number, beat=False)  # a sweep would start before the clock
+    receipts = installation.client.enqueue_many(
+        [deposit(f"warm-{time.time_ns()}-{i}", "@Warm", 1) for i in range(2 * number)]
+    )
+    outcomes = installation.client.wait_many(receipts, 60)
+    assert all(outcome is not None for outcome in outcomes)
+    return workers
+
+
+def drain_seconds(installation: Installation) -> float:
+    """Wake the workers and measure until the backlog is applied."""
+    started = time.perf_counter()
+    ring_all(installation)
+    wait_until(lambda: drained(installation), "backlog applied", DRAIN_SECONDS_MAX, pause=0.05)
+    return time.perf_counter() - started
+
+
+def apply_rate(
+    installation: Installation, balances: list[str], number: int, refused_every: int = 0
+) -> dict[str, Any]:
+    """Transactions per second from a full log to an empty one, by real workers."""
+    append_backlog(
+        installation, mixed(balances, number, refused_every, seed=time.time_ns() % 1_000_000_007)
+    )
+    seconds = drain_seconds(installation)
+    return {"transactions": number, "seconds": seconds, "per_second": number / seconds}
+
+
+def copy_rate(installation: Installation) -> dict[str, Any]:
+    """Rows per second of a plain ``COPY`` of the journal into a table with the same indexes."""
+    with psycopg.connect(installation.owner_url) as source:
+        data = _journal_text(source)
+    target_url = installation.cluster.migrated_database()
+    try:
+        with psycopg.connect(target_url) as target:
+            started = time.perf_counter()
+            with target.cursor().copy(f"COPY transactions ({COLUMNS}) FROM STDIN") as copy:
+                for start in range(0, len(data), COPY_SLICE):
+                    copy.write(data[start : start + COPY_SLICE])
+            target.commit()
+            seconds = time.perf_counter() - started
+    finally:
+        installation.cluster.drop_database(target_url)
+    rows = data.count(b"\n")
+    return {"rows": rows, "seconds": seconds, "per_second": rows / seconds}
+
+
+def _journal_text(source: psycopg.Connection[Any]) -> bytes:
+    with source.cursor().copy(f"COPY transactions ({COLUMNS}) TO STDOUT") as copy:
+        return b"".join(bytes(part) for part in copy)
+
+
+def memory_growth(
+    installation: Installation, workers: Workers, balances: list[str], number: int
+) -> dict[str, Any]:
+    """How much the resident memory of the workers grows while a backlog drains, in bytes.
+
+    The growth is of the largest child, from its size after a tenth of the backlog to its peak.
+    """
+    append_backlog(installation, mixed(balances, number, seed=time.time_ns() % 1_000_000_007))
+    goal = installation.rows("SELECT sum(sequence) FROM partitions")[0][0] + number
+    ring_all(installation)
+    samples: list[tuple[int, int]] = []
+
+    def sample() -> bool:
+        sequence = int(installation.rows("SELECT sum(sequence) FROM partitions")[0][0])
+        samples.append((sequence, _largest_child(workers)))
+        return drained(installation)
+
+    wait_until(sample, "backlog applied", DRAIN_SECONDS_MAX, pause=0.2)
+    settled = [size for sequence, size in samples if sequence >= goal - number * 9 // 10]
+    return {
+        "transactions": number,
+        "settled_mib": settled[0] / 2**20,
+        "peak_mib": max(settled) / 2**20,
+        "growth_mib": (max(settled) - settled[0]) / 2**20,
+    }
+
+
+def _largest_child(workers: Workers) -> int:
+    sizes = [0]
+    for process in workers.processes:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            try:
+                sizes.append(child.memory_info().rss)
+            except psutil.NoSuchProcess:
+                continue
+    return max(sizes)
+
+
+def idle_latency(installation: Installation, balances: list[str], number: int) -> dict[str, Any]:
+    """Milliseconds from ``enqueue`` to the outcome, one request at a time."""
+    client: Client = installation.client
+    samples = []
+    for index in range(number):
+        started = time.perf_counter()
+        receipt = client.enqueue(
+            deposit(f"idle-{time.time_ns()}-{index}", balances[index % len(balances)], 1)
+        )
+        receipt.wait(timeout=30)
+        samples.append((time.perf_counter() - started) * 1000)
+        time.sleep(0.01)
+    samples.sort()
+    return {
+        "requests": number,
+        "median_ms": statistics.median(samples),
+        "p99_ms": samples[int(len(samples) * 0.99) - 1],
+        "max_ms": samples[-1],
+    }
+
+
+__all__ = [
+    "apply_rate",
+    "copy_rate",
+    "idle_latency",
+    "make_balances",
+    "memory_growth",
+    "warm_workers",
+]
