@@ -33,7 +33,7 @@ towns = st.fixed_dictionaries(
     }
 )
 moves = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 4)), max_size=120)
-"""What happens: (0, _) a kill, (1, _) an append of some entries, otherwise a step of a partition."""
+"""What happens: (0, _) a kill, (1, _) an append, otherwise a step of a partition."""
 
 
 def judged_at_every_commit(town: Town) -> None:
@@ -103,7 +103,7 @@ def with_hopeless_spends(draw: Any) -> tuple[Requests, set[str]]:
 def test_the_same_is_refused_as_with_one_partition(
     drawn: tuple[Requests, set[str]], town: dict[str, int], plot: list[tuple[int, int]]
 ) -> None:
-    """What lacks funds or a balance for ever is refused, and nothing else, as with one partition."""
+    """What lacks funds or a balance for ever is refused, and only that, as with one partition."""
     requests, hopeless = drawn
     here = played(requests, town, plot)
     alone = Shelf()

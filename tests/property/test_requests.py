@@ -1,0 +1,282 @@
+"""Requests there and back: whatever is valid is read as it was meant, and no bytes raise."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from tests.oracle.model import half_up
+
+from daybook.errors import MalformedRequest
+from daybook.ledger.balance import internal_balance_id
+from daybook.ledger.rejection import Rejected
+from daybook.ledger.transaction import Commit, NewBalance, NewLedger, Transaction, Void
+from daybook.requests import (
+    REQUEST_MODELS,
+    Decoded,
+    decode,
+    fingerprint_of,
+    load_json,
+    mint_id,
+    reference_in,
+    slot_of_transaction,
+    validate,
+)
+from daybook.requests.fields import canonical_meta_data
+
+Given = dict[str, Any]
+ACCEPTED_MS = 1_700_000_000_000
+LATEST = datetime(2023, 11, 14, tzinfo=UTC).replace(tzinfo=None)
+
+odd_text = st.text(
+    st.one_of(
+        st.characters(exclude_categories=["Cs"], exclude_characters="\x00"),
+        st.sampled_from('\\"u0{}[]@\x01\x1f\x7f\u2028\U0001f600'),
+    ),
+    max_size=12,
+)
+references = odd_text.filter(lambda text: bool(text.strip()))
+ids = st.uuids().map(lambda found: f"bln_{found}")
+indicators = st.text(
+    st.characters(exclude_categories=["Cs", "Z", "Cc"]), min_size=1, max_size=8
+).map(lambda text: f"@{text}")
+sides = st.one_of(ids, indicators)
+majors = st.one_of(
+    st.decimals("0.000001", "1E+20", allow_nan=False, allow_infinity=False),
+    st.sampled_from([Decimal("1.005"), Decimal("4.35"), Decimal("0.29"), Decimal("1E+60")]),
+    st.integers(1, 10**80),
+)
+minors = st.one_of(st.integers(1, 10**6), st.integers(10**99, 10**100 - 1))
+precisions = st.sampled_from([1, 2, 3, 10, 100, 10**8, 10**18, 10**30])
+limits = st.one_of(
+    st.just(0), st.decimals(0, "1E+140", allow_nan=False, places=3), st.just(Decimal("1E-140"))
+)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | odd_text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(odd_text, inner, max_size=3),
+    max_leaves=6,
+)
+meta_data = st.none() | st.dictionaries(odd_text, values, max_size=4)
+optional_meta = {"meta_data": meta_data, "description": odd_text}
+hold_ids = st.integers(0, 4095).map(lambda slot: mint_id("txn", slot, ACCEPTED_MS))
+
+transactions = st.fixed_dictionaries(
+    {
+        "reference": references,
+        "source": sides,
+        "destination": sides,
+        "currency": references,
+        "precision": precisions,
+    },
+    optional={
+        "amount": majors,
+        "precise_amount": minors,
+        "allow_overdraft": st.booleans(),
+        "overdraft_limit": limits,
+        "inflight": st.booleans(),
+        "effective_date": st.datetimes(max_value=LATEST, timezones=st.just(UTC)),
+        "ordering_key": references,
+        **optional_meta,
+    },
+)
+commits = st.fixed_dictionaries(
+    {"transaction_id": hold_ids},
+    optional={
+        "reference": references,
+        "amount": majors,
+        "precise_amount": minors,
+        **optional_meta,
+    },
+)
+
+
+def accepted(kind: str, given_fields: Given) -> Any:
+    """The request, or a look at another one when these fields contradict each other."""
+    try:
+        return validate(REQUEST_MODELS[kind], given_fields)
+    except MalformedRequest:
+        assume(False)
+
+
+def decoded(request: Any, request_id: str) -> Any:
+    """The instruction that the worker reads from the request's body; its slot is the request's."""
+    found = decode(request.body(), request_id, ACCEPTED_MS)
+    assert isinstance(found, Decoded), found
+    assert found.slot == request.slot
+    assert found.request_id == request_id
+    return found.instruction
+
+
+def meta_text(given_fields: Given) -> str | None:
+    """The meta_data of an instruction."""
+    found = given_fields.get("meta_data")
+    return canonical_meta_data(found) if found else None
+
+
+@given(transactions)
+def test_a_transaction_is_read_as_it_was_meant(fields: Given) -> None:
+    """Every field of a valid transaction comes back from its body, amounts exact."""
+    request = accepted("transaction", fields)
+    found = decoded(request, mint_id("txn", request.slot, ACCEPTED_MS))
+    assert isinstance(found, Transaction)
+    for side, identity in (("source", found.source_id), ("destination", found.destination_id)):
+        name = fields[side]
+        derived = internal_balance_id(name, fields["currency"]) if name[0] == "@" else name
+        assert identity == derived
+    amount = fields.get("precise_amount")
+    if amount is None:
+        amount = half_up(Fraction(fields["amount"]) * fields["precision"])
+    assert found.precise_amount == amount
+    limit = Fraction(fields.get("overdraft_limit", 0))
+    assert Fraction(found.overdraft_limit or 0) == limit
+    assert found.overdraft_limit_minor == half_up(limit * fields["precision"])
+    assert found.meta_data == meta_text(fields)
+    moment = fields.get("effective_date")
+    if moment is not None:
+        micros = (moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
+        assert abs(found.effective_micros / 1_000_000 - micros) < 0.001
+    plain = ("reference", "currency", "precision", "description", "allow_overdraft", "inflight")
+    assert all(getattr(found, name) == fields[name] for name in plain if name in fields)
+
+
+@given(commits)
+def test_a_commit_is_read_as_it_was_meant(fields: Given) -> None:
+    """A valid commit keeps its amount to the last digit."""
+    request = accepted("commit", fields)
+    found = decoded(request, mint_id("txn", request.slot, ACCEPTED_MS))
+    assert isinstance(found, Commit)
+    assert found.precise_amount == fields.get("precise_amount")
+    amount = fields.get("amount")
+    assert (found.amount is None) == (amount is None)
+    assert amount is None or Fraction(found.amount) == Fraction(amount)
+    assert found.reference == fields.get("reference")
+    assert found.meta_data == meta_text(fields)
+
+
+@given(hold_ids, references, meta_data, sides)
+def test_other_kinds_are_read_as_they_were_meant(
+    hold_id: str, text: str, meta: Given | None, side: str
+) -> None:
+    """Voids, ledgers and balances come back from their bodies."""
+    void = accepted("void", {"transaction_id": hold_id, "reference": text, "meta_data": meta})
+    expected = meta_text({"meta_data": meta})
+    assert decoded(void, hold_id) == Void(hold_id, text, "", expected)
+    ledger_id = f"ldg_{hold_id[4:]}"
+    ledger = accepted("ledger", {"ledger_id": ledger_id, "name": text, "meta_data": meta})
+    assert decoded(ledger, ledger_id) == NewLedger(ledger_id, text, expected)
+    fields: Given = {"ledger_id": "general_ledger_id", "currency": text, "meta_data": meta}
+    indicator = side if side.startswith("@") else None
+    balance_id = internal_balance_id(side, text) if indicator else side
+    fields |= {"balance_id": balance_id, "indicator": indicator}
+    found = decoded(accepted("balance", fields), balance_id)
+    assert found == NewBalance(balance_id, "general_ledger_id", text, indicator, expected)
+
+
+@given(transactions, st.randoms(use_true_random=False))
+def test_the_order_of_fields_does_not_matter(fields: Given, random: Any) -> None:
+    """The same fields in another order, and through JSON, have the same fingerprint."""
+    request = accepted("transaction", fields)
+    names = list(fields)
+    random.shuffle(names)
+    again = accepted("transaction", {name: fields[name] for name in names})
+    assert fingerprint_of(again.body()) == fingerprint_of(request.body())
+    sent = {**fields, "amount": str(fields["amount"])} if "amount" in fields else fields
+    through = load_json(json.dumps(sent, default=str))
+    assert accepted("transaction", through).body() == request.body()
+
+
+@given(values.filter(lambda value: isinstance(value, dict)))
+def test_canonical_meta_data_is_stable(value: Given) -> None:
+    """Reading canonical meta_data and writing it again changes nothing."""
+    text = canonical_meta_data(value)
+    assert canonical_meta_data(load_json(text)) == text
+
+
+def storable(found: Decoded | Rejected) -> bool:
+    """Whether what a body became can be stored in Postgres."""
+    if isinstance(found, Decoded):
+        texts = [part for part in found.instruction if isinstance(part, str)]
+    else:
+        texts = [found.detail]
+        assert 0 < len(found.detail) <= 2000
+    return all("\x00" not in text and text.encode() is not None for text in texts)
+
+
+@given(st.binary(max_size=200), st.text(max_size=30))
+def test_no_bytes_raise(raw: bytes, request_id: str) -> None:
+    """Random bytes become a rejection that can be stored."""
+    found = decode(raw, request_id, ACCEPTED_MS)
+    assert isinstance(found, Rejected)
+    assert storable(found)
+    reference_in(raw)
+
+
+@given(transactions, st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=4))
+def test_no_mutated_body_raises(fields: Given, edits: list[tuple[int, int]]) -> None:
+    """A valid body with some bytes changed is read or refused; both can be stored."""
+    request = accepted("transaction", fields)
+    raw = bytearray(request.body())
+    for place, byte in edits:
+        raw[place % len(raw)] = byte
+    assert storable(decode(bytes(raw), mint_id("txn", request.slot), ACCEPTED_MS))
+    reference_in(bytes(raw))
+
+
+FIELD_NAMES = (
+    "v kind reference source destination currency precise_amount precision amount description "
+    "allow_overdraft overdraft_limit inflight effective_date meta_data ordering_key "
+    "transaction_id ledger_id balance_id indicator name other"
+)
+shapes = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(["1", "0", "-1", "1E+999999999", "NaN", "{}", '{"a":1}', "@A", "@B", "２"])
+    | st.sampled_from(["\x00", "\ud800", "2023-01-01T00:00Z", '{"\\u0000":1}', '{"a":"\\ud800"}'])
+    | st.sampled_from(["general_ledger_id", "txn_018bcfe5-6800-7007-8000-000000000000"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=4,
+)
+bodies = st.fixed_dictionaries(
+    {"v": st.sampled_from([1, 1, 1, 1, 2, "1", None])},
+    optional={
+        "kind": st.sampled_from([*REQUEST_MODELS, "refund"]),
+        **dict.fromkeys(FIELD_NAMES.split()[2:], shapes),
+    },
+)
+
+
+@given(st.one_of(bodies, shapes), st.sampled_from(["", "general_ledger_id", "hold"]))
+def test_no_json_of_a_wrong_shape_raises(shape: Any, request_id: str) -> None:
+    """JSON of any shape is read or refused; both can be stored."""
+    if request_id == "hold":
+        request_id = mint_id("txn", 7, ACCEPTED_MS)
+    raw = json.dumps(shape).encode()
+    assert storable(decode(raw, request_id, ACCEPTED_MS))
+    reference_in(raw)
+
+
+@given(
+    st.sampled_from(list(REQUEST_MODELS)),
+    st.dictionaries(st.sampled_from(FIELD_NAMES.split()), shapes),
+)
+def test_no_request_raises_anything_else(kind: str, fields: Given) -> None:
+    """Whatever is handed in is accepted or is a MalformedRequest with a known code for each error."""
+    try:
+        validate(REQUEST_MODELS[kind], fields)
+    except MalformedRequest as refused:
+        assert refused.errors
+        assert all(error.field and error.message for error in refused.errors)
+
+
+@given(st.integers(0, 4095), st.integers(0, 2**48 - 1))
+def test_a_minted_id_carries_its_slot(slot: int, now_ms: int) -> None:
+    """Any slot comes back from the id, at any time."""
+    assert slot_of_transaction(mint_id("txn", slot, now_ms)) == slot
