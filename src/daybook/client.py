@@ -47,7 +47,8 @@ from daybook.settings import Settings, celery_url
 
 POLL_SECONDS_MIN = 0.002
 POLL_SECONDS_MAX = 0.1
-"""A waiting client looks again after a pause that doubles between these two."""
+POLL_SHARE = 0.1
+"""A waiting client looks again after a tenth of the time that it has waited, within bounds."""
 
 OUTCOMES_SLICE = 1_000
 """Outcomes asked for in one call."""
@@ -198,16 +199,14 @@ class Client:
         timeout: seconds for all of them together.
         """
         waiting = _Waiting(receipts)
-        deadline = time.monotonic() + timeout
-        pause = POLL_SECONDS_MIN
+        started = time.monotonic()
         while True:
             for slice_ in waiting.slices():
                 waiting.take(slice_, self._log.outcomes([receipts[i].key for i in slice_]))
-            left = deadline - time.monotonic()
-            if waiting.done or left <= 0:
+            waited = time.monotonic() - started
+            if waiting.done or waited >= timeout:
                 return waiting.outcomes
-            time.sleep(min(pause, left))
-            pause = min(pause * 2, POLL_SECONDS_MAX)
+            time.sleep(_pause(waited, timeout))
 
     def _append(self, made: Sequence[Draft]) -> list[Receipt]:
         receipts: list[Receipt] = []
@@ -353,16 +352,14 @@ class AsyncClient:
     async def wait_many(self, receipts: Sequence[Receipt], timeout: float) -> list[Outcome | None]:
         """See ``Client.wait_many``."""
         waiting = _Waiting(receipts)
-        deadline = time.monotonic() + timeout
-        pause = POLL_SECONDS_MIN
+        started = time.monotonic()
         while True:
             for slice_ in waiting.slices():
                 waiting.take(slice_, await self._outcomes([receipts[i].key for i in slice_]))
-            left = deadline - time.monotonic()
-            if waiting.done or left <= 0:
+            waited = time.monotonic() - started
+            if waiting.done or waited >= timeout:
                 return waiting.outcomes
-            await asyncio.sleep(min(pause, left))
-            pause = min(pause * 2, POLL_SECONDS_MAX)
+            await asyncio.sleep(_pause(waited, timeout))
 
     async def _append(self, made: Sequence[Draft]) -> list[Receipt]:
         receipts: list[Receipt] = []
@@ -456,6 +453,12 @@ def _receipts(
             )
         receipts.append(receipt_of(made, appended, client))
     return receipts
+
+
+def _pause(waited: float, timeout: float) -> float:
+    """Seconds until the next look."""
+    pause = min(max(POLL_SECONDS_MIN, waited * POLL_SHARE), POLL_SECONDS_MAX)
+    return min(pause, timeout - waited)
 
 
 def _unknown(receipt: Receipt, timeout: float) -> OutcomeUnknown:

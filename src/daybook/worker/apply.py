@@ -5,10 +5,12 @@ So an entry is either wholly applied and behind the cursor, or not applied and s
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import psycopg
@@ -162,6 +164,10 @@ class Applier:
         patient: wait for a partition that another worker is applying, up to the lock time-out,
         instead of answering ``busy`` at once. Raises StoreUnavailable, LogUnavailable.
         """
+        with _collector_paused():
+            return self._apply_batch(partition, count, patient)
+
+    def _apply_batch(self, partition: int, count: int, patient: bool) -> BatchReport:
         rights: set[int] = set()
         quarantine = False
         check_taken = self._wary.get(partition, 0) > 0
@@ -252,6 +258,18 @@ class Applier:
         """Drop entries of ``partition`` that were applied longer ago than the retention."""
         kept_ms = self.log.now_ms() - self.settings.log_retention_seconds * 1000
         self.log.trim(partition, min(cursor, kept_ms << POSITION_COUNTER_BITS))
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep the cycle collector from walking a batch's many small tuples again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class _Done(NamedTuple):
