@@ -261,6 +261,23 @@ def test_a_killed_run_is_finished_by_the_next(
     assert_proven(installation)
 
 
+def test_ctrl_c_ends_with_a_summary(installation: Installation, mapping_path: Path) -> None:
+    """An interrupted run says how far it came and that it can be run again."""
+    lines = [f"{i},,A,1.00," for i in range(1, 2_001)]
+    file = write_csv(installation.folder / "sales.csv", *lines)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "daybook.cli", "backfill", str(file), "-m", str(mapping_path),
+         "--rate", "100", "--no-wait"],
+        env=installation.environment, cwd=installation.folder, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    wait_until(lambda: installation.open_entries() > 20, "the run sends")
+    process.send_signal(signal.SIGINT)
+    output, notes = process.communicate(timeout=60)
+    assert (process.returncode, notes) == (130, "")
+    assert "Running it again is safe" in output
+
+
 def test_ndjson_comes_from_standard_input(installation: Installation, tmp_path: Path) -> None:
     """Lines of JSON through a pipe; rejects become NDJSON; a column that no line has is named."""
     installation.workers(1)
