@@ -6,6 +6,7 @@ tests use those servers: they make databases ``daybook_test_…`` and empty the 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,9 +16,16 @@ from tests.harness import Cluster, Installation, cluster_from_environment
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A PostgreSQL and a Redis-protocol server."""
-    with cluster_from_environment(tmp_path_factory.mktemp("servers")) as found:
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL and a Redis-protocol server.
+
+    Not below pytest's folder: another run closes that to other users when it starts, and under
+    root the database runs as one.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="daybook-tests-") as folder,
+        cluster_from_environment(Path(folder) / "servers") as found,
+    ):
         yield found
 
 

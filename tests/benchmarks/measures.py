@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import statistics
+import subprocess
+import sys
 import time
+import uuid
 from typing import Any
 
 import psutil
 import psycopg
+from celery import Celery
 
 from daybook import Client
 from daybook.queue.doorbell import Doorbell
 from daybook.settings import celery_url
 from tests.benchmarks.load import append_backlog, deposit, make_balances, mixed
+from tests.benchmarks.one_message_each import QUEUE, SCHEMA
 from tests.harness import Installation, Workers, wait_until
 
 COLUMNS = (
@@ -88,6 +94,53 @@ def copy_rate(installation: Installation) -> dict[str, Any]:
     return {"rows": rows, "seconds": seconds, "per_second": rows / seconds}
 
 
+def one_message_each_rate(installation: Installation, number: int) -> dict[str, Any]:
+    """Transactions per second with one Celery message and one unit of work for each."""
+    balances = [str(uuid.uuid4()) for _ in range(1_000)]
+    with psycopg.connect(installation.owner_url, autocommit=True) as connection:
+        connection.execute(SCHEMA)
+        connection.cursor().executemany(
+            "INSERT INTO plain_balances VALUES (%s)", [(balance,) for balance in balances]
+        )
+    broker = celery_url(installation.redis_url)
+    environment = {
+        **os.environ,
+        "PLAIN_BROKER_URL": broker,
+        "PLAIN_DATABASE_URL": installation.owner_url,
+    }
+    command = [sys.executable, "-m", "celery", "-A", "tests.benchmarks.one_message_each", "worker"]
+    with Celery("sender", broker=broker, set_as_current=False) as sender:
+        for index in range(number):
+            # Every third from one hot balance, as in the other load.
+            source = balances[0] if index % 3 == 0 else balances[1 + index % 500]
+            arguments = (f"plain-{index}", source, balances[501 + index % 499], 1)
+            sender.send_task("plain.post", args=arguments, queue=QUEUE)
+    with (installation.folder / "plain.log").open("wb") as output:
+        worker = subprocess.Popen(
+            [*command, "-c", "2", "--without-mingle", "--without-gossip"],
+            env=environment,
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            count = "SELECT count(*) FROM plain_transactions"
+            wait_until(lambda: installation.rows(count)[0][0] > 0, "the first message posted")
+            before = installation.rows(count)[0][0]
+            started = time.perf_counter()
+            wait_until(
+                lambda: installation.rows(count)[0][0] == number, "all posted", DRAIN_SECONDS_MAX
+            )
+            seconds = time.perf_counter() - started
+        finally:
+            worker.terminate()
+            worker.wait(timeout=60)
+    return {
+        "transactions": number,
+        "seconds": seconds,
+        "per_second": (number - before) / seconds,
+    }
+
+
 def _journal_text(source: psycopg.Connection[Any]) -> bytes:
     with source.cursor().copy(f"COPY transactions ({COLUMNS}) TO STDOUT") as copy:
         return b"".join(bytes(part) for part in copy)
@@ -158,5 +211,6 @@ __all__ = [
     "idle_latency",
     "make_balances",
     "memory_growth",
+    "one_message_each_rate",
     "warm_workers",
 ]

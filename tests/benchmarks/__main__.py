@@ -1,0 +1,151 @@
+"""``make bench``: every figure of one run on one machine, as a table or as JSON.
+
+The absolute figures say something about the machine; the ratios say something about Daybook.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks.measures import (
+    apply_rate,
+    copy_rate,
+    idle_latency,
+    make_balances,
+    memory_growth,
+    one_message_each_rate,
+    warm_workers,
+)
+from tests.harness import Cluster, Installation, cluster_from_environment
+
+BALANCES = 10_000
+REPEATS = 3
+REFUSED_EVERY = 10
+MIB_FLAT = 50
+
+
+def main() -> int:
+    """Run what was asked for and print it."""
+    options = _options()
+    with (
+        tempfile.TemporaryDirectory(prefix="daybook-bench-") as folder,
+        cluster_from_environment(Path(folder) / "servers") as cluster,
+    ):
+        report = run(cluster, Path(folder), options.transactions, options.backlog)
+    if options.json:
+        print(json.dumps(report, indent=2))
+    else:
+        show(report)
+    return 0
+
+
+def run(cluster: Cluster, folder: Path, transactions: int, backlog: int) -> dict[str, Any]:
+    """All figures. transactions: in each measured backlog; backlog: for the memory."""
+    report: dict[str, Any] = {"machine": machine(), "commit": commit(), "balances": BALANCES}
+    with installed(cluster, folder, 2) as two:
+        balances = make_balances(two, BALANCES)
+        workers = warm_workers(two, 2)
+        rates = [apply_rate(two, balances, transactions) for _ in range(REPEATS)]
+        refusals = [apply_rate(two, balances, transactions, REFUSED_EVERY) for _ in range(REPEATS)]
+        report["apply"] = _median(rates)
+        report["apply_with_refusals"] = _median(refusals)
+        report["copy"] = copy_rate(two)
+        if backlog:
+            report["memory"] = memory_growth(two, workers, balances, backlog)
+        workers.stop()
+        two.workers(2)
+        report["idle"] = idle_latency(two, balances, min(500, transactions))
+    with installed(cluster, folder, 1) as one:
+        balances = make_balances(one, BALANCES)
+        warm_workers(one, 1)
+        report["apply_one_partition"] = _median(
+            [apply_rate(one, balances, transactions) for _ in range(REPEATS)]
+        )
+        report["one_message_each"] = one_message_each_rate(one, min(transactions, 4_000))
+    report["ratios"] = ratios(report)
+    return report
+
+
+def ratios(report: dict[str, Any]) -> dict[str, float]:
+    """The figures that hold on any machine."""
+    rate = report["apply"]["per_second"]
+    return {
+        "apply / plain COPY": rate / report["copy"]["per_second"],
+        "with refusals / without": report["apply_with_refusals"]["per_second"] / rate,
+        "one partition / two": report["apply_one_partition"]["per_second"] / rate,
+        "apply / one Celery message each": rate / report["one_message_each"]["per_second"],
+    }
+
+
+def show(report: dict[str, Any]) -> None:
+    """The report as tables."""
+    console = Console()
+    console.print(f"{report['machine']}, commit {report['commit']}, {BALANCES:,} balances")
+    figures = Table("figure", "value", title="Measured")
+    for name in ("apply", "apply_with_refusals", "apply_one_partition", "copy", "one_message_each"):
+        figures.add_row(name.replace("_", " "), f"{report[name]['per_second']:,.0f}/s")
+    if "memory" in report:
+        figures.add_row("memory growth of a worker", f"{report['memory']['growth_mib']:.1f} MiB")
+    idle = report["idle"]
+    figures.add_row("idle, enqueue to outcome, median", f"{idle['median_ms']:.1f} ms")
+    figures.add_row("idle, enqueue to outcome, p99", f"{idle['p99_ms']:.1f} ms")
+    console.print(figures)
+    table = Table("ratio", "value", title="Ratios")
+    for name, value in report["ratios"].items():
+        table.add_row(name, f"{value:.2f}")
+    console.print(table)
+
+
+def machine() -> str:
+    """The machine in a line."""
+    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+
+
+def commit() -> str:
+    """The commit that is measured; ``+`` when files have changed since."""
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or "unknown"
+
+
+@contextmanager
+def installed(cluster: Cluster, folder: Path, partitions: int) -> Iterator[Installation]:
+    """An installation for one part of the run."""
+    home = folder / f"partitions{partitions}"
+    home.mkdir()
+    installation = Installation(cluster, partitions, home)
+    try:
+        yield installation
+    finally:
+        installation.close()
+
+
+def _median(rates: list[dict[str, Any]]) -> dict[str, Any]:
+    ordered = sorted(rates, key=lambda rate: rate["per_second"])
+    return {**ordered[len(ordered) // 2], "all": [round(rate["per_second"]) for rate in rates]}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--transactions", type=int, default=200_000, help="in each backlog")
+    parser.add_argument("--backlog", type=int, default=500_000, help="for the memory; 0: skip it")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

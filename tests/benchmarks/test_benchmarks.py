@@ -1,0 +1,24 @@
+"""A short run of the benchmarks: that they measure real work, never how fast it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.benchmarks import __main__ as bench
+from tests.harness import Cluster
+
+
+def test_a_short_run_measures_everything(cluster: Cluster, tmp_path: Path) -> None:
+    """Each part posts what it says, and the report has every ratio."""
+    bench.BALANCES, bench.REPEATS = 50, 1
+    report = bench.run(cluster, tmp_path, transactions=300, backlog=0)
+    assert report["apply"]["transactions"] == 300
+    assert report["copy"]["rows"] > 300
+    assert report["idle"]["requests"] == 300
+    assert set(report["ratios"]) == {
+        "apply / plain COPY",
+        "with refusals / without",
+        "one partition / two",
+        "apply / one Celery message each",
+    }
+    assert all(value > 0 for value in report["ratios"].values())
