@@ -247,11 +247,11 @@ class Log:
                 start = last.decode()
         return total
 
-    def replied_batch(self, partition: int) -> int:
-        """Number of the last batch whose outcomes were written; -1 before the first."""
+    def replied_batches(self) -> dict[int, int]:
+        """Number of the last batch whose outcomes were written, of each partition with one."""
         with translated_faults():
-            found = self.client.hget(self.keys.replied, str(partition))
-        return int(found) if found is not None else -1
+            found = self.client.hgetall(self.keys.replied)
+        return {int(partition): int(batch) for partition, batch in found.items()}
 
     def reply(
         self,

@@ -328,7 +328,7 @@ class _Attempt:
 
     def _reply_for_the_dead(self, row: PartitionRow) -> None:
         """Reply to the last batch, when its worker died between its commit and its replies."""
-        if row.batch == 0 or self._log.replied_batch(self._partition) >= row.batch:
+        if self._log.replied_batches().get(self._partition, 0) >= row.batch:
             return
         beside = json.loads(row.batch_outcomes or "{}")
         outcomes = replies_from_journal(self._unit.last_records(row))

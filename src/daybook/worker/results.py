@@ -53,7 +53,7 @@ class BatchReport:
 
 @dataclass(slots=True)
 class DrainReport:
-    """What one doorbell led to."""
+    """What one doorbell led to. helped: other partitions that it applied a batch of."""
 
     partition: int
     batches: int = 0
@@ -61,12 +61,15 @@ class DrainReport:
     more: bool = False
     busy: bool = False
     outcomes: dict[str, int] = field(default_factory=dict)
+    helped: set[int] = field(default_factory=set)
 
     def add(self, report: BatchReport) -> None:
         """Add a batch."""
         self.batches += report.progress
         if report.partition == self.partition:
             self.held_over = report.held_over
+        else:
+            self.helped.add(report.partition)
         for name, number in report.outcomes.items():
             self.outcomes[name] = self.outcomes.get(name, 0) + number
 

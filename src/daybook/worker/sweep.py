@@ -20,15 +20,17 @@ log = structlog.get_logger()
 def sweep_partitions(
     engine: Engine, request_log: Log, applier: Applier, ring: Callable[[int], None]
 ) -> dict[str, Any]:
-    """Ring for every partition with unread or held-over entries; answers which."""
+    """Ring for every partition with open entries or unsent replies; answers which."""
+    marks = select(partitions.c.partition, partitions.c.cursor, partitions.c.batch)
     with translated_faults(), engine.connect() as connection:
-        cursors = {
-            row.partition: row.cursor
-            for row in connection.execute(select(partitions.c.partition, partitions.c.cursor))
-        }
+        rows = connection.execute(marks).all()
         waiting = set(connection.execute(select(held_over.c.partition).distinct()).scalars())
+    cursors = {row.partition: row.cursor for row in rows}
     repair(request_log, applier, cursors)
-    rung = sorted(waiting | set(request_log.first_unread(cursors)))
+    unread = set(request_log.first_unread(cursors))
+    replied = request_log.replied_batches()
+    unsent = {row.partition for row in rows if row.batch > replied.get(row.partition, 0)}
+    rung = sorted(unread | waiting | unsent)
     for partition in rung:
         ring(partition)
     for partition, cursor in cursors.items():

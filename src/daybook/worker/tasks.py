@@ -53,8 +53,9 @@ def apply(partition: int) -> dict[str, Any]:
     except (StoreUnavailable, LogUnavailable, LogFull):
         ring(partition, countdown=RETRY_SECONDS)
         raise
-    if drained.more:
-        ring(partition)
+    # While a partition was helped, its own doorbell may have found it busy and gone.
+    for other in sorted(drained.helped | ({partition} if drained.more else set())):
+        ring(other)
     return drained.summary()
 
 
