@@ -91,16 +91,20 @@ def _valid(draw: Draw, model: Model, number: int) -> tuple[dict[str, Any], str]:
             return action(number, "void", hold_id)
         part = draw(st.sampled_from([None, 1, model.holds[hold_id].open]))
         return action(number, "commit", hold_id, **({"precise_amount": part} if part else {}))
-    rich = [wallet for wallet in WALLETS if model.balances[wallet].available > 0]
+    payers = {wallet: model.balances[wallet].available for wallet in WALLETS}
+    shop = model.balances.get(("@Shop", "USD"))
+    payers["@Shop"] = shop.available if shop else 0
+    rich = [payer for payer, available in payers.items() if available > 0]
     if not rich or draw(st.integers(0, 4)) == 0:
         destination = draw(st.sampled_from(WALLETS))
         amount = draw(st.integers(1, 10))
         return transaction(number, "@World", destination, amount, allow_overdraft=True)
     source = draw(st.sampled_from(rich))
-    available = model.balances[source].available
+    available = payers[source]
     amount = draw(st.one_of(st.just(available), st.integers(1, available)))
     others = [wallet for wallet in WALLETS if wallet != source]
-    destination = draw(st.sampled_from([*others, *others, "@Shop"]))
+    shops = ["@Shop"] if source != "@Shop" else []
+    destination = draw(st.sampled_from([*others, *shops, *shops]))
     return transaction(
         number, source, destination, amount, inflight=draw(st.sampled_from([False, False, True]))
     )

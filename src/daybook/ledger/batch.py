@@ -15,7 +15,7 @@ from typing import NamedTuple
 from daybook.ledger.book import Book
 from daybook.ledger.posting import brings, post, reject
 from daybook.ledger.rejection import WAITS_FOR_THE_PAST, Reason, Rejected
-from daybook.ledger.transaction import Entry, Outcome
+from daybook.ledger.transaction import Entry, Outcome, Transaction
 
 ANYTHING = "*"
 """Stands for every balance, where what an entry would credit cannot be known."""
@@ -100,7 +100,7 @@ def decide_batch(
     held_brings: dict[str, int] = {}
 
     def decide(entry: Entry) -> None:
-        if entry.slot not in held_slots:
+        if entry.slot not in held_slots and _is_its_turn(entry, horizon, held_brings):
             outcome = _guarded_post(book, entry, decision)
             if outcome is None:
                 return
@@ -127,6 +127,19 @@ def decide_batch(
         decide(entry)
         decision.consumed += 1
     return decision
+
+
+def _is_its_turn(entry: Entry, horizon: Horizon, held: Mapping[str, int]) -> bool:
+    """Whether the source may be debited before older entries are known.
+
+    The debits of an application balance share a slot, hence an order. Those of an internal
+    balance lie in the slots of all that it pays: where its funds are checked, a younger debit
+    that came first could take the money which an older one was accepted for.
+    """
+    wanted = entry.instruction
+    if not isinstance(wanted, Transaction) or wanted.source_indicator is None:
+        return True
+    return not wanted.checks_funds or horizon.is_final(entry.position, (wanted.source_id,), held)
 
 
 def _guarded_post(book: Book, entry: Entry, decision: BatchDecision) -> Outcome | Rejected | None:
