@@ -1,0 +1,94 @@
+"""The examples are run, and print what is recorded beside them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from celery import Celery
+from tests.harness import Installation, wait_until
+
+from daybook.settings import celery_url
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py"))
+SECONDS_MAX = 120
+
+
+def run(script: str, installation: Installation, *arguments: str) -> str:
+    """What an example prints on this installation."""
+    done = subprocess.run(
+        [sys.executable, script, *arguments],
+        cwd=EXAMPLES,
+        env=installation.environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@contextmanager
+def service_worker(installation: Installation) -> Iterator[None]:
+    """The worker of the service in celery_service.py, ready for its tasks."""
+    node = f"shop{os.getpid()}@localhost"
+    path = installation.folder / "service.log"
+    with path.open("ab") as output:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", "celery_service", "worker"]
+            + ["-n", node, "-c", "2", "--without-mingle", "--without-gossip"],
+            cwd=EXAMPLES,
+            env=installation.environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        with Celery(broker=celery_url(installation.redis_url), set_as_current=False) as app:
+            wait_until(lambda: app.control.ping([node], timeout=1), "the service's worker answers")
+        yield
+    finally:
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+
+
+def recorded(script: str) -> str:
+    return (EXAMPLES / script).with_suffix(".out").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_an_example_prints_what_is_recorded(script: str, installation: Installation) -> None:
+    """Each script runs to its end, twice, and its output is that of the .out file beside it."""
+    installation.workers(1)
+    arguments = [celery_url(installation.redis_url)] if script == "without_daybook.py" else []
+    if script == "celery_service.py":
+        with service_worker(installation):
+            outputs = [run(script, installation) for _ in range(2)]
+    else:
+        outputs = [run(script, installation, *arguments) for _ in range(2)]
+    assert outputs == [recorded(script)] * 2
+
+
+def test_every_recorded_output_belongs_to_a_script() -> None:
+    """No .out file is left over from a script that is gone."""
+    assert sorted(path.stem for path in EXAMPLES.glob("*.out")) == [
+        Path(script).stem for script in SCRIPTS
+    ]
+
+
+def test_an_example_that_goes_wrong_is_noticed(installation: Installation, tmp_path: Path) -> None:
+    """Without workers an example fails, and says that the outcome is unknown."""
+    copy = tmp_path / "pay.py"
+    shutil.copy(EXAMPLES / "pay.py", copy)
+    copy.write_text(copy.read_text(encoding="utf-8").replace("timeout=30", "timeout=0.1"))
+    with pytest.raises(AssertionError, match="may still be posted"):
+        run(str(copy), installation)
