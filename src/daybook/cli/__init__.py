@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from daybook.cli import look, serve, status, up, verify, write
+from daybook.cli import backfill, demo, look, serve, status, up, verify, write
 from daybook.cli.exits import MEANINGS, Exit, code_of, show_error
 from daybook.errors import DaybookError
 
@@ -63,8 +62,8 @@ def _register() -> None:
     command = app.command
     command("up", rich_help_panel=_INSTANCE)(up.up)
     command("down", rich_help_panel=_INSTANCE)(up.down)
-    for name in ("demo", "backfill"):
-        _register_when_there(name)
+    command("demo", rich_help_panel=_INSTANCE)(demo.demo)
+    command("backfill", rich_help_panel=_ASKING)(backfill.backfill)
     command(
         "status",
         rich_help_panel=_LOOKING,
@@ -146,15 +145,6 @@ def _register() -> None:
     )(write.create_balance)
     app.add_typer(ledger_commands, name="ledger", rich_help_panel=_ASKING)
     app.add_typer(balance_commands, name="balance", rich_help_panel=_LOOKING)
-
-
-def _register_when_there(name: str) -> None:
-    try:
-        module = import_module(f"daybook.cli.{name}")
-    except ModuleNotFoundError:
-        return
-    panel = _INSTANCE if name == "demo" else _ASKING
-    app.command(name, rich_help_panel=panel)(getattr(module, name))
 
 
 _register()

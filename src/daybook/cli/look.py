@@ -41,8 +41,8 @@ def ledgers(
         print_json([view.asdict() for view in found])
         return
     print_table(
-        ("ledger_id", "name", "created_at", "meta_data"),
-        [(v.ledger_id, v.name, v.created_at, v.meta_data or None) for v in found],
+        ("ledger_id", "name", "created"),
+        [(view.ledger_id, view.name, view.created_at) for view in found],
     )
     _say_more(len(found), limit, found[-1].ledger_id if found else "")
 

@@ -13,8 +13,9 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDTH_WITHOUT_TERMINAL = 220
-"""Columns of a table that goes into a file or a pipe: wide enough for two ids and the rest."""
+TABLE_WIDTH_MAX = 1_000
+"""Columns that a table may take. It is never squeezed into a terminal, where digits of an amount
+or of an id would be cut: the terminal wraps the line."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -50,29 +51,26 @@ def moment_text(moment: datetime) -> str:
 
 
 def console() -> Console:
-    """Standard output; wide when nobody looks at it, so that no id is cut."""
+    """Standard output."""
     from rich.console import Console
 
-    plain = Console(highlight=False)
-    if plain.is_terminal:
-        return plain
-    return Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
+    return Console(highlight=False, width=TABLE_WIDTH_MAX)
 
 
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()
 ) -> None:
-    """Print a table. right: the columns that hold numbers."""
+    """Print a table, moments to the second. right: the columns that hold numbers."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(
-            column, justify="right" if column in right else "left", overflow="fold", no_wrap=False
-        )
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(cell(value) for value in row))
+        table.add_row(
+            *(cell(f"{v:%Y-%m-%d %H:%M:%S}" if isinstance(v, datetime) else v) for v in row)
+        )
     console().print(table)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ import typer
 from daybook.cli.exits import Exit, code_of
 from daybook.cli.output import AsJson, cell, console, print_json, print_table
 from daybook.cli.wiring import open_log, open_reading
-from daybook.errors import DaybookError
+from daybook.errors import DaybookError, LogUnavailable
 from daybook.ledger.transaction import POSITION_COUNTER_BITS
 from daybook.settings import current
 
@@ -72,14 +73,22 @@ def status(
 
     What can be asked is shown even when Redis or Postgres is down (exit code 3 then).
     """
-    shown = Status()
-    code = Exit.OK
-    for ask in (_ask_addresses, _ask_store, _ask_log, *((_ask_workers,) if workers else ())):
+    shown, code = Status(), Exit.OK
+    views: list[PartitionView] = []
+    asks: list[Callable[[], None]] = [
+        lambda: _ask_addresses(shown),
+        lambda: views.extend(_ask_store(shown)),
+        lambda: _ask_log(shown, views),
+    ]
+    if workers:
+        asks.append(lambda: _ask_workers(shown))
+    for ask in asks:
         try:
-            ask(shown)
+            ask()
         except DaybookError as error:
-            shown.errors.append(str(error))
             code = max(code, code_of(error))
+            if str(error) not in shown.errors:
+                shown.errors.append(str(error))
     if as_json:
         print_json(asdict(shown))
     else:
@@ -91,23 +100,25 @@ def status(
 def _ask_addresses(shown: Status) -> None:
     from daybook.cli.up import without_password
 
-    shown.database_url = without_password(current().require_database_url())
     shown.redis_url = without_password(current().require_redis_url())
+    shown.database_url = without_password(current().require_database_url())
 
 
-def _ask_store(shown: Status) -> None:
+def _ask_store(shown: Status) -> list[PartitionView]:
+    """What Postgres knows: everything but what is in the log and not read yet."""
     from daybook.store.migrate import current_revision, newest_revision
     from daybook.store.queries import list_partitions
 
-    shown.schema_newest = newest_revision()
     with open_reading() as connection:
+        shown.schema_newest = newest_revision()
         shown.schema_revision = current_revision(connection)
-        shown.partitions = [_partition(view) for view in list_partitions(connection)]
-    shown.held_over = sum(partition.held_over for partition in shown.partitions)
+        views = list_partitions(connection)
+    shown.partitions = [_partition(view) for view in views]
+    shown.held_over = sum(view.held_over for view in views)
+    return views
 
 
 def _partition(view: PartitionView) -> PartitionStatus:
-    """A partition as Postgres knows it; the log's figures come later."""
     return PartitionStatus(
         view.partition,
         None,
@@ -123,23 +134,20 @@ def _partition(view: PartitionView) -> PartitionStatus:
     )
 
 
-def _ask_log(shown: Status) -> None:
-    from dataclasses import replace
-
-    from daybook.store.queries import list_partitions
-
-    with open_log() as log, open_reading() as connection:
+def _ask_log(shown: Status, views: list[PartitionView]) -> None:
+    """What is in the log behind the cursors, and how old it is by the log's own clock."""
+    with open_log() as log:
         log.partitions()  # an empty Redis has nothing queued, but it is not well
+        if not views:
+            return
         now_ms = log.now_ms()
-        views = {view.partition: view for view in list_partitions(connection)}
-        first = log.first_unread({number: view.cursor for number, view in views.items()})
-        for place, known in enumerate(shown.partitions):
-            view = views[known.partition]
-            unread = first.get(known.partition)
+        first = log.first_unread({view.partition: view.cursor for view in views})
+        for place, view in enumerate(views):
+            unread = first.get(view.partition)
             opened = [at for at in (unread, view.oldest_held_over) if at is not None]
             shown.partitions[place] = replace(
-                known,
-                queued=log.count_unread(known.partition, view.cursor),
+                shown.partitions[place],
+                queued=log.count_unread(view.partition, view.cursor),
                 lag_seconds=_age(unread, now_ms) if unread is not None else 0.0,
                 oldest_age_seconds=_age(min(opened), now_ms) if opened else None,
             )
@@ -149,11 +157,17 @@ def _ask_log(shown: Status) -> None:
 
 
 def _ask_workers(shown: Status) -> None:
+    """Who answers a ping. Without the log there is nobody to ask."""
+    if shown.queued is None:
+        return
+    from kombu.exceptions import OperationalError
+
     from daybook.worker import app
 
-    if shown.queued is None:
-        return  # without Redis there is nobody to ask
-    answers = app.control.inspect(timeout=WORKERS_ANSWER_SECONDS_MAX).ping()
+    try:
+        answers = app.control.inspect(timeout=WORKERS_ANSWER_SECONDS_MAX).ping()
+    except (OperationalError, OSError) as fault:
+        raise LogUnavailable(f"the Celery broker cannot be asked for workers: {fault}") from fault
     shown.workers = sorted(answers or {})
 
 
@@ -168,23 +182,14 @@ def _age(position: int, now_ms: int) -> float:
 
 def _print(shown: Status) -> None:
     print_table(
-        (
-            "partition",
-            "queued",
-            "held over",
-            "cursor",
-            "lag (s)",
-            "oldest (s)",
-            "records",
-            "last batch",
-        ),
+        ("partition", "queued", "held over", "cursor", "lag s", "oldest s"),
         [_row(partition) for partition in shown.partitions],
-        right=("queued", "held over", "lag (s)", "oldest (s)", "records"),
+        right=("queued", "held over", "lag s", "oldest s"),
     )
     lines: dict[str, Any] = {
         "total": f"{_known(shown.queued)} queued, {shown.held_over} held over",
         "workers": _workers(shown.workers),
-        "schema": _schema(shown),
+        "schema": _schema(shown) if shown.schema_newest else None,
         "postgres": shown.database_url,
         "log": shown.redis_url,
     }
@@ -197,22 +202,20 @@ def _print(shown: Status) -> None:
 
 
 def _row(partition: PartitionStatus) -> tuple[Any, ...]:
-    moment = partition.cursor_time
-    cursor = f"{moment:%Y-%m-%d %H:%M:%S}.{moment:%f}"[:-3] if moment else "start"
+    moment, age = partition.cursor_time, partition.oldest_age_seconds
+    cursor = f"{moment:%Y-%m-%d %H:%M:%S.%f}"[:-3] if moment else "start"
     return (
         partition.partition,
         _known(partition.queued),
         partition.held_over,
         f"{cursor} +{partition.cursor_counter}",
-        _known(partition.lag_seconds),
-        partition.oldest_age_seconds,
-        partition.sequence,
-        f"{partition.applied_at:%Y-%m-%d %H:%M:%S}" if partition.applied_at else "never",
+        "?" if partition.lag_seconds is None else f"{partition.lag_seconds:.1f}",
+        "" if age is None else f"{age:.1f}",
     )
 
 
-def _known(value: float | None) -> str:
-    return "unknown" if value is None else str(value)
+def _known(count: int | None) -> str:
+    return "?" if count is None else str(count)
 
 
 def _workers(names: list[str] | None) -> str:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Engine, text
 
 from daybook.ledger.chain import GENESIS, link
@@ -25,6 +26,7 @@ VIOLATIONS_SHOWN_MAX = 100
 """Violations that a report keeps of each kind; all are counted."""
 
 PROGRESS_EVERY_RECORDS = 5_000
+RECORDS_PER_FETCH = 2_000
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the check, how far it is, and its end (records, or 1)."""
@@ -128,14 +130,17 @@ def _count(connection: Connection, table: str) -> int:
 # The chain
 
 _RECORDS = """
-COPY (
-    SELECT partition, sequence, encode(hash, 'hex'), encode(fingerprint, 'hex'), derived::integer,
-        allow_overdraft::integer, transaction_id, kind, reference, parent_transaction, source,
-        destination, currency, precision, precise_amount, status, reason, detail, description,
-        overdraft_limit, position, trunc(extract(epoch FROM effective_date) * 1000000),
-        meta_data::text
-    FROM transactions ORDER BY partition, sequence
-) TO STDOUT
+SELECT partition, sequence, hash,
+    'txn_' || transaction_id, kind, reference, derived, 'txn_' || parent_transaction,
+    'bln_' || source, 'bln_' || destination, currency, precision::text, precise_amount::text,
+    status, reason, detail, description, allow_overdraft, overdraft_limit::text, position,
+    trunc(extract(epoch FROM effective_date) * 1000000)::text, meta_data::text, fingerprint
+FROM transactions ORDER BY partition, sequence
+"""
+"""Place and hash, then the fields of a ``Record`` in its order, as they were hashed.
+
+Numbers that could be edited into what is no number, such as infinity, stay text, which the chain
+writes the same: so that is a break of the chain too, and not a fault.
 """
 
 
@@ -160,16 +165,17 @@ def _check_chains(connection: Connection, report: VerifyReport, tell: Progress) 
 
 
 def _stream_records(connection: Connection) -> Iterator[tuple[Any, ...]]:
-    """The journal as text, in the order of the chains, without holding it in memory.
+    """The journal in the order of the chains, without holding it in memory.
 
-    COPY, because it streams, and costs half of what a cursor does. Sorting is ruled out: the
-    primary key has the order already, and a sort would fill the disk first.
+    Sorting is ruled out: the primary key has the order, and a sort would fill the disk first.
     """
     connection.execute(text("SET LOCAL enable_sort = off"))
     driver = connection.connection.driver_connection
-    assert driver is not None
-    with driver.cursor() as cursor, cursor.copy(_RECORDS) as copy:
-        yield from copy.rows()
+    assert isinstance(driver, psycopg.Connection)
+    with driver.cursor(name="journal") as cursor:
+        cursor.execute(_RECORDS)
+        while rows := cursor.fetchmany(RECORDS_PER_FETCH):
+            yield from rows
     connection.execute(text("SET LOCAL enable_sort = on"))
 
 
@@ -188,7 +194,7 @@ class _Walk:
 
         After a violation the walk goes on from the stored hash: each break is shown once.
         """
-        partition, sequence, stored_hash = int(row[0]), int(row[1]), bytes.fromhex(row[2])
+        partition, sequence, stored_hash = row[:3]
         if partition != self._partition:
             self.leave()
             self._partition, self._sequence, self._hash = partition, 0, GENESIS
@@ -198,11 +204,11 @@ class _Walk:
             self.report.add(
                 "sequence_gap", where, f"follows {self._sequence}: records between are missing"
             )
-        elif link(self._hash, partition, sequence, _record(row)) != stored_hash:
+        elif link(self._hash, partition, sequence, Record._make(row[3:])) != stored_hash:
             self.report.add(
                 "chain_broken",
                 where,
-                f"txn_{row[6]} is not what was recorded, or not where: its hash does not fit",
+                f"{row[3]} is not what was recorded, or not where: its hash does not fit",
             )
         self._sequence, self._hash = sequence, stored_hash
 
@@ -210,58 +216,6 @@ class _Walk:
         """Note where the partition that was walked has ended."""
         if self._partition >= 0:
             self.ends[self._partition] = (self._sequence, self._hash)
-
-
-def _record(row: tuple[Any, ...]) -> Record:
-    """The record that was hashed. Numbers stay text, which the chain writes the same: so even
-    an edit to what is no number, such as infinity, is a break of the chain and not a fault."""
-    (
-        _partition,
-        _sequence,
-        _hash,
-        fingerprint,
-        derived,
-        allow_overdraft,
-        transaction_id,
-        kind,
-        reference,
-        parent,
-        source,
-        destination,
-        currency,
-        precision,
-        precise_amount,
-        status,
-        reason,
-        detail,
-        description,
-        overdraft_limit,
-        position,
-        effective_micros,
-        meta_data,
-    ) = row
-    return Record(
-        f"txn_{transaction_id}",
-        kind,
-        reference,
-        derived == "1",
-        parent and f"txn_{parent}",
-        source and f"bln_{source}",
-        destination and f"bln_{destination}",
-        currency,
-        precision,
-        precise_amount,
-        status,
-        reason,
-        detail,
-        description,
-        allow_overdraft == "1",
-        overdraft_limit,
-        position,
-        effective_micros,
-        meta_data,
-        bytes.fromhex(fingerprint),
-    )
 
 
 def _check_heads(

@@ -1,0 +1,364 @@
+"""The command line as people and programs use it: a process of its own on real servers."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from tests.harness import Installation
+
+from daybook.cli.exits import Exit
+
+FIGURES = {"credit_balance", "debit_balance", "inflight_credit_balance", "inflight_debit_balance"}
+OUTCOME_SECONDS_MAX = 60
+
+
+def answer(result: Any, code: Exit = Exit.OK) -> Any:
+    """The JSON on standard output of a command that ended with ``code``."""
+    assert result.returncode == code, result.stderr
+    return json.loads(result.stdout, parse_float=Decimal)
+
+
+def enqueue(installation: Installation, reference: str, *options: str) -> Any:
+    """Ask for a deposit of 12.34 by the command line; ``options`` come on top."""
+    return installation.run(
+        *("enqueue", "--reference", reference, "--source", "@World", "--currency", "USD"),
+        *("--amount", "12.34", "--precision", "100", "--allow-overdraft", "--json"),
+        *options,
+    )
+
+
+def run_in(environment: dict[str, str], *arguments: str) -> Any:
+    """Run the command line in an environment of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "daybook.cli", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=OUTCOME_SECONDS_MAX,
+        check=False,
+    )
+
+
+@pytest.fixture
+def balance_id(installation: Installation) -> str:
+    """A balance that the command line has created, with an external_id."""
+    ledger = answer(installation.run("ledger", "create", "Customers", "--json"))["id"]
+    meta_data = '{"external_id": "A-17", "score": 0.12345678901234567890}'
+    created = answer(
+        installation.run("balance", "create", ledger, "USD", "--meta-data", meta_data, "--json")
+    )
+    assert created["state"] == "accepted"
+    return str(created["id"])
+
+
+def test_what_was_asked_for_can_be_looked_at(installation: Installation, balance_id: str) -> None:
+    """A deposit that the command line enqueued is queued, then applied, under all its names."""
+    receipt = answer(enqueue(installation, "first", "--destination", balance_id))
+    queued = answer(installation.run("transaction", "first", "--json"))
+    assert (queued["transaction_id"], queued["status"]) == (receipt["id"], "QUEUED")
+    installation.drain()
+
+    by_reference = answer(installation.run("transaction", "first", "--json"))
+    by_id = answer(installation.run("transaction", receipt["id"], "--json"))
+    assert by_reference == by_id
+    assert (by_id["status"], by_id["precise_amount"], by_id["amount_string"]) == (
+        "APPLIED",
+        1234,
+        "12.34",
+    )
+    assert by_id["destination"] == balance_id
+
+    listed = answer(installation.run("transactions", "--balance", balance_id, "--json"))
+    assert listed == [by_id]
+
+
+def test_a_balance_is_found_by_each_of_its_names(
+    installation: Installation, balance_id: str
+) -> None:
+    """By id, by external_id, and an internal one by indicator and currency; numbers are exact."""
+    answer(enqueue(installation, "first", "--destination", balance_id))
+    installation.drain()
+
+    by_id = answer(installation.run("balance", balance_id, "--json"))
+    by_external_id = answer(installation.run("balance", "--external-id", "A-17", "--json"))
+    world = answer(installation.run("balance", "@World", "--currency", "USD", "--json"))
+    shown = installation.run("balance", "show", balance_id)
+
+    assert by_id == by_external_id
+    assert by_id.keys() >= FIGURES
+    assert (by_id["balance"], by_id["available"], by_id["version"]) == (1234, 1234, 1)
+    assert str(by_id["meta_data"]["score"]) == "0.1234567890123456789"
+    assert (world["indicator"], world["balance"]) == ("@World", -1234)
+    assert "1234  (12.34)" in shown.stdout
+
+
+def test_lists_in_tables_cut_no_id(installation: Installation, balance_id: str) -> None:
+    """Tables that go into a pipe show ids in full, and amounts with their cents."""
+    answer(enqueue(installation, "first", "--destination", balance_id, "--amount", "12.30"))
+    installation.drain()
+
+    ledgers = installation.run("ledgers").stdout
+    balances = installation.run("balances").stdout
+    transactions = installation.run("transactions").stdout
+
+    assert "general_ledger_id" in ledgers
+    assert "Customers" in ledgers
+    assert re.search(rf"{balance_id}\s+A-17\s+USD\s+12\.30\s", balances)
+    assert re.search(r"txn_\S{36}\s+first\s+transaction\s+APPLIED\s+12\.30\s+USD", transactions)
+
+
+def test_a_hold_shows_its_parts(installation: Installation, balance_id: str) -> None:
+    """A hold shows what is committed and left; commit and void are commands of their own."""
+    answer(enqueue(installation, "money", "--destination", balance_id))
+    hold = answer(
+        installation.run(
+            *("enqueue", "--reference", "hold", "--source", balance_id, "--destination", "@Fees"),
+            *("--currency", "USD", "--precise-amount", "900", "--precision", "100"),
+            *("--inflight", "--json"),
+        )
+    )["id"]
+    answer(installation.run("commit", hold, "--amount", "2.00", "--json"))
+    installation.drain()
+    part = answer(installation.run("transaction", hold, "--json"))["hold"]
+    assert part == {"amount": 900, "committed": 200, "voided": 0, "remaining": 700, "commits": 1}
+
+    answer(installation.run("void", hold, "--json"))
+    installation.drain()
+    rest = answer(installation.run("transaction", "hold", "--json"))["hold"]
+    assert (rest["voided"], rest["remaining"]) == (700, 0)
+    actions = answer(installation.run("transactions", "--parent", hold, "--json"))
+    assert [action["status"] for action in actions] == ["VOID", "APPLIED"]
+    assert "commit" in installation.run("transaction", hold).stdout
+
+
+def test_wait_shows_the_outcome(installation: Installation, balance_id: str) -> None:
+    """With a worker, --wait ends with the outcome; a refusal is exit code 1 with its reason."""
+    installation.workers(1)
+    seconds = str(OUTCOME_SECONDS_MAX)
+
+    applied = enqueue(installation, "in", "--destination", balance_id, "--wait", seconds)
+    refused = installation.run(
+        *("enqueue", "-", "--wait", seconds, "--json"),
+        input=json.dumps(
+            {
+                "reference": "out",
+                "source": balance_id,
+                "destination": "@Fees",
+                "currency": "USD",
+                "precise_amount": 10**30,
+                "precision": 100,
+            }
+        ),
+    )
+
+    assert answer(applied)["status"] == "APPLIED"
+    outcome = answer(refused, Exit.BAD_ANSWER)
+    assert (outcome["status"], outcome["reason"]) == ("REJECTED", "insufficient_funds")
+    status = answer(installation.run("status", "--json"))
+    assert len(status["workers"]) == 1
+    assert status["queued"] == status["held_over"] == 0
+
+
+def test_a_wait_that_ends_says_unknown(installation: Installation, balance_id: str) -> None:
+    """Without a worker the outcome is unknown, which is neither success nor refusal."""
+    result = enqueue(installation, "in", "--destination", balance_id, "--wait", "0.1")
+    assert answer(result, Exit.UNKNOWN)["status"] == "QUEUED"
+    assert "may still be posted" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_bad_input_names_every_field(installation: Installation) -> None:
+    """All that is wrong with a request is said at once, a line for each field, and not sent."""
+    result = installation.run(
+        *("enqueue", '{"reference": "", "unknown": 1, "amount": 12345678901234.56}')
+    )
+    both = installation.run(
+        *("enqueue", '{"reference": "", "unknown": 1}', "--amount", "-5", "--source", "x")
+    )
+
+    assert (result.returncode, both.returncode) == (Exit.BAD_INPUT, Exit.BAD_INPUT)
+    assert "precise_amount" in result.stderr
+    lines = both.stderr.splitlines()
+    named = {line.split(":")[1].strip() for line in lines if line.startswith("error: ")}
+    assert named >= {"reference", "unknown", "amount", "source", "destination", "currency"}
+    assert installation.log.clock() == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("enqueue", "{"),
+        ("enqueue", "[]"),
+        ("ledger", "create", "X", "--meta-data", "[]"),
+        ("balance", "@World"),
+        ("balance",),
+        ("transactions", "--since", "yesterday"),
+        ("balances", "--limit", "0"),
+        ("nonsense",),
+    ],
+)
+def test_usage_errors_have_one_code(installation: Installation, arguments: tuple[str, ...]) -> None:
+    """What can't be understood ends with exit code 2 and no traceback."""
+    result = installation.run(*arguments)
+    assert result.returncode == Exit.BAD_INPUT
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("balance", "bln_x"), ("balance", "--external-id", "x"), ("transaction", "x")]
+)
+def test_not_found_is_a_bad_answer(installation: Installation, arguments: tuple[str, ...]) -> None:
+    """What does not exist ends with exit code 1 and one line that says so."""
+    result = installation.run(*arguments)
+    assert result.returncode == Exit.BAD_ANSWER
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_conflict_is_a_bad_answer(installation: Installation, balance_id: str) -> None:
+    """A reference of another request is refused, naming what differs; the same request is not."""
+    first = answer(enqueue(installation, "one", "--destination", balance_id))
+    again = answer(enqueue(installation, "one", "--destination", balance_id))
+    other = enqueue(installation, "one", "--destination", balance_id, "--amount", "1")
+
+    assert (again["id"], again["state"]) == (first["id"], "duplicate")
+    assert other.returncode == Exit.BAD_ANSWER
+    assert first["id"] in other.stderr
+    assert "precise_amount" in other.stderr
+
+
+def test_status_counts_what_is_open(installation: Installation, balance_id: str) -> None:
+    """Queued entries are counted with their age until they are applied; cursors are moments."""
+    before = answer(installation.run("status", "--json", "--no-workers"))
+    installation.drain()
+    after = answer(installation.run("status", "--json", "--no-workers"))
+
+    assert before["queued"] == sum(p["queued"] for p in before["partitions"]) == 2
+    assert before["oldest_age_seconds"] > 0
+    assert before["workers"] is None
+    assert after["queued"] == 0
+    assert after["oldest_age_seconds"] is None
+    assert [p["lag_seconds"] for p in after["partitions"]] == [0, 0]
+    moved = [p for p in after["partitions"] if p["cursor"]]
+    assert max(p["cursor"] for p in moved) == installation.log.clock()
+    assert all(p["cursor_time"].startswith("20") for p in moved)
+    assert after["schema_revision"] == after["schema_newest"]
+    assert "queued" in installation.run("status", "--no-workers").stdout
+    del balance_id
+
+
+def test_status_without_the_log_shows_the_store(installation: Installation) -> None:
+    """With Redis down, what Postgres knows is shown, and the exit code says unavailable."""
+    environment = installation.environment | {
+        "DAYBOOK_REDIS_URL": f"unix://{installation.folder}/nothing.sock?password=hidden-word"
+    }
+    result = run_in(environment, "status", "--json")
+
+    status = answer(result, Exit.UNAVAILABLE)
+    assert len(status["partitions"]) == 2
+    assert status["queued"] is None
+    assert len(status["errors"]) == 1
+    assert "hidden-word" not in result.stdout + result.stderr
+    assert "only-for-tests" not in result.stdout + result.stderr  # the database's password
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable"),
+    [
+        (("ledgers",), "DAYBOOK_DATABASE_URL"),
+        (("verify",), "DAYBOOK_DATABASE_URL"),
+        (("ledger", "create", "X"), "DAYBOOK_REDIS_URL"),
+        (("migrate",), "DAYBOOK_MIGRATION_DATABASE_URL"),
+    ],
+)
+def test_unavailable_servers_have_one_code(
+    installation: Installation, arguments: tuple[str, ...], variable: str
+) -> None:
+    """A server that does not answer is exit code 3, with the next step and no traceback."""
+    nowhere = {
+        "DAYBOOK_DATABASE_URL": f"postgresql://x@/x?host={installation.folder}",
+        "DAYBOOK_MIGRATION_DATABASE_URL": f"postgresql://x@/x?host={installation.folder}",
+        "DAYBOOK_REDIS_URL": f"unix://{installation.folder}/nothing.sock",
+    }
+    environment = installation.environment | {variable: nowhere[variable]}
+    result = run_in(environment, *arguments)
+
+    assert result.returncode == Exit.UNAVAILABLE
+    assert "Traceback" not in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert "daybook up" in result.stderr
+
+
+def test_without_settings_the_next_step_is_named(installation: Installation) -> None:
+    """Without addresses and without an instance, the error says how to get one."""
+    environment = {
+        key: value for key, value in installation.environment.items() if not key.endswith("_URL")
+    }
+    result = run_in(environment, "ledgers")
+    assert result.returncode == Exit.UNAVAILABLE
+    assert "daybook up --detach" in result.stderr
+
+
+def test_verify_is_quiet_when_all_is_right(installation: Installation, balance_id: str) -> None:
+    """A right ledger is exit code 0 and, piped, no progress bar."""
+    enqueue(installation, "in", "--destination", balance_id)
+    installation.drain()
+    report = answer(installation.run("verify", "--json"))
+    assert report["ok"] is True
+    assert report["records"] == 1
+    assert [head["partition"] for head in report["heads"]] == [0, 1]
+    people = installation.run("verify")
+    assert (people.returncode, people.stderr) == (Exit.OK, "")
+
+
+def test_verify_names_the_first_violations(installation: Installation, balance_id: str) -> None:
+    """A tampered ledger is exit code 1, and says what is wrong where."""
+    enqueue(installation, "in", "--destination", balance_id)
+    installation.drain()
+    installation.rows("UPDATE balances SET version = version + 1")
+
+    people = installation.run("verify")
+    report = answer(installation.run("verify", "--json"), Exit.BAD_ANSWER)
+
+    assert people.returncode == Exit.BAD_ANSWER
+    assert f"{balance_id}: version is 2, the journal says 1" in people.stdout
+    assert report["ok"] is False
+    assert report["violations_by_code"] == {"balance_mismatch": 2}
+
+
+def test_text_of_others_cannot_steer_a_terminal(
+    installation: Installation, balance_id: str
+) -> None:
+    """Escape sequences and markup in a description are shown, not obeyed."""
+    text = "\x1b[2J[red]gone[/red]\u202e"
+    enqueue(installation, "in", "--destination", balance_id, "--description", text)
+    installation.drain()
+
+    people = installation.run("transaction", "in")
+    exact = answer(installation.run("transaction", "in", "--json"))
+
+    assert r"\x1b[2J[red]gone[/red]\u202e" in people.stdout
+    assert exact["description"] == text
+
+
+def test_help_teaches(installation: Installation) -> None:
+    """The help names every exit code and each command has examples or options explained."""
+    top = installation.run("--help").stdout
+    for code in Exit:
+        assert re.search(rf"\b{code.value} ", top.split("Exit codes:")[1])
+    assert "Examples" in installation.run("balance", "show", "--help").stdout
+    assert "daybook.partition.0" in installation.run("worker", "--help").stdout
+
+
+def test_migrate_says_what_is_there(installation: Installation) -> None:
+    """Migrating again changes nothing; another number of partitions is refused."""
+    again = answer(installation.run("migrate", "--json"))
+    other = installation.run("migrate", "--partitions", "3")
+    assert again["partitions"] == 2
+    assert other.returncode == Exit.UNAVAILABLE
+    assert "this installation has 2" in other.stderr
