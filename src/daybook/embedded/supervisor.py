@@ -62,22 +62,40 @@ def supervise(
     say: told what happens meanwhile.
     Raises ConfigError when the plan can't be, PartFailed when a part does not start or stay.
     """
+    with (
+        until_signal(),
+        running(plan, settings, claimed=claimed, say=say) as (servers, instance),
+    ):
+        ready(instance)
+        Tending(servers, say).forever()
+
+
+@contextmanager
+def running(
+    plan: Plan,
+    settings: Settings,
+    *,
+    claimed: Callable[[DataFolder], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[tuple[Servers, Instance]]:
+    """An instance for as long as the block lasts; nothing of it is left afterwards.
+
+    Raises ConfigError when the plan can't be, PartFailed when a part does not start.
+    """
     _check(settings)
-    with _until_signal():
-        servers = Servers(
-            plan.home,
-            with_postgres=settings.database_url is None,
-            with_valkey=settings.redis_url is None,
-            claimed=claimed,
-        )
-        try:
-            instance = _start(plan, settings, servers)
-            servers.folder.publish(instance)
-            ready(instance)
-            Tending(servers, say).forever()
-        finally:
-            say("stopping; workers finish the batch that they have begun")
-            servers.stop()
+    servers = Servers(
+        plan.home,
+        with_postgres=settings.database_url is None,
+        with_valkey=settings.redis_url is None,
+        claimed=claimed,
+    )
+    try:
+        instance = _start(plan, settings, servers)
+        servers.folder.publish(instance)
+        yield servers, instance
+    finally:
+        say("stopping; workers finish the batch that they have begun")
+        servers.stop()
 
 
 def _start(plan: Plan, settings: Settings, servers: Servers) -> Instance:
@@ -188,7 +206,7 @@ class Tending:
 
 
 @contextmanager
-def _until_signal() -> Iterator[None]:
+def until_signal() -> Iterator[None]:
     """End the block quietly at the first signal, and ignore those that follow it."""
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup asks
