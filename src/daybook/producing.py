@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from daybook.errors import FieldError, MalformedRequest, NotFound, ReferenceConflict
 from daybook.ledger.balance import internal_balance_id
@@ -33,9 +33,6 @@ from daybook.requests import (
 )
 from daybook.requests.bounds import FUTURE_MAX
 from daybook.requests.models import malformed
-
-if TYPE_CHECKING:
-    from daybook.client import Client
 
 APPEND_ENTRIES_MAX = 250
 """Entries of one append call: enough to spread its cost, short enough not to stall the server."""
@@ -78,6 +75,14 @@ class Outcome:
         }
 
 
+class Waits(Protocol):
+    """Whoever a receipt asks for its outcome: the client that it came from."""
+
+    def wait(self, receipt: Receipt, timeout: float) -> Outcome:
+        """The outcome, waited for up to ``timeout`` seconds."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """The proof that a request is in the log.
@@ -94,7 +99,7 @@ class Receipt:
     state: str
     fingerprint: str
     position: int | None = None
-    client: Client | None = None
+    client: Waits | None = None
 
     def wait(self, timeout: float) -> Outcome:
         """The outcome, waited for up to ``timeout`` seconds.
@@ -168,7 +173,7 @@ def drafts(given: Sequence[Request | Mapping[str, Any]], now: Callable[[], float
     return found
 
 
-def receipt_of(made: Draft, appended: Appended, client: Client | None = None) -> Receipt:
+def receipt_of(made: Draft, appended: Appended, client: Waits | None = None) -> Receipt:
     """The receipt for what became of a draft."""
     request_id = made.entry.request_id
     if appended.value is not None:

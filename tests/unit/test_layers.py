@@ -17,7 +17,8 @@ REQUESTS = LEDGER | {"requests", "errors"}
 LOWER = REQUESTS | {"settings"}
 QUEUE = LOWER | {"queue"}
 STORE = LOWER | {"store"}
-CLIENT = QUEUE | {"client"}
+PRODUCING = QUEUE | {"producing"}
+CLIENT = PRODUCING | {"client"}
 CELERY = CLIENT | {"celery"}
 INSTALL = QUEUE | STORE | {"install"}  # the schema and the log, in one step
 WORKER = CLIENT | INSTALL | {"worker"}
@@ -30,6 +31,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "requests": REQUESTS,
     "queue": QUEUE,
     "store": STORE,
+    "producing": PRODUCING,
     "client": CLIENT,
     "celery": CELERY,
     "install": INSTALL,

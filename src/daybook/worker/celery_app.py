@@ -90,6 +90,6 @@ def consume_partitions(conf: Any = None, options: dict[str, Any] | None = None, 
 
     names = [queue_of(partition) for partition in range(partitions_of_installation())]
     conf.task_queues = [
-        Queue(name)  # type: ignore[no-untyped-call]
+        Queue(name, routing_key=name)  # type: ignore[no-untyped-call]
         for name in (INTAKE_QUEUE, *names)
     ]
