@@ -111,6 +111,37 @@ def test_scenario_in_one_batch(text: str) -> None:
     assert (at_once.balances, at_once.holds) == (one_by_one.balances, one_by_one.holds)
 
 
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_a_derived_name_is_no_reference(batch_size: int) -> None:
+    """A caller's own reference never collides with the derived name of a commit or a void."""
+    hold = Parser().steps("h: @World > @A 10 USD hold overdraft")[0].request_id
+    text = f"""
+        h: @World > @A 10 USD hold overdraft
+        commit h 1
+        void h
+        {hold}_commit_1: @World > @A 1 USD overdraft
+        {hold}_void: @World > @A 1 USD overdraft
+    """
+    entries = [
+        entry_of(step.request, step.request_id, FIRST_POSITION + number)
+        for number, step in enumerate(Parser().steps(text))
+        if step.request is not None
+    ]
+    shelf = Shelf()
+    for start in range(0, len(entries), batch_size):
+        shelf.apply(entries[start : start + batch_size])
+    records = shelf.journals[0].records
+    assert [record.status for record in records] == [
+        "INFLIGHT",
+        "APPLIED",
+        "VOID",
+        "APPLIED",
+        "APPLIED",
+    ]
+    assert [r.reference for r in records[1:3]] == [r.reference for r in records[3:]]
+    assert [record.derived for record in records] == [False, True, True, False, False]
+
+
 def test_every_code_of_this_ledger_has_a_line() -> None:
     """Each rejection code that the kinds so far can cause is the outcome of some line."""
     later = {"invalid_distribution", "unknown_identity", "not_refundable", "already_refunded"}

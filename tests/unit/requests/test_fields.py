@@ -56,7 +56,7 @@ ACCEPTED: list[tuple[str, str, Any]] = [
     ("transaction", "effective_date", "2026-04-22T15:28:03Z"),
     ("transaction", "effective_date", datetime(2026, 4, 22, tzinfo=UTC)),
     ("transaction", "effective_date", datetime.min.replace(tzinfo=UTC)),
-    ("transaction", "meta_data", {"deep": DEEPEST}),
+    ("transaction", "meta_data", {"deep": [DEEPEST]}),
     ("transaction", "meta_data", META_LONGEST),
     ("transaction", "meta_data", {"n": 10**999}),
     ("transaction", "meta_data", {"": {"é": [None, True, 0.1, Decimal("1e-9")]}}),
