@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,10 +80,13 @@ def _play(
     folder: Path, transactions: int, partitions: int, workers: int, console: Console
 ) -> Result | None:
     """The result of the play; None when a signal ended it."""
+    import structlog
+
     from daybook.demo.play import Play, require_empty
     from daybook.demo.story import Story
     from daybook.embedded.supervisor import Plan, running, until_signal
 
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     settings = Settings(home=folder)
     plan = Plan(folder, partitions, workers)
     with until_signal(), _progress(console) as tell:

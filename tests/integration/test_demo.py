@@ -1,0 +1,217 @@
+"""The demo: it is right on real servers, it leaves nothing behind, and its checks can fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from tests.harness import Cluster, wait_until
+
+from daybook.demo.checks import Found, Kill, judge, repeated_references
+from daybook.demo.story import TRANSACTIONS_MIN, Figures, Story
+from daybook.embedded.parts import INSTANCE_MARK
+from daybook.producing import Outcome
+from daybook.store.verify import VerifyReport, Violation
+
+SMALL = ("--transactions", "400")
+DEMO_SECONDS_MAX = 120
+SERVER_SETTINGS = ("DAYBOOK_DATABASE_URL", "DAYBOOK_MIGRATION_DATABASE_URL", "DAYBOOK_REDIS_URL")
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """Ours without servers; temporary folders lie in ``folder``."""
+    ours = {name: text for name, text in os.environ.items() if name not in SERVER_SETTINGS}
+    return {**ours, "TMPDIR": str(folder), **more}
+
+
+def start_demo(env: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    """``daybook demo``, in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "daybook.cli", "demo", *SMALL, *arguments],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_demo(env: dict[str, str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of ``daybook demo``."""
+    with start_demo(env, *arguments) as child:
+        out, err = child.communicate(timeout=DEMO_SECONDS_MAX)
+    return child.returncode, out, err
+
+
+def parts_of(folder: Path) -> list[psutil.Process]:
+    """Every process that belongs to an instance in ``folder``."""
+    found = []
+    for one in psutil.process_iter():
+        try:
+            if one.environ().get(INSTANCE_MARK, "").startswith(str(folder)):
+                found.append(one)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_the_demo_is_right_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """It ends with 0, says as JSON what came out, and removes folder and processes."""
+    code, out, err = run_demo(environment(tmp_path), "--json")
+    assert code == 0, out + err
+    result = json.loads(out)
+    assert result["ok"]
+    assert all(check["ok"] for check in result["checks"])
+    counts = {(o["status"], o["reason"]): o["count"] for o in result["outcomes"]}
+    assert sum(counts.values()) == result["transactions"] == 400
+    refusals = {reason for status, reason in counts if status == "REJECTED"}
+    assert refusals == {
+        *("reference_conflict", "insufficient_funds", "overdraft_limit_exceeded"),
+        *("unknown_balance", "currency_mismatch", "commit_exceeds_hold"),
+    }
+    assert counts["APPLIED", "sent again: changed nothing"] > 0
+    assert result["killed_worker"]["pid"] not in result["killed_worker"]["replaced_by"]
+    assert result["verify"]["ok"]
+    assert any(b["currency"] == "TOKEN" and abs(b["balance"]) > 10**30 for b in result["balances"])
+    assert list(tmp_path.iterdir()) == []
+    assert parts_of(tmp_path) == []
+
+
+def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Ctrl-C in the middle ends everything, removes the folder and exits with 130."""
+    with start_demo(environment(tmp_path)) as child:
+        assert child.stderr is not None
+
+        def runs() -> bool:
+            assert child.poll() is None, child.stderr.read()
+            return {"worker", "valkey"} <= set(recorded_parts(tmp_path))
+
+        wait_until(runs, "the parts run")
+        child.send_signal(signal.SIGINT)
+        assert child.wait(timeout=DEMO_SECONDS_MAX) == 130, child.stderr.read()
+    assert list(tmp_path.iterdir()) == []
+    assert parts_of(tmp_path) == []
+
+
+def recorded_parts(folder: Path) -> list[str]:
+    """Names of the parts that were started in a demo's folder."""
+    rosters = [path.read_text() for path in folder.glob("daybook-demo-*/parts.json")]
+    return [part["name"] for roster in rosters for part in json.loads(roster)]
+
+
+def test_the_demo_uses_empty_servers_and_refuses_those_of_others(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Servers that the environment names are used when they are empty, and only then."""
+    database, redis = cluster.empty_database(), cluster.empty_redis()
+    servers = {"DAYBOOK_DATABASE_URL": database, "DAYBOOK_REDIS_URL": redis}
+    other = {"DAYBOOK_DATABASE_URL": cluster.empty_database(), "DAYBOOK_REDIS_URL": redis}
+    code, out, err = run_demo(environment(tmp_path, **servers))
+    assert (code, "All is right." in out) == (0, True), out + err
+    code, _, err = run_demo(environment(tmp_path, **servers))
+    assert (code, "holds balances" in err) == (3, True), err
+    code, _, err = run_demo(environment(tmp_path, **other))
+    assert (code, "holds the log" in err) == (3, True), err
+    assert list(tmp_path.iterdir()) == []
+    for used in (database, other["DAYBOOK_DATABASE_URL"]):
+        cluster.drop_database(used)
+
+
+# The checks
+
+
+@pytest.fixture(scope="module")
+def story() -> Iterator[Story]:
+    """The smallest story."""
+    return Story(TRANSACTIONS_MIN)
+
+
+def all_right(story: Story) -> Found:
+    """What a ledger without fault would show."""
+    outcomes = [
+        Outcome("txn", None, s.status, s.reason, None, not s.is_new and s.reason is None)
+        for s in story.steps
+    ]
+    verified = VerifyReport(records=sum(step.is_new for step in story.steps))
+    references = dict.fromkeys(repeated_references(story.steps), 1)
+    created = [Outcome("ldg", None, "APPLIED")]
+    kill = Kill(pid=1, sent=100, without_outcome=5, replaced_by=[2])
+    return Found(created, outcomes, story.tally.figures(), references, verified, kill)
+
+
+def wrong_claims(story: Story, found: Found) -> list[str]:
+    return [c.claim for c in judge(story.steps, story.tally.figures(), found) if not c.ok]
+
+
+def test_nothing_is_wrong_when_nothing_is(story: Story) -> None:
+    """All checks pass on what the story expects."""
+    assert wrong_claims(story, all_right(story)) == []
+
+
+def without_an_outcome(found: Found) -> dict[str, Any]:
+    return {"outcomes": [None, *found.outcomes[1:]]}
+
+
+def with_a_wrong_refusal(found: Found) -> dict[str, Any]:
+    assert found.outcomes[0] is not None
+    wrong = replace(found.outcomes[0], status="REJECTED", reason="insufficient_funds")
+    return {"outcomes": [wrong, *found.outcomes[1:]]}
+
+
+def with_an_unnoticed_repetition(found: Found) -> dict[str, Any]:
+    outcomes = [o and replace(o, duplicate=False) for o in found.outcomes]
+    return {"outcomes": outcomes}
+
+
+def with_a_wrong_figure(found: Found) -> dict[str, Any]:
+    balance_id, figures = next(iter(found.figures.items()))
+    return {"figures": {**found.figures, balance_id: Figures(figures.balance + 1, *figures[1:])}}
+
+
+def without_a_balance(found: Found) -> dict[str, Any]:
+    return {"figures": dict(list(found.figures.items())[1:])}
+
+
+def with_a_second_posting(found: Found) -> dict[str, Any]:
+    return {"records_of": dict.fromkeys(found.records_of, 2)}
+
+
+def with_a_lost_record(found: Found) -> dict[str, Any]:
+    return {"verified": replace(found.verified, records=found.verified.records - 1)}
+
+
+def with_a_broken_chain(found: Found) -> dict[str, Any]:
+    broken = [Violation("chain_broken", "partition 0", "no")]
+    codes = {"chain_broken": 1}
+    return {"verified": replace(found.verified, violations=broken, violations_by_code=codes)}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "claim"),
+    [
+        (without_an_outcome, "every request has an outcome"),
+        (with_a_wrong_refusal, "outcomes and refusals are the expected ones"),
+        (with_an_unnoticed_repetition, "outcomes and refusals are the expected ones"),
+        (with_a_wrong_figure, "every balance is what the plain tally says"),
+        (without_a_balance, "every balance is what the plain tally says"),
+        (with_a_second_posting, "what was sent twice was posted once"),
+        (with_a_lost_record, "the journal has one record for each request"),
+        (with_a_broken_chain, "verify: chain, numbering, balances, holds, sums"),
+        (lambda _: {"created": [None]}, "the ledger and its balances were created"),
+        (lambda _: {"kill": Kill(1, 100, 5)}, "the killed worker was replaced"),
+    ],
+)
+def test_each_check_can_fail(
+    story: Story, spoil: Callable[[Found], dict[str, Any]], claim: str
+) -> None:
+    """A single wrong figure, outcome or record is reported by the check that is for it."""
+    found = all_right(story)
+    assert wrong_claims(story, replace(found, **spoil(found))) == [claim]
