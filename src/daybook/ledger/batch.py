@@ -12,13 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from daybook.ledger.balance import may_be_internal
 from daybook.ledger.book import Book
-from daybook.ledger.posting import brings, post, reject
+from daybook.ledger.posting import ANYTHING, brings, post, reject
 from daybook.ledger.rejection import WAITS_FOR_THE_PAST, Reason, Rejected
 from daybook.ledger.transaction import Entry, Outcome, Transaction
-
-ANYTHING = "*"
-"""Stands for every balance, where what an entry would credit cannot be known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +135,7 @@ def _is_its_turn(entry: Entry, horizon: Horizon, held: Mapping[str, int]) -> boo
     that came first could take the money which an older one was accepted for.
     """
     wanted = entry.instruction
-    if not isinstance(wanted, Transaction) or wanted.source_indicator is None:
+    if not isinstance(wanted, Transaction) or not may_be_internal(wanted.source_id):
         return True
     return not wanted.checks_funds or horizon.is_final(entry.position, (wanted.source_id,), held)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from daybook.ledger.balance import Balance
+from daybook.ledger.balance import Balance, may_be_internal
 from daybook.ledger.book import Book, Recorded, balance_of
 from daybook.ledger.inflight import Hold
 from daybook.ledger.money import to_minor
@@ -27,6 +27,9 @@ from daybook.ledger.transaction import (
     Transaction,
     Void,
 )
+
+ANYTHING = "*"
+"""Stands for every balance, where what an entry would bring cannot be known."""
 
 
 def post(book: Book, entry: Entry) -> Outcome | Rejected:
@@ -59,19 +62,21 @@ def reject(book: Book, entry: Entry, rejected: Rejected) -> Outcome:
 def brings(book: Book, entry: Entry) -> tuple[str, ...]:
     """Ids of the balances and ledgers that ``entry`` would credit or create, were it posted.
 
-    ``("*",)`` when that cannot be known: the hold that it names is not in the book.
+    Also the internal balance that it would debit for money that is there: younger debits of it,
+    in whatever slot, must not come first. ``("*",)`` when that cannot be known: the hold that it
+    names is not in the book.
     """
     instruction = entry.instruction
     if isinstance(instruction, Transaction):
-        if instruction.source_indicator is None:
-            return (instruction.destination_id,)
-        return (instruction.destination_id, instruction.source_id)
+        if instruction.checks_funds and may_be_internal(instruction.source_id):
+            return (instruction.destination_id, instruction.source_id)
+        return (instruction.destination_id,)
     if isinstance(instruction, NewLedger):
         return (instruction.ledger_id,)
     if isinstance(instruction, NewBalance):
         return (instruction.balance_id,)
     hold = book.holds.get(instruction.transaction_id)
-    return (hold.source_id, hold.destination_id) if hold else ("*",)
+    return (hold.source_id, hold.destination_id) if hold else (ANYTHING,)
 
 
 def _post_transaction(book: Book, entry: Entry, wanted: Transaction) -> Outcome | Rejected:
