@@ -57,13 +57,15 @@ class MalformedRequest(DaybookError):  # noqa: N818 - a request, not an error, i
     code: the rejection code that takes precedence among them.
     """
 
-    def __init__(self, errors: Sequence[FieldError], code: str) -> None:
-        self.errors = tuple(errors)
+    def __init__(self, errors: Sequence[FieldError] | str, code: str = "malformed") -> None:
+        # A Celery result keeps the message alone, and makes the exception from it again.
+        self.errors = () if isinstance(errors, str) else tuple(errors)
         self.code = code
-        super().__init__("; ".join(str(error) for error in self.errors))
+        message = errors if isinstance(errors, str) else "; ".join(map(str, errors))
+        super().__init__(message)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (self.errors, self.code))
+        return (type(self), (self.errors or str(self), self.code))
 
 
 class ReferenceConflict(DaybookError):  # noqa: N818 - named after the rejection code
@@ -74,10 +76,13 @@ class ReferenceConflict(DaybookError):  # noqa: N818 - named after the rejection
     fields: names of the fields that differ; empty when the original is no longer in the log.
     """
 
-    def __init__(self, reference: str, original_id: str, fields: Sequence[str] = ()) -> None:
+    def __init__(self, reference: str, original_id: str = "", fields: Sequence[str] = ()) -> None:
         self.reference = reference
         self.original_id = original_id
         self.fields = tuple(fields)
+        if not original_id:  # a Celery result keeps the message alone
+            super().__init__(reference)
+            return
         differs = f" (differs in {', '.join(self.fields)})" if self.fields else ""
         super().__init__(
             f"reference {reference!r} is already used by {original_id}{differs}: "

@@ -1,0 +1,135 @@
+"""A service that has no Daybook at all: it sends a Celery message and reads a Celery result."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from tests.harness import Installation, wait_until
+
+from daybook.settings import celery_url
+
+SERVICE = """
+import json, sys
+from celery import Celery
+broker, calls = json.load(sys.stdin)
+app = Celery("foreign", broker=broker, backend=broker)
+results = []
+for request, task_id in calls:
+    app.send_task(
+        "daybook.enqueue", kwargs={"request": request}, task_id=task_id, queue="daybook.intake"
+    )
+for request, task_id in calls:
+    result = app.AsyncResult(task_id)
+    try:
+        results.append(["outcome", result.get(timeout=60)])
+    except Exception as fault:
+        results.append([type(fault).__name__, str(fault), result.state])
+assert not any(name.partition(".")[0] == "daybook" for name in sys.modules)
+print(json.dumps(results))
+"""
+
+
+def send(installation: Installation, *calls: tuple[Any, str]) -> list[list[Any]]:
+    """Send requests from a process that knows only Celery; the result of each."""
+    done = subprocess.run(
+        [sys.executable, "-c", SERVICE],
+        input=json.dumps([celery_url(installation.redis_url), calls]),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return list(json.loads(done.stdout))
+
+
+def request(amount: Any = "1.00", **changes: Any) -> dict[str, Any]:
+    return {
+        "source": "@World",
+        "destination": "@Shop",
+        "currency": "USD",
+        "amount": amount,
+        "precision": 100,
+        "allow_overdraft": True,
+        **changes,
+    }
+
+
+def test_a_service_without_daybook_sends_a_message_and_gets_the_outcome(
+    installation: Installation,
+) -> None:
+    """The outcome comes under the task's id; JSON numbers are exact; faults can be read."""
+    installation.workers(1, beat=False)
+    results = send(
+        installation,
+        (request("19.99"), "text"),
+        (request(19.99), "number"),
+        (request(0.29), "small"),
+        (request(4.35, reference="named"), "named"),
+        (request(19.99), "number"),
+        (request(source="@Empty", allow_overdraft=False), "poor"),
+        (request(1234567890123.456), "long"),
+        (request(reference="other"), "id"),
+        ({"amount": -1, "colour": "red"}, "broken"),
+        ([1, 2], "no request"),
+    )
+    names = ["text", "number", "small", "named", "again", "poor", "long", "id", "broken", "list"]
+    by_id = dict(zip(names, results, strict=True))
+    for name in ("text", "number", "small", "named", "again"):
+        assert by_id[name][1]["status"] == "APPLIED", by_id[name]
+    assert by_id["again"] == by_id["number"]
+    assert by_id["poor"][1]["reason"] == "insufficient_funds"
+    assert by_id["long"][0] == "MalformedRequest"
+    assert "more than 15 significant digits; use precise_amount" in by_id["long"][1]
+    assert "reference: must be the task's id" in by_id["id"][1]
+    assert "colour: is not a field" in by_id["broken"][1]
+    assert "source: is required" in by_id["broken"][1]
+    assert "must be an object" in by_id["list"][1]
+    assert {r[2] for r in results if r[0] != "outcome"} == {"FAILURE"}
+    assert dict(installation.rows("SELECT reference, precise_amount::text FROM transactions")) == {
+        "text": "1999",
+        "number": "1999",
+        "small": "29",
+        "named": "435",
+        "poor": "100",
+    }
+
+
+def test_the_intake_answers_for_what_came_another_way(installation: Installation) -> None:
+    """A request that the client enqueued and a message repeats: one effect, and a result."""
+    accepted = installation.client.enqueue({**request(), "reference": "twice"})
+    installation.workers(1, beat=False)
+    results = send(installation, (request(), "twice"), (request("2.00"), "twice-2"))
+    assert results[0][1]["transaction_id"] == accepted.id
+    (conflict,) = send(installation, (request("3.00"), "twice-2"))
+    assert conflict[1]["transaction_id"] == results[1][1]["transaction_id"]
+    assert installation.rows("SELECT count(*) FROM transactions") == [(2,)]
+
+
+def test_the_intake_keeps_a_request_while_the_log_is_full(installation: Installation) -> None:
+    """A full log is not the service's fault: its message is tried again until there is room."""
+    installation.redis.hset(installation.log.keys.state, "entries_max", 0)
+    installation.workers(1, beat=False)
+    service = subprocess.Popen(
+        [sys.executable, "-c", SERVICE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert service.stdin is not None
+    service.stdin.write(json.dumps([celery_url(installation.redis_url), [(request(), "waits")]]))
+    service.stdin.close()
+    wait_until(lambda: "the log is full" in installation_log(installation), "a retry")
+    assert installation.rows("SELECT count(*) FROM transactions") == [(0,)]
+    installation.redis.hset(installation.log.keys.state, "entries_max", 100)
+    assert service.stdout is not None
+    assert json.loads(service.stdout.read())[0][1]["status"] == "APPLIED"
+    service.wait(timeout=60)
+
+
+def installation_log(installation: Installation) -> str:
+    """What the workers of an installation wrote."""
+    return (installation.folder / "worker.log").read_text(errors="replace")

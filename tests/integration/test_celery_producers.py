@@ -1,0 +1,212 @@
+"""A service that speaks Celery: its own application and worker, and ``daybook.celery.enqueue``."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import pytest
+from celery import Celery, chain, chord, group
+from celery.result import AsyncResult
+from tests.harness import Cluster, Installation
+from tests.integration import shop
+
+from daybook import celery as daybook_celery
+from daybook.celery import enqueue
+from daybook.errors import MalformedRequest, OutcomeUnknown, ReferenceConflict
+from daybook.settings import celery_url
+
+SECONDS_MAX = 60
+
+
+class Shop(NamedTuple):
+    """The service: its application in this process, and its worker beside it."""
+
+    app: Celery
+    installation: Installation
+    same_redis: bool
+
+
+@pytest.fixture(scope="module", params=["same redis", "own redis"])
+def running(
+    request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shop]:
+    """A service on the ledger's Redis database, or with a broker and results of its own."""
+    installation = Installation(cluster, 2, tmp_path_factory.mktemp("shop"))
+    same = request.param == "same redis"
+    url = celery_url(installation.redis_url if same else cluster.empty_redis())
+    with (installation.folder / "shop.log").open("ab") as output:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", "tests.integration.shop", "worker", "-c", "2"],
+            env={**installation.environment, "SHOP_BROKER": url, "SHOP_BACKEND": url},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    installation.workers(1, beat=False)
+    app = shop.make_app(url, url)
+    yield Shop(app, installation, same)
+    os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait()
+    gc.collect()  # results unsubscribe when they go: while there is a server to tell
+    app.backend.result_consumer.stop()
+    app.close()
+    installation.close()
+
+
+@pytest.fixture
+def service(running: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    """The service, with its application as the current one of this process."""
+    with producer(running.installation, monkeypatch):
+        running.app.set_current()
+        yield running
+        shop.app.set_current()
+
+
+@contextmanager
+def producer(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process as a producer on the installation."""
+    monkeypatch.setenv("DAYBOOK_REDIS_URL", installation.redis_url)
+    daybook_celery._client_of.cache_clear()
+    yield
+    daybook_celery.client().close()
+    daybook_celery._client_of.cache_clear()
+
+
+def fields(reference: str, **changes: Any) -> dict[str, Any]:
+    """A deposit of 19.99."""
+    return {
+        "reference": reference,
+        "source": "@World",
+        "destination": "@Shop",
+        "currency": "USD",
+        "amount": "19.99",
+        "precision": 100,
+        "allow_overdraft": True,
+        **changes,
+    }
+
+
+def statuses(service: Shop, start: str) -> dict[str, str]:
+    """The recorded statuses of references that begin with ``start``."""
+    query = "SELECT reference, status FROM transactions WHERE reference ^@ %s"
+    return dict(service.installation.rows(query, start))
+
+
+def test_calls_behave_like_those_of_any_task(service: Shop) -> None:
+    """delay and apply_async become the outcome under the reference; a repetition is harmless."""
+    first = enqueue.delay(**fields("order-1"))
+    outcome = first.get(timeout=SECONDS_MAX)
+    assert first.id == "order-1"
+    assert outcome["status"] == "APPLIED"
+    assert outcome["transaction_id"].startswith("txn_")
+    without = fields("-")
+    del without["reference"]
+    named = enqueue.apply_async(kwargs=without, task_id="order-2")
+    assert named.get(timeout=SECONDS_MAX)["reference"] == "order-2"
+    assert enqueue.delay(fields("order-3")).get(timeout=SECONDS_MAX)["status"] == "APPLIED"
+    nested = enqueue.apply_async(kwargs={"request": fields("order-4")})
+    assert nested.get(timeout=SECONDS_MAX)["status"] == "APPLIED"
+    again = enqueue.delay(**fields("order-1")).get(timeout=SECONDS_MAX)
+    assert again["transaction_id"] == outcome["transaction_id"]
+    assert enqueue.AsyncResult("order-1").successful()
+    if service.same_redis:
+        assert AsyncResult("order-1", app=service.app).get(timeout=SECONDS_MAX) == outcome
+    assert statuses(service, "order-") == {f"order-{i}": "APPLIED" for i in range(1, 5)}
+
+
+def test_what_is_wrong_is_said_to_the_caller(service: Shop) -> None:
+    """A conflict, a malformed request and a delay of the effect raise where they are called."""
+    enqueue.delay(**fields("used")).get(timeout=SECONDS_MAX)
+    with pytest.raises(ReferenceConflict, match="'used' is already used by txn_"):
+        enqueue.delay(**fields("used", amount="20.00"))
+    with pytest.raises(MalformedRequest, match=r"source.*is required") as caught:
+        enqueue.delay(reference="x", amount="0")
+    assert {error.field for error in caught.value.errors} >= {"source", "amount", "currency"}
+    with pytest.raises(MalformedRequest, match="one mapping"):
+        enqueue.delay(17)
+    with pytest.raises(MalformedRequest, match="one mapping"):
+        enqueue.delay(request=[])
+    with pytest.raises(MalformedRequest, match="countdown"):
+        enqueue.apply_async(kwargs=fields("used later"), countdown=10)
+    assert statuses(service, "used") == {"used": "APPLIED"}
+
+
+def test_a_chain_hands_outcomes_on(service: Shop) -> None:
+    """A request may be the first, a middle and the last link; each sees the outcome before it."""
+    first = chain(enqueue.s(**fields("link-first")), shop.receipt_text.s())
+    assert first.apply_async().get(timeout=SECONDS_MAX) == "link-first is APPLIED"
+    middle = chain(shop.price.s(fields("link-middle")), enqueue.s(), shop.receipt_text.s())
+    assert middle.apply_async().get(timeout=SECONDS_MAX) == "link-middle is APPLIED"
+    last = chain(shop.price.s(fields("ignored")), enqueue.s(**fields("link-last")))
+    assert last.apply_async().get(timeout=SECONDS_MAX)["reference"] == "link-last"
+    unnamed = chain(shop.price.s(fields("link-made")), enqueue.s())
+    assert unnamed.apply_async().get(timeout=SECONDS_MAX)["reference"] == "link-made"
+    second = enqueue.s(**fields("link-2", amount=Decimal("4.35")))
+    two = chain(enqueue.s(**fields("link-1")), second)
+    assert two.apply_async().get(timeout=SECONDS_MAX)["reference"] == "link-2"
+    assert statuses(service, "link-") == dict.fromkeys(
+        [f"link-{name}" for name in ("first", "middle", "last", "made", "1", "2")], "APPLIED"
+    )
+    assert statuses(service, "ignored") == {}
+
+
+def test_a_chain_stops_at_a_request_that_is_refused_at_the_door(service: Shop) -> None:
+    """Nobody calls the middle of a chain: its fault becomes the result, and nothing follows."""
+    broken = chain(shop.price.s({}), enqueue.s(**fields("broken", amount="0"))).apply_async()
+    with pytest.raises(MalformedRequest, match="amount"):
+        broken.get(timeout=SECONDS_MAX)
+    stopped = chain(
+        shop.price.s({}), enqueue.s(**fields("stopped", amount="0")), enqueue.s(**fields("after"))
+    ).apply_async()
+    with pytest.raises(MalformedRequest, match="amount"):
+        stopped.parent.get(timeout=SECONDS_MAX)
+    assert statuses(service, "broken") | statuses(service, "stopped") == {}
+    assert statuses(service, "after") == {}
+
+
+def test_groups_and_chords_gather_outcomes(service: Shop) -> None:
+    """Requests in a group, beside other tasks, and in the header and the body of a chord."""
+    some = group(enqueue.s(**fields(f"group-{i}")) for i in range(5)).apply_async()
+    assert [o["reference"] for o in some.get(timeout=SECONDS_MAX)] == [
+        f"group-{i}" for i in range(5)
+    ]
+    mixed = group(shop.price.s({"status": "x"}), enqueue.s(**fields("mixed"))).apply_async()
+    assert [o["status"] for o in mixed.get(timeout=SECONDS_MAX)] == ["x", "APPLIED"]
+    refused = enqueue.s(**fields("refused", allow_overdraft=False, source="@Empty"))
+    counted = chord([*(enqueue.s(**fields(f"head-{i}")) for i in range(4)), refused])(
+        shop.count.s()
+    )
+    assert counted.get(timeout=SECONDS_MAX) == {"APPLIED": 4, "REJECTED": 1}
+    body = chord([shop.price.s({}), shop.price.s({})])(enqueue.s(**fields("body")))
+    assert body.get(timeout=SECONDS_MAX)["reference"] == "body"
+    linked = enqueue.apply_async(kwargs=fields("linked"), link=shop.receipt_text.s())
+    assert linked.get(timeout=SECONDS_MAX)["status"] == "APPLIED"
+
+
+def test_a_task_can_be_called_like_a_function(service: Shop) -> None:
+    """Called directly it appends and waits; a refusal is an outcome, not an exception."""
+    assert enqueue(**fields("direct"))["status"] == "APPLIED"
+    refused = enqueue(**fields("poor", source="@Empty", allow_overdraft=False))
+    assert (refused["status"], refused["reason"]) == ("REJECTED", "insufficient_funds")
+    assert enqueue.apply(kwargs=fields("applied")).get()["status"] == "APPLIED"
+
+
+def test_a_wait_that_times_out_says_that_the_outcome_is_unknown(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a worker a direct call raises OutcomeUnknown, and the request stays in the log."""
+    monkeypatch.setattr(daybook_celery, "WAIT_SECONDS_MAX", 0.05)
+    with producer(installation, monkeypatch):
+        with pytest.raises(OutcomeUnknown, match="may still be posted"):
+            enqueue(**fields("late"))
+        assert installation.client.status("late").status == "QUEUED"
+        with pytest.raises(ReferenceConflict, match="differs in precise_amount"):
+            enqueue.delay(**fields("late", amount="20.00"))
