@@ -33,7 +33,8 @@ towns = st.fixed_dictionaries(
     }
 )
 moves = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 4)), max_size=120)
-"""What happens: (0, _) a kill, (1, _) an append, otherwise a step of a partition."""
+"""What happens: (0, _) a kill, (1, _) an append, (2, _) and (3, _) a whole unit of work of a
+partition, otherwise one step of it."""
 
 
 def judged_at_every_commit(town: Town) -> None:
@@ -54,6 +55,8 @@ def played(requests: Requests, town: dict[str, int], plot: list[tuple[int, int]]
             here.kill(number % here.partitions)
         elif what == 1:
             here.append(number)
+        elif what < 4:
+            here.run(number % here.partitions)
         else:
             here.step(number % here.partitions)
     here.drain()
