@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from daybook.demo.play import Result, Tell
 
-TRANSACTIONS_MAX = 1_000_000
+TRANSACTIONS_MAX = 100_000
 WORKERS_MAX = 256
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""

@@ -27,8 +27,8 @@ from daybook.store.verify import VerifyReport, verify
 from daybook.store.views import BalanceView
 
 SEND_REQUESTS = 250
-OUTCOMES_SECONDS_MAX = 60.0
-"""How long all outcomes together may take after everything was sent."""
+PATIENCE_SECONDS_MAX = 60.0
+"""How long the demo waits without any further outcome."""
 LOOK_SECONDS = 0.2
 REPLACED_SECONDS_MAX = 15.0
 BALANCES_MAX = 10 * CUSTOMERS_MAX
@@ -125,12 +125,14 @@ class Play:
         return Kill(victim.pid, len(receipts), still_open)
 
     def _await_outcomes(self, client: Client, receipts: Sequence[Receipt]) -> list[Outcome | None]:
-        deadline = time.monotonic() + OUTCOMES_SECONDS_MAX
+        left, came = len(receipts), time.monotonic()
         while True:
             outcomes = client.wait_many(receipts, LOOK_SECONDS)
-            left = outcomes.count(None)
+            before, left = left, outcomes.count(None)
             self._tell("outcomes", len(outcomes) - left, len(outcomes))
-            if not left or time.monotonic() > deadline:
+            if left < before:
+                came = time.monotonic()
+            if not left or time.monotonic() - came > PATIENCE_SECONDS_MAX:
                 return outcomes
 
     def _look(
