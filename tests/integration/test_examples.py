@@ -1,8 +1,9 @@
-"""The examples are run, and print what is recorded beside them."""
+"""The examples and the commands of the pages are run; examples print what is recorded."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,11 @@ from daybook.settings import celery_url
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py"))
+CELERY = (sys.executable, "-m", "celery", "-A", "celery_service")
 SECONDS_MAX = 120
+PAGES = ("README.md", "docs/tutorial.md")
+BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.M | re.S)
+"""What a page marks as ``sh`` or ``python`` can be run as it stands, one block after the other."""
 
 
 def run(script: str, installation: Installation, *arguments: str) -> str:
@@ -44,8 +49,7 @@ def service_worker(installation: Installation) -> Iterator[None]:
     path = installation.folder / "service.log"
     with path.open("ab") as output:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "celery_service", "worker"]
-            + ["-n", node, "-c", "2", "--without-mingle", "--without-gossip"],
+            [*CELERY, "worker", "-n", node, "-c", "2", "--without-mingle", "--without-gossip"],
             cwd=EXAMPLES,
             env=installation.environment,
             stdout=output,
@@ -92,3 +96,42 @@ def test_an_example_that_goes_wrong_is_noticed(installation: Installation, tmp_p
     copy.write_text(copy.read_text(encoding="utf-8").replace("timeout=30", "timeout=0.1"))
     with pytest.raises(AssertionError, match="may still be posted"):
         run(str(copy), installation)
+
+
+def as_script(page: str) -> str:
+    """The blocks of a page as one script."""
+    blocks = BLOCK.findall((EXAMPLES.parent / page).read_text(encoding="utf-8"))
+    assert len(blocks) >= 8
+    return "\n".join(
+        text if language == "sh" else f"python3 - <<'PY'\n{text}PY" for language, text in blocks
+    )
+
+
+def run_script(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a page's script as its reader would: in an empty folder, without any setting."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("DAYBOOK_")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    output = folder / "output.txt"
+    with output.open("wb") as writer:  # no pipe: what was started would keep it open
+        done = subprocess.run(
+            ["bash", "-e", "-u", "-o", "pipefail", "-c", script],
+            cwd=folder,
+            env={**environment, "PATH": path},
+            stdout=writer,
+            stderr=writer,
+            timeout=SECONDS_MAX,
+            check=False,
+        )
+    return subprocess.CompletedProcess((), done.returncode, output.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_a_page_run(page: str, tmp_path: Path) -> None:
+    """From `daybook up` to `daybook down`, each command does what the page says, in its order."""
+    script = as_script(page)
+    assert script.rstrip().endswith("daybook down")
+    done = run_script(f"trap 'daybook down' EXIT\n{script}", tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "insufficient_funds" in done.stdout
+    assert "exit code 1" in done.stdout
+    assert "All is right: " in done.stdout
