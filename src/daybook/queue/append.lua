@@ -27,6 +27,17 @@ if clock then
   end
 end
 
+-- What was applied may go before its time when new entries need the room. Answers how many went.
+local function make_room(partition)
+  local cursor = redis.call('HGET', prefix .. 'cursors', partition)
+  if not cursor then
+    return 0
+  end
+  local cursor_ms, cursor_counter = string.match(cursor, '^(%d+)-(%d+)$')
+  local first_kept = string.format('%s-%.0f', cursor_ms, tonumber(cursor_counter) + 1)
+  return redis.call('XTRIM', prefix .. 'log:' .. partition, 'MINID', first_kept)
+end
+
 local COUNTER_MAX = 1048575
 local lengths, rung, bells, results = {}, {}, {}, {}
 local full, last_id = false, nil
@@ -43,25 +54,42 @@ for i = 3, #ARGV, 6 do
     local stream = prefix .. 'log:' .. partition
     local length = lengths[partition] or redis.call('XLEN', stream)
     if length >= entries_max and not full then
-      -- What was applied may go before its time when new entries need the room.
-      local cursor = redis.call('HGET', prefix .. 'cursors', partition)
-      if cursor then
-        redis.call('XTRIM', stream, 'MINID', cursor)
-        length = redis.call('XLEN', stream)
-      end
+      make_room(partition)
+      length = redis.call('XLEN', stream)
     end
     if length >= entries_max then
       full = true
     end
-    if full then
-      results[#results + 1] = 'F'
-    else
+    local entry_id = nil
+    if not full then
       counter = counter + 1
       if counter > COUNTER_MAX then
         ms, counter = ms + 1, 0
       end
-      last_id = string.format('%.0f-%.0f', ms, counter)
-      redis.call('XADD', stream, last_id, 'i', ARGV[i + 3], 'k', key, 'c', ARGV[i + 4], 'b', ARGV[i + 5])
+      entry_id = string.format('%.0f-%.0f', ms, counter)
+      local command = {'XADD', stream, entry_id,
+        'i', ARGV[i + 3], 'k', key, 'c', ARGV[i + 4], 'b', ARGV[i + 5]}
+      local added = redis.pcall(unpack(command))
+      if type(added) == 'table' and added.err then
+        if not string.find(added.err, 'OOM', 1, true) then
+          return added
+        end
+        -- The server's memory is at its bound: only as much may come as goes.
+        local gone = 0
+        for other = 0, partitions - 1 do
+          gone = gone + make_room(other)
+        end
+        if gone >= (#ARGV - i + 1) / 6 then
+          redis.call(unpack(command))
+        else
+          full = true
+        end
+      end
+    end
+    if full then
+      results[#results + 1] = 'F'
+    else
+      last_id = entry_id
       redis.call('SET', outcome_key, fingerprint .. 'Q' .. ARGV[i + 3] .. ' ' .. partition .. ' ' .. last_id)
       lengths[partition] = length + 1
       results[#results + 1] = 'A' .. last_id

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Write the outcomes of a batch that Postgres has committed.
 --
 -- KEYS[1] state of the log (hash).
@@ -6,6 +7,8 @@
 --
 -- A worker that was stopped for a long time may reply late: an older batch never moves the marks
 -- of a newer one back. Outcomes themselves are final, so writing them again does no harm.
+--
+-- allow-oom: a server whose memory is full must still let the workers get on, or it stays full.
 local prefix, partition, batch = ARGV[1], ARGV[2], tonumber(ARGV[3])
 for i = 6, #ARGV, 2 do
   redis.call('SET', prefix .. 'outcome:' .. ARGV[i], ARGV[i + 1], 'EX', ARGV[5])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import psycopg
@@ -97,14 +97,18 @@ def load_book(
     *,
     mixed_precision: bool,
     check_taken: bool,
+    refused_references: Iterable[str | None] = (),
 ) -> Book:
     """The book for ``entries``, as the database stands at this moment.
 
     check_taken: look up which references and transaction ids are taken. Nearly always none is, so
     a batch may assume that, and is decided again when the journal's indexes disagree.
+    refused_references: those of entries that are no requests, and may use up a reference too.
     """
     book = Book(mixed_precision=mixed_precision)
-    _load_references(cursor, book, entries, check_taken=check_taken)
+    references = [ref for e in entries if (ref := getattr(e.instruction, "reference", None))]
+    references += filter(None, refused_references)
+    _load_references(cursor, book, references, check_taken=check_taken)
     _load_taken_ids(cursor, book, _ids_to_check(entries, everything=check_taken))
     named_holds = {
         e.instruction.transaction_id for e in entries if isinstance(e.instruction, Commit | Void)
@@ -178,13 +182,12 @@ def _named_balances(entries: Sequence[Entry], book: Book) -> set[str]:
 
 
 def _load_references(
-    cursor: psycopg.Cursor[Any], book: Book, entries: Sequence[Entry], *, check_taken: bool
+    cursor: psycopg.Cursor[Any], book: Book, references: list[str], *, check_taken: bool
 ) -> None:
     cursor.execute(_ANY_REFUSED_REFERENCE)
     refused = cursor.fetchone() != (False,)
     if not (refused or check_taken):
         return
-    references = [ref for e in entries if (ref := getattr(e.instruction, "reference", None))]
     if check_taken:
         cursor.execute(_REFERENCES, (references,))
         for reference, bare_id, status, fingerprint, reason, detail in cursor:

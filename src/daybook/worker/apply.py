@@ -169,7 +169,7 @@ class Applier:
 
     def _apply_batch(self, partition: int, count: int, patient: bool) -> BatchReport:
         rights: set[int] = set()
-        quarantine = False
+        refused_data: str | None = None
         check_taken = self._wary.get(partition, 0) > 0
         with translated_faults(), self._engine.connect() as connection:
             raw = connection.connection.driver_connection
@@ -178,7 +178,7 @@ class Applier:
                 unit = UnitOfWork(raw)
                 attempt = _Attempt(self, unit, partition, count)
                 try:
-                    done = attempt.run(rights, patient, check_taken, quarantine)
+                    done = attempt.run(rights, patient, check_taken, refused_data)
                 except _MoreRights as needed:
                     rights |= needed.partitions
                 except (pg.LockNotAvailable, pg.QueryCanceled):
@@ -190,7 +190,7 @@ class Applier:
                     self.known_balances.forget()
                     log.info("batch.decided_again", partition=partition, why=str(fault))
                 except (pg.DataError, pg.ProgramLimitExceeded, UnicodeError):
-                    quarantine = count == 1
+                    refused_data = traceback.format_exc() if count == 1 else None
                     count = max(1, count // SHRINK_FACTOR)
                 else:
                     break
@@ -292,8 +292,13 @@ class _Attempt:
         self._count = count
         self._report = BatchReport(partition)
 
-    def run(self, rights: set[int], patient: bool, check_taken: bool, quarantine: bool) -> _Done:
-        """Lock, read, decide, write, commit."""
+    def run(
+        self, rights: set[int], patient: bool, check_taken: bool, refused_data: str | None
+    ) -> _Done:
+        """Lock, read, decide, write, commit.
+
+        refused_data: why Postgres refused the one entry of this batch: it is set aside.
+        """
         row = self._lock(rights, patient)
         if row is None:
             self._report.busy = True
@@ -306,7 +311,7 @@ class _Attempt:
         self._report.read = len(raws)
         if not raws and not held:
             return _Done(self._report, Replies(), None)
-        batch = _decode_all(held, raws, quarantine=quarantine)
+        batch = _decode_all(held, raws, row, refused_data)
         self._take_rights(batch, row, rights)
         horizon = self._horizon(row)
         book = load_book(
@@ -315,6 +320,7 @@ class _Attempt:
             self._applier.known_balances,
             mixed_precision=self._settings.precision_policy == "mixed",
             check_taken=check_taken or bool(batch.undecodable),
+            refused_references=[reference_in(item.raw.body) for item in batch.undecodable],
         )
         decision = decide_batch(
             book, batch.waiting, batch.entries, horizon, self._settings.held_over_max
@@ -410,23 +416,38 @@ class _Attempt:
         return _Done(report, replies, row._replace(batch=row.batch + 1, cursor=cursor))
 
 
-def _decode_all(held: Sequence[HeldEntry], raws: Sequence[RawEntry], *, quarantine: bool) -> _Batch:
+def _decode_all(
+    held: Sequence[HeldEntry],
+    raws: Sequence[RawEntry],
+    row: PartitionRow,
+    refused_data: str | None,
+) -> _Batch:
     batch = _Batch([item.position for item in held], [], [], [], {})
     for item in held:
         raw = RawEntry(item.position, item.request_id, "", item.flags, item.body)
-        _decode_one(batch, raw, batch.waiting)
+        _decode_one(batch, raw, row, batch.waiting)
     for raw in raws:
-        if quarantine:
+        if refused_data is not None:
             rejected = Rejected(Reason.QUARANTINED, "Postgres refused its data: it was set aside")
-            batch.undecodable.append(_Undecodable(raw, rejected, traceback.format_exc()))
+            batch.undecodable.append(_Undecodable(raw, rejected, refused_data))
         else:
-            _decode_one(batch, raw, batch.entries)
+            _decode_one(batch, raw, row, batch.entries)
     return batch
 
 
-def _decode_one(batch: _Batch, raw: RawEntry, into: list[Entry]) -> None:
+def _decode_one(batch: _Batch, raw: RawEntry, row: PartitionRow, into: list[Entry]) -> None:
     position = raw.position
-    decoded = decode(raw.body, raw.request_id, position >> POSITION_COUNTER_BITS)
+    try:
+        decoded = decode(raw.body, raw.request_id, position >> POSITION_COUNTER_BITS)
+    except Exception as fault:  # any fault of ours: the partition must not stop for one entry
+        rejected = Rejected(
+            Reason.QUARANTINED, f"reading it raised {type(fault).__name__}: it was set aside"
+        )
+        batch.undecodable.append(_Undecodable(raw, rejected, traceback.format_exc()))
+        return
+    if not isinstance(decoded, Rejected) and decoded.slot % row.partitions != row.partition:
+        # Two partitions that act on one hold at once would lose money: neither locks it.
+        decoded = Rejected(Reason.MALFORMED, "request: stands in the log of another partition")
     if isinstance(decoded, Rejected):
         batch.undecodable.append(_Undecodable(raw, decoded))
         return
