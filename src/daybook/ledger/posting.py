@@ -62,13 +62,13 @@ def reject(book: Book, entry: Entry, rejected: Rejected) -> Outcome:
 def brings(book: Book, entry: Entry) -> tuple[str, ...]:
     """Ids of the balances and ledgers that ``entry`` would credit or create, were it posted.
 
-    Also the internal balance that it would debit for money that is there: younger debits of it,
-    in whatever slot, must not come first. ``("*",)`` when that cannot be known: the hold that it
-    names is not in the book.
+    Also its source, when that is an internal balance: the entry may create it, and younger debits
+    of it, in whatever slot, must not come first. ``("*",)`` when that cannot be known: the hold
+    that it names is not in the book.
     """
     instruction = entry.instruction
     if isinstance(instruction, Transaction):
-        if instruction.checks_funds and may_be_internal(instruction.source_id):
+        if may_be_internal(instruction.source_id):
             return (instruction.destination_id, instruction.source_id)
         return (instruction.destination_id,)
     if isinstance(instruction, NewLedger):
