@@ -1,0 +1,192 @@
+"""Entries that are no requests, and requests that make the code raise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from daybook.ledger import posting
+from daybook.ledger.transaction import Transaction
+from daybook.requests import TransactionRequest, mint_id
+from daybook.requests import decoding as decoding_module
+from tests.fault.proof import assert_proved
+from tests.fault.requests import deposit, make_balances, move
+from tests.harness import Installation
+
+
+def test_a_request_that_makes_the_code_raise_is_set_aside(
+    install_daybook: Callable[[int], Installation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is quarantined with its bytes and the traceback; the requests around it are applied."""
+    installation = install_daybook(1)
+    (a,), _ = make_balances(installation, 1)
+    decide = posting._POST[Transaction]
+
+    def raise_for_one(book: Any, entry: Any, wanted: Transaction) -> Any:
+        if wanted.description == "boom":
+            raise ZeroDivisionError("a fault of ours")
+        return decide(book, entry, wanted)
+
+    monkeypatch.setitem(posting._POST, Transaction, raise_for_one)
+    requests = [deposit(f"r{i}", a, 100, description="boom" * (i == 2)) for i in range(5)]
+    receipts = installation.client.enqueue_many(requests)
+    installation.drain()
+    outcomes = installation.client.wait_many(receipts, 5)
+    assert [o and (o.status, o.reason) for o in outcomes] == [
+        ("REJECTED", "quarantined") if i == 2 else ("APPLIED", None) for i in range(5)
+    ]
+    ((body, trace),) = installation.rows("SELECT body, traceback FROM refusals")
+    assert json.loads(bytes(body))["reference"] == "r2"
+    assert "ZeroDivisionError: a fault of ours" in trace
+    assert_proved(installation)
+
+
+def test_an_entry_that_breaks_the_reader_is_set_aside(
+    install_daybook: Callable[[int], Installation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault in reading one entry is recorded with its traceback, and the partition goes on."""
+    installation = install_daybook(1)
+    (a,), _ = make_balances(installation, 1)
+    check = decoding_module.check_meta_data
+
+    def raise_for_one(value: Any) -> Any:
+        if value == {"note": "boom"}:
+            raise KeyError("a fault of ours")
+        return check(value)
+
+    requests = [
+        TransactionRequest(**deposit(f"r{i}", a, 100, meta_data={"note": "boom"} if i == 1 else {}))
+        for i in range(3)
+    ]
+    receipts = installation.client.enqueue_many(requests)
+    monkeypatch.setattr(decoding_module, "check_meta_data", raise_for_one)
+    installation.drain()
+    outcomes = installation.client.wait_many(receipts, 5)
+    assert [o and o.reason for o in outcomes] == [None, "quarantined", None]
+    ((trace,),) = installation.rows("SELECT traceback FROM refusals")
+    assert "KeyError: 'a fault of ours'" in trace
+
+
+GARBAGE: list[dict[bytes | str, bytes | str]] = [
+    {"x": "y"},
+    {"b": ""},
+    {"b": b"\xff\xfe\x00binary", "i": b"\xff", "k": b"\xff\x00", "c": b"\xff\x00"},
+    {"b": b"\x00" * 100, "i": "txn_", "k": "t:nul"},
+    {"b": "{" * 100_000, "i": "x", "k": "t:deep"},
+    {"b": b"9" * 3_000_000, "i": "x" * 5_000, "k": "t:huge"},
+    {"b": "null", "i": "x", "k": "t:null"},
+    {"b": "[]", "i": "x", "k": "t:list"},
+    {"b": '{"v":1,"kind":"refund"}', "i": "x", "k": "t:kind"},
+    {"b": '{"v":2,"kind":"transaction","reference":"future"}', "i": "x", "k": "t:future"},
+    {"b": '{"v":2,"kind":"transaction","reference":"future"}', "i": "y", "k": "t:future"},
+    {"b": '{"v":true,"kind":"void","reference":7}', "i": "x", "k": "t:types"},
+    {"b": '{"v":1e400,"kind":"void"}', "i": "x", "k": "t:number"},
+    {"b": '{"v":1,"kind":"void","transaction_id":"\\ud800"}', "i": "x", "k": "t:surrogate"},
+    {"b": '{"v":1,"kind":"void","reference":"nul\\u0000"}', "i": "x", "k": "t:escaped"},
+]
+
+
+def test_garbage_in_the_log_becomes_recorded_rejections(
+    install_daybook: Callable[[int], Installation],
+) -> None:
+    """Whatever stands in a stream is recorded as refused, and what comes behind it is applied."""
+    installation = install_daybook(1)
+    (a,), made = make_balances(installation, 1)
+    first = installation.client.enqueue(deposit("before", a, 500))
+    for round_ in range(2):  # the second round finds the references of the first used up
+        for fields in GARBAGE:
+            installation.redis.xadd(installation.log.keys.log(0), fields)  # type: ignore[arg-type]
+        installation.log.forward_clock(installation.log.clock() + (1 << 21))
+        behind = installation.client.enqueue(move(f"behind-{round_}", a, "@Shop", 100))
+        installation.drain()
+        assert behind.wait(5).status == "APPLIED"
+    assert first.wait(5).status == "APPLIED"
+    assert installation.client.wait_many(made, 5)[0] is not None
+    rows = installation.rows("SELECT reason, body FROM refusals ORDER BY position")
+    assert len(rows) == 2 * len(GARBAGE)
+    assert {reason for reason, _ in rows} == {"malformed", "unsupported_version"}
+    bodies = [fields.get("b", b"") for fields in GARBAGE] * 2
+    assert [bytes(body) for _, body in rows] == [
+        body.encode() if isinstance(body, str) else body for body in bodies
+    ]
+    assert_proved(installation)
+
+
+def test_a_refused_body_never_takes_a_recorded_reference(
+    install_daybook: Callable[[int], Installation],
+) -> None:
+    """Garbage under the reference of an applied request leaves that outcome as it was."""
+    installation = install_daybook(1)
+    (a,), _ = make_balances(installation, 1)
+    original = installation.client.enqueue(deposit("mine", a, 500))
+    installation.drain()
+    garbage = {"b": '{"v":2,"reference":"mine"}', "i": "x", "k": "t:elsewhere"}
+    installation.redis.xadd(installation.log.keys.log(0), garbage)  # type: ignore[arg-type]
+    installation.drain()
+    installation.redis.delete(installation.log.keys.outcome("t:mine"))
+    again = installation.client.enqueue(deposit("mine", a, 500))
+    assert again.state == "accepted"
+    installation.drain()
+    outcome = again.wait(5)
+    assert (outcome.status, outcome.duplicate) == ("APPLIED", True)
+    assert outcome.transaction_id == original.id
+
+
+def append_straight(
+    installation: Installation, partition: int, request_id: str, request: TransactionRequest
+) -> str:
+    fields = {"i": request_id, "k": f"t:{request.reference}", "c": "", "b": request.body()}
+    return str(installation.redis.xadd(installation.log.keys.log(partition), fields))  # type: ignore[arg-type]
+
+
+def test_an_id_that_lies_or_is_taken_is_refused(installation: Installation) -> None:
+    """Another slot's id, another partition's entry and an id in use change nothing."""
+    (a,), _ = make_balances(installation, 1)
+    request = TransactionRequest(**deposit("lies", a, 500))
+    home = request.slot % 2
+    append_straight(installation, home, mint_id("txn", (request.slot + 2) % 4096), request)
+    away = TransactionRequest(**deposit("away", a, 500))
+    append_straight(installation, 1 - home, mint_id("txn", away.slot), away)
+    used = installation.client.enqueue(deposit("used", a, 500))
+    installation.drain()
+    append_straight(installation, home, used.id, TransactionRequest(**deposit("taken", a, 700)))
+    installation.drain()
+    refusals = installation.rows("SELECT reference, reason, detail FROM refusals ORDER BY 1")
+    assert [(reference, reason) for reference, reason, _ in refusals] == [
+        ("away", "malformed"),
+        ("lies", "malformed"),
+        ("taken", "reference_conflict"),
+    ]
+    assert "another partition" in refusals[0][2]
+    assert "slot" in refusals[1][2]
+    assert installation.rows("SELECT credit_balance FROM balances WHERE indicator IS NULL") == [
+        (500,)
+    ]
+
+
+def test_data_that_postgres_refuses_is_set_aside_alone(
+    install_daybook: Callable[[int], Installation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One record that the database will not take costs its neighbours in the batch nothing."""
+    installation = install_daybook(1)
+    (a,), _ = make_balances(installation, 1)
+    receipts = installation.client.enqueue_many([deposit(f"r{i}", a, 100) for i in range(40)])
+    installation.rows(
+        "CREATE FUNCTION refuse_one() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "RAISE EXCEPTION 'too odd' USING ERRCODE = 'data_exception'; END $$"
+    )
+    installation.rows(
+        "CREATE TRIGGER refuse_one BEFORE INSERT ON transactions FOR EACH ROW "
+        "WHEN (NEW.reference = 'r17') EXECUTE FUNCTION refuse_one()"
+    )
+    installation.drain()
+    outcomes = installation.client.wait_many(receipts, 5)
+    assert [o and o.reason for o in outcomes] == [
+        "quarantined" if i == 17 else None for i in range(40)
+    ]
+    ((trace,),) = installation.rows("SELECT traceback FROM refusals")
+    assert "too odd" in trace
+    assert_proved(installation)
