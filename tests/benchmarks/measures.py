@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from typing import Any
+from typing import Any, Self
 
 import psutil
 import psycopg
@@ -30,12 +30,31 @@ COPY_SLICE = 1 << 20
 DRAIN_SECONDS_MAX = 600
 
 
-def drained(installation: Installation) -> bool:
-    """Whether everything that is in the log was applied, cheaply."""
-    cursors = dict(installation.rows("SELECT partition, cursor FROM partitions"))
-    if installation.log.first_unread(cursors):
-        return False
-    return bool(installation.rows("SELECT count(*) FROM held_over")[0][0] == 0)
+class Progress:
+    """Looks whether everything in the log was applied, on one connection, so that it costs little."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._log = installation.log
+        self._connection = psycopg.connect(installation.owner_url, autocommit=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def drained(self) -> bool:
+        """Whether nothing is unread or held over."""
+        rows = self._connection.execute("SELECT partition, cursor FROM partitions").fetchall()
+        if self._log.first_unread(dict(rows)):
+            return False
+        held = self._connection.execute("SELECT EXISTS (SELECT FROM held_over)").fetchone()
+        return held == (False,)
+
+    def applied(self) -> int:
+        """How many records the journal has."""
+        row = self._connection.execute("SELECT sum(sequence) FROM partitions").fetchone()
+        return int(row[0]) if row else 0
 
 
 def ring_all(installation: Installation) -> None:
@@ -58,10 +77,11 @@ def warm_workers(installation: Installation, number: int) -> Workers:
 
 def drain_seconds(installation: Installation) -> float:
     """Wake the workers and measure until the backlog is applied."""
-    started = time.perf_counter()
-    ring_all(installation)
-    wait_until(lambda: drained(installation), "backlog applied", DRAIN_SECONDS_MAX, pause=0.05)
-    return time.perf_counter() - started
+    with Progress(installation) as progress:
+        started = time.perf_counter()
+        ring_all(installation)
+        wait_until(progress.drained, "backlog applied", DRAIN_SECONDS_MAX, pause=0.02)
+        return time.perf_counter() - started
 
 
 def apply_rate(
@@ -154,16 +174,16 @@ def memory_growth(
     The growth is of the largest child, from its size after a tenth of the backlog to its peak.
     """
     append_backlog(installation, mixed(balances, number, seed=time.time_ns() % 1_000_000_007))
-    goal = installation.rows("SELECT sum(sequence) FROM partitions")[0][0] + number
-    ring_all(installation)
     samples: list[tuple[int, int]] = []
+    with Progress(installation) as progress:
+        goal = progress.applied() + number
+        ring_all(installation)
 
-    def sample() -> bool:
-        sequence = int(installation.rows("SELECT sum(sequence) FROM partitions")[0][0])
-        samples.append((sequence, _largest_child(workers)))
-        return drained(installation)
+        def sample() -> bool:
+            samples.append((progress.applied(), _largest_child(workers)))
+            return progress.drained()
 
-    wait_until(sample, "backlog applied", DRAIN_SECONDS_MAX, pause=0.2)
+        wait_until(sample, "backlog applied", DRAIN_SECONDS_MAX, pause=0.2)
     settled = [size for sequence, size in samples if sequence >= goal - number * 9 // 10]
     return {
         "transactions": number,

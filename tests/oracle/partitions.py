@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from daybook.ledger.batch import Horizon, decide_batch
+from daybook.ledger.batch import Horizon, Parked, decide_batch
 from daybook.ledger.transaction import Entry, Transaction
 from tests.oracle.shelf import Shelf
 
@@ -123,9 +123,15 @@ class Town:
             yield
         horizon = Horizon(open_from, self._held_elsewhere(others))
         yield
-        book = self.shelf.book_for([*waiting, *entries])
+        ripe = [entry for entry in waiting if entry.position < horizon.ripe_before]
+        parked = [
+            Parked(entry.position, entry.slot, brought)
+            for entry, brought in self.shelf.journals[partition].held
+            if entry.position >= horizon.ripe_before
+        ]
+        book = self.shelf.book_for([*ripe, *entries])
         yield
-        decision = decide_batch(book, waiting, entries, horizon, self.held_over_max)
+        decision = decide_batch(book, ripe, entries, horizon, self.held_over_max, parked)
         assert not decision.quarantined, decision.quarantined
         yield
         if not self.shelf.stands(book):

@@ -124,7 +124,10 @@ class Shelf:
             assert outcome.position not in self.outcomes, "an entry has two outcomes"
             self.outcomes[outcome.position] = outcome
         self.refused_ids |= {entry.request_id for entry, _ in decision.refused}
-        journal.held = [(held.entry, held.brings) for held in decision.held_over]
+        decided = {outcome.position for outcome in decision.outcomes}
+        held = {entry.position: (entry, brings) for entry, brings in journal.held}
+        held |= {item.entry.position: (item.entry, item.brings) for item in decision.held_over}
+        journal.held = [held[place] for place in sorted(held) if place not in decided]
         journal.cursor = cursor
 
     def _index(self, record: Record) -> None:

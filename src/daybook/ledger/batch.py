@@ -8,7 +8,7 @@ Until then the entry is held over, with the later entries of its slot, and decid
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -33,6 +33,15 @@ class Horizon:
     held_elsewhere: Mapping[str, int] = field(default_factory=dict)
     final_before: int = 0
 
+    @property
+    def ripe_before(self) -> int:
+        """Entries held over from before this position are worth another decision.
+
+        What is younger waits at least until the other partitions have been read so far.
+        """
+        unread = POSITION_MAX if self.open_from is None else self.open_from
+        return max(unread, self.final_before)
+
     def is_final(self, position: int, concerns: Iterable[str], held: Mapping[str, int]) -> bool:
         """Whether nothing older than ``position`` is open that could change ``concerns``.
 
@@ -49,8 +58,19 @@ class Horizon:
         )
 
 
+POSITION_MAX = (1 << 63) - 1
+"""Younger than any entry, and still a signed 64-bit integer."""
+
 ALONE = Horizon()
 """The horizon of the only partition: nothing is ever open elsewhere."""
+
+
+class Parked(NamedTuple):
+    """An entry held over earlier that is not decided in this batch: it keeps its slot's order."""
+
+    position: int
+    slot: int
+    brings: Sequence[str]
 
 
 class HeldOver(NamedTuple):
@@ -88,10 +108,12 @@ def decide_batch(
     entries: Iterable[Entry],
     horizon: Horizon = ALONE,
     held_over_max: int = 10_000,
+    parked: Sequence[Parked] = (),
 ) -> BatchDecision:
     """Decide what was held over (``waiting``, oldest first), then the new ``entries``, in order.
 
-    held_over_max: the batch is cut before the entry that would exceed it.
+    parked: what stays held over without a decision; younger than ``waiting``, older than
+    ``entries``. held_over_max: the batch is cut before the entry that would exceed it.
     """
     decision = BatchDecision()
     held_slots: set[int] = set()
@@ -119,8 +141,12 @@ def decide_batch(
 
     for entry in waiting:
         decide(entry)
+    for item in parked:
+        held_slots.add(item.slot)
+        for name in item.brings:
+            held_brings.setdefault(name, item.position)
     for entry in entries:
-        if len(decision.held_over) >= held_over_max:
+        if len(parked) + len(decision.held_over) >= held_over_max:
             break
         decide(entry)
         decision.consumed += 1

@@ -42,6 +42,7 @@ _REFUSED_REFERENCES = """
 SELECT reference, request_id, reason, detail, sha256(body)
 FROM refusals WHERE reference = ANY(%s::text[]) AND uses_reference
 """
+_REFUSED_IDS = "SELECT request_id FROM refusals WHERE request_id = ANY(%s::text[])"
 _IDS = """
 SELECT transaction_id::text, status, fingerprint, reason, detail
 FROM transactions WHERE transaction_id = ANY(%s::uuid[])
@@ -68,8 +69,9 @@ class KnownBalances:
         self._facts: dict[str, tuple[str, str, str | None, int]] = {}
 
     def remember(self, balance: Balance) -> None:
-        """Remember a balance whose precision is settled."""
-        if balance.precision is None:
+        """Remember a balance whose precision is settled and whose figures are far from overflow."""
+        if balance.precision is None or max(balance.credit, balance.debit) >= LARGE_AMOUNT:
+            self._facts.pop(balance.balance_id, None)
             return
         if len(self._facts) >= KNOWN_BALANCES_MAX:
             self._facts.clear()
@@ -249,6 +251,9 @@ def _load_holds(cursor: psycopg.Cursor[Any], book: Book, named: set[str]) -> Non
         cursor.execute(_IDS, (others,))
         for bare_id, status, *_ in cursor:
             book.transactions[f"txn_{bare_id}"] = status
+        cursor.execute(_REFUSED_IDS, ([f"txn_{bare_id}" for bare_id in others],))
+        for (transaction_id,) in cursor:
+            book.transactions.setdefault(transaction_id, Status.REJECTED)
 
 
 def _load_ledgers(cursor: psycopg.Cursor[Any], book: Book, entries: Sequence[Entry]) -> None:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from daybook.ledger.batch import Parked
+
 _LOCK_PARTITIONS = """
 SELECT partition, cursor, sequence, head, batch, batch_sequence, batch_outcomes,
     (SELECT partitions FROM installation)
@@ -22,7 +24,12 @@ SELECT name, min(position) FROM held_over, unnest(brings) AS name WHERE partitio
 GROUP BY name
 """
 _HELD = """
-SELECT position, request_id, flags, body FROM held_over WHERE partition = %s ORDER BY position
+SELECT position, request_id, flags, body FROM held_over WHERE partition = %s AND position < %s
+ORDER BY position
+"""
+_PARKED = """
+SELECT position, slot, brings FROM held_over WHERE partition = %s AND position >= %s
+ORDER BY position
 """
 _OLDEST_HELD = "SELECT partition, min(position) FROM held_over GROUP BY partition"
 _RELEASE = "DELETE FROM held_over WHERE partition = %s AND position = ANY(%s::bigint[])"
@@ -127,10 +134,15 @@ class UnitOfWork:
         self.cursor.execute(_OLDEST_HELD)
         return dict(self.cursor.fetchall())
 
-    def held(self, partition: int) -> list[HeldEntry]:
-        """What the partition holds over, oldest first."""
-        self.cursor.execute(_HELD, (partition,))
+    def held(self, partition: int, before: int) -> list[HeldEntry]:
+        """What the partition holds over from before the position ``before``, oldest first."""
+        self.cursor.execute(_HELD, (partition, before))
         return [HeldEntry(*row) for row in self.cursor]
+
+    def parked(self, partition: int, start: int) -> list[Parked]:
+        """What the partition holds over from the position ``start`` on, oldest first."""
+        self.cursor.execute(_PARKED, (partition, start))
+        return [Parked(*row) for row in self.cursor]
 
     def change_held(
         self,

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from daybook.ledger.batch import BatchDecision
 from daybook.ledger.book import Book
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import Entry, NewBalance, NewLedger, Outcome
-from daybook.queue.entries import key_of_id, key_of_reference, outcome_value
+from daybook.ledger.transaction import Entry, NewBalance, NewLedger, Outcome, Status
+from daybook.queue.entries import (
+    CELERY_RESULT,
+    key_of_id,
+    key_of_reference,
+    outcome_value,
+)
+from daybook.requests import fingerprint_of, reference_in
+from daybook.worker.reading import Batch, Undecodable, storable
 
 NO_FINGERPRINT = "0" * 64
 """Stands for the fingerprint of what nobody asked for: the General Ledger, first uses."""
@@ -92,7 +99,7 @@ def key_of_entry(entry: Entry) -> str:
     return key_of_id(entry.request_id) if reference is None else key_of_reference(reference)
 
 
-def reply_to(replies: Replies, book: Book, entry: Entry, outcome: Outcome) -> None:
+def _reply_to(replies: Replies, book: Book, entry: Entry, outcome: Outcome) -> None:
     """Add the reply for one outcome."""
     fingerprint = entry.fingerprint.hex()
     beside = outcome.duplicate or isinstance(entry.instruction, NewLedger | NewBalance)
@@ -160,3 +167,35 @@ def count_outcomes(report: BatchReport, decision: BatchDecision) -> None:
     """Count the outcomes of a batch by the name that a person would give them."""
     for outcome in decision.outcomes:
         report.count("duplicate" if outcome.duplicate else str(outcome.status).lower())
+
+
+def replies_of(
+    batch: Batch, book: Book, decision: BatchDecision, undecodable: Sequence[Undecodable]
+) -> Replies:
+    replies = Replies()
+    entries = {entry.position: entry for entry in batch.decodable}
+    for outcome in decision.outcomes:
+        _reply_to(replies, book, entries[outcome.position], outcome)
+        if CELERY_RESULT in batch.flags.get(outcome.position, ""):
+            task_id = outcome.reference or outcome.request_id
+            replies.celery.append((task_id, celery_result(outcome)))
+    for raw, rejected, _ in undecodable:
+        fingerprint = fingerprint_of(raw.body).hex()
+        value = outcome_value(
+            fingerprint, storable(raw.request_id), Status.REJECTED, rejected.reason, rejected.detail
+        )
+        if raw.key:
+            replies.beside.append((raw.key, value))
+        reference = reference_in(raw.body)
+        if CELERY_RESULT in raw.flags and reference:
+            outcome = Outcome(
+                raw.position,
+                raw.request_id,
+                storable(raw.request_id),
+                reference,
+                Status.REJECTED,
+                rejected.reason,
+                rejected.detail,
+            )
+            replies.celery.append((reference, celery_result(outcome)))
+    return replies

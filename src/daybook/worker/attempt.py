@@ -1,0 +1,215 @@
+"""One try at one batch: lock, read, decide, write, commit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from daybook.ledger.balance import may_be_internal
+from daybook.ledger.batch import ALONE, BatchDecision, Horizon, decide_batch
+from daybook.ledger.book import Book
+from daybook.ledger.transaction import POSITION_COUNTER_BITS, Entry, Transaction
+from daybook.queue.entries import RawEntry
+from daybook.queue.log import Log
+from daybook.requests import reference_in, slot_of
+from daybook.settings import Settings
+from daybook.store.journal import write_balances, write_creations, write_holds, write_records
+from daybook.store.loading import KnownBalances, load_book
+from daybook.store.unit_of_work import HeldEntry, PartitionRow, UnitOfWork
+from daybook.worker.reading import Batch, decode_all
+from daybook.worker.refusals import refusals_of
+from daybook.worker.results import (
+    BatchReport,
+    Replies,
+    count_outcomes,
+    replies_from_journal,
+    replies_of,
+)
+
+
+class MoreRights(Exception):  # noqa: N818 - an order to the caller, not an error
+    """The batch debits balances of other partitions: their locks come first, in order."""
+
+    def __init__(self, partitions: set[int]) -> None:
+        super().__init__(partitions)
+        self.partitions = partitions
+
+
+class Done(NamedTuple):
+    """A finished attempt: its report and, when something was written, what to reply."""
+
+    report: BatchReport
+    replies: Replies
+    row: PartitionRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all attempts of one worker share.
+
+    reply: tells producers the outcomes of a committed batch, and Celery those that it waits for.
+    """
+
+    log: Log
+    settings: Settings
+    known_balances: KnownBalances
+    reply: Callable[
+        [PartitionRow, Sequence[tuple[str, str]], Iterable[tuple[str, dict[str, Any]]]], None
+    ]
+
+
+class Attempt:
+    """One try at one batch, in one unit of work."""
+
+    def __init__(
+        self, surroundings: Surroundings, unit: UnitOfWork, partition: int, count: int
+    ) -> None:
+        self._surroundings = surroundings
+        self._log = surroundings.log
+        self._settings = surroundings.settings
+        self._unit = unit
+        self._partition = partition
+        self._count = count
+        self._report = BatchReport(partition)
+
+    def run(
+        self, rights: set[int], patient: bool, check_taken: bool, refused_data: str | None
+    ) -> Done:
+        """Lock, read, decide, write, commit.
+
+        refused_data: why Postgres refused the one entry of this batch: it is set aside.
+        """
+        row = self._lock(rights, patient)
+        if row is None:
+            self._report.busy = True
+            return Done(self._report, Replies(), None)
+        self._reply_for_the_dead(row)
+        raws = self._log.read(
+            self._partition, row.cursor, self._count, self._settings.batch_bytes_max
+        )
+        horizon = self._horizon(row)
+        ripe = self._unit.held(self._partition, horizon.ripe_before)
+        parked = self._unit.parked(self._partition, horizon.ripe_before)
+        self._report.read = len(raws)
+        self._report.held_over = len(parked) + len(ripe)
+        if not raws and not ripe:
+            return Done(self._report, Replies(), None)
+        batch = decode_all(ripe, raws, row, refused_data)
+        self._take_rights(batch, row, rights)
+        book = load_book(
+            self._unit.cursor,
+            batch.decodable,
+            self._surroundings.known_balances,
+            mixed_precision=self._settings.precision_policy == "mixed",
+            check_taken=check_taken or bool(batch.undecodable),
+            refused_references=[reference_in(item.raw.body) for item in batch.undecodable],
+        )
+        decision = decide_batch(
+            book, batch.waiting, batch.entries, horizon, self._settings.held_over_max, parked
+        )
+        self._report.held_over = len(parked) + len(decision.held_over)
+        return self._write(row, batch, raws, book, decision)
+
+    def _lock(self, rights: set[int], patient: bool) -> PartitionRow | None:
+        if rights or patient:
+            return self._unit.lock(sorted({self._partition, *rights})).get(self._partition)
+        return self._unit.lock_if_free(self._partition)
+
+    def _reply_for_the_dead(self, row: PartitionRow) -> None:
+        """Reply to the last batch, when its worker died between its commit and its replies."""
+        if self._log.replied_batches().get(self._partition, 0) >= row.batch:
+            return
+        beside = json.loads(row.batch_outcomes or "{}")
+        outcomes = replies_from_journal(self._unit.last_records(row))
+        outcomes += [(key, value) for key, value in beside.get("outcomes", [])]
+        self._surroundings.reply(row, outcomes, beside.get("celery", []))
+
+    def _take_rights(self, batch: Batch, row: PartitionRow, rights: set[int]) -> None:
+        """See that every funds-checked debit is ours to decide (design, section 3)."""
+        foreign: set[int] = set()
+        internal: set[str] = set()
+        for entry in batch.decodable:
+            wanted = entry.instruction
+            if isinstance(wanted, Transaction) and wanted.checks_funds:
+                if may_be_internal(wanted.source_id):
+                    internal.add(wanted.source_id)
+                if wanted.source_indicator is None:
+                    foreign.add(slot_of(wanted.source_id) % row.partitions)
+        missing = foreign - rights - {self._partition}
+        if missing:
+            raise MoreRights(missing)
+        self._unit.lock_internal(internal)
+
+    def _horizon(self, row: PartitionRow) -> Horizon:
+        """What is open elsewhere. Read after the batch and before the figures."""
+        if row.partitions == 1:
+            return ALONE
+        cursors = self._unit.cursors()
+        cursors.pop(self._partition, None)
+        unread = self._log.first_unread(cursors)
+        held_elsewhere = self._unit.held_elsewhere(self._partition)
+        final_before = 0
+        bound = self._settings.refusal_wait_seconds_max
+        if bound is not None:
+            final_before = (self._log.now_ms() - int(bound * 1000)) << POSITION_COUNTER_BITS
+        return Horizon(min(unread.values(), default=None), held_elsewhere, final_before)
+
+    def _write(
+        self,
+        row: PartitionRow,
+        batch: Batch,
+        raws: Sequence[RawEntry],
+        book: Book,
+        decision: BatchDecision,
+    ) -> Done:
+        report = self._report
+        cursor = _new_cursor(row, batch, raws, decision)
+        undecodable = [item for item in batch.undecodable if item.raw.position <= cursor]
+        still_held = {held.entry.position for held in decision.held_over}
+        released = [position for position in batch.held if position not in still_held]
+        if cursor == row.cursor and not released:
+            return Done(report, Replies(), None)
+        report.progress = True
+        replies = replies_of(batch, book, decision, undecodable)
+        unit = self._unit
+        write_creations(unit.cursor, book)
+        sequence, head = write_records(
+            unit.cursor, self._partition, row.sequence, row.head, book.records
+        )
+        write_holds(unit.cursor, book.changed_holds())
+        known = set(batch.held)
+        unit.change_held(
+            self._partition,
+            released,
+            [
+                (_held_entry(held.entry, batch.flags), held.entry.slot, held.brings)
+                for held in decision.held_over
+                if held.entry.position not in known
+            ],
+        )
+        unit.refuse(self._partition, refusals_of(book, decision, undecodable))
+        beside = {"outcomes": replies.beside, "celery": replies.celery}
+        write_balances(unit.cursor, book.touched_balances(), mixed_precision=book.mixed_precision)
+        unit.advance(row, cursor, sequence, head, beside)
+        unit.commit()
+        count_outcomes(report, decision)
+        for _ in undecodable:
+            report.count("rejected")
+        return Done(report, replies, row._replace(batch=row.batch + 1, cursor=cursor))
+
+
+def _new_cursor(
+    row: PartitionRow, batch: Batch, raws: Sequence[RawEntry], decision: BatchDecision
+) -> int:
+    """The position of the last entry that this batch takes; a cut batch leaves the rest unread."""
+    if decision.consumed < len(batch.entries):
+        first_left = batch.entries[decision.consumed].position
+        taken = [raw.position for raw in raws if raw.position < first_left]
+        return taken[-1] if taken else row.cursor
+    return raws[-1].position if raws else row.cursor
+
+
+def _held_entry(entry: Entry, flags: dict[int, str]) -> HeldEntry:
+    return HeldEntry(entry.position, entry.request_id, flags.get(entry.position, ""), entry.body)

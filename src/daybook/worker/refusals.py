@@ -1,0 +1,74 @@
+"""Which refusals are kept with their raw bytes, beside or instead of a journal row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from daybook.ledger.batch import BatchDecision
+from daybook.ledger.book import Book
+from daybook.ledger.rejection import Reason
+from daybook.ledger.transaction import Commit, Transaction, Void
+from daybook.requests import reference_in
+from daybook.store.unit_of_work import Refusal
+from daybook.worker.reading import Undecodable, storable
+
+_RAW_BYTES_TOO = frozenset(
+    {
+        Reason.UNKNOWN_BALANCE,
+        Reason.UNKNOWN_LEDGER,
+        Reason.UNKNOWN_TRANSACTION,
+        Reason.REFERENCE_CONFLICT,
+    }
+)
+"""Refusals whose journal row, if any, cannot show both sides."""
+
+
+def refusals_of(
+    book: Book, decision: BatchDecision, undecodable: Sequence[Undecodable]
+) -> list[Refusal]:
+    refusals = [
+        Refusal(
+            entry.position,
+            entry.request_id,
+            getattr(entry.instruction, "reference", None),
+            False,
+            rejected.reason,
+            rejected.detail,
+            entry.body,
+        )
+        for entry, rejected in decision.refused
+        if rejected.reason in _RAW_BYTES_TOO
+        or not isinstance(entry.instruction, Transaction | Commit | Void)
+    ]
+    refusals += [
+        Refusal(
+            item.entry.position,
+            item.entry.request_id,
+            getattr(item.entry.instruction, "reference", None),
+            False,
+            Reason.QUARANTINED,
+            "deciding it raised",
+            item.entry.body,
+            item.traceback,
+        )
+        for item in decision.quarantined
+    ]
+    used = set(book.references)
+    for raw, rejected, trace in undecodable:
+        reference = reference_in(raw.body)
+        uses = reference is not None and reference not in used
+        if reference is not None:
+            used.add(reference)
+        refusals.append(
+            Refusal(
+                raw.position,
+                storable(raw.request_id),
+                reference,
+                uses,
+                rejected.reason,
+                rejected.detail,
+                raw.body,
+                trace,
+            )
+        )
+    return refusals
