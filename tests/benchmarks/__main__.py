@@ -58,6 +58,7 @@ def run(cluster: Cluster, folder: Path, transactions: int, backlog: int) -> dict
     with installed(cluster, folder, 2) as two:
         balances = make_balances(two, BALANCES)
         workers = warm_workers(two, 2)
+        report["idle"] = idle_latency(two, balances, min(500, transactions))
         rates = [apply_rate(two, balances, transactions) for _ in range(REPEATS)]
         refusals = [apply_rate(two, balances, transactions, REFUSED_EVERY) for _ in range(REPEATS)]
         report["apply"] = _median(rates)
@@ -65,9 +66,6 @@ def run(cluster: Cluster, folder: Path, transactions: int, backlog: int) -> dict
         report["copy"] = copy_rate(two)
         if backlog:
             report["memory"] = memory_growth(two, workers, balances, backlog)
-        workers.stop()
-        two.workers(2)
-        report["idle"] = idle_latency(two, balances, min(500, transactions))
     with installed(cluster, folder, 1) as one:
         balances = make_balances(one, BALANCES)
         warm_workers(one, 1)

@@ -31,7 +31,7 @@ DRAIN_SECONDS_MAX = 600
 
 
 class Progress:
-    """Looks whether everything in the log was applied, on one connection, so that it costs little."""
+    """Looks cheaply, on one connection, whether everything in the log was applied."""
 
     def __init__(self, installation: Installation) -> None:
         self._log = installation.log

@@ -85,7 +85,7 @@ class Applier:
                 break
             self._adapt(partition, report)
             stuck = report.held_over > 0 and not report.progress
-            if report.read == 0 and report.held_over == 0:
+            if report.read == 0 and report.held_over == 0 and self._stays_empty(report):
                 break
             if report.read == 0 or stuck:
                 helped += 1
@@ -160,6 +160,13 @@ class Applier:
                 self._store_celery_result(task_id, result)
             except Exception as fault:  # whatever the result backend raises: the outcome stands
                 log.warning("celery_result.lost", task_id=task_id, fault=str(fault))
+
+    def _stays_empty(self, report: BatchReport) -> bool:
+        """Whether the partition is still empty now that its lock is released.
+
+        The doorbell of an entry that came meanwhile may have found the lock taken and gone.
+        """
+        return not self.log.first_unread({report.partition: report.cursor})
 
     def _size(self, partition: int) -> int:
         return self._batch_entries.get(partition, self.settings.batch_entries_min)

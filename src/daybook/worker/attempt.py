@@ -92,6 +92,7 @@ class Attempt:
         horizon = self._horizon(row)
         ripe = self._unit.held(self._partition, horizon.ripe_before)
         parked = self._unit.parked(self._partition, horizon.ripe_before)
+        self._report.cursor = row.cursor
         self._report.read = len(raws)
         self._report.held_over = len(parked) + len(ripe)
         if not raws and not ripe:

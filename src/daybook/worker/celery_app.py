@@ -6,6 +6,7 @@ The broker carries doorbells, the sweeper's tasks and the intake; money is in th
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -22,11 +23,38 @@ from daybook.settings import Settings
 TASK_SECONDS_MAX = 300
 SOFT_SHUTDOWN_SECONDS = 15
 
-# JSON numbers never pass through a float, also those that a foreign service sends to the intake.
+
+class WrittenNumber(float):
+    """A number of a JSON message that remembers how it was written.
+
+    Celery and Flower calculate with the times in their messages, so it is a float for them; the
+    intake takes its text.
+    """
+
+    __slots__ = ("text",)
+    text: str
+
+    def __new__(cls, text: str) -> WrittenNumber:
+        """The number that ``text`` spells."""
+        made = super().__new__(cls, text)
+        made.text = text
+        return made
+
+
+def exact(value: Any) -> Any:
+    """``value`` with each number as it was written, as a Decimal."""
+    if isinstance(value, WrittenNumber):
+        return Decimal(value.text)
+    if isinstance(value, Mapping):
+        return {name: exact(item) for name, item in value.items()}
+    return [exact(item) for item in value] if isinstance(value, list) else value
+
+
+# JSON numbers of a foreign service reach the intake as they were written.
 register(  # type: ignore[no-untyped-call]  # kombu ships no types
     "json",
     dumps,
-    partial(loads, _loads=partial(json.loads, parse_float=Decimal)),
+    partial(loads, _loads=partial(json.loads, parse_float=WrittenNumber)),
     content_type="application/json",
     content_encoding="utf-8",
 )

@@ -44,10 +44,14 @@ class Replies:
 
 @dataclass(slots=True)
 class BatchReport:
-    """What one batch did. Counts are entries; held_over counts what waits after it."""
+    """What one batch did. Counts are entries; held_over counts what waits after it.
+
+    cursor: the partition's, when the batch began.
+    """
 
     partition: int
     busy: bool = False
+    cursor: int = 0
     read: int = 0
     held_over: int = 0
     progress: bool = False

@@ -19,7 +19,7 @@ from daybook.queue.doorbell import APPLY_TASK, INTAKE_QUEUE, queue_of
 from daybook.queue.entries import CELERY_RESULT
 from daybook.requests import check_json_amount
 from daybook.requests.models import malformed
-from daybook.worker.celery_app import app
+from daybook.worker.celery_app import app, exact
 from daybook.worker.runtime import runtime
 from daybook.worker.sweep import sweep_partitions
 
@@ -76,7 +76,11 @@ def enqueue(self: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(request, Mapping):
         message = "must be an object with the fields of a transaction"
         raise malformed([FieldError("request", Reason.MALFORMED, message)])
-    given = dict(request)
+    try:
+        given = exact(request)
+    except RecursionError:
+        message = "is nested too deeply"
+        raise malformed([FieldError("request", Reason.MALFORMED, message)]) from None
     given.setdefault("reference", self.request.id)
     if given["reference"] != self.request.id:
         message = f"must be the task's id, {self.request.id}, or be left out"
