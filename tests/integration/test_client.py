@@ -1,0 +1,135 @@
+"""The clients: Redis is all they need, and both say the same."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from tests.harness import Installation
+
+from daybook import AsyncClient, Client, TransactionRequest
+from daybook.errors import LogUnavailable, MalformedRequest, NotFound, OutcomeUnknown
+from daybook.errors import ReferenceConflict as Conflict
+from daybook.settings import Settings
+
+
+def fields(reference: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "reference": reference,
+        "source": "@World",
+        "destination": "@Till",
+        "currency": "USD",
+        "amount": "19.99",
+        "precision": 100,
+        "allow_overdraft": True,
+        **changes,
+    }
+
+
+def test_a_producer_needs_neither_sqlalchemy_nor_psycopg(installation: Installation) -> None:
+    """A process in which both are missing enqueues a request."""
+    program = (
+        "import sys; sys.modules['sqlalchemy'] = sys.modules['psycopg'] = None\n"
+        "from daybook import Client\n"
+        f"with Client() as client: print(client.enqueue(**{fields('bare')!r}).state)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=installation.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.returncode) == ("accepted", 0), done.stderr
+
+
+def test_a_request_may_be_written_in_three_ways(installation: Installation) -> None:
+    """Keywords, a mapping and a model of the same content are the same request."""
+    client = installation.client
+    first = client.enqueue(**fields("same"))
+    again = client.enqueue(fields("same", amount=Decimal("19.990")))
+    model = client.enqueue(TransactionRequest(**fields("same", amount=None, precise_amount=1999)))
+    assert (first.state, again.state, model.state) == ("accepted", "duplicate", "duplicate")
+    assert again.id == model.id == first.id
+    with pytest.raises(Conflict, match="differs in precise_amount") as caught:
+        client.enqueue(**fields("same", amount="20"))
+    assert (caught.value.original_id, caught.value.fields) == (first.id, ("precise_amount",))
+
+
+def test_many_are_validated_before_any_is_sent(installation: Installation) -> None:
+    """Each violation is named behind its index, and nothing reached the log."""
+    with pytest.raises(MalformedRequest) as caught:
+        installation.client.enqueue_many([fields("a"), fields("b", amount="0"), fields("c", x=1)])
+    assert [error.field for error in caught.value.errors] == ["[1].amount", "[2].x"]
+    with pytest.raises(NotFound):
+        installation.client.status("a")
+    with pytest.raises(MalformedRequest, match="more than 10000"):
+        installation.client.enqueue_many([fields("a")] * 10_001)
+    receipts = installation.client.enqueue_many(
+        [fields("a"), fields("a"), fields("a", amount="1"), fields("b")]
+    )
+    states = [receipt.state for receipt in receipts]
+    assert states == ["accepted", "duplicate", "conflict", "accepted"]
+    installation.drain()
+    outcomes = installation.client.wait_many(receipts, 5)
+    assert [o and o.reason for o in outcomes] == [None, None, "reference_conflict", None]
+
+
+def test_waiting_in_vain_says_that_the_outcome_is_unknown(installation: Installation) -> None:
+    """Nobody applies it: queued, unknown after the time-out, and known once it is applied."""
+    receipt = installation.client.enqueue(**fields("slow"))
+    with pytest.raises(OutcomeUnknown, match="may still be posted"):
+        receipt.wait(0.02)
+    assert not installation.client.status("slow").final
+    with pytest.raises(NotFound, match="daybook transaction nobody"):
+        installation.client.wait("nobody", 1)
+    installation.drain()
+    assert installation.client.wait("slow", 5) == receipt.wait(5)
+
+
+def test_the_async_client_says_the_same(installation: Installation) -> None:
+    """The same calls, awaited: receipts, conflicts, holds, outcomes and time-outs."""
+
+    async def produce() -> list[Any]:
+        async with AsyncClient(settings=installation.settings) as client:
+            ledger = await client.create_ledger("Async")
+            balance = await client.create_balance(ledger.id, "USD")
+            deposit = await client.enqueue(**fields("in", destination=balance.id))
+            hold = await client.enqueue(
+                fields("hold", source=balance.id, amount="5", allow_overdraft=False, inflight=True)
+            )
+            part = await client.commit(hold.id, precise_amount=200)
+            void = await client.void(hold.id)
+            with pytest.raises(Conflict, match="differs in precise_amount"):
+                await client.enqueue(**fields("in", destination=balance.id, amount="1"))
+            with pytest.raises(OutcomeUnknown):
+                await client.wait(deposit, 0.02)
+            assert (await client.status("in")).status == "QUEUED"
+            await asyncio.to_thread(installation.drain)
+            receipts = [ledger, balance, deposit, hold, part, void]
+            outcomes = await client.wait_many(receipts, 5)
+            assert await client.wait("in", 5) == outcomes[2]
+            return [o and o.status for o in outcomes]
+
+    statuses = asyncio.run(produce())
+    assert statuses == ["APPLIED", "APPLIED", "APPLIED", "INFLIGHT", "APPLIED", "VOID"]
+
+
+def test_without_a_server_the_fault_is_named(installation: Installation) -> None:
+    """No Redis: LogUnavailable from both clients, quickly."""
+    nowhere = Settings(
+        home=installation.folder, redis_url="redis://127.0.0.1:1/0", redis_timeout_seconds=0.5
+    )
+    with Client(settings=nowhere) as client, pytest.raises(LogUnavailable):
+        client.enqueue(**fields("x"))
+
+    async def produce() -> None:
+        async with AsyncClient(settings=nowhere) as client:
+            with pytest.raises(LogUnavailable):
+                await client.enqueue(**fields("x"))
+
+    asyncio.run(produce())
