@@ -28,10 +28,7 @@ def test_positions_are_one_order_over_all_partitions(
         numbers = iter(range(name * 1_000, name * 1_000 + 300))
         positions: list[int] = []
         for _ in range(30):
-            some = [
-                entry(number, slot=number % 4096)
-                for number, _ in zip(numbers, range(10), strict=False)
-            ]
+            some = [entry(number, slot=number % 4096) for number in islice(numbers, 10)]
             results, _ = installation.log.append(some)
             positions += [result.position for result in results if result.position is not None]
         found[name] = positions
