@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from daybook.producing import Outcome
+from daybook.store.unit_of_work import UnitOfWork
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, mixed, move
 from tests.harness import Installation
@@ -195,6 +197,38 @@ def test_an_internal_balance_is_debited_from_everywhere_and_never_overspent(
         "WHERE indicator IN ('@Pool', '@Second')"
     )
     assert rest == [(10,), (10,)]
+    assert_proved(installation)
+
+
+def test_two_partitions_cannot_decide_over_the_same_internal_money(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both want to decide before either writes: one has to wait, and finds the money gone."""
+    balances, _ = make_balances(installation, 8)
+    installation.client.enqueue(deposit("fund", "@Pool", 30))
+    installation.drain()
+    where = list(homes(installation, balances))
+    receipts = installation.client.enqueue_many(
+        [move(f"p-{i}", "@Pool", balances[where.index(i)], 30) for i in (0, 1)]
+    )
+    both_decided = threading.Barrier(2)
+    change_held = UnitOfWork.change_held
+
+    def meet(self: UnitOfWork, *arguments: Any) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both_decided.wait(0.5)
+        change_held(self, *arguments)
+
+    monkeypatch.setattr(UnitOfWork, "change_held", meet)
+    appliers = [installation.applier() for _ in range(2)]
+    working = [threading.Thread(target=appliers[p].drain, args=(p,)) for p in (0, 1)]
+    for thread in working:
+        thread.start()
+    for thread in working:
+        thread.join(60)
+    installation.drain()
+    outcomes = installation.client.wait_many(receipts, 5)
+    assert sorted(str(o and o.reason) for o in outcomes) == ["None", "insufficient_funds"]
     assert_proved(installation)
 
 
