@@ -220,7 +220,8 @@ def test_two_partitions_cannot_decide_over_the_same_internal_money(
         change_held(self, *arguments)
 
     monkeypatch.setattr(UnitOfWork, "change_held", meet)
-    appliers = [installation.applier() for _ in range(2)]
+    time.sleep(0.03)  # the bound is a time of the log's clock; beyond it nobody waits for a turn
+    appliers = [installation.applier(refusal_wait_seconds_max=0.02) for _ in range(2)]
     working = [threading.Thread(target=appliers[p].drain, args=(p,)) for p in (0, 1)]
     for thread in working:
         thread.start()
