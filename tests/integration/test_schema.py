@@ -13,7 +13,13 @@ from tests.harness import Cluster, Installation
 from daybook.errors import ConfigError, SchemaOutdated
 from daybook.install import install
 from daybook.store.engine import make_engine
-from daybook.store.migrate import current_revision, differences, migrate, newest_revision
+from daybook.store.migrate import (
+    check_revision,
+    current_revision,
+    differences,
+    migrate,
+    newest_revision,
+)
 from daybook.store.queries import reading
 
 MIGRATIONS_AT_ONCE = 4
@@ -65,6 +71,18 @@ def test_a_database_without_tables_says_what_to_do(empty_database: str) -> None:
     engine = make_engine(empty_database)
     with pytest.raises(SchemaOutdated, match="daybook migrate"), reading(engine) as connection:
         connection.execute(text("SELECT * FROM partitions"))
+    engine.dispose()
+
+
+def test_a_worker_refuses_a_database_that_is_behind(empty_database: str) -> None:
+    """Before the first migration the fault names the command; after it there is none."""
+    engine = make_engine(empty_database)
+    with engine.connect() as connection:
+        with pytest.raises(SchemaOutdated, match="daybook migrate"):
+            check_revision(connection)
+        connection.rollback()
+        migrate(empty_database)
+        check_revision(connection)
     engine.dispose()
 
 

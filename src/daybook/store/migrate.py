@@ -11,6 +11,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from daybook.errors import SchemaOutdated
 from daybook.store.engine import make_engine, translated_faults
 from daybook.store.schema import metadata
 
@@ -50,6 +51,19 @@ def newest_revision() -> str:
 def current_revision(connection: Connection) -> str | None:
     """The revision of the database's schema; None before the first migration."""
     return MigrationContext.configure(connection).get_current_revision()
+
+
+def check_revision(connection: Connection) -> None:
+    """Raise SchemaOutdated when the database is behind this version.
+
+    A database that is ahead is none of its business: old workers go on beside new ones while an
+    upgrade rolls out.
+    """
+    script = ScriptDirectory.from_config(_config(None))
+    current = current_revision(connection)
+    behind = {revision.revision for revision in script.walk_revisions()} - {newest_revision()}
+    if current is None or current in behind:
+        raise SchemaOutdated("the database's schema is behind this version: run `daybook migrate`")
 
 
 def differences(connection: Connection) -> list[object]:

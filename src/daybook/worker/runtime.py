@@ -15,6 +15,7 @@ from daybook.queue.connect import connect
 from daybook.queue.log import Log
 from daybook.settings import Settings
 from daybook.store.engine import make_engine, make_worker_engine, translated_faults
+from daybook.store.migrate import check_revision
 from daybook.store.schema import installation
 from daybook.worker.apply import Applier
 from daybook.worker.celery_app import app
@@ -47,11 +48,15 @@ def _runtime_of(pid: int) -> Runtime:
 
 
 def partitions_of_installation() -> int:
-    """The number of partitions, as Postgres has it. Raises ConfigError before ``migrate``."""
+    """The number of partitions, as Postgres has it.
+
+    Raises SchemaOutdated or ConfigError before ``daybook migrate``.
+    """
     settings = Settings()
     engine = make_engine(settings.require_database_url(), settings, name="daybook worker")
     try:
         with translated_faults(), engine.connect() as connection:
+            check_revision(connection)
             number = connection.execute(select(installation.c.partitions)).scalar_one_or_none()
     finally:
         engine.dispose()
