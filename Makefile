@@ -12,7 +12,7 @@ ARGS ?=
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  Options: PYTHON=python3.13 (used for .venv), ARGS='...' (passed on by test and faults)"
+	@echo "  Options: PYTHON=python3.13 (used for .venv), ARGS='...' (passed on by test, bench and faults)"
 
 demo: setup ## Post some thousand transactions in a temporary folder, kill a worker, verify
 	$(BIN)/daybook demo
@@ -28,7 +28,7 @@ check: setup ## Lint, formatting, types, the compose file and the Dockerfile
 	$(BIN)/hadolint worker.Dockerfile
 
 bench: setup ## Measure the figures that Daybook promises, as ratios in one run
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 faults: setup ## Run the long fault campaigns: kills, pauses, restarts
 	$(BIN)/python -m pytest -m campaign $(ARGS) tests/fault
