@@ -19,6 +19,7 @@ from daybook.producing import (
     drafts,
     key_of,
     not_in_log,
+    original_slot,
     outcome_for,
     outcome_of,
     receipt_of,
@@ -43,7 +44,7 @@ from daybook.requests import (
     VoidRequest,
     validate,
 )
-from daybook.settings import Settings, celery_url
+from daybook.settings import Settings, celery_url, read_settings
 
 POLL_SECONDS_MIN = 0.002
 POLL_SECONDS_MAX = 0.1
@@ -74,7 +75,7 @@ class Client:
         settings: Settings | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._settings = settings or Settings()
+        self._settings = settings or read_settings()
         url = redis_url or self._settings.require_redis_url()
         self._redis = connect(url, self._settings)
         self._log = Log(self._redis, self._settings.namespace)
@@ -227,8 +228,9 @@ class Client:
             return not_in_log(made.entry.key)
         state = read_value(value)
         body = None
-        if state.partition is not None and state.position is not None:
-            body = self._log.body_at(state.partition, state.position)
+        if state.position is not None:
+            partition = original_slot(made, state) % self._log.partitions()
+            body = self._log.body_at(partition, state.position)
         return conflict(made, value.decode(), body)
 
     def _receipt(self, reference: str) -> Receipt:
@@ -251,7 +253,7 @@ class AsyncClient:
         settings: Settings | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._settings = settings or Settings()
+        self._settings = settings or read_settings()
         url = redis_url or self._settings.require_redis_url()
         self._redis: Any = connect_async(url, self._settings)
         self._keys = Keys(self._settings.namespace)
@@ -390,12 +392,12 @@ class AsyncClient:
             return not_in_log(made.entry.key)
         state = read_value(value)
         body = None
-        if state.partition is not None and state.position is not None:
+        if state.position is not None:
             entry_id = entry_id_of(state.position)
             with translated_faults():
-                found = await self._redis.xrange(
-                    self._keys.log(state.partition), entry_id, entry_id
-                )
+                partitions = int(await self._redis.hget(self._keys.state, "partitions"))
+                stream = self._keys.log(original_slot(made, state) % partitions)
+                found = await self._redis.xrange(stream, entry_id, entry_id)
             body = found[0][1].get(b"b") if found else None
         return conflict(made, value.decode(), body)
 

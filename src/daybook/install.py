@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from daybook.errors import ConfigError
 from daybook.queue.connect import connect
 from daybook.queue.log import Log
-from daybook.settings import Settings
+from daybook.settings import Settings, read_settings
 from daybook.store.engine import make_engine, translated_faults
 from daybook.store.migrate import migrate
 from daybook.store.schema import installation, partitions
@@ -33,7 +33,7 @@ def install(
     is there, or takes the default. Running it again changes nothing. Returns the number of
     partitions. Raises ConfigError for a number that is not the installation's.
     """
-    settings = settings or Settings()
+    settings = settings or read_settings()
     if partitions is not None and not 1 <= partitions <= PARTITIONS_MAX:
         raise ConfigError(f"partitions: must be from 1 to {PARTITIONS_MAX}, not {partitions}")
     migrate(database_url)

@@ -29,6 +29,7 @@ from daybook.requests import (
     VoidRequest,
     fingerprint_of,
     mint_id,
+    slot_of_transaction,
     validate,
 )
 from daybook.requests.bounds import FUTURE_MAX
@@ -231,6 +232,13 @@ def not_in_log(reference_or_id: str) -> NotFound:
         f"the log knows nothing of {reference_or_id!r} (any more): look into the ledger with "
         f"`daybook transaction {reference_or_id}`"
     )
+
+
+def original_slot(made: Draft, state: KeyState) -> int:
+    """The slot of the request that owns the key which ``made`` asked for."""
+    if state.request_id.startswith("txn_"):
+        return slot_of_transaction(state.request_id)
+    return made.entry.slot
 
 
 def conflict(made: Draft, value: str, original_body: bytes | None) -> ReferenceConflict:

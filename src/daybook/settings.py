@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from daybook.errors import ConfigError
@@ -146,7 +146,19 @@ def celery_url(redis_url: str) -> str:
     return f"redis+socket://{path}?{query.replace('db=', 'virtual_host=')}".rstrip("?")
 
 
+def read_settings() -> Settings:
+    """The settings, from the environment. Raises ConfigError that names what is wrong."""
+    try:
+        return Settings()
+    except ValidationError as invalid:
+        wrong = "; ".join(
+            f"DAYBOOK_{'_'.join(map(str, error['loc'])).upper()}: {error['msg']}"
+            for error in invalid.errors(include_url=False, include_input=False)
+        )
+        raise ConfigError(f"{wrong} (see docs/reference/settings.md)") from None
+
+
 @lru_cache(maxsize=1)
 def current() -> Settings:
-    """The settings of this process, read once."""
-    return Settings()
+    """The settings of this process, read once. Raises ConfigError."""
+    return read_settings()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import typer
 
 from daybook.cli.exits import Exit
 from daybook.cli.output import AsJson, print_json, print_table
+from daybook.cli.wiring import warn_on_stderr
 from daybook.errors import ConfigError
 from daybook.ledger.money import amount_text
 from daybook.settings import Settings
@@ -80,13 +80,12 @@ def _play(
     folder: Path, transactions: int, partitions: int, workers: int, console: Console
 ) -> Result | None:
     """The result of the play; None when a signal ended it."""
-    import structlog
 
     from daybook.demo.play import Play, require_empty
     from daybook.demo.story import Story
     from daybook.embedded.supervisor import Plan, running, until_signal
 
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    warn_on_stderr()
     settings = Settings(home=folder)
     plan = Plan(folder, partitions, workers)
     with until_signal(), _progress(console) as tell:

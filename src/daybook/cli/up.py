@@ -12,6 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from daybook.cli.exits import code_of, show_error
+from daybook.cli.wiring import warn_on_stderr
 from daybook.errors import DaybookError
 from daybook.settings import current
 
@@ -48,6 +49,7 @@ def up(
     from daybook.embedded.detached import start_detached
     from daybook.embedded.supervisor import Plan, supervise
 
+    warn_on_stderr()
     console, settings = Console(), current()
     plan = Plan(settings.home, partitions, workers, flower)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
 
     from daybook.client import Client
     from daybook.queue.log import Log
+
+
+def warn_on_stderr() -> None:
+    """Keep warnings out of standard output: that is for what was asked for, and for programs."""
+    import structlog
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 
 @contextmanager
@@ -56,5 +64,6 @@ def open_client() -> Iterator[Client]:
     """The client. Raises ConfigError."""
     from daybook.client import Client
 
+    warn_on_stderr()
     with Client(settings=current()) as client:
         yield client

@@ -19,7 +19,7 @@ from daybook.embedded.identity import start_mark
 from daybook.embedded.parts import PartFailed, Roster, tail, wait_until
 from daybook.embedded.supervisor import Instance, Plan, supervise
 from daybook.errors import ConfigError, DaybookError
-from daybook.settings import Settings
+from daybook.settings import read_settings
 
 UP_SECONDS_MAX = 300.0
 """Start-up may replay the log of a crashed server; without that it takes some seconds."""
@@ -146,7 +146,7 @@ def main() -> None:
 
     try:
         plan = Plan(**{**order, "home": Path(order["home"])})
-        supervise(plan, Settings(), claimed=claimed, ready=ready, say=_say)
+        supervise(plan, read_settings(), claimed=claimed, ready=ready, say=_say)
     except DaybookError as error:
         _say(f"error: {error}")
         _report(report, Report(error=str(error), is_config_error=isinstance(error, ConfigError)))

@@ -165,7 +165,7 @@ def _mismatch(
             return Rejected(
                 Reason.PRECISION_MISMATCH,
                 f"precision: {side} {balance.balance_id} has precision {balance.precision}, "
-                f"not {wanted.precision}",
+                f"not {wanted.precision}; send that, under a new reference",
             )
     return None
 

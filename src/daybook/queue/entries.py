@@ -65,7 +65,7 @@ class KeyState:
     fingerprint: hex, of the request that owns the key.
     request_id: of a queued request the id it was accepted under, of a recorded one the id that
     the outcome belongs to.
-    partition, position: where a queued entry stands in the log.
+    position: where the entry stands, or stood, in the log; partition: of a queued entry.
     """
 
     fingerprint: str
@@ -85,12 +85,19 @@ def outcome_value(
     reason: str | None = None,
     detail: str | None = None,
     *,
+    position: int | None = None,
     duplicate: bool = False,
 ) -> str:
-    """The text that stands under an outcome key once the outcome is recorded."""
-    if reason is None and not duplicate:  # nearly always; the ids and statuses need no escapes
-        return f'{fingerprint}R{{"id":"{request_id}","status":"{status}"}}'
+    """The text that stands under an outcome key once the outcome is recorded.
+
+    position: of the entry in the log, when it is known; it stays there for the retention.
+    """
+    if reason is None and not duplicate and position is not None:
+        # Nearly always; ids and statuses need no escapes.
+        return f'{fingerprint}R{{"id":"{request_id}","status":"{status}","at":{position}}}'
     fields: dict[str, object] = {"id": request_id, "status": status}
+    if position is not None:
+        fields["at"] = position
     if reason is not None:
         fields["reason"] = reason
         fields["detail"] = detail
@@ -121,4 +128,5 @@ def read_value(value: bytes | str) -> KeyState:
         fields.get("reason"),
         fields.get("detail"),
         fields.get("duplicate", False),
+        position=fields.get("at"),
     )

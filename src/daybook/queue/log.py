@@ -253,6 +253,20 @@ class Log:
             found = self.client.hgetall(self.keys.replied)
         return {int(partition): int(batch) for partition, batch in found.items()}
 
+    def cursor_marks(self) -> dict[int, int]:
+        """The cursors as the log knows them, by partition: what may be trimmed for room."""
+        with translated_faults():
+            found = self.client.hgetall(self.keys.cursors)
+        return {int(partition): position_of(entry_id) for partition, entry_id in found.items()}
+
+    def set_back(self, partition: int, cursor: int) -> None:
+        """Make the log's marks of a partition those of a database that was restored."""
+        with translated_faults():
+            pipeline = self.client.pipeline(transaction=True)
+            pipeline.hset(self.keys.cursors, str(partition), entry_id_of(cursor))
+            pipeline.hdel(self.keys.replied, str(partition))
+            pipeline.execute()
+
     def reply(
         self,
         partition: int,

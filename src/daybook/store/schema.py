@@ -113,7 +113,11 @@ balances = Table(
     _created_at(),
     Index("balances_indicator_currency_key", "indicator", "currency", unique=True),
     Index("balances_ledger_id_idx", "ledger_id"),
-    Index("balances_external_id_idx", text("(meta_data ->> 'external_id')")),
+    Index(
+        "balances_external_id_idx",
+        text("(meta_data ->> 'external_id')"),
+        postgresql_using="hash",  # of any length
+    ),
     postgresql_with={"fillfactor": "70"},
 )
 

@@ -46,7 +46,7 @@ UPDATE partitions SET cursor = %s, sequence = %s, head = %s, batch = batch + 1,
     batch_sequence = %s, batch_outcomes = %s, applied_at = now() WHERE partition = %s
 """
 _LAST_RECORDS = """
-SELECT reference, derived, transaction_id::text, status, reason, detail, fingerprint
+SELECT reference, derived, transaction_id::text, status, reason, detail, fingerprint, position
 FROM transactions WHERE partition = %s AND sequence > %s ORDER BY sequence
 """
 

@@ -18,7 +18,7 @@ from kombu.serialization import register
 from kombu.utils.json import dumps, loads
 
 from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
-from daybook.settings import Settings
+from daybook.settings import read_settings
 
 TASK_SECONDS_MAX = 300
 SOFT_SHUTDOWN_SECONDS = 15
@@ -62,7 +62,7 @@ register(  # type: ignore[no-untyped-call]  # kombu ships no types
 
 def _configuration() -> dict[str, Any]:
     """Every setting with the failure that it prevents."""
-    settings = Settings()
+    settings = read_settings()
     broker_url = settings.require_broker_url()
     return {
         "broker_url": broker_url,

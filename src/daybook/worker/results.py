@@ -118,6 +118,7 @@ def _reply_to(replies: Replies, book: Book, entry: Entry, outcome: Outcome) -> N
             outcome.status,
             outcome.reason,
             outcome.detail,
+            position=None if outcome.duplicate else outcome.position,
             duplicate=outcome.duplicate,
         )
     (replies.beside if beside else replies.recorded).append((key_of_entry(entry), value))
@@ -161,9 +162,16 @@ def replies_from_journal(rows: Iterable[tuple[Any, ...]]) -> list[tuple[str, str
     return [
         (
             key_of_id(f"txn_{bare_id}") if derived else key_of_reference(reference),
-            outcome_value(bytes(fingerprint).hex(), f"txn_{bare_id}", status, reason, detail),
+            outcome_value(
+                bytes(fingerprint).hex(),
+                f"txn_{bare_id}",
+                status,
+                reason,
+                detail,
+                position=position,
+            ),
         )
-        for reference, derived, bare_id, status, reason, detail, fingerprint in rows
+        for reference, derived, bare_id, status, reason, detail, fingerprint, position in rows
     ]
 
 

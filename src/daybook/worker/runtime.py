@@ -13,7 +13,7 @@ from daybook.client import Client
 from daybook.errors import ConfigError
 from daybook.queue.connect import connect
 from daybook.queue.log import Log
-from daybook.settings import Settings
+from daybook.settings import read_settings
 from daybook.store.engine import make_engine, make_worker_engine, translated_faults
 from daybook.store.migrate import check_revision
 from daybook.store.schema import installation
@@ -25,7 +25,7 @@ class Runtime:
     """What the tasks of one process share."""
 
     def __init__(self) -> None:
-        self.settings = Settings()
+        self.settings = read_settings()
         self.engine: Engine = make_worker_engine(
             self.settings.require_database_url(), self.settings
         )
@@ -52,7 +52,7 @@ def partitions_of_installation() -> int:
 
     Raises SchemaOutdated or ConfigError before ``daybook migrate``.
     """
-    settings = Settings()
+    settings = read_settings()
     engine = make_engine(settings.require_database_url(), settings, name="daybook worker")
     try:
         with translated_faults(), engine.connect() as connection:

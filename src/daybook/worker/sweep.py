@@ -21,12 +21,15 @@ def sweep_partitions(
     engine: Engine, request_log: Log, applier: Applier, ring: Callable[[int], None]
 ) -> dict[str, Any]:
     """Ring for every partition with open entries or unsent replies; answers which."""
-    marks = select(partitions.c.partition, partitions.c.cursor, partitions.c.batch)
+    known = request_log.cursor_marks()  # before the cursors that they follow
     with translated_faults(), engine.connect() as connection:
-        rows = connection.execute(marks).all()
+        rows = connection.execute(
+            select(partitions.c.partition, partitions.c.cursor, partitions.c.batch)
+        ).all()
         waiting = set(connection.execute(select(held_over.c.partition).distinct()).scalars())
     cursors = {row.partition: row.cursor for row in rows}
     repair(request_log, applier, cursors)
+    set_marks_back(request_log, known, cursors)
     unread = set(request_log.first_unread(cursors))
     replied = request_log.replied_batches()
     unsent = {row.partition for row in rows if row.batch > replied.get(row.partition, 0)}
@@ -52,3 +55,15 @@ def repair(request_log: Log, applier: Applier, cursors: dict[int, int]) -> None:
     if request_log.clock() < newest:
         log.warning("log.clock_forwarded", position=newest)
         request_log.forward_clock(newest)
+
+
+def set_marks_back(request_log: Log, known: dict[int, int], cursors: dict[int, int]) -> None:
+    """Follow a Postgres that was restored to an earlier point.
+
+    The log's marks must not be ahead of the cursors: entries of the gap would be trimmed when room
+    is needed, and batches count from there again.
+    """
+    for partition, position in known.items():
+        if position > cursors.get(partition, position):
+            log.warning("log.marks_set_back", partition=partition, position=cursors[partition])
+            request_log.set_back(partition, cursors[partition])

@@ -66,7 +66,14 @@ def sweep() -> dict[str, Any]:
     return sweep_partitions(process.engine, process.log, process.applier, ring)
 
 
-@app.task(name="daybook.enqueue", bind=True, max_retries=INTAKE_RETRIES_MAX)  # type: ignore[untyped-decorator]
+@app.task(  # type: ignore[untyped-decorator]
+    name="daybook.enqueue",
+    bind=True,
+    max_retries=INTAKE_RETRIES_MAX,
+    # Appending is idempotent by reference: a message whose worker died is better seen twice.
+    acks_late=True,
+    reject_on_worker_lost=True,
+)
 def enqueue(self: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     """The intake: append a request of a service that has no Daybook of its own.
 

@@ -56,7 +56,7 @@ CREATE TABLE balances (
 ) WITH (fillfactor = 70);
 CREATE UNIQUE INDEX balances_indicator_currency_key ON balances (indicator, currency);
 CREATE INDEX balances_ledger_id_idx ON balances (ledger_id);
-CREATE INDEX balances_external_id_idx ON balances ((meta_data ->> 'external_id'));
+CREATE INDEX balances_external_id_idx ON balances USING hash ((meta_data ->> 'external_id'));
 
 CREATE TABLE transactions (
     partition smallint NOT NULL,
