@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from daybook.embedded.folder import DataFolder
 from daybook.embedded.parts import Ladder, Part
@@ -107,5 +109,5 @@ def worker_answers(broker: str, node: str) -> bool:
     with Celery(broker=broker, set_as_current=False) as app:
         try:
             return bool(app.control.ping(destination=[node], timeout=PING_SECONDS))
-        except app.connection_errors:
+        except (OperationalError, RedisError, OSError):
             return False
