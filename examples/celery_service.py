@@ -1,5 +1,6 @@
 """A service that speaks Celery: requests in its own chains and groups.
 
+    export DAYBOOK_HOME=$PWD/.daybook   # the same instance from every folder
     daybook up --detach
     cd examples
     celery -A celery_service worker --detach --pidfile shop.pid   # the service's own worker

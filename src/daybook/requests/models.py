@@ -385,6 +385,7 @@ _PLAIN_MESSAGES = {
     "missing": "is required",
     "extra_forbidden": "is not a field of this request; remove it",
     "string_type": "must be text",
+    "string_too_short": "cannot be blank",
     "bool_type": "must be true or false",
 }
 
