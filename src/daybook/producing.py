@@ -32,7 +32,7 @@ from daybook.requests import (
     slot_of_transaction,
     validate,
 )
-from daybook.requests.bounds import FUTURE_MAX
+from daybook.requests.bounds import BALANCE_ID, FUTURE_MAX, LEDGER_ID
 from daybook.requests.models import malformed
 
 APPEND_ENTRIES_MAX = 250
@@ -221,7 +221,7 @@ def outcome_of(state: KeyState, reference: str | None, *, duplicate: bool = Fals
 
 def key_of(reference_or_id: str) -> str:
     """The outcome key for what a caller remembers: a reference, or the id of a creation."""
-    if reference_or_id.startswith(("ldg_", "bln_")):
+    if LEDGER_ID.match(reference_or_id) or BALANCE_ID.match(reference_or_id):
         return key_of_id(reference_or_id)
     return key_of_reference(reference_or_id)
 

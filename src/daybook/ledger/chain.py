@@ -12,6 +12,9 @@ from daybook.ledger.transaction import Record
 GENESIS = bytes(32)
 """The hash before the first record of every partition."""
 
+_ABSENT = "\1"
+"""Stands for an absent text, which is not the same as an empty one."""
+
 
 def canonical_bytes(partition: int, sequence: int, record: Record) -> bytes:
     """The record as bytes, every field of it.
@@ -45,8 +48,9 @@ def canonical_bytes(partition: int, sequence: int, record: Record) -> bytes:
         f"1\0{partition}\0{sequence}\0{transaction_id}\0{kind}\0{reference}\0{derived:d}\0"
         f"{parent_id or ''}\0{source_id or ''}\0{destination_id or ''}\0{currency}\0"
         f"{'' if precision is None else precision}\0"
-        f"{'' if precise_amount is None else precise_amount}\0{status}\0{reason or ''}\0"
-        f"{detail or ''}\0{description}\0{allow_overdraft:d}\0{overdraft_limit or ''}\0"
+        f"{'' if precise_amount is None else precise_amount}\0{status}\0"
+        f"{_ABSENT if reason is None else reason}\0{_ABSENT if detail is None else detail}\0"
+        f"{description}\0{allow_overdraft:d}\0{overdraft_limit or ''}\0"
         f"{position}\0{effective_micros}\0{meta_data or ''}\0"
     ).encode() + fingerprint
 

@@ -5,6 +5,7 @@ Producers send by task name, so that they need none of the worker's code.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,6 +14,10 @@ import structlog
 APPLY_TASK = "daybook.apply"
 INTAKE_QUEUE = "daybook.intake"
 QUEUE_PREFIX = "daybook.partition."
+
+BROKER_TIMEOUT_SECONDS = 3.0
+QUIET_SECONDS = 10.0
+"""After a doorbell was lost, none is rung for so long: the sweeper does, and producers go on."""
 
 log = structlog.get_logger()
 
@@ -28,6 +33,7 @@ class Doorbell:
     def __init__(self, broker_url: str, app: Any = None) -> None:
         self._broker_url = broker_url
         self._app = app
+        self._quiet_until = 0.0
 
     def ring(self, partitions: Iterable[int]) -> None:
         """Wake a worker for each partition.
@@ -36,6 +42,8 @@ class Doorbell:
         rings for them.
         """
         for partition in partitions:
+            if time.monotonic() < self._quiet_until:
+                return
             try:
                 self._celery().send_task(
                     APPLY_TASK,
@@ -45,6 +53,7 @@ class Doorbell:
                     retry=False,
                 )
             except Exception as fault:  # whatever the broker's transport raises
+                self._quiet_until = time.monotonic() + QUIET_SECONDS
                 log.warning("doorbell.lost", partition=partition, fault=str(fault))
 
     def close(self) -> None:
@@ -59,7 +68,12 @@ class Doorbell:
 
             self._app = Celery("daybook-producer", broker=self._broker_url, set_as_current=False)
             self._app.conf.update(
-                broker_connection_retry_on_startup=False,  # a producer must not hang on a broker
+                # A producer must not hang on a broker that is away, or that accepts and is silent.
+                broker_connection_retry_on_startup=False,
+                broker_transport_options={
+                    "socket_timeout": BROKER_TIMEOUT_SECONDS,
+                    "socket_connect_timeout": BROKER_TIMEOUT_SECONDS,
+                },
                 task_create_missing_queues=True,  # queues are named after partitions
             )
         return self._app

@@ -11,11 +11,12 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
 
 from daybook.errors import FieldError, MalformedRequest
-from daybook.ledger.balance import GENERAL_LEDGER_ID, internal_balance_id
+from daybook.ledger.balance import GENERAL_LEDGER_ID, internal_balance_id, may_be_internal
 from daybook.ledger.money import FIGURE_DIGITS_MAX, FIGURE_MAX, plain_text, to_minor
 from daybook.ledger.rejection import PRECEDENCE, Reason
 from daybook.ledger.transaction import Kind
 from daybook.requests.bounds import (
+    BALANCE_ID,
     BODY_BYTES_MAX,
     BODY_VERSION,
     JSON_AMOUNT_DIGITS_MAX,
@@ -255,6 +256,9 @@ class BalanceRequest(Request):
     @classmethod
     def cross_checks(cls, given: Mapping[str, Any]) -> list[FieldError]:
         indicator, currency = given.get("indicator"), given.get("currency")
+        balance_id = given.get("balance_id")
+        if indicator is None and isinstance(balance_id, str) and BALANCE_ID.match(balance_id):
+            return _reserved(balance_id)
         if not isinstance(indicator, str) or not isinstance(currency, str):
             return []
         errors = []
@@ -280,6 +284,14 @@ class BalanceRequest(Request):
 
 AnyRequest = TransactionRequest | CommitRequest | VoidRequest | LedgerRequest | BalanceRequest
 RequestT = TypeVar("RequestT", bound=Request)
+
+
+def _reserved(balance_id: str) -> list[FieldError]:
+    """Ids of internal balances follow from their indicators: nobody else may take one."""
+    if not may_be_internal(balance_id):
+        return []
+    message = "is a UUID of version 8, which internal balances have; use another version"
+    return [FieldError("balance_id", Reason.MALFORMED, message)]
 
 
 def _action_fields(request: CommitRequest | VoidRequest) -> dict[str, Any]:

@@ -105,8 +105,9 @@ def write_records(
 def write_creations(cursor: psycopg.Cursor[Any], book: Book) -> None:
     """Insert the ledgers and balances that the batch creates.
 
-    An internal balance may be created by two partitions at once: it has the same id in both, and
-    the second insert does nothing. The order by id keeps such inserts from deadlocking.
+    An internal balance may be created by two partitions at once: it has the same id in both, the
+    second insert waits for the first, does nothing, and the batch is decided again with what is
+    there. The order by id keeps such inserts from deadlocking. Raises DecideAgain.
     """
     if book.new_ledgers:
         cursor.executemany(
@@ -130,6 +131,8 @@ def write_creations(cursor: psycopg.Cursor[Any], book: Book) -> None:
                 [position for _, position in made],
             ),
         )
+        if cursor.rowcount != len(made):
+            raise DecideAgain("an internal balance was created meanwhile")
 
 
 def write_holds(cursor: psycopg.Cursor[Any], holds: Sequence[Hold]) -> None:

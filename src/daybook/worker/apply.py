@@ -17,6 +17,7 @@ import structlog
 from psycopg import errors as pg
 from sqlalchemy import Engine
 
+from daybook.errors import StoreUnavailable
 from daybook.ledger.transaction import POSITION_COUNTER_BITS
 from daybook.queue.log import Log
 from daybook.settings import Settings
@@ -24,7 +25,7 @@ from daybook.store.engine import translated_faults
 from daybook.store.journal import DecideAgain
 from daybook.store.loading import KnownBalances
 from daybook.store.unit_of_work import PartitionRow, UnitOfWork
-from daybook.worker.attempt import Attempt, MoreRights, Surroundings
+from daybook.worker.attempt import Attempt, MoreRights, Surroundings, Way
 from daybook.worker.results import BatchReport, DrainReport
 
 ATTEMPTS_MAX = 12
@@ -107,10 +108,8 @@ class Applier:
             return self._apply_batch(partition, count, patient)
 
     def _apply_batch(self, partition: int, count: int, patient: bool) -> BatchReport:
-        rights: set[int] = set()
-        refused_data: str | None = None
+        way = Way(patient, check_taken=self._wary.get(partition, 0) > 0)
         surroundings = Surroundings(self.log, self.settings, self._known_balances, self.reply)
-        check_taken = self._wary.get(partition, 0) > 0
         with translated_faults(), self._engine.connect() as connection:
             raw = connection.connection.driver_connection
             assert isinstance(raw, psycopg.Connection)
@@ -118,27 +117,31 @@ class Applier:
                 unit = UnitOfWork(raw)
                 attempt = Attempt(surroundings, unit, partition, count)
                 try:
-                    done = attempt.run(rights, patient, check_taken, refused_data)
+                    done = attempt.run(way)
                 except MoreRights as needed:
-                    rights |= needed.partitions
+                    way.rights |= needed.partitions
                 except (pg.LockNotAvailable, pg.QueryCanceled):
                     return BatchReport(partition, busy=True)
                 except pg.UniqueViolation:
-                    check_taken = True
+                    way.check_taken = True
                     self._wary[partition] = WARY_BATCHES
                 except (DecideAgain, pg.SerializationFailure, pg.DeadlockDetected) as fault:
                     self._known_balances.forget()
                     log.info("batch.decided_again", partition=partition, why=str(fault))
                 except (pg.DataError, pg.ProgramLimitExceeded, UnicodeError):
-                    refused_data = traceback.format_exc() if count == 1 else None
+                    if way.alone:
+                        way.refused_data = traceback.format_exc()
+                    way.alone = count == 1
                     count = max(1, count // SHRINK_FACTOR)
                 else:
                     break
                 finally:
                     unit.rollback()  # does nothing after a commit
             else:
-                return BatchReport(partition, busy=True)
-        if check_taken and not done.report.outcomes.get("duplicate"):
+                raise StoreUnavailable(
+                    f"partition {partition}: its next batch failed {ATTEMPTS_MAX} times"
+                )
+        if way.check_taken and not done.report.outcomes.get("duplicate"):
             self._wary[partition] = self._wary.get(partition, 0) - 1
         if done.row is not None:
             self.reply(done.row, done.replies.all, done.replies.celery)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from daybook.ledger.balance import may_be_internal
@@ -60,6 +60,22 @@ class Surroundings:
     ]
 
 
+@dataclass(slots=True)
+class Way:
+    """How a batch is tried; what one attempt learns changes the next.
+
+    rights: other partitions whose locks it needs. patient: wait for locks. check_taken: look up
+    which references and ids are taken. alone: decide a single entry, the oldest. refused_data:
+    why Postgres refused that entry, which is set aside.
+    """
+
+    patient: bool
+    check_taken: bool
+    rights: set[int] = field(default_factory=set)
+    alone: bool = False
+    refused_data: str | None = None
+
+
 class Attempt:
     """One try at one batch, in one unit of work."""
 
@@ -74,14 +90,9 @@ class Attempt:
         self._count = count
         self._report = BatchReport(partition)
 
-    def run(
-        self, rights: set[int], patient: bool, check_taken: bool, refused_data: str | None
-    ) -> Done:
-        """Lock, read, decide, write, commit.
-
-        refused_data: why Postgres refused the one entry of this batch: it is set aside.
-        """
-        row = self._lock(rights, patient)
+    def run(self, way: Way) -> Done:
+        """Lock, read, decide, write, commit."""
+        row = self._lock(way)
         if row is None:
             self._report.busy = True
             return Done(self._report, Replies(), None)
@@ -92,19 +103,22 @@ class Attempt:
         horizon = self._horizon(row)
         ripe = self._unit.held(self._partition, horizon.ripe_before)
         parked = self._unit.parked(self._partition, horizon.ripe_before)
+        if way.alone and ripe:
+            parked = self._unit.parked(self._partition, ripe[0].position + 1)
+            ripe, raws = ripe[:1], []
         self._report.cursor = row.cursor
         self._report.read = len(raws)
         self._report.held_over = len(parked) + len(ripe)
         if not raws and not ripe:
             return Done(self._report, Replies(), None)
-        batch = decode_all(ripe, raws, row, refused_data)
-        self._take_rights(batch, row, rights)
+        batch = decode_all(ripe, raws, row, way.refused_data)
+        self._take_rights(batch, row, way.rights)
         book = load_book(
             self._unit.cursor,
             batch.decodable,
             self._surroundings.known_balances,
             mixed_precision=self._settings.precision_policy == "mixed",
-            check_taken=check_taken or bool(batch.undecodable),
+            check_taken=way.check_taken or bool(batch.undecodable),
             refused_references=[reference_in(item.raw.body) for item in batch.undecodable],
         )
         decision = decide_batch(
@@ -113,14 +127,18 @@ class Attempt:
         self._report.held_over = len(parked) + len(decision.held_over)
         return self._write(row, batch, raws, book, decision)
 
-    def _lock(self, rights: set[int], patient: bool) -> PartitionRow | None:
-        if rights or patient:
-            return self._unit.lock(sorted({self._partition, *rights})).get(self._partition)
+    def _lock(self, way: Way) -> PartitionRow | None:
+        if way.rights or way.patient:
+            return self._unit.lock(sorted({self._partition, *way.rights})).get(self._partition)
         return self._unit.lock_if_free(self._partition)
 
     def _reply_for_the_dead(self, row: PartitionRow) -> None:
         """Reply to the last batch, when its worker died between its commit and its replies."""
-        if self._log.replied_batches().get(self._partition, 0) >= row.batch:
+        replied = self._log.replied_batches().get(self._partition, 0)
+        if replied > row.batch:
+            # Postgres was restored to an earlier point: what is to be replayed must not be trimmed.
+            self._log.set_back(self._partition, row.cursor)
+        if replied >= row.batch:
             return
         beside = json.loads(row.batch_outcomes or "{}")
         outcomes = replies_from_journal(self._unit.last_records(row))

@@ -6,6 +6,7 @@ The broker carries doorbells, the sweeper's tasks and the intake; money is in th
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
@@ -22,6 +23,8 @@ from daybook.settings import read_settings
 
 TASK_SECONDS_MAX = 300
 SOFT_SHUTDOWN_SECONDS = 15
+MESSAGE_DEPTH_MAX = 100
+"""Deeper than any request may be, far below what Python can pickle."""
 
 
 class WrittenNumber(float):
@@ -50,11 +53,31 @@ def exact(value: Any) -> Any:
     return [exact(item) for item in value] if isinstance(value, list) else value
 
 
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+
+
+def load_message(text: str | bytes) -> Any:
+    """The body of a message, its numbers as they were written.
+
+    Raises ValueError for one that is nested deeper than MESSAGE_DEPTH_MAX: the worker's parent
+    would die on it while it hands it to a child, and take it up again when it is restarted.
+    """
+    plain = text.decode() if isinstance(text, bytes) else text
+    depth = 0
+    for found in _BRACKETS.finditer(plain):
+        mark = found[0]
+        depth += (mark in "[{") - (mark in "]}")
+        if depth > MESSAGE_DEPTH_MAX:
+            raise ValueError(f"the message is nested deeper than {MESSAGE_DEPTH_MAX} levels")
+    exactly = partial(json.loads, parse_float=WrittenNumber)
+    return loads(plain, _loads=exactly)  # type: ignore[no-untyped-call]
+
+
 # JSON numbers of a foreign service reach the intake as they were written.
 register(  # type: ignore[no-untyped-call]  # kombu ships no types
     "json",
     dumps,
-    partial(loads, _loads=partial(json.loads, parse_float=WrittenNumber)),
+    load_message,
     content_type="application/json",
     content_encoding="utf-8",
 )

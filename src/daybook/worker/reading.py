@@ -44,16 +44,22 @@ def decode_all(
     row: PartitionRow,
     refused_data: str | None,
 ) -> Batch:
+    """Decode what was held over and what is new.
+
+    refused_data: why Postgres refused the data of the one entry that there is: it is set aside.
+    """
     batch = Batch([item.position for item in held], [], [], [], {})
-    for item in held:
-        raw = RawEntry(item.position, item.request_id, "", item.flags, item.body)
+    waiting = [RawEntry(item.position, item.request_id, "", item.flags, item.body) for item in held]
+    if refused_data is not None:
+        rejected = Rejected(Reason.QUARANTINED, "Postgres refused its data: it was set aside")
+        batch.undecodable.extend(
+            Undecodable(raw, rejected, refused_data) for raw in (*waiting, *raws)
+        )
+        return batch
+    for raw in waiting:
         _decode_one(batch, raw, row, batch.waiting)
     for raw in raws:
-        if refused_data is not None:
-            rejected = Rejected(Reason.QUARANTINED, "Postgres refused its data: it was set aside")
-            batch.undecodable.append(Undecodable(raw, rejected, refused_data))
-        else:
-            _decode_one(batch, raw, row, batch.entries)
+        _decode_one(batch, raw, row, batch.entries)
     return batch
 
 

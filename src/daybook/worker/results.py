@@ -106,11 +106,14 @@ def key_of_entry(entry: Entry) -> str:
 def _reply_to(replies: Replies, book: Book, entry: Entry, outcome: Outcome) -> None:
     """Add the reply for one outcome."""
     fingerprint = entry.fingerprint.hex()
-    beside = outcome.duplicate or isinstance(entry.instruction, NewLedger | NewBalance)
-    if outcome.reason == Reason.REFERENCE_CONFLICT:
+    beside = (
+        outcome.duplicate
+        or outcome.reason == Reason.REFERENCE_CONFLICT
+        or isinstance(entry.instruction, NewLedger | NewBalance)
+    )
+    if outcome.reason == Reason.REFERENCE_CONFLICT and _belongs_to_another(book, entry):
         # The key stays with its owner: whoever waits there sees another fingerprint than its own.
         value = _original(book, entry)
-        beside = True
     else:
         value = outcome_value(
             fingerprint,
@@ -122,6 +125,12 @@ def _reply_to(replies: Replies, book: Book, entry: Entry, outcome: Outcome) -> N
             duplicate=outcome.duplicate,
         )
     (replies.beside if beside else replies.recorded).append((key_of_entry(entry), value))
+
+
+def _belongs_to_another(book: Book, entry: Entry) -> bool:
+    """Whether the key of a conflict is taken: the id may be taken while the reference is not."""
+    reference = getattr(entry.instruction, "reference", None)
+    return reference is None or reference in book.references
 
 
 def _original(book: Book, entry: Entry) -> str:

@@ -12,6 +12,7 @@ from daybook.errors import (
     LogFull,
     LogUnavailable,
     OutcomeUnknown,
+    ReferenceConflict,
     StoreUnavailable,
 )
 from daybook.ledger.rejection import Reason
@@ -99,6 +100,11 @@ def enqueue(self: Any, request: Mapping[str, Any]) -> dict[str, Any]:
         if receipt.state == "duplicate":
             # The original may have come another way, and nobody stores its result here.
             return client.wait(receipt, DUPLICATE_WAIT_SECONDS).as_dict()
+    except ReferenceConflict:
+        if client.status(self.request.id).final:
+            raise
+        # The result under this id is the original's: whoever waits for that must not read a fault.
+        raise Ignore from None
     except (LogFull, LogUnavailable, OutcomeUnknown) as fault:
         raise self.retry(exc=fault, countdown=RETRY_SECONDS) from fault
     # The worker that applies it stores the result; monitors are told that this task is done.
