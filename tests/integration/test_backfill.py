@@ -366,6 +366,23 @@ def test_a_dry_run_needs_no_server(tmp_path: Path, mapping_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_file_that_is_not_there_is_bad_input_without_an_instance(
+    tmp_path: Path, mapping_path: Path
+) -> None:
+    """FILE is looked at before the log is: exit 2 names it, exit 3 comes when it is fine."""
+    write_csv(tmp_path / "sales.csv", "1,,A,1,")
+    endings = {}
+    for name in ("nope.csv", "sales.csv"):
+        ended = subprocess.run(
+            [sys.executable, "-m", "daybook.cli", "backfill", name, "-m", str(mapping_path)],
+            env={"PATH": os.environ["PATH"]},
+            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        endings[name] = (ended.returncode, ended.stderr.split(":")[1].strip())
+    assert endings["nope.csv"] == (2, "nope.csv cannot be read")
+    assert endings["sales.csv"][0] == 3
+
+
 # The runner itself, with a real client and a clock that tests move
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,25 +53,27 @@ class Command:
 
 
 def run_command(command: Command) -> int:
-    """Run it, print the summary; the exit code. Raises ConfigError when there is no Redis."""
-    try:
-        mapping = load_mapping(command.mapping)
-    except ConfigError as error:
-        return _bad_input(error)
-    if command.is_dry_run:
-        return _run(command, mapping, None)
-    with open_client() as client:
-        return _run(command, mapping, client)
+    """Run it, print the summary; the exit code. Raises ConfigError when there is no Redis.
+
+    What is wrong with the two files is told first: for that no instance is needed.
+    """
+    with ExitStack() as opened:
+        try:
+            mapping = load_mapping(command.mapping)
+            source = opened.enter_context(open_source(command.file, mapping, command.data_format))
+        except ConfigError as error:
+            return _bad_input(error)
+        client = None if command.is_dry_run else opened.enter_context(open_client())
+        return _run(command, mapping, source, client)
 
 
-def _run(command: Command, mapping: Mapping, client: Client | None) -> int:
+def _run(command: Command, mapping: Mapping, source: Source, client: Client | None) -> int:
     notes = Console(stderr=True, highlight=False)
     try:
-        with open_source(command.file, mapping, command.data_format) as source:
-            if client is None:
-                summary = _dry_run(command, notes, source, LineBuilder(mapping))
-            else:
-                summary = _post(command, notes, source, LineBuilder(mapping), client)
+        if client is None:
+            summary = _dry_run(command, notes, source, LineBuilder(mapping))
+        else:
+            summary = _post(command, notes, source, LineBuilder(mapping), client)
     except ConfigError as error:
         return _bad_input(error)
     _print(summary, command.as_json)

@@ -29,6 +29,9 @@ _LEDGERS = UUID("c5e2a0a4-3a54-5b39-8d4e-0f7be1a1f3d1")
 _BALANCES = UUID("7d0b9f0e-8a0c-5b5c-9d55-6f0f4f2b6c42")
 _CACHED_BALANCE_IDS = 65_536
 
+KEY_LENGTH_MAX = 1_000
+"""Characters of a balance's key: in any script it fits into meta_data, as external_id."""
+
 RuleT = TypeVar("RuleT", SideRule, ValueRule)
 
 _NAMING = frozenset({"reference", "currency", "ordering_key"})
@@ -159,8 +162,8 @@ class LineBuilder:
             named = rule.indicator or rule.id
             assert named is not None
             return named.render(row, strict=True)
-        key = rule.balance.render(row, strict=True)
-        balance_id = balance_id_of(self.ledger_id, _encodable(key))
+        key = _checked_key(rule.balance.render(row, strict=True), rule.balance)
+        balance_id = balance_id_of(self.ledger_id, key)
         keys[balance_id] = key
         return balance_id
 
@@ -223,9 +226,15 @@ def _value(name: str, rules: list[ValueRule], row: Columns) -> Any:
     return None if value == "" else value
 
 
-def _encodable(text: str) -> str:
+def _checked_key(key: str, template: Template) -> str:
+    """The key, if it can be an external_id; CellError otherwise."""
+    named = f"the balance's key {template.text[:40]!r}"
+    if len(key) > KEY_LENGTH_MAX:
+        raise CellError(f"{named} is longer than {KEY_LENGTH_MAX} characters")
+    if "\x00" in key:
+        raise CellError(f"{named} contains a NUL character")
     try:
-        text.encode()
+        key.encode()
     except UnicodeEncodeError:
-        raise CellError("the key contains bytes that are no text in the encoding") from None
-    return text
+        raise CellError(f"{named} contains bytes that are no text in the encoding") from None
+    return key

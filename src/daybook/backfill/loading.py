@@ -43,6 +43,8 @@ def load_mapping(path: Path) -> Mapping:
         tables = tomllib.loads(content.decode(), parse_float=Decimal)
     except ValueError as fault:
         raise ConfigError(f"the mapping {path} is not TOML: {fault}") from None
+    except RecursionError:
+        raise ConfigError(f"the mapping {path} nests arrays or tables too deep") from None
     return check_mapping(tables, str(path))
 
 

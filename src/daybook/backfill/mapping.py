@@ -275,9 +275,11 @@ class CsvTable(_Table):
     @classmethod
     def _is_known(cls, name: str) -> str:
         try:
-            codecs.lookup(name)
+            is_text = codecs.lookup(name)._is_text_encoding
         except LookupError:
-            raise ValueError("is not a known encoding: utf-8, cp1250, latin-1, …") from None
+            is_text = False
+        if not is_text:
+            raise ValueError("is not a known encoding of text: utf-8, cp1250, latin-1, …")
         return name
 
 

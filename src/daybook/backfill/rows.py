@@ -107,7 +107,7 @@ def open_source(name: str, mapping: Mapping, data_format: str | None = None) -> 
 def _opened(binary: BinaryIO, mapping: Mapping, data_format: str, name: str) -> Source:
     try:
         return Source(binary, mapping, data_format)
-    except (ConfigError, UnicodeError) as fault:
+    except (ConfigError, UnicodeError, LookupError) as fault:
         raise ConfigError(f"{name}: {fault}") from None
 
 

@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from daybook.backfill.lines import Line, LineBuilder, Reject, balance_id_of, ledger_id_of
+from daybook.backfill.lines import (
+    KEY_LENGTH_MAX,
+    Line,
+    LineBuilder,
+    Reject,
+    balance_id_of,
+    ledger_id_of,
+)
 from daybook.backfill.loading import check_mapping, load_mapping
 from daybook.backfill.rows import Row
 from daybook.requests import TransactionRequest, load_json
@@ -236,3 +243,19 @@ def test_a_transaction_id_of_the_right_slot_is_minted() -> None:
     first, second = (built(builder_of(FIELDS), ROW) for _ in range(2))
     assert first.transaction_id != second.transaction_id
     assert first.body() == second.body()
+
+
+@pytest.mark.parametrize("key", ["A\x00B", "k" * (KEY_LENGTH_MAX + 1), "\udce9"])
+def test_a_key_that_cannot_be_stored_is_a_rejected_line(key: str) -> None:
+    """A key with NUL, beyond its bound or of broken bytes is malformed; its column is named."""
+    reject = refused(builder_of(FIELDS), ROW | {"account": key})
+    assert reject.code == "malformed"
+    assert "destination: the balance's key '{account}'" in reject.reason
+
+
+def test_the_longest_key_fits_into_a_balance() -> None:
+    """A key at its bound is an external_id even when each character is two escapes in JSON."""
+    builder, key = builder_of(FIELDS), "\U0001f600" * KEY_LENGTH_MAX
+    balance_id = built(builder, ROW | {"account": key}).destination
+    request = builder.balance_request(balance_id, key, "EUR")
+    assert request.meta_data == {"external_id": key}

@@ -160,3 +160,18 @@ def test_a_strict_template_refuses_empty_columns_and_objects() -> None:
         template.render({"a": "1", "b": " "}, strict=True)
     with pytest.raises(CellError, match="'a' is a JSON list"):
         template.render({"a": [], "b": "1"})
+
+
+@pytest.mark.parametrize("encoding", ["hex", "rot13", "zlib", "no-such"])
+def test_only_encodings_of_text_are_taken(encoding: str) -> None:
+    """A codec that does not make text of bytes is refused with the mapping."""
+    (error,) = errors_of(f'{MINIMAL}\n[csv]\nencoding = "{encoding}"')
+    assert error.startswith("csv.encoding: is not a known encoding of text")
+
+
+def test_a_mapping_that_nests_too_deep_is_refused(tmp_path: Path) -> None:
+    """Brackets beyond what the TOML reader can follow are a ConfigError."""
+    path = tmp_path / "deep.toml"
+    path.write_text(f"a = {'[' * 100_000}")
+    with pytest.raises(ConfigError, match="nests arrays or tables too deep"):
+        load_mapping(path)
