@@ -432,3 +432,24 @@ def test_settings_of_the_session_do_not_matter(installation: Installation, setti
         assert verify(engine).violations == []
     finally:
         engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "indicator = '@Treasury' WHERE indicator = '@World'",
+        "indicator = NULL WHERE indicator = '@World'",
+        "indicator = '@Mine' WHERE balance_id = '{first}'",
+    ],
+)
+def test_an_indicator_belongs_to_the_id_that_follows_from_it(
+    installation: Installation, change: str
+) -> None:
+    """An internal balance that was renamed, or lost its name, or a customer's that got one."""
+    first = fill(installation)[0]
+    changed = first if "first" in change else internal_balance_id("@World", "USD")
+
+    report = tamper(installation, f"UPDATE balances SET {change.format(first=first[4:])}")
+
+    assert report.violations_by_code == {"balance_mismatch": 1}
+    assert [violation.where for violation in report.violations] == [changed]

@@ -4,7 +4,7 @@ All checks look at one snapshot, so that they may run beside live traffic. What 
 back as values. The chain shows any edit, deletion, insertion or swap of a record, its end in
 ``partitions`` a truncated journal; the sums show edits of what is derived from it. Who can
 rewrite every table can also rewrite the chain from some record on: whoever keeps the heads of a
-report elsewhere can show that, too.
+report elsewhere can show that, too. What nothing here covers stands in docs/operations.md.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from sqlalchemy import Connection, Engine, text
 
+from daybook.ledger.balance import internal_balance_id
 from daybook.ledger.chain import GENESIS, link
 from daybook.ledger.transaction import Record
 from daybook.store.engine import translated_faults
@@ -100,6 +101,7 @@ def verify(engine: Engine, progress: Progress | None = None) -> VerifyReport:
             tell(check.title, 0, 1)
             _check_sums(connection, check, report)
             tell(check.title, 1, 1)
+        _check_internal_ids(connection, report)
         report.balances = _count(connection, "balances")
         report.holds = _count(connection, "holds")
     return report
@@ -170,13 +172,18 @@ def _stream_records(connection: Connection) -> Iterator[tuple[Any, ...]]:
     Sorting is ruled out: the primary key has the order, and a sort would fill the disk first.
     """
     connection.execute(text("SET LOCAL enable_sort = off"))
+    yield from _stream(connection, _RECORDS)
+    connection.execute(text("SET LOCAL enable_sort = on"))
+
+
+def _stream(connection: Connection, query: LiteralString) -> Iterator[tuple[Any, ...]]:
+    """The rows of a query, a bounded number of them in memory."""
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
-    with driver.cursor(name="journal") as cursor:
-        cursor.execute(_RECORDS)
+    with driver.cursor(name="verify") as cursor:
+        cursor.execute(query)
         while rows := cursor.fetchmany(RECORDS_PER_FETCH):
             yield from rows
-    connection.execute(text("SET LOCAL enable_sort = on"))
 
 
 class _Walk:
@@ -251,3 +258,27 @@ def _check_sums(connection: Connection, check: SumCheck, report: VerifyReport) -
         report.add(check.code, row["place"], check.explain(row))
     if rows:
         report.violations_by_code[check.code] += rows[0]["found"] - len(rows)
+
+
+# The names of internal balances
+
+_INTERNAL_BALANCES = """
+SELECT 'bln_' || balance_id, indicator, currency FROM balances
+WHERE indicator IS NOT NULL OR substr(balance_id::text, 15, 1) = '8'
+"""
+"""Balances with an indicator, and those whose id has the form of one (a UUID of version 8)."""
+
+
+def _check_internal_ids(connection: Connection, report: VerifyReport) -> None:
+    """The journal knows ids alone: an indicator must belong to the balance that bears it."""
+    for balance_id, indicator, currency in _stream(connection, _INTERNAL_BALANCES):
+        if indicator is None:
+            report.add(
+                "balance_mismatch", balance_id, "has the id of an internal balance, no indicator"
+            )
+        elif (derived := internal_balance_id(indicator, currency)) != balance_id:
+            report.add(
+                "balance_mismatch",
+                balance_id,
+                f"indicator is {indicator} in {currency}, whose balance has the id {derived}",
+            )
