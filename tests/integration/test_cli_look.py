@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.harness import Installation
 
+from daybook import __version__
 from daybook.cli.exits import Exit
 
 FIGURES = {"credit_balance", "debit_balance", "inflight_credit_balance", "inflight_debit_balance"}
@@ -362,3 +365,20 @@ def test_migrate_says_what_is_there(installation: Installation) -> None:
     assert again["partitions"] == 2
     assert other.returncode == Exit.UNAVAILABLE
     assert "this installation has 2" in other.stderr
+
+
+def test_status_says_that_nothing_runs(tmp_path: Path) -> None:
+    """Without an instance and without addresses: one line with the next step, exit code 3."""
+    environment = {"PATH": os.environ["PATH"], "DAYBOOK_HOME": str(tmp_path / "home")}
+    result = run_in(environment, "status")
+    assert (result.returncode, result.stdout) == (Exit.UNAVAILABLE, "")
+    assert result.stderr.startswith(f"error: nothing runs in {tmp_path / 'home'}: start it with ")
+    assert result.stderr.count("\n") == 1
+    as_json = answer(run_in(environment, "status", "--json"), Exit.UNAVAILABLE)
+    assert [f"error: {error}\n" for error in as_json["errors"]] == [result.stderr]
+
+
+def test_the_version_needs_no_command() -> None:
+    """--version shows the package's version."""
+    result = run_in({"PATH": os.environ["PATH"]}, "--version")
+    assert (result.returncode, result.stdout) == (Exit.OK, f"daybook {__version__}\n")

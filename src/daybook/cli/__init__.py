@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from daybook import __version__
 from daybook.cli import backfill, demo, look, serve, status, up, verify, write
 from daybook.cli.exits import MEANINGS, Exit, code_of, show_error
 from daybook.errors import DaybookError
@@ -47,6 +48,26 @@ app = typer.Typer(
     help="A double-entry ledger fed by a queue: exactly once, in order, provable.",
     epilog=MEANINGS.replace("\n", " "),
 )
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"daybook {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 ledger_commands = typer.Typer(no_args_is_help=True, help="Create a ledger.")
 balance_commands = typer.Typer(
     cls=ShowByDefault, no_args_is_help=True, help="Show a balance, or create one."

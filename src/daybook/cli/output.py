@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 TABLE_WIDTH_MAX = 1_000
 """Columns that a table may take. It is never squeezed into a terminal, where digits of an amount
 or of an id would be cut: the terminal wraps the line."""
+
+_PASSWORD = re.compile(r"(//[^:]*):.*@", re.DOTALL)
+"""Up to the last @: an unquoted password may hold any character of an address."""
+_PASSWORD_OPTION = re.compile(r"([?&](?:ssl)?password=)[^&]*")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -100,6 +105,11 @@ def cell(value: Any) -> Any:
     if isinstance(value, Mapping | list | tuple):
         return Text(printable(to_json(value)))
     return Text(printable(str(value)))
+
+
+def without_password(url: str) -> str:
+    """An address that can be shown."""
+    return _PASSWORD_OPTION.sub(r"\1…", _PASSWORD.sub(r"\1:…@", url))
 
 
 def printable(text: str) -> str:

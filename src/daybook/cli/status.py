@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from daybook.cli.exits import Exit, code_of
-from daybook.cli.output import AsJson, cell, console, print_json, print_table
+from daybook.cli.output import AsJson, cell, console, print_json, print_table, without_password
 from daybook.cli.wiring import open_log, open_reading
 from daybook.errors import DaybookError, LogUnavailable
 from daybook.ledger.transaction import POSITION_COUNTER_BITS
-from daybook.settings import current
+from daybook.settings import current, running_instance
 
 if TYPE_CHECKING:
     from daybook.store.views import PartitionView
@@ -75,6 +75,13 @@ def status(
     """
     shown, code = Status(), Exit.OK
     views: list[PartitionView] = []
+    if not _is_anywhere():
+        shown.errors.append(
+            f"nothing runs in {current().home.resolve()}: start it with `daybook up --detach`, "
+            "or set DAYBOOK_DATABASE_URL and DAYBOOK_REDIS_URL"
+        )
+        _show(shown, as_json)
+        raise typer.Exit(Exit.UNAVAILABLE)
     asks: list[Callable[[], None]] = [
         lambda: _ask_addresses(shown),
         lambda: views.extend(_ask_store(shown)),
@@ -89,17 +96,18 @@ def status(
             code = max(code, code_of(error))
             if str(error) not in shown.errors:
                 shown.errors.append(str(error))
-    if as_json:
-        print_json(asdict(shown))
-    else:
-        _print(shown)
+    _show(shown, as_json)
     if code is not Exit.OK:
         raise typer.Exit(code)
 
 
-def _ask_addresses(shown: Status) -> None:
-    from daybook.cli.up import without_password
+def _is_anywhere() -> bool:
+    """Whether there is any address to ask at."""
+    settings = current()
+    return bool(settings.database_url or settings.redis_url or running_instance(settings.home))
 
+
+def _ask_addresses(shown: Status) -> None:
     shown.redis_url = without_password(current().require_redis_url())
     shown.database_url = without_password(current().require_database_url())
 
@@ -180,6 +188,16 @@ def _age(position: int, now_ms: int) -> float:
     return max(0, now_ms - (position >> POSITION_COUNTER_BITS)) / 1000
 
 
+def _show(shown: Status, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(shown))
+        return
+    if shown.redis_url or shown.database_url:
+        _print(shown)
+    for error in shown.errors:
+        typer.echo(f"error: {error}", err=True)
+
+
 def _print(shown: Status) -> None:
     print_table(
         ("partition", "queued", "held over", "cursor", "lag s", "oldest s"),
@@ -197,8 +215,6 @@ def _print(shown: Status) -> None:
     for name, value in lines.items():
         if value is not None:
             out.print(f"[dim]{name:9}[/]", cell(value))
-    for error in shown.errors:
-        typer.echo(f"error: {error}", err=True)
 
 
 def _row(partition: PartitionStatus) -> tuple[Any, ...]:

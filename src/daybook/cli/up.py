@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -12,6 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from daybook.cli.exits import code_of, show_error
+from daybook.cli.output import without_password
 from daybook.cli.wiring import warn_on_stderr
 from daybook.errors import DaybookError
 from daybook.settings import current
@@ -101,12 +101,6 @@ def show(console: Console, home: Path, instance: dict[str, str]) -> None:
     for part, place in places.items():
         table.add_row(part, Text(place), pids.get(part, "not ours"))
     console.print(table)
-
-
-def without_password(url: str) -> str:
-    """An address that can be shown."""
-    url = re.sub(r"(//[^:/@]*):[^@/]*@", r"\1:…@", url)
-    return re.sub(r"([?&]password=)[^&]*", r"\1…", url)
 
 
 def _show_foreground(console: Console, home: Path, instance: dict[str, str]) -> None:

@@ -13,6 +13,11 @@ from redis import exceptions
 from daybook.errors import ConfigError, LogFull, LogNotInstalled, LogUnavailable
 from daybook.settings import Settings
 
+_BAD_ADDRESS = (
+    "DAYBOOK_REDIS_URL is not an address like redis://:password@host:6379/0, rediss://… or unix://…"
+)
+"""Without the driver's words: they may quote a part of the password."""
+
 _OPTIONS: dict[str, Any] = {"protocol": 2, "decode_responses": False, "health_check_interval": 30}
 
 
@@ -25,8 +30,8 @@ def connect(redis_url: str, settings: Settings) -> redis.Redis:
             socket_connect_timeout=settings.redis_timeout_seconds,
             **_OPTIONS,
         )
-    except ValueError as fault:
-        raise ConfigError(f"DAYBOOK_REDIS_URL: {fault}") from fault
+    except ValueError:
+        raise ConfigError(_BAD_ADDRESS) from None
 
 
 def connect_async(redis_url: str, settings: Settings) -> redis.asyncio.Redis:
@@ -38,8 +43,8 @@ def connect_async(redis_url: str, settings: Settings) -> redis.asyncio.Redis:
             socket_connect_timeout=settings.redis_timeout_seconds,
             **_OPTIONS,
         )
-    except ValueError as fault:
-        raise ConfigError(f"DAYBOOK_REDIS_URL: {fault}") from fault
+    except ValueError:
+        raise ConfigError(_BAD_ADDRESS) from None
 
 
 @contextmanager
