@@ -44,4 +44,7 @@ def main(address: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        print("usage: python without_daybook.py ADDRESS (of the broker)", file=sys.stderr)
+        sys.exit(2)
     main(sys.argv[1])

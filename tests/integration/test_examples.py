@@ -135,3 +135,18 @@ def test_the_commands_of_a_page_run(page: str, tmp_path: Path) -> None:
     assert "insufficient_funds" in done.stdout
     assert "exit code 1" in done.stdout
     assert "All is right: " in done.stdout
+
+
+def test_the_example_without_daybook_says_what_it_needs() -> None:
+    """Without the broker's address it prints its usage."""
+    done = subprocess.run(
+        [sys.executable, "without_daybook.py"],
+        cwd=EXAMPLES,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: ")
+    assert done.stderr.count("\n") == 1
