@@ -10,7 +10,7 @@ import pytest
 
 from daybook.ledger import posting
 from daybook.ledger.transaction import Transaction
-from daybook.requests import TransactionRequest, mint_id
+from daybook.requests import TransactionRequest, mint_id, slot_of
 from daybook.requests import decoding as decoding_module
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, move
@@ -190,3 +190,43 @@ def test_data_that_postgres_refuses_is_set_aside_alone(
     ((trace,),) = installation.rows("SELECT traceback FROM refusals")
     assert "too odd" in trace
     assert_proved(installation)
+
+
+def test_data_that_postgres_refuses_does_not_stop_what_is_held_over(
+    installation: Installation,
+) -> None:
+    """Also an entry that waited is set aside alone, and its partition goes on."""
+    client = installation.client
+    ledger_id = _id_in("ldg", partition=0)
+    poison, innocent = _id_in("bln", partition=1), _id_in("bln", partition=1)
+    client.create_ledger("Late", ledger_id=ledger_id)
+    creations = [
+        client.create_balance(ledger_id, "USD", balance_id=poison),
+        client.create_balance(ledger_id, "USD", balance_id=innocent),
+    ]
+    installation.rows(
+        "CREATE FUNCTION refuse_one() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "RAISE EXCEPTION 'too odd' USING ERRCODE = 'data_exception'; END $$"
+    )
+    installation.rows(
+        "CREATE TRIGGER refuse_one BEFORE INSERT ON balances FOR EACH ROW "
+        f"WHEN (NEW.balance_id = '{poison[4:]}') EXECUTE FUNCTION refuse_one()"
+    )
+    applier = installation.applier()
+    applier.apply_batch(1, 100)
+    assert installation.rows("SELECT count(*) FROM held_over") == [(2,)]
+    installation.drain(0, 1)
+    receipt = client.enqueue(deposit("after", innocent, 100))
+    installation.drain(0, 1)
+    outcomes = client.wait_many([*creations, receipt], 5)
+    assert [o and o.reason for o in outcomes] == ["quarantined", None, None]
+    assert installation.open_entries() == 0
+
+
+def _id_in(prefix: str, partition: int) -> str:
+    """A new id whose own slot lies in a partition of two."""
+    for _ in range(1_000):
+        made = mint_id(prefix)
+        if slot_of(made) % 2 == partition:
+            return made
+    raise AssertionError("no slot found")

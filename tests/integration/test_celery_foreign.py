@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
+from celery import Celery
 from tests.harness import Installation, wait_until
 
 from daybook.settings import celery_url
@@ -133,3 +134,20 @@ def test_the_intake_keeps_a_request_while_the_log_is_full(installation: Installa
 def installation_log(installation: Installation) -> str:
     """What the workers of an installation wrote."""
     return (installation.folder / "worker.log").read_text(errors="replace")
+
+
+def test_a_message_nested_too_deeply_is_dropped_and_the_worker_lives(
+    installation: Installation,
+) -> None:
+    """It would kill the worker's parent, and each one that takes it up again."""
+    workers = installation.workers(1)
+    nested: dict[str, Any] = {}
+    for _ in range(900):
+        nested = {"a": nested}
+    with Celery("foreign", broker=celery_url(installation.redis_url), set_as_current=False) as app:
+        message = {"request": request(meta_data=nested)}
+        app.send_task("daybook.enqueue", kwargs=message, task_id="deep", queue="daybook.intake")
+    ((kind, outcome),) = send(installation, (request(), "after-the-deep-one"))
+    assert (kind, outcome["status"]) == ("outcome", "APPLIED")
+    assert workers.processes[0].poll() is None
+    assert "nested deeper" in workers.log()

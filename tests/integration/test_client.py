@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 from decimal import Decimal
@@ -14,6 +15,7 @@ from tests.harness import Installation
 from daybook import AsyncClient, Client, TransactionRequest
 from daybook.errors import LogUnavailable, MalformedRequest, NotFound, OutcomeUnknown
 from daybook.errors import ReferenceConflict as Conflict
+from daybook.ledger.balance import internal_balance_id
 from daybook.settings import Settings
 
 
@@ -133,3 +135,41 @@ def test_without_a_server_the_fault_is_named(installation: Installation) -> None
                 await client.enqueue(**fields("x"))
 
     asyncio.run(produce())
+
+
+def test_a_broker_that_is_silent_holds_no_producer(installation: Installation) -> None:
+    """A doorbell that can't be rung is given up; the request was accepted all the same."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        settings = installation.settings.model_copy(update={"broker_url": address})
+        with Client(settings=settings) as client:
+            receipt = client.enqueue(fields("silent"))
+    assert receipt.state == "accepted"
+    installation.drain()
+    assert installation.client.wait(receipt, 5).status == "APPLIED"
+
+
+def test_a_reference_may_look_like_an_id(installation: Installation) -> None:
+    """Only a whole id of a ledger or a balance is taken for one."""
+    receipt = installation.client.enqueue(fields("bln_fee-2026-04"))
+    installation.drain()
+    assert installation.client.status("bln_fee-2026-04").transaction_id == receipt.id
+
+
+def test_the_id_of_an_internal_balance_is_reserved(installation: Installation) -> None:
+    """Nobody can put another currency where ``@World`` will be."""
+    with pytest.raises(MalformedRequest, match="version 8"):
+        installation.client.create_balance(
+            "general_ledger_id", "EUR", balance_id=internal_balance_id("@World", "USD")
+        )
+
+
+def test_a_conflict_with_a_recorded_request_names_what_differs(installation: Installation) -> None:
+    """The original is still in the log after it was applied."""
+    installation.client.enqueue(fields("twice"))
+    installation.drain()
+    with pytest.raises(Conflict) as conflict:
+        installation.client.enqueue(fields("twice", description="another"))
+    assert conflict.value.fields == ("description",)

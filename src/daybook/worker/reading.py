@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.ledger.transaction import POSITION_COUNTER_BITS, Entry
-from daybook.queue.entries import RawEntry
-from daybook.requests import decode, fingerprint_of
+from daybook.queue.entries import RawEntry, key_of_id, key_of_reference
+from daybook.requests import decode, fingerprint_of, reference_in
 from daybook.store.unit_of_work import HeldEntry, PartitionRow
 
 
@@ -49,7 +49,10 @@ def decode_all(
     refused_data: why Postgres refused the data of the one entry that there is: it is set aside.
     """
     batch = Batch([item.position for item in held], [], [], [], {})
-    waiting = [RawEntry(item.position, item.request_id, "", item.flags, item.body) for item in held]
+    waiting = [
+        RawEntry(item.position, item.request_id, _key_of(item), item.flags, item.body)
+        for item in held
+    ]
     if refused_data is not None:
         rejected = Rejected(Reason.QUARANTINED, "Postgres refused its data: it was set aside")
         batch.undecodable.extend(
@@ -61,6 +64,12 @@ def decode_all(
     for raw in raws:
         _decode_one(batch, raw, row, batch.entries)
     return batch
+
+
+def _key_of(held: HeldEntry) -> str:
+    """The outcome key of an entry that could be decoded when it was held over."""
+    reference = reference_in(held.body)
+    return key_of_id(held.request_id) if reference is None else key_of_reference(reference)
 
 
 def _decode_one(batch: Batch, raw: RawEntry, row: PartitionRow, into: list[Entry]) -> None:
