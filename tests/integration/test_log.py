@@ -106,3 +106,14 @@ def test_a_late_reply_never_moves_the_marks_back(installation: Installation) -> 
     assert installation.log.replied_batches() == {0: 7}
     assert installation.redis.hget(installation.log.keys.cursors, "0") == b"700-0"
     assert installation.log.outcomes(["t:new", "t:old"]) == [b"x", b"y"]
+
+
+def test_an_entry_written_past_the_script_is_overtaken(installation: Installation) -> None:
+    """Somebody's own ``XADD`` a little ahead of the clock stops no producer."""
+    seconds, micros = installation.redis.time()
+    ahead = seconds * 1000 + micros // 1000 + 5_000
+    installation.redis.xadd(installation.log.keys.log(0), {"b": "x"}, id=f"{ahead}-7")
+    (result,), _ = installation.log.append([entry(1)])
+    assert result.position is not None
+    assert result.position > position_of(f"{ahead}-7")
+    assert installation.log.clock() == result.position

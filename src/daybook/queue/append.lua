@@ -17,7 +17,8 @@ local prefix = ARGV[1]
 
 -- One clock for all partitions, never going back: entry ids are a total order of acceptance.
 local now = redis.call('TIME')
-local ms = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
+local server_ms = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
+local ms = server_ms
 local counter = -1
 local clock = redis.call('GET', KEYS[2])
 if clock then
@@ -39,6 +40,7 @@ local function make_room(partition)
 end
 
 local COUNTER_MAX = 1048575
+local AHEAD_MS_MAX = 60000
 local lengths, rung, bells, results = {}, {}, {}, {}
 local full, last_id = false, nil
 
@@ -70,6 +72,19 @@ for i = 3, #ARGV, 6 do
       local command = {'XADD', stream, entry_id,
         'i', ARGV[i + 3], 'k', key, 'c', ARGV[i + 4], 'b', ARGV[i + 5]}
       local added = redis.pcall(unpack(command))
+      if type(added) == 'table' and added.err and string.find(added.err, 'equal or smaller', 1, true) then
+        -- Somebody wrote into the stream past this script: the clock goes on behind that entry,
+        -- unless that lies in a future that must not become everybody's present.
+        local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1][1]
+        local newest_ms, newest_counter = string.match(newest, '^(%d+)-(%d+)$')
+        if tonumber(newest_ms) > server_ms + AHEAD_MS_MAX then
+          return added
+        end
+        ms, counter = tonumber(newest_ms), tonumber(newest_counter) + 1
+        entry_id = string.format('%.0f-%.0f', ms, counter)
+        command[3] = entry_id
+        added = redis.pcall(unpack(command))
+      end
       if type(added) == 'table' and added.err then
         if not string.find(added.err, 'OOM', 1, true) then
           return added
