@@ -29,8 +29,8 @@ def make_engine(
     """
     try:
         url = make_url(database_url)
-    except Exception as fault:
-        raise ConfigError("DAYBOOK_DATABASE_URL is not a database address") from fault
+    except Exception:  # whatever it is made of: its text may hold a password
+        raise ConfigError("DAYBOOK_DATABASE_URL is not a database address") from None
     if not url.drivername.startswith(("postgresql", "postgres")):
         raise ConfigError(f"DAYBOOK_DATABASE_URL: {url.drivername} is not postgresql")
     engine = create_engine(
