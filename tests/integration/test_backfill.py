@@ -270,6 +270,8 @@ def test_ctrl_c_ends_with_a_summary(installation: Installation, mapping_path: Pa
          "--rate", "100", "--no-wait"],
         env=installation.environment, cwd=installation.folder, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # A run of the tests in the background of a shell ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     wait_until(lambda: installation.open_entries() > 20, "the run sends")
     process.send_signal(signal.SIGINT)
