@@ -17,6 +17,7 @@ from daybook.queue.entries import (
     NewEntry,
     key_of_id,
     key_of_reference,
+    key_of_request,
     read_value,
 )
 from daybook.queue.log import Appended
@@ -259,7 +260,7 @@ def conflict(made: Draft, value: str, original_body: bytes | None) -> ReferenceC
 
 def _draft(request: Request, request_id: str, reference: str | None, flags: str) -> Draft:
     body = request.body()
-    key = key_of_id(request_id) if reference is None else key_of_reference(reference)
+    key = key_of_request(reference, request_id)
     slot: int = request.slot  # type: ignore[attr-defined]  # every kind of request has one
     entry = NewEntry(slot, key, fingerprint_of(body), request_id, body, flags)
     return Draft(request, entry, reference)

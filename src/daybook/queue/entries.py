@@ -37,6 +37,11 @@ def key_of_id(request_id: str) -> str:
     return f"i:{request_id}"
 
 
+def key_of_request(reference: str | None, request_id: str) -> str:
+    """The outcome key of a request: by its reference when it has one, else by its id."""
+    return key_of_id(request_id) if reference is None else key_of_reference(reference)
+
+
 class NewEntry(NamedTuple):
     """What a producer appends. fingerprint: 32 bytes; flags: ``CELERY_RESULT`` or empty."""
 

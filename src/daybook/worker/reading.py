@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.ledger.transaction import POSITION_COUNTER_BITS, Entry
-from daybook.queue.entries import RawEntry, key_of_id, key_of_reference
+from daybook.queue.entries import RawEntry, key_of_request
 from daybook.requests import decode, fingerprint_of, reference_in
 from daybook.store.unit_of_work import HeldEntry, PartitionRow
 
@@ -68,8 +68,7 @@ def decode_all(
 
 def _key_of(held: HeldEntry) -> str:
     """The outcome key of an entry that could be decoded when it was held over."""
-    reference = reference_in(held.body)
-    return key_of_id(held.request_id) if reference is None else key_of_reference(reference)
+    return key_of_request(reference_in(held.body), held.request_id)
 
 
 def _decode_one(batch: Batch, raw: RawEntry, row: PartitionRow, into: list[Entry]) -> None:

@@ -10,12 +10,7 @@ from daybook.ledger.batch import BatchDecision
 from daybook.ledger.book import Book
 from daybook.ledger.rejection import Reason
 from daybook.ledger.transaction import Entry, NewBalance, NewLedger, Outcome, Status
-from daybook.queue.entries import (
-    CELERY_RESULT,
-    key_of_id,
-    key_of_reference,
-    outcome_value,
-)
+from daybook.queue.entries import CELERY_RESULT, key_of_request, outcome_value
 from daybook.requests import fingerprint_of, reference_in
 from daybook.worker.reading import Batch, Undecodable, storable
 
@@ -100,7 +95,7 @@ class DrainReport:
 def key_of_entry(entry: Entry) -> str:
     """The outcome key of a decoded entry."""
     reference = getattr(entry.instruction, "reference", None)
-    return key_of_id(entry.request_id) if reference is None else key_of_reference(reference)
+    return key_of_request(reference, entry.request_id)
 
 
 def _reply_to(replies: Replies, book: Book, entry: Entry, outcome: Outcome) -> None:
@@ -170,7 +165,7 @@ def replies_from_journal(rows: Iterable[tuple[Any, ...]]) -> list[tuple[str, str
     """Replies of a batch whose worker died between its commit and its replies."""
     return [
         (
-            key_of_id(f"txn_{bare_id}") if derived else key_of_reference(reference),
+            key_of_request(None if derived else reference, f"txn_{bare_id}"),
             outcome_value(
                 bytes(fingerprint).hex(),
                 f"txn_{bare_id}",
@@ -193,6 +188,7 @@ def count_outcomes(report: BatchReport, decision: BatchDecision) -> None:
 def replies_of(
     batch: Batch, book: Book, decision: BatchDecision, undecodable: Sequence[Undecodable]
 ) -> Replies:
+    """What to tell the producers of a batch, entry by entry."""
     replies = Replies()
     entries = {entry.position: entry for entry in batch.decodable}
     for outcome in decision.outcomes:
