@@ -6,6 +6,7 @@ hash = SHA-256(previous hash ‖ canonical bytes of the record); the first previ
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import Any
 
 from daybook.ledger.transaction import Record
 
@@ -15,9 +16,14 @@ GENESIS = bytes(32)
 _ABSENT = "\1"
 """Stands for an absent text, which is not the same as an empty one."""
 
+_PLAIN, _WITH_MORE = "1", "2"
+"""Versions of the canonical bytes: without and with the fields that few records have."""
+
+_NO_MORE: list[Any] = [None] * 7
+
 
 def canonical_bytes(partition: int, sequence: int, record: Record) -> bytes:
-    """The record as bytes, every field of it.
+    """The record as bytes, every field of it. Those that few records have come last, if at all.
 
     Fields are joined by NUL, which no text of the ledger may contain; an absent field is empty,
     which no field that may be absent can otherwise be.
@@ -43,16 +49,23 @@ def canonical_bytes(partition: int, sequence: int, record: Record) -> bytes:
         effective_micros,
         meta_data,
         fingerprint,
+        *more,
     ) = record
     return (
-        f"1\0{partition}\0{sequence}\0{transaction_id}\0{kind}\0{reference}\0{derived:d}\0"
+        f"{_PLAIN if more == _NO_MORE else _WITH_MORE}\0{partition}\0{sequence}\0{transaction_id}\0{kind}\0{reference}\0{derived:d}\0"
         f"{parent_id or ''}\0{source_id or ''}\0{destination_id or ''}\0{currency}\0"
         f"{'' if precision is None else precision}\0"
         f"{'' if precise_amount is None else precise_amount}\0{status}\0"
         f"{_ABSENT if reason is None else reason}\0{_ABSENT if detail is None else detail}\0"
         f"{description}\0{allow_overdraft:d}\0{overdraft_limit or ''}\0"
         f"{position}\0{effective_micros}\0{meta_data or ''}\0"
+        f"{'' if more == _NO_MORE else _more_text(more)}"
     ).encode() + fingerprint
+
+
+def _more_text(more: list[Any]) -> str:
+    """The fields that few records have, each followed by NUL."""
+    return "".join("\0" if value is None else f"{value}\0" for value in more)
 
 
 def link(previous_hash: bytes, partition: int, sequence: int, record: Record) -> bytes:

@@ -7,6 +7,7 @@ times faster than frozen dataclasses.
 from __future__ import annotations
 
 from enum import StrEnum
+from hashlib import sha256
 from typing import NamedTuple
 
 
@@ -14,6 +15,7 @@ class Status(StrEnum):
     """The status of a transaction (ledger semantics, section 5)."""
 
     QUEUED = "QUEUED"
+    SCHEDULED = "SCHEDULED"
     APPLIED = "APPLIED"
     INFLIGHT = "INFLIGHT"
     VOID = "VOID"
@@ -26,8 +28,18 @@ class Kind(StrEnum):
     TRANSACTION = "transaction"
     COMMIT = "commit"
     VOID = "void"
+    REFUND = "refund"
+    BULK = "bulk"
+    CANCEL = "cancel"
+    DEADLINE = "deadline"
+    """Only a request, of the sweeper: settle a hold whose date has come; recorded as a commit
+    or a void."""
+    SCHEDULE = "schedule"
+    """Only a record: a transaction was accepted for a later time."""
     LEDGER = "ledger"
     BALANCE = "balance"
+    IDENTITY = "identity"
+    CHANGE = "change"
 
 
 class Transaction(NamedTuple):
@@ -39,6 +51,8 @@ class Transaction(NamedTuple):
     overdraft_limit_minor: the limit in minor units: how far below zero the source may go.
     effective_micros: microseconds since the epoch when it counts for history; None: at acceptance.
     meta_data: canonical JSON text of an object, or None.
+    expires_micros, commits_micros: when the remainder of a hold is voided, or committed.
+    scheduled_micros: when it is to be applied; None, or a time in the past: at once.
     """
 
     reference: str
@@ -56,6 +70,9 @@ class Transaction(NamedTuple):
     inflight: bool = False
     effective_micros: int | None = None
     meta_data: str | None = None
+    expires_micros: int | None = None
+    commits_micros: int | None = None
+    scheduled_micros: int | None = None
 
     @property
     def checks_funds(self) -> bool:
@@ -63,9 +80,52 @@ class Transaction(NamedTuple):
         return not self.allow_overdraft or self.overdraft_limit is not None
 
 
+class Leg(NamedTuple):
+    """One movement of a request with several legs; fields as in ``Transaction``."""
+
+    source_id: str
+    destination_id: str
+    source_indicator: str | None
+    destination_indicator: str | None
+    precise_amount: int
+
+
+class Split(NamedTuple):
+    """Move money from one source to several destinations, or the other way round, as one.
+
+    whole: the request as one transaction: its total, and the first leg's sides.
+    legs: at least one; their amounts add up to the total (ledger semantics, section 8).
+    """
+
+    whole: Transaction
+    legs: tuple[Leg, ...]
+
+    @property
+    def reference(self) -> str:
+        """The key of idempotency of the whole request."""
+        return self.whole.reference
+
+    @property
+    def meta_data(self) -> str | None:
+        """Canonical JSON text of an object, or None."""
+        return self.whole.meta_data
+
+
+class Bulk(NamedTuple):
+    """Post many transactions in order: all or nothing when ``atomic``, else each on its own."""
+
+    reference: str
+    items: tuple[Transaction | Split, ...]
+    atomic: bool
+    description: str = ""
+    meta_data: str | None = None
+
+
 class Commit(NamedTuple):
     """Post the remainder of a hold, or a part of it.
 
+    transaction_id: the hold, or the request whose legs or transactions are holds: then each of
+    them is committed.
     precise_amount: minor units; None with ``amount`` None: the whole remainder.
     amount: exact decimal text in major units, turned into minor units by the hold's precision.
     """
@@ -79,12 +139,36 @@ class Commit(NamedTuple):
 
 
 class Void(NamedTuple):
-    """Release the whole remainder of a hold."""
+    """Release the whole remainder of a hold, or of each hold of a request."""
 
     transaction_id: str
     reference: str | None = None
     description: str = ""
     meta_data: str | None = None
+
+
+class Refund(NamedTuple):
+    """Reverse an applied transaction in full, or every transaction of a request."""
+
+    transaction_id: str
+    reference: str | None = None
+    description: str = ""
+    meta_data: str | None = None
+
+
+class Cancel(NamedTuple):
+    """Withdraw a scheduled transaction before its time."""
+
+    transaction_id: str
+    reference: str | None = None
+    description: str = ""
+    meta_data: str | None = None
+
+
+class Deadline(NamedTuple):
+    """Settle a hold (or the holds of a request) whose expiry or commit date has come."""
+
+    transaction_id: str
 
 
 class NewLedger(NamedTuple):
@@ -102,10 +186,54 @@ class NewBalance(NamedTuple):
     ledger_id: str
     currency: str
     indicator: str | None = None
+    identity_id: str | None = None
     meta_data: str | None = None
 
 
-Instruction = Transaction | Commit | Void | NewLedger | NewBalance
+class NewIdentity(NamedTuple):
+    """Create an identity: a person or an organisation that owns balances.
+
+    fields: canonical JSON text of an object: what is known of it (see ``requests.identity``).
+    """
+
+    identity_id: str
+    fields: str = "{}"
+    meta_data: str | None = None
+
+
+class Change(NamedTuple):
+    """Change what is not money about a ledger, balance, identity or transaction.
+
+    subject_id: what is changed. fields: canonical JSON text of an object of the fields to set: of
+    a ledger ``name``, of a balance ``identity_id``, of an identity its fields; of a transaction
+    none. meta_data: canonical JSON text, merged by key over what is there, or None.
+    made_by: who asks for it, as the caller says.
+    """
+
+    subject_id: str
+    reference: str | None = None
+    fields: str = "{}"
+    meta_data: str | None = None
+    made_by: str = ""
+
+
+Action = Commit | Void | Refund | Cancel
+"""What is done to a transaction that was recorded before."""
+
+Instruction = (
+    Transaction
+    | Split
+    | Bulk
+    | Commit
+    | Void
+    | Refund
+    | Cancel
+    | Deadline
+    | NewLedger
+    | NewBalance
+    | NewIdentity
+    | Change
+)
 
 
 class Entry(NamedTuple):
@@ -116,6 +244,8 @@ class Entry(NamedTuple):
     request_id: id of the transaction, ledger or balance that it asks for.
     fingerprint: SHA-256 of the canonical request.
     body: the request as it stands in the log.
+    slots: of a request that spends from balances of several slots, all of them; else empty. It
+    keeps its order in each of them.
     """
 
     position: int
@@ -124,6 +254,7 @@ class Entry(NamedTuple):
     instruction: Instruction
     fingerprint: bytes
     body: bytes
+    slots: frozenset[int] = frozenset()
 
     @property
     def accepted_ms(self) -> int:
@@ -139,8 +270,14 @@ class Record(NamedTuple):
     """One row of the journal, showing both sides. Amounts are minor units.
 
     derived: the reference is a label made by the ledger, not a caller's reference.
-    parent_id: the hold, of a commit or a void.
+    parent_id: the hold, of a commit or a void; the original, of a refund; the request, of its
+    legs and of the transactions of a bulk; the scheduled transaction, of its schedule or cancel.
     effective_micros: microseconds since the epoch.
+    parts: how many records carry the request out; then this one moves no money itself.
+    part: of such a record, its number, from 1.
+    expires_micros, commits_micros, scheduled_micros: see ``Transaction``.
+    subject_id: what a creation or a change is about.
+    change: canonical JSON text: what a creation or a change has set.
     """
 
     transaction_id: str
@@ -163,6 +300,23 @@ class Record(NamedTuple):
     effective_micros: int
     meta_data: str | None
     fingerprint: bytes
+    parts: int | None = None
+    part: int | None = None
+    expires_micros: int | None = None
+    commits_micros: int | None = None
+    scheduled_micros: int | None = None
+    subject_id: str | None = None
+    change: str | None = None
+
+
+def part_id(request_id: str, part: int | str) -> str:
+    """The id of a part of a request, derived from the two, so that a replay makes the same.
+
+    It keeps the request's slot: whatever is done to the part later finds the request's partition.
+    """
+    bare = request_id.partition("_")[2]
+    digest = sha256(f"{request_id}\0{part}".encode()).hexdigest()
+    return f"txn_{bare[:14]}7{bare[15:18]}-a{digest[:3]}-{digest[3:15]}"
 
 
 class Outcome(NamedTuple):

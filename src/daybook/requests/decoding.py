@@ -354,7 +354,7 @@ def _decode_balance(fields: _Body, request_id: str, accepted_ms: int) -> Decoded
         fields.ledger_id,
         fields.currency,
         fields.indicator,
-        _checked_meta_data(fields.meta_data),
+        meta_data=_checked_meta_data(fields.meta_data),
     )
     return Decoded(instruction, slot_of(fields.indicator or fields.balance_id), request_id)
 

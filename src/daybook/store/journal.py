@@ -24,7 +24,8 @@ _COPY = """
 COPY transactions (partition, sequence, transaction_id, kind, reference, derived,
     parent_transaction, source, destination, currency, precision, precise_amount, status, reason,
     detail, description, allow_overdraft, overdraft_limit, position, effective_date, meta_data,
-    fingerprint, hash) FROM STDIN
+    fingerprint, hash, parts, part, inflight_expiry_date, inflight_commit_date, scheduled_for,
+    subject, change) FROM STDIN
 """
 _INSERT_LEDGERS = """
 INSERT INTO ledgers (ledger_id, name, meta_data, fingerprint, position) VALUES (%s, %s, %s, %s, %s)
@@ -233,11 +234,12 @@ def _line(partition: int, sequence: int, record: Record, head: bytes, dates: _Da
         effective_micros,
         meta_data,
         fingerprint,
+        *more,
     ) = record
     return (
-        f"{partition}\t{sequence}\t{transaction_id[4:]}\t{kind}\t{reference.translate(_ESCAPES)}\t"
+        f"{partition}\t{sequence}\t{transaction_id[-36:]}\t{kind}\t{reference.translate(_ESCAPES)}\t"
         f"{'t' if derived else 'f'}\t"
-        f"{_NULL if parent_id is None else parent_id[4:]}\t"
+        f"{_NULL if parent_id is None else parent_id[-36:]}\t"
         f"{_NULL if source_id is None else source_id[4:]}\t"
         f"{_NULL if destination_id is None else destination_id[4:]}\t"
         f"{currency.translate(_ESCAPES)}\t"
@@ -249,8 +251,25 @@ def _line(partition: int, sequence: int, record: Record, head: bytes, dates: _Da
         f"{'t' if allow_overdraft else 'f'}\t{overdraft_limit or _NULL}\t"
         f"{position}\t{dates.text(effective_micros)}\t"
         f"{meta_data.translate(_ESCAPES) if meta_data else _NULL}\t"
-        f"\\\\x{fingerprint.hex()}\t\\\\x{head.hex()}\n"
+        f"\\\\x{fingerprint.hex()}\t\\\\x{head.hex()}\t"
+        f"{_NO_MORE if more == _NOTHING else _more(more, dates)}\n"
     )
 
 
+def _more(fields: Sequence[Any], dates: _Dates) -> str:
+    """The columns that few records have."""
+    parts, part, expires, commits, scheduled, subject, change = fields
+    texts = [
+        None if parts is None else str(parts),
+        None if part is None else str(part),
+        *(None if micros is None else dates.text(micros) for micros in (expires, commits)),
+        None if scheduled is None else dates.text(scheduled),
+        subject,
+        None if change is None else change.translate(_ESCAPES),
+    ]
+    return "\t".join(_NULL if text is None else text for text in texts)
+
+
 _NULL = "\\N"
+_NOTHING: list[Any] = [None] * 7
+_NO_MORE = "\t".join([_NULL] * 7)

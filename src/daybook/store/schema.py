@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSON
 
+from daybook.ledger.identity import IDENTITY_FIELDS
 from daybook.ledger.money import FIGURE_COLUMN_DIGITS
 
 WORKER_ROLE = "daybook_worker"
@@ -51,6 +52,10 @@ def _figure(name: str) -> Column[Decimal]:
 
 def _created_at() -> Column[object]:
     return Column("created_at", DateTime(timezone=True), Computed(CREATED_AT, persisted=True))
+
+
+def _moment(name: str) -> Column[object]:
+    return Column(name, DateTime(timezone=True))
 
 
 installation = Table(
@@ -111,8 +116,14 @@ balances = Table(
     Column("fingerprint", LargeBinary),
     Column("position", BigInteger, nullable=False, server_default="0"),
     _created_at(),
+    Column("identity_id", Uuid, ForeignKey("identities.identity_id")),
     Index("balances_indicator_currency_key", "indicator", "currency", unique=True),
     Index("balances_ledger_id_idx", "ledger_id"),
+    Index(
+        "balances_identity_id_idx",
+        "identity_id",
+        postgresql_where=text("identity_id IS NOT NULL"),
+    ),
     Index(
         "balances_external_id_idx",
         text("(meta_data ->> 'external_id')"),
@@ -148,6 +159,13 @@ transactions = Table(
     Column("fingerprint", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False),
     _created_at(),
+    Column("parts", Integer),
+    Column("part", Integer),
+    _moment("inflight_expiry_date"),
+    _moment("inflight_commit_date"),
+    _moment("scheduled_for"),
+    Column("subject", Text),
+    Column("change", JSON),
     Index("transactions_transaction_id_key", "transaction_id", unique=True),
     Index(
         "transactions_reference_key",
@@ -163,8 +181,29 @@ transactions = Table(
     ),
     Index("transactions_source_idx", "source", "position"),
     Index("transactions_destination_idx", "destination", "position"),
+    Index(
+        "transactions_subject_idx",
+        "subject",
+        "position",
+        postgresql_where=text("subject IS NOT NULL"),
+    ),
+    Index(
+        "transactions_source_dated_idx",
+        "source",
+        "effective_date",
+        postgresql_where=text("effective_date <> created_at"),
+    ),
+    Index(
+        "transactions_destination_dated_idx",
+        "destination",
+        "effective_date",
+        postgresql_where=text("effective_date <> created_at"),
+    ),
 )
-"""The journal: append-only, numbered 1..n and chained by hash in each partition."""
+"""The journal: append-only, numbered 1..n and chained by hash in each partition.
+
+parts: of a request that several rows carry out, how many; it moves no money itself. part: of such
+a row, its number. subject, change: of a creation or a change, what it is about and what it set."""
 
 holds = Table(
     "holds",
@@ -178,9 +217,83 @@ holds = Table(
     _figure("committed"),
     _figure("voided"),
     Column("commits", Integer, nullable=False, server_default="0"),
+    Column("split", Uuid),
+    Column("bulk", Uuid),
+    _moment("inflight_expiry_date"),
+    _moment("inflight_commit_date"),
+    Index("holds_split_idx", "split", postgresql_where=text("split IS NOT NULL")),
+    Index("holds_bulk_idx", "bulk", postgresql_where=text("bulk IS NOT NULL")),
+    Index(
+        "holds_due_idx",
+        text("(LEAST(inflight_expiry_date, inflight_commit_date))"),
+        postgresql_where=text(
+            "amount > (committed + voided) AND "
+            "LEAST(inflight_expiry_date, inflight_commit_date) IS NOT NULL"
+        ),
+    ),
     postgresql_with={"fillfactor": "70"},
 )
-"""The state of each hold, derived from the journal: amount = committed + voided + open."""
+"""The state of each hold, derived from the journal: amount = committed + voided + open.
+
+split: the request of which it is a leg. bulk: the bulk of which it, or its request, is one."""
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("transaction_id", Uuid, primary_key=True),
+    Column("reference", Text, nullable=False),
+    Column("scheduled_for", DateTime(timezone=True), nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("flags", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    _created_at(),
+    Index("schedules_reference_key", "reference", unique=True),
+    Index("schedules_due_idx", "scheduled_for", "position"),
+)
+"""Transactions that were accepted for a later time and are not due, nor cancelled, yet."""
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("identity_id", Uuid, primary_key=True),
+    *(Column(name, Text) for name in IDENTITY_FIELDS),
+    Column("meta_data", JSON),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    _created_at(),
+)
+"""Persons and organisations that own balances."""
+
+transaction_metadata = Table(
+    "transaction_metadata",
+    metadata,
+    Column("transaction_id", Uuid, primary_key=True),
+    Column("meta_data", JSON, nullable=False),
+)
+"""What was merged onto a transaction after it was recorded: its row never changes."""
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("moment", DateTime(timezone=True), primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("balances", BigInteger, nullable=False),
+    Column("taken_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+)
+"""When figures were kept. moment: up to which effective date they count. position: everything
+that was accepted before it had been applied."""
+
+balance_snapshots = Table(
+    "balance_snapshots",
+    metadata,
+    Column("balance_id", Uuid, primary_key=True),
+    Column("moment", DateTime(timezone=True), primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("credit_balance", Numeric(FIGURE_COLUMN_DIGITS, 0), nullable=False),
+    Column("debit_balance", Numeric(FIGURE_COLUMN_DIGITS, 0), nullable=False),
+)
+"""The figures of a balance at a snapshot, for those that changed since their last one."""
 
 held_over = Table(
     "held_over",

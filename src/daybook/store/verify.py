@@ -133,10 +133,16 @@ def _count(connection: Connection, table: str) -> int:
 
 _RECORDS = """
 SELECT partition, sequence, hash,
-    'txn_' || transaction_id, kind, reference, derived, 'txn_' || parent_transaction,
+    CASE kind WHEN 'ledger' THEN 'ldg_' WHEN 'balance' THEN 'bln_' WHEN 'identity' THEN 'idt_'
+        WHEN 'bulk' THEN 'bulk_' ELSE 'txn_' END || transaction_id, kind, reference, derived,
+    CASE WHEN substr(parent_transaction::text, 15, 1) = '8' THEN 'bulk_' ELSE 'txn_' END
+        || parent_transaction,
     'bln_' || source, 'bln_' || destination, currency, precision::text, precise_amount::text,
     status, reason, detail, description, allow_overdraft, overdraft_limit::text, position,
-    trunc(extract(epoch FROM effective_date) * 1000000)::text, meta_data::text, fingerprint
+    trunc(extract(epoch FROM effective_date) * 1000000)::text, meta_data::text, fingerprint,
+    parts, part, trunc(extract(epoch FROM inflight_expiry_date) * 1000000)::text,
+    trunc(extract(epoch FROM inflight_commit_date) * 1000000)::text,
+    trunc(extract(epoch FROM scheduled_for) * 1000000)::text, subject, change::text
 FROM transactions ORDER BY partition, sequence
 """
 """Place and hash, then the fields of a ``Record`` in its order, as they were hashed.
