@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 
+import pytest
 from tests.harness import Installation
 
 from daybook import Client
+from daybook.errors import LogUnavailable
 from daybook.producing import Receipt
-from daybook.queue.entries import NewEntry, position_of
+from daybook.queue.entries import BARRIER, NewEntry, RawEntry, position_of
 
 
-def entry(number: int, slot: int = 0) -> NewEntry:
-    return NewEntry(slot, f"t:{number}", bytes(32), f"txn_{number}", b"body", "")
+def entry(
+    number: int, slot: int = 0, body: bytes = b"body", slots: tuple[int, ...] = ()
+) -> NewEntry:
+    return NewEntry(slot, f"t:{number}", bytes(32), f"txn_{number}", body, "", slots)
+
+
+def read_all(installation: Installation, partition: int) -> list[RawEntry]:
+    return installation.log.read(partition, 0, 10_000, 1 << 30)
 
 
 def test_positions_are_one_order_over_all_partitions(
@@ -117,3 +125,124 @@ def test_an_entry_written_past_the_script_is_overtaken(installation: Installatio
     assert result.position is not None
     assert result.position > position_of(f"{ahead}-7")
     assert installation.log.clock() == result.position
+
+
+def test_a_wide_request_leaves_a_barrier_in_every_other_partition(
+    install_daybook: Callable[[int], Installation],
+) -> None:
+    """One position, the request in its own stream, its barriers in those of its other slots."""
+    installation = install_daybook(4)
+    wide = entry(1, slot=1, slots=(1, 2, 5, 4095))
+    results, bells = installation.log.append([entry(0, slot=2), wide, entry(2, slot=3)])
+    position = results[1].position
+    assert position is not None
+    assert bells == [2, 1, 3]
+    assert read_all(installation, 1) == [RawEntry(position, "txn_1", "t:1", "", b"body")]
+    barrier = RawEntry(position, "txn_1", "", BARRIER, b"1")
+    assert read_all(installation, 2)[1:] == [barrier]
+    assert read_all(installation, 3)[:1] == [barrier]
+    assert read_all(installation, 0) == []
+    assert installation.log.append([wide])[0][0].state == "duplicate"
+    assert [installation.log.count_unread(partition, 0) for partition in range(4)] == [0, 1, 2, 2]
+
+
+def test_a_wide_request_overtakes_what_was_written_past_the_script(
+    installation: Installation,
+) -> None:
+    """The same id fits every stream concerned; an entry in the far future stops it whole."""
+    seconds, _ = installation.redis.time()
+    streams = [installation.log.keys.log(partition) for partition in (0, 1)]
+    wide = entry(1, slot=0, slots=(0, 1))
+    installation.redis.xadd(streams[1], {"b": "x"}, id=f"{(seconds + 5) * 1000}-7")
+    (result,), _ = installation.log.append([wide])
+    assert result.position == position_of(f"{(seconds + 5) * 1000}-8")
+    assert {read_all(installation, partition)[-1].position for partition in (0, 1)} == {
+        result.position
+    }
+    installation.redis.xadd(streams[1], {"b": "x"}, id=f"{(seconds + 900) * 1000}-0")
+    with pytest.raises(LogUnavailable, match="lies in the future"):
+        installation.log.append([wide._replace(key="t:2")])
+    assert installation.log.outcomes(["t:2"]) == [None]
+    assert [installation.redis.xlen(stream) for stream in streams] == [1, 3]
+
+
+def test_a_full_partition_refuses_a_wide_request_whole(installation: Installation) -> None:
+    """No stream has a part of it; when the full one was applied, it finds its room."""
+    installation.redis.hset(installation.log.keys.state, "entries_max", 3)
+    first, _ = installation.log.append([entry(number, slot=1) for number in range(3)])
+    wide = entry(7, slot=0, slots=(0, 1))
+    (refused, after), bells = installation.log.append([wide, entry(8, slot=0)])
+    assert (refused.state, after.state, bells) == ("full", "full", [])
+    assert installation.log.outcomes([wide.key, "t:8"]) == [None, None]
+    assert read_all(installation, 0) == []
+    assert first[2].position is not None
+    installation.log.reply(1, 1, first[2].position, [], 60)
+    (accepted,), bells = installation.log.append([wide])
+    assert (accepted.state, bells) == ("accepted", [0])
+    assert [raw.flags for raw in read_all(installation, 1)] == [BARRIER]
+
+
+@pytest.fixture
+def without_memory(installation: Installation) -> Iterator[Callable[[], None]]:
+    """Takes all spare memory from the server; gives it back afterwards."""
+    yield lambda: installation.redis.config_set("maxmemory", 1)
+    installation.redis.config_set("maxmemory", 0)
+
+
+def test_a_server_without_memory_refuses_a_wide_request_whole(
+    installation: Installation, without_memory: Callable[[], None]
+) -> None:
+    """Nothing of it is written; a bulk needs the room of as many applied entries as it is worth."""
+    old, _ = installation.log.append([entry(number, slot=number) for number in range(200)])
+    wide = entry(777, slot=0, slots=(0, 1), body=bytes(100_000))
+    without_memory()
+    (refused,), _ = installation.log.append([wide])
+    assert refused.state == "full"
+    assert installation.log.outcomes([wide.key]) == [None]
+    assert not any(raw.flags for raw in read_all(installation, 1))
+    for partition in (0, 1):
+        assert old[50 + partition].position is not None
+        installation.log.reply(partition, 1, old[50 + partition].position or 0, [], 60)
+    assert installation.log.append([wide])[0][0].state == "full"  # 52 entries went for it
+    for partition in (0, 1):
+        installation.log.reply(partition, 2, old[198 + partition].position or 0, [], 60)
+    (accepted,), _ = installation.log.append([wide])
+    assert accepted.position is not None
+    assert [raw.position for raw in read_all(installation, 1)] == [accepted.position]
+
+
+def test_large_entries_are_read_within_a_bound(installation: Installation) -> None:
+    """Megabytes come a few at a time, also before, between and behind many small entries."""
+    large, bodies = bytes(1 << 20), []
+    for number in range(240):
+        is_large = number % 60 in {10, 11, 12, 13} or number >= 230
+        bodies.append(large if is_large else b"small")
+    results, _ = installation.log.append(
+        [entry(number, body=body) for number, body in enumerate(bodies)]
+    )
+    positions = [result.position for result in results]
+    assert installation.log.count_unread(0, 0) == 240
+    assert installation.log.count_unread(0, positions[9] or 0) == 230
+    assert installation.log.first_unread({0: positions[9] or 0, 1: 0}) == {0: positions[10]}
+    seen: list[RawEntry] = []
+    for _ in range(240):
+        some = installation.log.read(0, seen[-1].position if seen else 0, 100, 3 << 20)
+        if not some:
+            break
+        assert sum(len(raw.body) for raw in some) < 5 << 20
+        seen += some
+    assert [raw.position for raw in seen] == positions
+    assert [raw.body for raw in seen] == bodies
+    assert len(installation.log.read(0, positions[230] or 0, 100, 1)) == 1
+    installation.log.trim(0, positions[235] or 0)
+    assert installation.redis.xlen(installation.log.keys.large(0)) == 5
+
+
+def test_a_mark_whose_entry_is_gone_stops_no_reader(installation: Installation) -> None:
+    """An operator deleted a large entry by hand: what is behind it is read all the same."""
+    bodies = [b"a", bytes(100_000), b"b"]
+    results, _ = installation.log.append([entry(n, body=body) for n, body in enumerate(bodies)])
+    large = installation.redis.xrange(installation.log.keys.large(0))[0][0]
+    installation.redis.xdel(installation.log.keys.log(0), large)
+    assert [raw.body for raw in installation.log.read(0, 0, 100, 10)] == [b"a", b"b"]
+    assert installation.log.first_unread({0: results[0].position or 0}) == {0: results[2].position}

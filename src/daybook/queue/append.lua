@@ -1,8 +1,14 @@
 -- Append entries to the log: one atomic step, whatever the number of entries.
 --
 -- KEYS[1] state of the log (hash), KEYS[2] its clock.
--- ARGV[1] prefix of all keys, ARGV[2] life of a doorbell's mark in milliseconds, then six for each
--- entry: slot, outcome key, fingerprint (64 hex digits), request id, flags, body.
+-- ARGV[1] prefix of all keys, ARGV[2] life of a doorbell's mark in milliseconds, then seven for
+-- each entry: slot, outcome key, fingerprint (64 hex digits), request id, flags, body, and the
+-- slots that a wide request spends from, separated by commas (empty for nearly all).
+--
+-- A wide entry is written into the stream of its slot alone, and under the same id a barrier into
+-- the stream of every other partition of its slots: whoever comes to it there waits until the
+-- entry was applied. All streams are checked before the first is written to, and barriers come
+-- first: one without its entry would hold up nobody.
 --
 -- Answers {'OK', {partitions whose doorbell must be rung}, {one result for each entry}}, where a
 -- result is 'A<entry id>' accepted, 'D<value>' sent before, 'C<value>' the key belongs to another
@@ -14,6 +20,13 @@ if not state[1] then
 end
 local partitions, entries_max = tonumber(state[1]), tonumber(state[2])
 local prefix = ARGV[1]
+
+local ARGUMENTS = 7
+local COUNTER_MAX = 1048575
+local AHEAD_MS_MAX = 60000
+local LARGE_BYTES = 65536
+local USUAL_BYTES = 1024
+local NONE = {}
 
 -- One clock for all partitions, never going back: entry ids are a total order of acceptance.
 local now = redis.call('TIME')
@@ -28,6 +41,23 @@ if clock then
   end
 end
 
+local lengths, rung, bells, results = {}, {}, {}, {}
+local full, entry_id, last_id = false, nil, nil
+
+local function keep_clock()
+  if last_id then
+    redis.call('SET', KEYS[2], last_id)
+  end
+end
+
+local function tick()
+  counter = counter + 1
+  if counter > COUNTER_MAX then
+    ms, counter = ms + 1, 0
+  end
+  entry_id = string.format('%.0f-%.0f', ms, counter)
+end
+
 -- What was applied may go before its time when new entries need the room. Answers how many went.
 local function make_room(partition)
   local cursor = redis.call('HGET', prefix .. 'cursors', partition)
@@ -36,57 +66,129 @@ local function make_room(partition)
   end
   local cursor_ms, cursor_counter = string.match(cursor, '^(%d+)-(%d+)$')
   local first_kept = string.format('%s-%.0f', cursor_ms, tonumber(cursor_counter) + 1)
+  redis.call('XTRIM', prefix .. 'large:' .. partition, 'MINID', first_kept)
   return redis.call('XTRIM', prefix .. 'log:' .. partition, 'MINID', first_kept)
 end
 
-local COUNTER_MAX = 1048575
-local AHEAD_MS_MAX = 60000
-local lengths, rung, bells, results = {}, {}, {}, {}
-local full, last_id = false, nil
+local function has_room(partition)
+  local stream = prefix .. 'log:' .. partition
+  local length = lengths[partition] or redis.call('XLEN', stream)
+  if length >= entries_max then
+    make_room(partition)
+    length = redis.call('XLEN', stream)
+  end
+  lengths[partition] = length
+  return length < entries_max
+end
 
-for i = 3, #ARGV, 6 do
-  local slot, key, fingerprint = tonumber(ARGV[i]), ARGV[i + 1], ARGV[i + 2]
-  local outcome_key = prefix .. 'outcome:' .. key
+-- The partitions of a wide request beside its home.
+local function others_of(slots, home)
+  local seen, others = {[home] = true}, {}
+  for slot in string.gmatch(slots, '%d+') do
+    local partition = tonumber(slot) % partitions
+    if not seen[partition] then
+      seen[partition] = true
+      others[#others + 1] = partition
+    end
+  end
+  return others
+end
+
+-- Somebody wrote into the stream past this script: the clock goes on behind that entry, unless
+-- that lies in a future that must not become everybody's present. Answers whether it could.
+local function overtake(partition)
+  local about = redis.pcall('XINFO', 'STREAM', prefix .. 'log:' .. partition)
+  for at = 1, about.err and 0 or #about, 2 do
+    if about[at] == 'last-generated-id' then
+      local newest_ms, newest_counter = string.match(about[at + 1], '^(%d+)-(%d+)$')
+      newest_ms, newest_counter = tonumber(newest_ms), tonumber(newest_counter)
+      if newest_ms > server_ms + AHEAD_MS_MAX then
+        return false
+      end
+      if newest_ms > ms or (newest_ms == ms and newest_counter >= counter) then
+        ms, counter = newest_ms, newest_counter
+        tick()
+      end
+    end
+  end
+  return true
+end
+
+local function failed(added, words)
+  return type(added) == 'table' and added.err
+    and (not words or string.find(added.err, words, 1, true))
+end
+
+-- Write the entry whose arguments begin at i, barriers first. Answers the first failure.
+local function write(i, home, others)
+  for _, other in ipairs(others) do
+    local added = redis.pcall('XADD', prefix .. 'log:' .. other, entry_id,
+      'i', ARGV[i + 3], 'k', '', 'c', 'b', 'b', home)
+    if failed(added) then
+      return added
+    end
+  end
+  return redis.pcall('XADD', prefix .. 'log:' .. home, entry_id,
+    'i', ARGV[i + 3], 'k', ARGV[i + 1], 'c', ARGV[i + 4], 'b', ARGV[i + 5])
+end
+
+-- Applied entries that must go for those from i on, when the server's memory is at its bound.
+local function worth(i)
+  local entries = 0
+  for at = i, #ARGV, ARGUMENTS do
+    entries = entries + 1 + math.floor(#ARGV[at + 5] / USUAL_BYTES)
+    if ARGV[at + 6] ~= '' then
+      entries = entries + partitions
+    end
+  end
+  return entries
+end
+
+local function ring(partition)
+  if not rung[partition] then
+    rung[partition] = true
+    if redis.call('SET', prefix .. 'bell:' .. partition, '1', 'NX', 'PX', ARGV[2]) then
+      bells[#bells + 1] = partition
+    end
+  end
+end
+
+for i = 3, #ARGV, ARGUMENTS do
+  local outcome_key = prefix .. 'outcome:' .. ARGV[i + 1]
+  local fingerprint = ARGV[i + 2]
   local known = redis.call('GET', outcome_key)
   if known then
     local same = string.sub(known, 1, 64) == fingerprint
     results[#results + 1] = (same and 'D' or 'C') .. known
   else
-    local partition = slot % partitions
-    local stream = prefix .. 'log:' .. partition
-    local length = lengths[partition] or redis.call('XLEN', stream)
-    if length >= entries_max and not full then
-      make_room(partition)
-      length = redis.call('XLEN', stream)
-    end
-    if length >= entries_max then
-      full = true
-    end
-    local entry_id = nil
-    if not full then
-      counter = counter + 1
-      if counter > COUNTER_MAX then
-        ms, counter = ms + 1, 0
+    local home = tonumber(ARGV[i]) % partitions
+    local others = NONE
+    full = full or not has_room(home)
+    if not full and ARGV[i + 6] ~= '' then
+      others = others_of(ARGV[i + 6], home)
+      for _, other in ipairs(others) do
+        full = full or not has_room(other)
       end
-      entry_id = string.format('%.0f-%.0f', ms, counter)
-      local command = {'XADD', stream, entry_id,
-        'i', ARGV[i + 3], 'k', key, 'c', ARGV[i + 4], 'b', ARGV[i + 5]}
-      local added = redis.pcall(unpack(command))
-      if type(added) == 'table' and added.err and string.find(added.err, 'equal or smaller', 1, true) then
-        -- Somebody wrote into the stream past this script: the clock goes on behind that entry,
-        -- unless that lies in a future that must not become everybody's present.
-        local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1][1]
-        local newest_ms, newest_counter = string.match(newest, '^(%d+)-(%d+)$')
-        if tonumber(newest_ms) > server_ms + AHEAD_MS_MAX then
+    end
+    if not full then
+      tick()
+      for _, other in ipairs(others) do
+        if not (overtake(other) and overtake(home)) then
+          keep_clock()
+          return redis.error_reply('ERR the newest entry of a stream lies in the future')
+        end
+      end
+      local added = write(i, home, others)
+      if failed(added, 'equal or smaller') then
+        if not overtake(home) then
+          keep_clock()
           return added
         end
-        ms, counter = tonumber(newest_ms), tonumber(newest_counter) + 1
-        entry_id = string.format('%.0f-%.0f', ms, counter)
-        command[3] = entry_id
-        added = redis.pcall(unpack(command))
+        added = write(i, home, others)
       end
-      if type(added) == 'table' and added.err then
-        if not string.find(added.err, 'OOM', 1, true) then
+      if failed(added) then
+        if not failed(added, 'OOM') then
+          keep_clock()
           return added
         end
         -- The server's memory is at its bound: only as much may come as goes.
@@ -94,10 +196,13 @@ for i = 3, #ARGV, 6 do
         for other = 0, partitions - 1 do
           gone = gone + make_room(other)
         end
-        if gone >= (#ARGV - i + 1) / 6 then
-          redis.call(unpack(command))
-        else
-          full = true
+        full = gone < worth(i)
+        if not full then
+          added = write(i, home, others)
+          if failed(added) then
+            keep_clock()
+            return added
+          end
         end
       end
     end
@@ -105,19 +210,19 @@ for i = 3, #ARGV, 6 do
       results[#results + 1] = 'F'
     else
       last_id = entry_id
-      redis.call('SET', outcome_key, fingerprint .. 'Q' .. ARGV[i + 3] .. ' ' .. partition .. ' ' .. last_id)
-      lengths[partition] = length + 1
+      if #ARGV[i + 5] > LARGE_BYTES then
+        redis.pcall('XADD', prefix .. 'large:' .. home, entry_id, 'n', #ARGV[i + 5])
+      end
+      redis.call('SET', outcome_key, fingerprint .. 'Q' .. ARGV[i + 3] .. ' ' .. home .. ' ' .. last_id)
       results[#results + 1] = 'A' .. last_id
-      if not rung[partition] then
-        rung[partition] = true
-        if redis.call('SET', prefix .. 'bell:' .. partition, '1', 'NX', 'PX', ARGV[2]) then
-          bells[#bells + 1] = partition
-        end
+      lengths[home] = lengths[home] + 1
+      ring(home)
+      for _, other in ipairs(others) do
+        lengths[other] = lengths[other] + 1
+        ring(other)
       end
     end
   end
 end
-if last_id then
-  redis.call('SET', KEYS[2], last_id)
-end
+keep_clock()
 return {'OK', bells, results}

@@ -15,6 +15,14 @@ CELERY_RESULT = "c"
 """Flag of an entry whose outcome is also stored as a Celery result, under its reference."""
 
 
+BARRIER = "b"
+"""Flag of an entry that is no request: the mark of a wide request of another partition.
+
+It has that entry's position and request id; its body is the number of that partition. Whoever
+reads it stops there until nothing is unread in that partition at or before the position.
+"""
+
+
 def position_of(entry_id: bytes | str) -> int:
     """The position of a stream entry id ``<milliseconds>-<counter>``."""
     text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
@@ -43,7 +51,11 @@ def key_of_request(reference: str | None, request_id: str) -> str:
 
 
 class NewEntry(NamedTuple):
-    """What a producer appends. fingerprint: 32 bytes; flags: ``CELERY_RESULT`` or empty."""
+    """What a producer appends.
+
+    fingerprint: 32 bytes. flags: ``CELERY_RESULT`` or empty. slots: of a wide request, which
+    spends from balances of several slots: all of them.
+    """
 
     slot: int
     key: str
@@ -51,6 +63,7 @@ class NewEntry(NamedTuple):
     request_id: str
     body: bytes
     flags: str = ""
+    slots: tuple[int, ...] = ()
 
 
 class RawEntry(NamedTuple):

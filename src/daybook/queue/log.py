@@ -20,7 +20,10 @@ BELL_LIFE_MS = 1_000
 """How long a doorbell counts as rung: a lost one is rung again by the next append after that."""
 
 READ_SLICE = 512
-"""Entries per read call, so that a batch's bytes are bounded whatever the size of its entries."""
+"""Entries per read call, so that a batch's bytes are bounded whatever the size of its entries.
+
+Larger ones than 64 KiB are marked by the append in a stream beside, and read alone.
+"""
 
 COUNT_SLICE = 5_000
 COUNT_SLICES_MAX = 400
@@ -29,9 +32,33 @@ COUNT_SLICES_MAX = 400
 _APPEND = files("daybook.queue").joinpath("append.lua").read_text(encoding="utf-8")
 _REPLY = files("daybook.queue").joinpath("reply.lua").read_text(encoding="utf-8")
 _COUNT = """
-local entries = redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])
-return {#entries, #entries > 0 and entries[#entries][1] or false}
+local start, total, last = ARGV[1], 0, false
+local marks = redis.call('XRANGE', KEYS[2], start, '+', 'COUNT', ARGV[2])
+for at = 1, #marks + 1 do
+  local mark = marks[at] and marks[at][1]
+  local wanted = tonumber(ARGV[2]) - total
+  local entries = redis.call('XRANGE', KEYS[1], start, mark and '(' .. mark or '+', 'COUNT', wanted)
+  total = total + #entries
+  last = #entries > 0 and entries[#entries][1] or last
+  if #entries == wanted then
+    break
+  end
+  if mark then
+    start, total, last = '(' .. mark, total + 1, mark
+  end
+end
+return {total, last}
 """
+"""Counts without touching entries that are large."""
+_FIRST = """
+local found = {}
+for at, stream in ipairs(KEYS) do
+  local entries = redis.call('XRANGE', stream, ARGV[at], '+', 'COUNT', 1)
+  found[at] = entries[1] and entries[1][1] or false
+end
+return found
+"""
+"""Ids alone: a first entry may be large."""
 _FORWARD = """
 local clock = redis.call('GET', KEYS[1])
 if clock then
@@ -78,6 +105,10 @@ class Keys:
         """The stream of a partition."""
         return f"{self.prefix}log:{partition}"
 
+    def large(self, partition: int) -> str:
+        """The stream of marks: the id and the bytes of each large entry of a partition."""
+        return f"{self.prefix}large:{partition}"
+
     def bell(self, partition: int) -> str:
         """The mark that says a partition's doorbell has been rung."""
         return f"{self.prefix}bell:{partition}"
@@ -98,6 +129,7 @@ def append_arguments(keys: Keys, entries: Sequence[NewEntry]) -> tuple[list[str]
             entry.request_id,
             entry.flags,
             entry.body,
+            ",".join(map(str, entry.slots)) if entry.slots else "",
         )
     return [keys.state, keys.clock], arguments
 
@@ -128,6 +160,7 @@ class Log:
         self._append = client.register_script(_APPEND)
         self._reply = client.register_script(_REPLY)
         self._count = client.register_script(_COUNT)
+        self._first = client.register_script(_FIRST)
         self._forward = client.register_script(_FORWARD)
 
     # --- installation ---
@@ -200,37 +233,51 @@ class Log:
         The doorbell's mark is taken down first: what is appended later rings again.
         """
         entries: list[RawEntry] = []
-        size = 0
+        size, start, stream = 0, after, self.keys.log(partition)
         with translated_faults():
-            self.client.delete(self.keys.bell(partition))
+            marks = self._take_bell(partition, after, count)
             while len(entries) < count and size < bytes_max:
-                start = entries[-1].position if entries else after
+                marks = [mark for mark in marks if mark[0] > start]
+                end = _slice_end(marks, bytes_max - size)
                 wanted = min(READ_SLICE, count - len(entries))
                 found = self.client.xrange(
-                    self.keys.log(partition), f"({entry_id_of(start)}", "+", count=wanted
+                    stream,
+                    f"({entry_id_of(start)}",
+                    "+" if end is None else entry_id_of(end),
+                    count=wanted,
                 )
                 entries += [_raw_entry(entry_id, fields) for entry_id, fields in found]
                 size += sum(len(entry.body) for entry in entries[-len(found) :]) if found else 0
-                if len(found) < wanted:
+                if len(found) == wanted:
+                    start = entries[-1].position
+                elif end is None:
                     break
+                else:
+                    start = end
         return entries
+
+    def _take_bell(self, partition: int, after: int, count: int) -> list[tuple[int, int]]:
+        """Take down the doorbell's mark; the next large entries: position and bytes of each."""
+        pipeline = self.client.pipeline(transaction=False)
+        pipeline.delete(self.keys.bell(partition))
+        pipeline.xrange(self.keys.large(partition), f"({entry_id_of(after)}", "+", count=count)
+        return [
+            (position_of(entry_id), int(fields[b"n"])) for entry_id, fields in pipeline.execute()[1]
+        ]
 
     def first_unread(self, cursors: Mapping[int, int]) -> dict[int, int]:
         """The position of the first unread entry of each partition that has one.
 
         cursors: position of the last entry read, by partition.
         """
-        order = list(cursors)
+        streams = [self.keys.log(partition) for partition in cursors]
+        starts = [f"({entry_id_of(cursor)}" for cursor in cursors.values()]
         with translated_faults():
-            pipeline = self.client.pipeline(transaction=False)
-            for partition in order:
-                start = f"({entry_id_of(cursors[partition])}"
-                pipeline.xrange(self.keys.log(partition), start, "+", count=1)
-            replies = pipeline.execute()
+            found = self._first(keys=streams, args=starts) if streams else []
         return {
-            partition: position_of(found[0][0])
-            for partition, found in zip(order, replies, strict=True)
-            if found
+            partition: position_of(entry_id)
+            for partition, entry_id in zip(cursors, found, strict=True)
+            if entry_id is not None
         }
 
     def count_unread(self, partition: int, after: int) -> int:
@@ -239,7 +286,8 @@ class Log:
         with translated_faults():
             for _ in range(COUNT_SLICES_MAX):
                 found, last = self._count(
-                    keys=[self.keys.log(partition)], args=[f"({start}", COUNT_SLICE]
+                    keys=[self.keys.log(partition), self.keys.large(partition)],
+                    args=[f"({start}", COUNT_SLICE],
                 )
                 total += found
                 if found < COUNT_SLICE:
@@ -294,11 +342,24 @@ class Log:
         The caller sees to it that they were applied.
         """
         with translated_faults():
-            return int(
-                self.client.xtrim(
-                    self.keys.log(partition), minid=entry_id_of(before), approximate=True
-                )
-            )
+            # Marks first: none outlives its entry.
+            minimum = entry_id_of(before)
+            pipeline = self.client.pipeline(transaction=True)
+            pipeline.xtrim(self.keys.large(partition), minid=minimum, approximate=False)
+            pipeline.xtrim(self.keys.log(partition), minid=minimum, approximate=True)
+            return int(pipeline.execute()[1])
+
+
+def _slice_end(marks: Sequence[tuple[int, int]], bytes_left: int) -> int | None:
+    """Up to where to read, so that large entries bring ``bytes_left`` at most, or one of them.
+
+    None: there are no more of them than that.
+    """
+    for number, (_, size) in enumerate(marks):
+        bytes_left -= size
+        if bytes_left < 0:
+            return marks[max(0, number - 1)][0]
+    return None
 
 
 def _raw_entry(entry_id: bytes, fields: dict[bytes, bytes]) -> RawEntry:
