@@ -12,7 +12,7 @@ from tests.harness import Installation
 from daybook import Client
 from daybook.errors import LogUnavailable
 from daybook.producing import Receipt
-from daybook.queue.entries import BARRIER, NewEntry, RawEntry, position_of
+from daybook.queue.entries import BARRIER, DUE, NewEntry, RawEntry, outcome_value, position_of
 
 
 def entry(
@@ -246,3 +246,23 @@ def test_a_mark_whose_entry_is_gone_stops_no_reader(installation: Installation) 
     installation.redis.xdel(installation.log.keys.log(0), large)
     assert [raw.body for raw in installation.log.read(0, 0, 100, 10)] == [b"a", b"b"]
     assert installation.log.first_unread({0: results[0].position or 0}) == {0: results[2].position}
+
+
+def test_what_is_due_is_accepted_once_behind_its_schedule(installation: Installation) -> None:
+    """A producer hears SCHEDULED again, the sweeper gets one entry in; a conflict stays one."""
+    request = entry(1)
+    due = request._replace(flags=DUE)
+    scheduled = outcome_value(request.fingerprint.hex(), "txn_1", "SCHEDULED", position=7)
+    installation.log.reply(0, 1, 0, [(request.key, scheduled)], 60)
+    other = due._replace(fingerprint=b"x" * 32)
+    results, _ = installation.log.append([request, other, due, due])
+    assert [result.state for result in results] == [
+        "duplicate",
+        "conflict",
+        "accepted",
+        "duplicate",
+    ]
+    assert [raw.flags for raw in read_all(installation, 0)] == [DUE]
+    applied = outcome_value(request.fingerprint.hex(), "txn_1", "APPLIED", position=8)
+    installation.log.reply(0, 2, 0, [(request.key, applied)], 60)
+    assert installation.log.append([due])[0][0].state == "duplicate"

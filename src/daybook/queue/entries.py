@@ -15,6 +15,12 @@ CELERY_RESULT = "c"
 """Flag of an entry whose outcome is also stored as a Celery result, under its reference."""
 
 
+DUE = "d"
+"""Flag of an entry that asks again for what was scheduled, now that its time has come.
+
+It is accepted, once, where the same request would be answered with its SCHEDULED outcome.
+"""
+
 BARRIER = "b"
 """Flag of an entry that is no request: the mark of a wide request of another partition.
 
@@ -53,7 +59,7 @@ def key_of_request(reference: str | None, request_id: str) -> str:
 class NewEntry(NamedTuple):
     """What a producer appends.
 
-    fingerprint: 32 bytes. flags: ``CELERY_RESULT`` or empty. slots: of a wide request, which
+    fingerprint: 32 bytes. flags: of ``CELERY_RESULT`` and ``DUE``, or empty. slots: of a wide request, which
     spends from balances of several slots: all of them.
     """
 
@@ -110,7 +116,7 @@ def outcome_value(
 
     position: of the entry in the log, when it is known; it stays there for the retention.
     """
-    if reason is None and not duplicate and position is not None:
+    if reason is None and detail is None and not duplicate and position is not None:
         # Nearly always; ids and statuses need no escapes.
         return f'{fingerprint}R{{"id":"{request_id}","status":"{status}","at":{position}}}'
     fields: dict[str, object] = {"id": request_id, "status": status}
@@ -118,6 +124,7 @@ def outcome_value(
         fields["at"] = position
     if reason is not None:
         fields["reason"] = reason
+    if detail is not None:
         fields["detail"] = detail
     if duplicate:
         fields["duplicate"] = True
