@@ -34,7 +34,7 @@ class LedgerView(View):
 class BalanceView(View):
     """A balance.
 
-    precision: of its first transaction; None before that.
+    precision: of its first transaction; None before that. identity_id: its owner.
     balance: credit minus debit. available: balance minus inflight debit.
     version: how many transactions have touched it.
     """
@@ -43,6 +43,7 @@ class BalanceView(View):
     ledger_id: str
     currency: str
     indicator: str | None
+    identity_id: str | None
     precision: int | None
     balance: int
     credit_balance: int
@@ -57,9 +58,44 @@ class BalanceView(View):
 
 
 @dataclass(frozen=True, slots=True)
+class IdentityView(View):
+    """A person or an organisation that owns balances; see ``ledger.identity.IDENTITY_FIELDS``."""
+
+    identity_id: str
+    identity_type: str | None
+    first_name: str | None
+    last_name: str | None
+    other_names: str | None
+    organization_name: str | None
+    category: str | None
+    gender: str | None
+    dob: str | None
+    email_address: str | None
+    phone_number: str | None
+    nationality: str | None
+    street: str | None
+    city: str | None
+    state: str | None
+    post_code: str | None
+    country: str | None
+    created_at: datetime
+    meta_data: dict[str, Any]
+
+    @property
+    def name(self) -> str | None:
+        """What a person would call it."""
+        return (
+            self.organization_name
+            or " ".join(filter(None, (self.first_name, self.last_name)))
+            or None
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class HoldView(View):
     """The state of a hold: amount = committed + voided + remaining.
 
+    Of a request whose legs or items are holds: the sums of theirs.
     commits: how many transactions have committed a part of it.
     """
 
@@ -71,18 +107,52 @@ class HoldView(View):
 
 
 @dataclass(frozen=True, slots=True)
+class OpenHoldView(View):
+    """A hold with something left to commit or void.
+
+    inflight_expiry_date, inflight_commit_date: when the remainder is voided or committed.
+    request: the request with legs of which it is one. bulk: the bulk to which it belongs.
+    """
+
+    transaction_id: str
+    source: str
+    destination: str
+    currency: str
+    precision: int
+    amount: int
+    remaining: int
+    inflight_expiry_date: datetime | None
+    inflight_commit_date: datetime | None
+    request: str | None
+    bulk: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class TransactionView(View):
-    """A record of the journal.
+    """A record of the journal, or a transaction whose time has not come (SCHEDULED).
 
     amount_string: exact decimal text in major units. source, destination, currency and amounts
-    are absent when a refused request did not say enough to know them.
-    hold: the state of a hold now; None for everything else, and in lists.
+    are absent when a refused request did not say enough to know them, or when they differ among
+    the parts of a request.
+    parts: how many records carry the request out; then this one moves no money. part: of such a
+    record, its number.
+    subject, change: what a creation or a change is about, and what it set.
+    meta_data: what was merged onto the transaction later included.
+    partition, sequence, hash: its place in the journal; of a scheduled transaction, that of the
+    record of its acceptance.
+
+    Only of one transaction that was asked for, not in lists:
+    refunded_by: the id of its refund. hold: the state of a hold now, and of all holds of a request
+    when they are in one currency and precision. records: the legs, items or parts that carry it
+    out, and actions: what was done to it later (commits, voids, refunds, cancels), both bounded.
     """
 
     transaction_id: str
     kind: str
     reference: str
     parent_transaction: str | None
+    parts: int | None
+    part: int | None
     source: str | None
     destination: str | None
     currency: str
@@ -97,11 +167,68 @@ class TransactionView(View):
     overdraft_limit: Decimal | None
     created_at: datetime
     effective_date: datetime
+    scheduled_for: datetime | None
+    inflight_expiry_date: datetime | None
+    inflight_commit_date: datetime | None
+    subject: str | None
+    change: dict[str, Any] | None
     meta_data: dict[str, Any]
     partition: int
     sequence: int
     hash: str
+    refunded_by: str | None = None
     hold: HoldView | None = None
+    records: tuple[TransactionView, ...] = ()
+    actions: tuple[TransactionView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeView(View):
+    """What was set when a thing was created or changed.
+
+    transaction_id: of the change; of a creation, the id of the thing. made_by: who asked for it,
+    as the caller said. fields: what was set; meta_data: what was merged by key.
+    reason, detail: of a refused change, which set nothing.
+    """
+
+    transaction_id: str
+    kind: str
+    reference: str
+    subject: str
+    made_by: str | None
+    fields: dict[str, Any]
+    meta_data: dict[str, Any]
+    status: str
+    reason: str | None
+    detail: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleView(View):
+    """A transaction that was accepted for a later time and is neither applied nor cancelled.
+
+    request: the request as it stands in the log, parsed exactly.
+    """
+
+    transaction_id: str
+    reference: str
+    scheduled_for: datetime
+    created_at: datetime
+    request: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DatesView(View):
+    """What waits for a date: open schedules, and holds whose remainder a date will settle.
+
+    schedules_due, holds_due: those whose time has come and that the sweeper has not seen to yet.
+    """
+
+    schedules: int
+    schedules_due: int
+    holds: int
+    holds_due: int
 
 
 @dataclass(frozen=True, slots=True)
