@@ -23,6 +23,8 @@ class Reason(StrEnum):
     PRECISION_MISMATCH = "precision_mismatch"
     UNKNOWN_TRANSACTION = "unknown_transaction"
     NOT_INFLIGHT = "not_inflight"
+    NOT_SCHEDULED = "not_scheduled"
+    """Too late to cancel it, or it was never scheduled."""
     ALREADY_COMMITTED = "already_committed"
     ALREADY_VOIDED = "already_voided"
     COMMIT_EXCEEDS_HOLD = "commit_exceeds_hold"
@@ -32,6 +34,8 @@ class Reason(StrEnum):
     OVERDRAFT_LIMIT_EXCEEDED = "overdraft_limit_exceeded"
     BULK_ABORTED = "bulk_aborted"
     FIGURE_OVERFLOW = "figure_overflow"
+    CANCELLED = "cancelled"
+    """A scheduled transaction was withdrawn before its time."""
     QUARANTINED = "quarantined"
     """Not a rule of the ledger: deciding the request raised, and it was set aside."""
 
@@ -58,9 +62,12 @@ class Rejected(NamedTuple):
 
     reason: the code.
     detail: one sentence that names the field or the figure and the fix.
-    concerns: ids of the balances or ledgers that an older credit or creation could change.
+    concerns: ids of the balances, ledgers or identities that an older credit or creation could
+    change.
+    part: of a bulk, the number of the item that is refused.
     """
 
     reason: Reason
     detail: str
     concerns: tuple[str, ...] = ()
+    part: int | None = None
