@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from daybook import __version__
-from daybook.cli import backfill, demo, look, serve, status, up, verify, write
+from daybook.cli import backfill, dates, demo, identities, look, serve, status, up, verify, write
 from daybook.cli.exits import MEANINGS, Exit, code_of, show_error
 from daybook.errors import DaybookError
 
@@ -73,6 +73,10 @@ balance_commands = typer.Typer(
     cls=ShowByDefault, no_args_is_help=True, help="Show a balance, or create one."
 )
 
+identity_commands = typer.Typer(
+    cls=ShowByDefault, no_args_is_help=True, help="Show an identity, create one, or change one."
+)
+
 _INSTANCE = "An instance of your own"
 _LOOKING = "Looking"
 _ASKING = "Asking"
@@ -97,7 +101,9 @@ def _register() -> None:
         "balances",
         rich_help_panel=_LOOKING,
         epilog=_examples(
-            "daybook balances --currency USD --limit 10", "daybook balances --external-id A-17"
+            "daybook balances --currency USD --limit 10",
+            "daybook balances --external-id A-17",
+            "daybook balances --identity idt_…",
         ),
     )(look.balances)
     command(
@@ -106,6 +112,8 @@ def _register() -> None:
         epilog=_examples(
             "daybook transactions --status REJECTED",
             "daybook transactions --balance @World --currency USD --since 2026-04-22",
+            "daybook transactions --parent bulk_…",
+            "daybook transactions --kind change",
         ),
     )(look.transactions)
     command(
@@ -113,6 +121,24 @@ def _register() -> None:
         rich_help_panel=_LOOKING,
         epilog=_examples("daybook transaction order-1", "daybook transaction txn_… --json"),
     )(look.transaction)
+    command(
+        "schedules",
+        rich_help_panel=_LOOKING,
+        epilog=_examples("daybook schedules --due-before 2026-04-22T15:28Z"),
+    )(dates.schedules)
+    command(
+        "holds",
+        rich_help_panel=_LOOKING,
+        epilog=_examples("daybook holds --limit 10", "daybook holds --due-before 2026-04-22"),
+    )(dates.holds)
+    command("identities", rich_help_panel=_LOOKING, epilog=_examples("daybook identities --json"))(
+        identities.identities
+    )
+    command(
+        "changes",
+        rich_help_panel=_LOOKING,
+        epilog=_examples("daybook changes bln_…", "daybook changes idt_… --json"),
+    )(identities.changes)
     command("verify", rich_help_panel=_LOOKING, epilog=_examples("daybook verify --json"))(
         verify.verify
     )
@@ -164,8 +190,13 @@ def _register() -> None:
             "daybook balance create general_ledger_id USD --indicator @Fees",
         ),
     )(write.create_balance)
+    identity_commands.callback()(lambda: None)  # one command alone would not be a group
+    identity_commands.command("show", epilog=_examples("daybook identity idt_…"))(
+        identities.identity
+    )
     app.add_typer(ledger_commands, name="ledger", rich_help_panel=_ASKING)
     app.add_typer(balance_commands, name="balance", rich_help_panel=_LOOKING)
+    app.add_typer(identity_commands, name="identity", rich_help_panel=_LOOKING)
 
 
 _register()

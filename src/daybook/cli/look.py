@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from daybook.cli.output import AsJson, print_fields, print_json, print_table, to_json
+from daybook.cli.output import AsJson, print_fields, print_json, print_table
+from daybook.cli.showing import Limit, major, moment_of, say_more
 from daybook.cli.wiring import open_client, open_reading
 from daybook.errors import ConfigError, LogUnavailable, NotFound
 from daybook.ledger.balance import internal_balance_id
-from daybook.ledger.money import amount_text
 
 if TYPE_CHECKING:
     from daybook.producing import Outcome
     from daybook.store.views import BalanceView, TransactionView
 
-LIMIT_MAX = 10_000
-Limit = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="Most rows that are shown.")]
-FIXED_PLACES = {10: 1, 100: 2, 1_000: 3, 10_000: 4}
-"""Decimal places that tables fill up with zeros, by precision."""
-
-RecordedStatus = Literal["APPLIED", "INFLIGHT", "VOID", "REJECTED"]
+RecordedStatus = Literal["APPLIED", "INFLIGHT", "VOID", "REJECTED", "SCHEDULED"]
+RecordedKind = Literal[
+    "transaction",
+    "bulk",
+    "commit",
+    "void",
+    "refund",
+    "schedule",
+    "cancel",
+    "ledger",
+    "balance",
+    "identity",
+    "change",
+    "all",
+]
+ONLY_IN_FULL = ("refunded_by", "hold", "records", "actions")
+"""Fields of a transaction that was asked for by name; those that it has not are not shown."""
+TABLES = ("records", "actions")
+"""Those of them that are lists."""
 
 
 def ledgers(
@@ -44,7 +56,7 @@ def ledgers(
         ("ledger_id", "name", "created"),
         [(view.ledger_id, view.name, view.created_at) for view in found],
     )
-    _say_more(len(found), limit, found[-1].ledger_id if found else "")
+    say_more(len(found), limit, found[-1].ledger_id if found else "")
 
 
 def balances(
@@ -56,6 +68,7 @@ def balances(
     external_id: Annotated[
         str | None, typer.Option(help="Only with this meta_data.external_id.")
     ] = None,
+    identity: Annotated[str | None, typer.Option(help="Only of this owner (idt_…).")] = None,
     after: Annotated[
         str | None, typer.Option(help="Go on behind this balance, the last of a page.")
     ] = None,
@@ -72,6 +85,7 @@ def balances(
             currency=currency,
             indicator=indicator,
             external_id=external_id,
+            identity_id=identity,
             after=after,
             limit=limit,
         )
@@ -85,16 +99,16 @@ def balances(
                 view.balance_id,
                 view.indicator or view.meta_data.get("external_id"),
                 view.currency,
-                _major(view.balance, view.precision),
-                _major(view.available, view.precision),
-                _major(view.inflight_balance, view.precision),
+                major(view.balance, view.precision),
+                major(view.available, view.precision),
+                major(view.inflight_balance, view.precision),
                 view.version,
             )
             for view in found
         ],
         right=("balance", "available", "inflight", "version"),
     )
-    _say_more(len(found), limit, found[-1].balance_id if found else "")
+    say_more(len(found), limit, found[-1].balance_id if found else "")
 
 
 def balance(
@@ -123,7 +137,7 @@ def balance(
         return
     fields = view.asdict()
     for figure in ("balance", "available"):
-        fields[figure] = f"{fields[figure]}  ({_major(fields[figure], view.precision)})"
+        fields[figure] = f"{fields[figure]}  ({major(fields[figure], view.precision)})"
     print_fields(fields)
 
 
@@ -169,7 +183,21 @@ def transactions(
         typer.Option(metavar="DATE", help="Accepted since, e.g. 2026-04-22 or 2026-04-22T15:28Z."),
     ] = None,
     parent: Annotated[
-        str | None, typer.Option(help="Only commits and voids of this hold (txn_…).")
+        str | None,
+        typer.Option(
+            help="Only what was done to this transaction, or carries it out: commits, refunds, "
+            "legs, items (txn_…, bulk_…)."
+        ),
+    ] = None,
+    kind: Annotated[
+        RecordedKind | None,
+        typer.Option(
+            case_sensitive=False,
+            help="Only of this kind, or all; without it, what moves money or tries to.",
+        ),
+    ] = None,
+    subject: Annotated[
+        str | None, typer.Option(help="Only the creation and the changes of this thing.")
     ] = None,
     limit: Limit = 20,
     as_json: AsJson = False,
@@ -187,12 +215,14 @@ def transactions(
             balance_id=balance,
             status=status,
             reference=reference,
-            since=_moment(since),
+            since=moment_of(since, "--since"),
             parent=parent,
+            kind=kind,
+            subject=subject,
             limit=limit,
         )
     if as_json:
-        print_json([_without_hold(view) for view in found])
+        print_json([_fields(view) for view in found])
         return
     print_table(
         ("accepted", "transaction_id", "reference", "kind", "status", "amount", "currency"),
@@ -203,7 +233,7 @@ def transactions(
                 view.reference,
                 view.kind,
                 f"{view.status} {view.reason or ''}".strip(),
-                _amount(view),
+                major(view.precise_amount, view.precision),
                 view.currency,
             )
             for view in found
@@ -214,11 +244,14 @@ def transactions(
 
 def transaction(
     name: Annotated[
-        str, typer.Argument(metavar="TRANSACTION", help="A transaction id (txn_…) or a reference.")
+        str,
+        typer.Argument(
+            metavar="TRANSACTION", help="A transaction id (txn_…, bulk_…) or a reference."
+        ),
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Show one transaction; of a hold also its state, commits and voids.
+    """Show one transaction, its legs or items, its hold, and what was done to it.
 
     What is not in the journal yet is asked of the log.
     """
@@ -227,23 +260,54 @@ def transaction(
 
     with open_reading() as connection:
         found = queries.find_transaction(connection, name)
-        actions: list[TransactionView] = []
-        if isinstance(found, TransactionView) and found.hold is not None:
-            actions = queries.list_transactions(connection, parent=found.transaction_id)
-    if found is None:
-        fields: dict[str, Any] = _queued(name).as_dict()
-    elif isinstance(found, TransactionView) and found.hold is None:
-        fields = _without_hold(found)
+    if isinstance(found, TransactionView):
+        fields = _fields(found)
     else:
-        fields = found.asdict()
+        fields = _queued(name).as_dict() if found is None else found.asdict()
     if as_json:
         print_json(fields)
         return
-    print_fields({key: value for key, value in fields.items() if value is not False})
-    if actions:
+    print_fields(
+        {key: value for key, value in fields.items() if value is not False and key not in TABLES}
+    )
+    if isinstance(found, TransactionView):
+        _print_records(found)
+
+
+def _print_records(view: TransactionView) -> None:
+    """The legs or items of a request, then what was done to it."""
+    if view.records:
+        print_table(
+            ("part", "transaction_id", "reference", "source", "destination", "status", "amount"),
+            [
+                (
+                    record.part,
+                    record.transaction_id,
+                    record.reference,
+                    record.source,
+                    record.destination,
+                    f"{record.status} {record.reason or ''}".strip(),
+                    major(record.precise_amount, record.precision),
+                )
+                for record in view.records
+            ],
+            right=("part", "amount"),
+        )
+        if len(view.records) < (view.parts or 0):
+            typer.echo(f"{len(view.records)} of {view.parts} parts", err=True)
+    if view.actions:
         print_table(
             ("accepted", "transaction_id", "kind", "status", "amount"),
-            [(a.created_at, a.transaction_id, a.kind, a.status, _amount(a)) for a in actions],
+            [
+                (
+                    action.created_at,
+                    action.transaction_id,
+                    action.kind,
+                    f"{action.status} {action.reason or ''}".strip(),
+                    major(action.precise_amount, action.precision),
+                )
+                for action in view.actions
+            ],
             right=("amount",),
         )
 
@@ -260,37 +324,14 @@ def _queued(name: str) -> Outcome:
         raise NotFound(f"{missing} in the journal; the log cannot be asked: {fault}") from fault
 
 
-def _without_hold(view: TransactionView) -> dict[str, Any]:
-    """A transaction that is no hold has no such field, rather than an empty one."""
+def _fields(view: TransactionView) -> dict[str, Any]:
+    """What a transaction has not when it is no hold, refunded or carried out by parts is left out,
+    rather than empty."""
     fields = view.asdict()
-    del fields["hold"]
+    for name in ONLY_IN_FULL:
+        if not fields[name]:
+            del fields[name]
+    for name in TABLES:
+        if name in fields:
+            fields[name] = [_fields(record) for record in getattr(view, name)]
     return fields
-
-
-def _amount(view: TransactionView) -> str | None:
-    return None if view.precise_amount is None else _major(view.precise_amount, view.precision)
-
-
-def _major(figure: int, precision: int | None) -> str:
-    """A figure in major units; cents and the like keep their zeros."""
-    text = amount_text(figure, precision or 1)
-    places = FIXED_PLACES.get(precision or 1)
-    if places is None:
-        return text
-    whole, _, fraction = text.partition(".")
-    return f"{whole}.{fraction:0<{places}}"
-
-
-def _moment(given: str | None) -> datetime | None:
-    if given is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(given)
-    except ValueError:
-        raise typer.BadParameter(f"--since: {given} is not a date like 2026-04-22") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _say_more(shown: int, limit: int, last: str) -> None:
-    if shown == limit:
-        typer.echo(f"There may be more: --after {to_json(last)}", err=True)

@@ -49,7 +49,11 @@ class PartitionStatus:
 
 @dataclass(slots=True)
 class Status:
-    """Everything that ``daybook status`` shows. errors: what could not be asked, and why."""
+    """Everything that ``daybook status`` shows. errors: what could not be asked, and why.
+
+    schedules, holds: how many transactions wait for their time, and how many open holds have a
+    date; due: those whose time has come. None while the schema is not the newest.
+    """
 
     database_url: str | None = None
     redis_url: str | None = None
@@ -59,6 +63,10 @@ class Status:
     queued: int | None = None
     held_over: int = 0
     oldest_age_seconds: float | None = None
+    schedules: int | None = None
+    schedules_due: int | None = None
+    holds: int | None = None
+    holds_due: int | None = None
     workers: list[str] | None = None
     errors: list[str] = field(default_factory=list)
 
@@ -115,12 +123,16 @@ def _ask_addresses(shown: Status) -> None:
 def _ask_store(shown: Status) -> list[PartitionView]:
     """What Postgres knows: everything but what is in the log and not read yet."""
     from daybook.store.migrate import current_revision, newest_revision
-    from daybook.store.queries import list_partitions
+    from daybook.store.queries import count_dates, list_partitions
 
     with open_reading() as connection:
         shown.schema_newest = newest_revision()
         shown.schema_revision = current_revision(connection)
         views = list_partitions(connection)
+        dates = count_dates(connection) if _is_newest(shown) else None
+    if dates is not None:
+        shown.schedules, shown.schedules_due = dates.schedules, dates.schedules_due
+        shown.holds, shown.holds_due = dates.holds, dates.holds_due
     shown.partitions = [_partition(view) for view in views]
     shown.held_over = sum(view.held_over for view in views)
     return views
@@ -206,6 +218,7 @@ def _print(shown: Status) -> None:
     )
     lines: dict[str, Any] = {
         "total": f"{_known(shown.queued)} queued, {shown.held_over} held over",
+        "dates": _dates(shown) if shown.schedules is not None else None,
         "workers": _workers(shown.workers),
         "schema": _schema(shown) if shown.schema_newest else None,
         "postgres": shown.database_url,
@@ -242,7 +255,18 @@ def _workers(names: list[str] | None) -> str:
     return f"{len(names)} answer: {', '.join(names)}"
 
 
+def _dates(shown: Status) -> str:
+    return (
+        f"{shown.schedules} scheduled, {shown.schedules_due} of them due; "
+        f"{shown.holds} holds with a date, {shown.holds_due} of them due"
+    )
+
+
+def _is_newest(shown: Status) -> bool:
+    return shown.schema_revision == shown.schema_newest
+
+
 def _schema(shown: Status) -> str:
-    if shown.schema_revision == shown.schema_newest:
+    if _is_newest(shown):
         return f"{shown.schema_revision} (newest)"
     return f"{shown.schema_revision or 'none'}, newest is {shown.schema_newest}: `daybook migrate`"

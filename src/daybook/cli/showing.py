@@ -1,0 +1,45 @@
+"""What commands that show things share: how many, since when, and amounts as people write them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from daybook.cli.output import to_json
+from daybook.ledger.money import amount_text
+
+LIMIT_MAX = 10_000
+Limit = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="Most rows that are shown.")]
+FIXED_PLACES = {10: 1, 100: 2, 1_000: 3, 10_000: 4}
+"""Decimal places that tables fill up with zeros, by precision."""
+
+
+def major(figure: int | None, precision: int | None) -> str | None:
+    """A figure in major units; cents and the like keep their zeros. None stays None."""
+    if figure is None:
+        return None
+    text = amount_text(figure, precision or 1)
+    places = FIXED_PLACES.get(precision or 1)
+    if places is None:
+        return text
+    whole, _, fraction = text.partition(".")
+    return f"{whole}.{fraction:0<{places}}"
+
+
+def moment_of(given: str | None, option: str) -> datetime | None:
+    """The moment that an option gives; without a zone it is UTC."""
+    if given is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(given)
+    except ValueError:
+        raise typer.BadParameter(f"{option}: {given} is not a date like 2026-04-22") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def say_more(shown: int, limit: int, last: str) -> None:
+    """Say how a list goes on when it may."""
+    if shown == limit:
+        typer.echo(f"There may be more: --after {to_json(last)}", err=True)
