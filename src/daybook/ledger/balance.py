@@ -33,6 +33,10 @@ def may_be_internal(balance_id: str) -> bool:
     return balance_id[_VERSION_PLACE] == "8"
 
 
+BalanceState = tuple[int | None, int, int, int, int, int, int, int, int, int]
+"""What ``Balance.state`` answers."""
+
+
 class Balance:
     """The working copy of one balance in a batch: figures as read, plus what the batch adds.
 
@@ -51,6 +55,7 @@ class Balance:
         "currency",
         "debit",
         "fingerprint",
+        "identity_id",
         "indicator",
         "inflight_credit",
         "inflight_debit",
@@ -76,6 +81,7 @@ class Balance:
         *,
         fingerprint: bytes | None = None,
         meta_data: str | None = None,
+        identity_id: str | None = None,
         is_new: bool = False,
     ) -> None:
         self.balance_id = balance_id
@@ -89,6 +95,7 @@ class Balance:
         self.inflight_debit = inflight_debit
         self.fingerprint = fingerprint
         self.meta_data = meta_data
+        self.identity_id = identity_id
         self.is_new = is_new
         self.added_credit = 0
         self.added_debit = 0
@@ -124,6 +131,36 @@ class Balance:
         self.added_inflight_credit += inflight_credit
         self.added_inflight_debit += inflight_debit
         self.touches += 1
+
+    def state(self) -> BalanceState:
+        """All that transactions change, for ``restore``."""
+        return (
+            self.precision,
+            self.credit,
+            self.debit,
+            self.inflight_credit,
+            self.inflight_debit,
+            self.added_credit,
+            self.added_debit,
+            self.added_inflight_credit,
+            self.added_inflight_debit,
+            self.touches,
+        )
+
+    def restore(self, state: BalanceState) -> None:
+        """Go back to an earlier state."""
+        (
+            self.precision,
+            self.credit,
+            self.debit,
+            self.inflight_credit,
+            self.inflight_debit,
+            self.added_credit,
+            self.added_debit,
+            self.added_inflight_credit,
+            self.added_inflight_debit,
+            self.touches,
+        ) = state
 
     def credit_fits(self, amount: int) -> bool:
         """Whether ``amount`` more on the credit side, posted or held, stays a legal figure."""

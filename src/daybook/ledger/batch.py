@@ -3,6 +3,10 @@
 A refusal waits for the past (design, section 3): ``A → B`` in one partition may fund ``B → C`` in
 another, so "not enough money" is final only when nothing older is open that could change it.
 Until then the entry is held over, with the later entries of its slot, and decided again.
+
+A request that spends from balances of several slots waits for its turn: it is decided when
+nothing older is open anywhere, and nothing behind it is decided before. So the spends of each
+balance keep their order.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from daybook.ledger.balance import may_be_internal
 from daybook.ledger.book import Book
 from daybook.ledger.posting import ANYTHING, brings, post, reject
 from daybook.ledger.rejection import WAITS_FOR_THE_PAST, Reason, Rejected
-from daybook.ledger.transaction import Entry, Outcome, Transaction
+from daybook.ledger.transaction import Bulk, Entry, Outcome, Split, Transaction, movements
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,12 @@ class Horizon:
         """
         unread = POSITION_MAX if self.open_from is None else self.open_from
         return max(unread, self.final_before)
+
+    def is_turn_of(self, position: int) -> bool:
+        """Whether nothing older than ``position`` is open in any other partition."""
+        if self.open_from is not None and self.open_from < position:
+            return False
+        return min(self.held_elsewhere.values(), default=position) >= position
 
     def is_final(self, position: int, concerns: Iterable[str], held: Mapping[str, int]) -> bool:
         """Whether nothing older than ``position`` is open that could change ``concerns``.
@@ -113,7 +123,8 @@ def decide_batch(
     """Decide what was held over (``waiting``, oldest first), then the new ``entries``, in order.
 
     parked: what stays held over without a decision; younger than ``waiting``, older than
-    ``entries``. held_over_max: the batch is cut before the entry that would exceed it.
+    ``entries``. held_over_max: the batch is cut before the entry that would exceed it, and before
+    one of several slots whose turn has not come.
     """
     decision = BatchDecision()
     held_slots: set[int] = set()
@@ -148,6 +159,8 @@ def decide_batch(
     for entry in entries:
         if len(parked) + len(decision.held_over) >= held_over_max:
             break
+        if entry.slots and (held_slots or not horizon.is_turn_of(entry.position)):
+            break
         decide(entry)
         decision.consumed += 1
     return decision
@@ -161,9 +174,18 @@ def _is_its_turn(entry: Entry, horizon: Horizon, held: Mapping[str, int]) -> boo
     that came first could take the money which an older one was accepted for.
     """
     wanted = entry.instruction
-    if not isinstance(wanted, Transaction) or not may_be_internal(wanted.source_id):
+    if isinstance(wanted, Transaction):
+        if not may_be_internal(wanted.source_id) or not wanted.checks_funds:
+            return True
+        return horizon.is_final(entry.position, (wanted.source_id,), held)
+    if not isinstance(wanted, Split | Bulk):
         return True
-    return not wanted.checks_funds or horizon.is_final(entry.position, (wanted.source_id,), held)
+    internal = {
+        leg.source_id
+        for whole, leg in movements(wanted)
+        if whole.checks_funds and may_be_internal(leg.source_id)
+    }
+    return not internal or horizon.is_final(entry.position, tuple(internal), held)
 
 
 def _guarded_post(book: Book, entry: Entry, decision: BatchDecision) -> Outcome | Rejected | None:

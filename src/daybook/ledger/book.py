@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from daybook.ledger.balance import GENERAL_LEDGER_ID, Balance
+from daybook.ledger.balance import GENERAL_LEDGER_ID, Balance, BalanceState
 from daybook.ledger.inflight import Hold
-from daybook.ledger.transaction import NewBalance, NewLedger, Record
+from daybook.ledger.transaction import (
+    ID_LENGTH,
+    Entry,
+    Kind,
+    NewBalance,
+    NewIdentity,
+    NewLedger,
+    Outcome,
+    Record,
+    Split,
+    Status,
+    Transaction,
+)
 
 
 class Recorded(NamedTuple):
@@ -19,13 +31,64 @@ class Recorded(NamedTuple):
     detail: str | None = None
 
 
-class Book:
-    """Balances, holds, ledgers and references, as read and as changed by the batch.
+class Original(NamedTuple):
+    """A recorded transaction, as far as a refund looks at it; fields as in ``Record``."""
 
-    balances, holds: by id. ledgers: fingerprint by id (None: made by the migration).
-    references: what is recorded, by reference. taken_ids: the same by transaction id, of this
-    batch and of those that were looked up. transactions: status of the transactions that
-    commits and voids name and that are no holds, by id.
+    transaction_id: str
+    kind: str
+    status: str
+    source_id: str | None
+    destination_id: str | None
+    currency: str
+    precision: int | None
+    precise_amount: int | None
+    meta_data: str | None
+    parts: int | None
+
+
+class Schedule(NamedTuple):
+    """A transaction that was accepted for a later time and is not due yet."""
+
+    transaction_id: str
+    instruction: Transaction | Split
+    position: int
+    fingerprint: bytes
+
+
+class Subject:
+    """What changes are about: its meta_data, and the fields that the batch sets.
+
+    meta_data: canonical JSON text. It is None, too, for what has none.
+    """
+
+    __slots__ = ("fields", "is_merged", "meta_data")
+
+    def __init__(self, meta_data: str | None) -> None:
+        self.meta_data = meta_data
+        self.fields: dict[str, str] = {}
+        self.is_merged = False
+
+
+class Savepoint(NamedTuple):
+    """A state of the book to come back to, as far as transactions change it."""
+
+    balances: dict[str, BalanceState]
+    records: int
+    new_balances: int
+
+
+class Book:
+    """What was read of the ledger, and how the batch changes it.
+
+    balances, holds: by id. groups: the holds of a request with legs or of a bulk, by its id.
+    ledgers, identities: fingerprint by id (None: made by the migration).
+    references: what is recorded, by reference. taken_ids: the same by the id's UUID, of this
+    batch and of those that were looked up. transactions: status of the transactions that actions
+    name, by id.
+    originals: the transactions that refunds name, with their parts. refunded: ids of those that
+    have been. commits: ids of the commits of those that are holds.
+    schedules: by the id of the transaction. subjects: what changes are about, by id.
+    settled: outcomes of earlier requests that this batch decided: schedules that it cancelled.
     mixed_precision: whether a balance may see several precisions.
     """
 
@@ -33,13 +96,26 @@ class Book:
         self.mixed_precision = mixed_precision
         self.balances: dict[str, Balance] = {}
         self.holds: dict[str, Hold] = {}
+        self.groups: dict[str, list[str]] = {}
         self.ledgers: dict[str, bytes | None] = {GENERAL_LEDGER_ID: None}
+        self.identities: dict[str, bytes] = {}
         self.references: dict[str, Recorded] = {}
         self.taken_ids: dict[str, Recorded] = {}
         self.transactions: dict[str, str] = {}
+        self.originals: dict[str, Original] = {}
+        self.commits: dict[str, list[str]] = {}
+        self.refunded: set[str] = set()
+        self.schedules: dict[str, Schedule] = {}
+        self.subjects: dict[str, Subject] = {}
         self.records: list[Record] = []
         self.new_ledgers: list[tuple[NewLedger, bytes, int]] = []
         self.new_balances: list[tuple[Balance, int]] = []
+        self.new_identities: list[tuple[NewIdentity, bytes, int]] = []
+        self.new_schedules: list[Entry] = []
+        self.closed_schedules: list[str] = []
+        self.settled: list[tuple[bytes, Outcome]] = []
+        self._records_by_id: dict[str, Record] = {}
+        self._records_indexed = 0
 
     def internal_balance(self, balance_id: str, indicator: str, currency: str) -> Balance:
         """The internal balance, or a fresh one that is added only when something is posted."""
@@ -53,11 +129,42 @@ class Book:
         if balance.balance_id not in self.balances:
             self.balances[balance.balance_id] = balance
             self.new_balances.append((balance, position))
+            self.subjects.setdefault(balance.balance_id, Subject(balance.meta_data))
 
     def add_ledger(self, ledger: NewLedger, fingerprint: bytes, position: int) -> None:
         """Make a new ledger known; it is created with the batch."""
         self.ledgers[ledger.ledger_id] = fingerprint
         self.new_ledgers.append((ledger, fingerprint, position))
+        self.subjects[ledger.ledger_id] = Subject(ledger.meta_data)
+
+    def add_identity(self, identity: NewIdentity, fingerprint: bytes, position: int) -> None:
+        """Make a new identity known; it is created with the batch."""
+        self.identities[identity.identity_id] = fingerprint
+        self.new_identities.append((identity, fingerprint, position))
+        self.subjects[identity.identity_id] = Subject(identity.meta_data)
+
+    def add_hold(self, hold: Hold) -> None:
+        """Make a new hold known, also to the requests of which it is a part."""
+        self.holds[hold.transaction_id] = hold
+        for group_id in (hold.split_id, hold.bulk_id):
+            if group_id is not None:
+                self.groups.setdefault(group_id, []).append(hold.transaction_id)
+
+    def add_schedule(self, entry: Entry, instruction: Transaction | Split) -> None:
+        """Keep a transaction for its time; its reference is used up from now on."""
+        transaction_id = entry.request_id
+        self.new_schedules.append(entry)
+        self.schedules[transaction_id] = Schedule(
+            transaction_id, instruction, entry.position, entry.fingerprint
+        )
+        recorded = Recorded(transaction_id, "SCHEDULED", entry.fingerprint)
+        self.references[instruction.reference] = recorded
+        self.taken_ids[transaction_id[-ID_LENGTH:]] = recorded
+
+    def close_schedule(self, transaction_id: str) -> None:
+        """A schedule, if there is one, is over: its transaction came to be, or was cancelled."""
+        if self.schedules.pop(transaction_id, None) is not None:
+            self.closed_schedules.append(transaction_id)
 
     def record(self, record: Record) -> None:
         """Append a record to the journal, and use up its reference."""
@@ -69,7 +176,7 @@ class Book:
             record.reason,
             record.detail,
         )
-        self.taken_ids[record.transaction_id] = recorded
+        self.taken_ids[record.transaction_id[-ID_LENGTH:]] = recorded
         if not record.derived:
             self.references[record.reference] = recorded
 
@@ -77,7 +184,69 @@ class Book:
         """What is recorded under the reference, or under the id."""
         if reference is not None and reference in self.references:
             return self.references[reference]
-        return self.taken_ids.get(transaction_id)
+        return self.taken_ids.get(transaction_id[-ID_LENGTH:])
+
+    def original(self, transaction_id: str) -> Original | None:
+        """The recorded transaction with this id, of the journal or of this batch."""
+        for record in self.records[self._records_indexed :]:
+            self._records_by_id[record.transaction_id] = record
+        self._records_indexed = len(self.records)
+        made = self._records_by_id.get(transaction_id)
+        if made is None:
+            return self.originals.get(transaction_id)
+        return Original(
+            made.transaction_id,
+            made.kind,
+            made.status,
+            made.source_id,
+            made.destination_id,
+            made.currency,
+            made.precision,
+            made.precise_amount,
+            made.meta_data,
+            made.parts,
+        )
+
+    def commits_of(self, hold_id: str) -> list[str]:
+        """Ids of the commits of a hold, of the journal and of this batch."""
+        made = [
+            record.transaction_id
+            for record in self.records
+            if record.parent_id == hold_id
+            and record.kind == Kind.COMMIT
+            and record.status == Status.APPLIED
+        ]
+        return self.commits.get(hold_id, []) + made
+
+    def savepoint(self, balance_ids: set[str]) -> Savepoint:
+        """The present state, for ``undo``; only these balances change until then."""
+        states = {
+            balance_id: self.balances[balance_id].state()
+            for balance_id in balance_ids
+            if balance_id in self.balances
+        }
+        return Savepoint(states, len(self.records), len(self.new_balances))
+
+    def undo(self, savepoint: Savepoint) -> None:
+        """Forget all transactions since the savepoint."""
+        for record in self.records[savepoint.records :]:
+            self.taken_ids.pop(record.transaction_id[-ID_LENGTH:], None)
+            if not record.derived:
+                self.references.pop(record.reference, None)
+            hold = self.holds.pop(record.transaction_id, None)
+            if hold is not None:
+                for group_id in (hold.split_id, hold.bulk_id):
+                    if group_id is not None:
+                        self.groups.pop(group_id, None)
+        del self.records[savepoint.records :]
+        self._records_by_id.clear()
+        self._records_indexed = 0
+        for balance, _ in self.new_balances[savepoint.new_balances :]:
+            del self.balances[balance.balance_id]
+            self.subjects.pop(balance.balance_id, None)
+        del self.new_balances[savepoint.new_balances :]
+        for balance_id, state in savepoint.balances.items():
+            self.balances[balance_id].restore(state)
 
     def touched_balances(self) -> list[Balance]:
         """Balances whose figures the batch changes."""
@@ -97,5 +266,6 @@ def balance_of(new: NewBalance, fingerprint: bytes) -> Balance:
         indicator=new.indicator,
         fingerprint=fingerprint,
         meta_data=new.meta_data,
+        identity_id=new.identity_id,
         is_new=True,
     )

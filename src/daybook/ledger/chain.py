@@ -52,7 +52,8 @@ def canonical_bytes(partition: int, sequence: int, record: Record) -> bytes:
         *more,
     ) = record
     return (
-        f"{_PLAIN if more == _NO_MORE else _WITH_MORE}\0{partition}\0{sequence}\0{transaction_id}\0{kind}\0{reference}\0{derived:d}\0"
+        f"{_PLAIN if more == _NO_MORE else _WITH_MORE}\0{partition}\0{sequence}\0"
+        f"{transaction_id}\0{kind}\0{reference}\0{derived:d}\0"
         f"{parent_id or ''}\0{source_id or ''}\0{destination_id or ''}\0{currency}\0"
         f"{'' if precision is None else precision}\0"
         f"{'' if precise_amount is None else precise_amount}\0{status}\0"

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 
 class Hold:
-    """The working copy of one hold. Amounts are minor units; held = committed + voided + open."""
+    """The working copy of one hold. Amounts are minor units; held = committed + voided + open.
+
+    split_id: the request of which it is a leg. bulk_id: the bulk of which it, or its request, is
+    an item. expires_micros, commits_micros: when the remainder is voided, or committed.
+    """
 
     __slots__ = (
         "amount",
+        "bulk_id",
         "changed",
         "commits",
+        "commits_micros",
         "committed",
         "currency",
         "destination_id",
+        "expires_micros",
         "is_new",
         "precision",
         "source_id",
+        "split_id",
         "transaction_id",
         "voided",
     )
@@ -31,6 +39,10 @@ class Hold:
         committed: int = 0,
         voided: int = 0,
         commits: int = 0,
+        split_id: str | None = None,
+        bulk_id: str | None = None,
+        expires_micros: int | None = None,
+        commits_micros: int | None = None,
         *,
         is_new: bool = False,
     ) -> None:
@@ -43,6 +55,10 @@ class Hold:
         self.committed = committed
         self.voided = voided
         self.commits = commits
+        self.split_id = split_id
+        self.bulk_id = bulk_id
+        self.expires_micros = expires_micros
+        self.commits_micros = commits_micros
         self.is_new = is_new
         self.changed = is_new
 
@@ -50,6 +66,23 @@ class Hold:
     def remainder(self) -> int:
         """What is still open, in minor units."""
         return self.amount - self.committed - self.voided
+
+    def due(self, now_micros: int) -> str | None:
+        """What its dates say at this moment: ``commit``, ``void`` or nothing.
+
+        When both dates have come, the earlier one counts; on a tie the commit (ledger semantics,
+        section 7).
+        """
+        expires, commits = self.expires_micros, self.commits_micros
+        if expires is not None and expires > now_micros:
+            expires = None
+        if commits is not None and commits > now_micros:
+            commits = None
+        if self.remainder == 0 or (expires is None and commits is None):
+            return None
+        if expires is None or (commits is not None and commits <= expires):
+            return "commit"
+        return "void"
 
     def commit(self, amount: int) -> None:
         """Turn ``amount`` of the remainder into posted money."""

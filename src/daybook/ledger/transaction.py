@@ -6,6 +6,7 @@ times faster than frozen dataclasses.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from hashlib import sha256
 from typing import NamedTuple
@@ -309,14 +310,43 @@ class Record(NamedTuple):
     change: str | None = None
 
 
+ID_LENGTH = 36
+"""Characters of a UUID's text: what an id has behind its prefix."""
+
+
 def part_id(request_id: str, part: int | str) -> str:
     """The id of a part of a request, derived from the two, so that a replay makes the same.
 
     It keeps the request's slot: whatever is done to the part later finds the request's partition.
     """
-    bare = request_id.partition("_")[2]
+    bare = request_id[-ID_LENGTH:]
     digest = sha256(f"{request_id}\0{part}".encode()).hexdigest()
-    return f"txn_{bare[:14]}7{bare[15:18]}-a{digest[:3]}-{digest[3:15]}"
+    return f"txn_{bare[:14]}8{bare[15:18]}-a{digest[:3]}-{digest[3:15]}"
+
+
+def is_bulk(bare_id: str) -> bool:
+    """Whether a bare id (a UUID) is that of a bulk: version 8, variant 8 or 9.
+
+    Version 8 is the ledger's own: ids of parts have it, too, with the variant a.
+    """
+    return bare_id[14] == "8" and bare_id[19] in "89"
+
+
+def public_id(bare_id: str) -> str:
+    """The id of a transaction or a bulk, as it is shown, for its UUID."""
+    return f"bulk_{bare_id}" if is_bulk(bare_id) else f"txn_{bare_id}"
+
+
+def movements(instruction: Instruction) -> Iterator[tuple[Transaction, Transaction | Leg]]:
+    """Every movement that an instruction asks for, with the transaction that says how."""
+    if isinstance(instruction, Transaction):
+        yield instruction, instruction
+    elif isinstance(instruction, Split):
+        for leg in instruction.legs:
+            yield instruction.whole, leg
+    elif isinstance(instruction, Bulk):
+        for item in instruction.items:
+            yield from movements(item)
 
 
 class Outcome(NamedTuple):

@@ -7,17 +7,27 @@ nothing deadlocks (design, section 3).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from daybook.ledger.balance import Balance
 from daybook.ledger.book import Book
 from daybook.ledger.chain import link
+from daybook.ledger.identity import IDENTITY_FIELDS
 from daybook.ledger.inflight import Hold
-from daybook.ledger.transaction import Record
+from daybook.ledger.transaction import (
+    ID_LENGTH,
+    Entry,
+    NewIdentity,
+    Record,
+    Split,
+    Transaction,
+)
 from daybook.store.arrays import array_text
 
 _COPY = """
@@ -31,11 +41,35 @@ _INSERT_LEDGERS = """
 INSERT INTO ledgers (ledger_id, name, meta_data, fingerprint, position) VALUES (%s, %s, %s, %s, %s)
 """
 _INSERT_BALANCES = """
-INSERT INTO balances (balance_id, ledger_id, currency, indicator, meta_data, fingerprint, position)
-SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::json[], %s::bytea[],
-    %s::bigint[])
+INSERT INTO balances (balance_id, ledger_id, currency, indicator, meta_data, identity_id,
+    fingerprint, position)
+SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::json[], %s::uuid[],
+    %s::bytea[], %s::bigint[])
 ON CONFLICT DO NOTHING
 """
+_INSERT_IDENTITIES = f"""
+INSERT INTO identities (identity_id, {", ".join(IDENTITY_FIELDS)}, meta_data, fingerprint,
+    position) VALUES ({", ".join(["%s"] * (len(IDENTITY_FIELDS) + 4))})
+"""  # noqa: S608 - names of columns that stand in this program
+_LOCK_BALANCES = """
+SELECT FROM balances WHERE balance_id = ANY(%s::uuid[])
+ORDER BY indicator IS NOT NULL, balance_id FOR NO KEY UPDATE
+"""
+_CHANGE = {
+    "ldg": "UPDATE ledgers SET {} WHERE ledger_id = %s",
+    "bln": "UPDATE balances SET {} WHERE balance_id = %s",
+    "idt": "UPDATE identities SET {} WHERE identity_id = %s",
+}
+_CHANGE["gen"] = _CHANGE["ldg"]
+_MERGE_ONTO_TRANSACTION = """
+INSERT INTO transaction_metadata (transaction_id, meta_data) VALUES (%s, %s)
+ON CONFLICT (transaction_id) DO UPDATE SET meta_data = excluded.meta_data
+"""
+_INSERT_SCHEDULE = """
+INSERT INTO schedules (transaction_id, reference, scheduled_for, position, flags, fingerprint,
+    body) VALUES (%s, %s, %s, %s, %s, %s, %s)
+"""
+_CLOSE_SCHEDULES = "DELETE FROM schedules WHERE transaction_id = ANY(%s::uuid[])"
 _UPDATE_BALANCES = """
 UPDATE balances b SET
     credit_balance = b.credit_balance + d.credit,
@@ -61,9 +95,10 @@ WHERE b.balance_id = d.balance_id AND (%s OR b.precision IS NULL OR b.precision 
 """
 _INSERT_HOLDS = """
 INSERT INTO holds (transaction_id, source, destination, currency, precision, amount, committed,
-    voided, commits)
+    voided, commits, split, bulk, inflight_expiry_date, inflight_commit_date)
 SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::numeric[], %s::numeric[],
-    %s::numeric[], %s::numeric[], %s::int[])
+    %s::numeric[], %s::numeric[], %s::int[], %s::uuid[], %s::uuid[], %s::timestamptz[],
+    %s::timestamptz[])
 """
 _UPDATE_HOLDS = """
 UPDATE holds h SET committed = d.committed, voided = d.voided, commits = d.commits
@@ -104,7 +139,7 @@ def write_records(
 
 
 def write_creations(cursor: psycopg.Cursor[Any], book: Book) -> None:
-    """Insert the ledgers and balances that the batch creates.
+    """Insert the ledgers, identities and balances that the batch creates.
 
     An internal balance may be created by two partitions at once: it has the same id in both, the
     second insert waits for the first, does nothing, and the batch is decided again with what is
@@ -118,6 +153,8 @@ def write_creations(cursor: psycopg.Cursor[Any], book: Book) -> None:
                 for ledger, fingerprint, position in book.new_ledgers
             ],
         )
+    if book.new_identities:
+        cursor.executemany(_INSERT_IDENTITIES, [_identity(*item) for item in book.new_identities])
     if book.new_balances:
         made = sorted(book.new_balances, key=lambda item: item[0].balance_id)
         cursor.execute(
@@ -128,12 +165,89 @@ def write_creations(cursor: psycopg.Cursor[Any], book: Book) -> None:
                 [balance.currency for balance, _ in made],
                 [balance.indicator for balance, _ in made],
                 [balance.meta_data for balance, _ in made],
+                [balance.identity_id and balance.identity_id[4:] for balance, _ in made],
                 [balance.fingerprint for balance, _ in made],
                 [position for _, position in made],
             ),
         )
         if cursor.rowcount != len(made):
             raise DecideAgain("an internal balance was created meanwhile")
+
+
+def _identity(new: NewIdentity, fingerprint: bytes, position: int) -> tuple[Any, ...]:
+    fields = json.loads(new.fields)
+    texts = [fields.get(name) for name in IDENTITY_FIELDS]
+    return (new.identity_id[4:], *texts, new.meta_data, fingerprint, position)
+
+
+def write_changes(cursor: psycopg.Cursor[Any], book: Book) -> None:
+    """Set the fields that the batch changes, and what it has merged.
+
+    Rows of balances are locked first, in the global order and together with those whose figures
+    change (see ``write_balances``).
+    """
+    changed = {
+        subject_id: subject
+        for subject_id, subject in book.subjects.items()
+        if subject.fields or subject.is_merged
+    }
+    if any(subject_id.startswith("bln_") for subject_id in changed):
+        named = {subject_id for subject_id in changed if subject_id.startswith("bln_")}
+        named |= {balance.balance_id for balance in book.touched_balances()}
+        cursor.execute(_LOCK_BALANCES, (array_text(balance_id[4:] for balance_id in named),))
+    for subject_id, subject in sorted(changed.items()):
+        if subject_id[:3] not in _CHANGE:
+            bare_id = subject_id[-ID_LENGTH:]
+            cursor.execute(_MERGE_ONTO_TRANSACTION, (bare_id, subject.meta_data))
+            continue
+        values: dict[str, str | None] = {
+            name: value.removeprefix("idt_") if name == "identity_id" else value
+            for name, value in subject.fields.items()
+        }
+        if subject.is_merged:
+            values["meta_data"] = subject.meta_data
+        is_ledger = _CHANGE[subject_id[:3]] is _CHANGE["ldg"]
+        columns = sql.SQL(", ").join(
+            sql.SQL("{} = %s").format(sql.Identifier(name)) for name in values
+        )
+        cursor.execute(
+            sql.SQL(_CHANGE[subject_id[:3]]).format(columns),
+            (*values.values(), subject_id if is_ledger else subject_id[4:]),
+        )
+
+
+def write_schedules(cursor: psycopg.Cursor[Any], book: Book, flags: Mapping[int, str]) -> None:
+    """Keep what was accepted for later, and drop what has come to be or was cancelled.
+
+    flags: of entries that have some, by position.
+    """
+    if book.new_schedules:
+        cursor.executemany(
+            _INSERT_SCHEDULE, [_schedule(entry, flags) for entry in book.new_schedules]
+        )
+    if book.closed_schedules:
+        closed = [transaction_id[4:] for transaction_id in book.closed_schedules]
+        cursor.execute(_CLOSE_SCHEDULES, (closed,))
+
+
+def _schedule(entry: Entry, flags: Mapping[int, str]) -> tuple[Any, ...]:
+    wanted = entry.instruction
+    whole = wanted.whole if isinstance(wanted, Split) else wanted
+    assert isinstance(whole, Transaction)
+    return (
+        entry.request_id[4:],
+        whole.reference,
+        _date(whole.scheduled_micros),
+        entry.position,
+        flags.get(entry.position, ""),
+        entry.fingerprint,
+        entry.body,
+    )
+
+
+def _date(micros: int | None) -> str | None:
+    """A moment as Postgres reads it; microseconds since the epoch."""
+    return None if micros is None else _Dates().text(micros)
 
 
 def write_holds(cursor: psycopg.Cursor[Any], holds: Sequence[Hold]) -> None:
@@ -152,6 +266,10 @@ def write_holds(cursor: psycopg.Cursor[Any], holds: Sequence[Hold]) -> None:
                 array_text(hold.committed for hold in new),
                 array_text(hold.voided for hold in new),
                 array_text(hold.commits for hold in new),
+                [hold.split_id and hold.split_id[-ID_LENGTH:] for hold in new],
+                [hold.bulk_id and hold.bulk_id[-ID_LENGTH:] for hold in new],
+                [_date(hold.expires_micros) for hold in new],
+                [_date(hold.commits_micros) for hold in new],
             ),
         )
     changed = [hold for hold in holds if not hold.is_new]
@@ -237,9 +355,9 @@ def _line(partition: int, sequence: int, record: Record, head: bytes, dates: _Da
         *more,
     ) = record
     return (
-        f"{partition}\t{sequence}\t{transaction_id[-36:]}\t{kind}\t{reference.translate(_ESCAPES)}\t"
+        f"{partition}\t{sequence}\t{transaction_id[-ID_LENGTH:]}\t{kind}\t{reference.translate(_ESCAPES)}\t"
         f"{'t' if derived else 'f'}\t"
-        f"{_NULL if parent_id is None else parent_id[-36:]}\t"
+        f"{_NULL if parent_id is None else parent_id[-ID_LENGTH:]}\t"
         f"{_NULL if source_id is None else source_id[4:]}\t"
         f"{_NULL if destination_id is None else destination_id[4:]}\t"
         f"{currency.translate(_ESCAPES)}\t"

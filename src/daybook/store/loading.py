@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import psycopg
 
-from daybook.ledger.balance import Balance
-from daybook.ledger.book import Book, Recorded
+from daybook.ledger.balance import GENERAL_LEDGER_ID, Balance
+from daybook.ledger.book import Book, Original, Recorded, Schedule, Subject
 from daybook.ledger.inflight import Hold
 from daybook.ledger.money import FIGURE_MAX
 from daybook.ledger.transaction import (
+    ID_LENGTH,
+    POSITION_COUNTER_BITS,
+    Bulk,
+    Cancel,
+    Change,
     Commit,
+    Deadline,
     Entry,
+    Kind,
     NewBalance,
+    NewIdentity,
     NewLedger,
+    Refund,
+    Split,
     Status,
     Transaction,
     Void,
+    movements,
+    part_id,
+    public_id,
 )
+from daybook.requests import decode
 from daybook.store.arrays import array_text
 
 _BALANCES = """
@@ -30,14 +45,20 @@ FROM balances WHERE balance_id = ANY(%s::uuid[])
 """
 _HOLDS = """
 SELECT transaction_id::text, source::text, destination::text, currency, precision::text,
-       amount::text, committed::text, voided::text, commits
-FROM holds WHERE transaction_id = ANY(%s::uuid[])
+    amount::text, committed::text, voided::text, commits, split::text, bulk::text,
+    trunc(extract(epoch FROM inflight_expiry_date) * 1000000)::bigint,
+    trunc(extract(epoch FROM inflight_commit_date) * 1000000)::bigint
+FROM holds WHERE {which} ORDER BY transaction_id
 """
+_HOLDS_BY_ID = _HOLDS.format(which="transaction_id = ANY(%s::uuid[])")
+_HOLDS_BY_GROUP = _HOLDS.format(which="split = ANY(%s::uuid[]) OR bulk = ANY(%s::uuid[])")
 _REFERENCES = """
 SELECT reference, transaction_id::text, status, fingerprint, reason, detail
 FROM transactions WHERE reference = ANY(%s::text[]) AND NOT derived
 """
-_ANY_REFUSED_REFERENCE = "SELECT EXISTS (SELECT FROM refusals WHERE uses_reference)"
+_ANYTHING_BESIDE = """
+SELECT EXISTS (SELECT FROM refusals WHERE uses_reference), EXISTS (SELECT FROM schedules)
+"""
 _REFUSED_REFERENCES = """
 SELECT reference, request_id, reason, detail, sha256(body)
 FROM refusals WHERE reference = ANY(%s::text[]) AND uses_reference
@@ -47,8 +68,47 @@ _IDS = """
 SELECT transaction_id::text, status, fingerprint, reason, detail
 FROM transactions WHERE transaction_id = ANY(%s::uuid[])
 """
+_ORIGINALS = """
+SELECT transaction_id::text, kind, status, 'bln_' || source, 'bln_' || destination, currency,
+    precision::text, precise_amount::text, meta_data::text, parts
+FROM transactions WHERE transaction_id = ANY(%s::uuid[])
+"""
+_CHILDREN = """
+SELECT parent_transaction::text, kind, transaction_id::text FROM transactions
+WHERE parent_transaction = ANY(%s::uuid[]) AND kind IN ('refund', 'commit')
+    AND status = 'APPLIED' AND parts IS NULL
+ORDER BY position, sequence
+"""
+_SCHEDULES = """
+SELECT transaction_id::text, position, fingerprint, body FROM schedules
+WHERE transaction_id = ANY(%s::uuid[]) OR reference = ANY(%s::text[])
+"""
 _LEDGERS = "SELECT ledger_id, fingerprint FROM ledgers WHERE ledger_id = ANY(%s::text[])"
+_IDENTITIES = """
+SELECT identity_id::text, fingerprint FROM identities WHERE identity_id = ANY(%s::uuid[])
+"""
+_LEDGER_SUBJECTS = (
+    "SELECT ledger_id, meta_data::text FROM ledgers WHERE ledger_id = ANY(%s::text[])"
+)
+_TRANSACTION_SUBJECTS = """
+SELECT known.transaction_id::text, merged.meta_data::text FROM (
+    SELECT transaction_id FROM transactions WHERE transaction_id = ANY(%(ids)s::uuid[])
+        AND kind NOT IN ('ledger', 'balance', 'identity')
+    UNION SELECT transaction_id FROM schedules WHERE transaction_id = ANY(%(ids)s::uuid[])
+) known LEFT JOIN transaction_metadata merged USING (transaction_id)
+"""
+_SUBJECTS = {
+    "bln_": "SELECT balance_id::text, meta_data::text FROM balances "
+    "WHERE balance_id = ANY(%(ids)s::uuid[])",
+    "idt_": "SELECT identity_id::text, meta_data::text FROM identities "
+    "WHERE identity_id = ANY(%(ids)s::uuid[])",
+    "txn_": _TRANSACTION_SUBJECTS,
+    "bulk_": _TRANSACTION_SUBJECTS,
+}
+"""What is changed, with its meta_data, by the prefix of its id; ledgers have ids of two forms."""
 
+PARTS_DEPTH = 3
+"""A bulk has items, which may have legs."""
 
 KNOWN_BALANCES_MAX = 200_000
 """Balances whose unchanging facts a worker remembers."""
@@ -108,18 +168,36 @@ def load_book(
     refused_references: those of entries that are no requests, and may use up a reference too.
     """
     book = Book(mixed_precision=mixed_precision)
-    references = [ref for e in entries if (ref := getattr(e.instruction, "reference", None))]
+    references = [reference for entry in entries for reference in _references_of(entry)]
     references += filter(None, refused_references)
-    _load_references(cursor, book, references, check_taken=check_taken)
+    _load_references(cursor, book, references, entries, check_taken=check_taken)
     _load_taken_ids(cursor, book, _ids_to_check(entries, everything=check_taken))
-    named_holds = {
-        e.instruction.transaction_id for e in entries if isinstance(e.instruction, Commit | Void)
-    }
-    if named_holds:
-        _load_holds(cursor, book, named_holds)
-    _load_ledgers(cursor, book, entries)
+    rare = [entry for entry in entries if not isinstance(entry.instruction, Transaction)]
+    if rare:
+        _load_holds(cursor, book, _named_by(rare, Commit | Void | Deadline))
+        _load_originals(cursor, book, _named_by(rare, Refund))
+        _load_things(cursor, book, rare)
     _load_balances(cursor, book, entries, known)
     return book
+
+
+def _references_of(entry: Entry) -> Iterator[str]:
+    """The references that an entry would use up."""
+    wanted = entry.instruction
+    if isinstance(wanted, Bulk):
+        yield from (item.reference for item in wanted.items)
+    reference = getattr(wanted, "reference", None)
+    if reference:
+        yield reference
+
+
+def _named_by(entries: Sequence[Entry], kinds: Any) -> set[str]:
+    """Ids of the transactions that these kinds of entries name."""
+    return {
+        entry.instruction.transaction_id
+        for entry in entries
+        if isinstance(entry.instruction, kinds)
+    }
 
 
 def _load_balances(
@@ -167,6 +245,13 @@ def _figures_wanted(entries: Sequence[Entry]) -> set[str]:
                 wanted.add(instruction.destination_id)
         elif isinstance(instruction, NewBalance):
             wanted.add(instruction.balance_id)
+        elif isinstance(instruction, Split | Bulk):
+            for whole, leg in movements(instruction):
+                if whole.checks_funds:
+                    wanted.add(leg.source_id)
+                if whole.precise_amount >= LARGE_AMOUNT:
+                    wanted.add(leg.source_id)
+                    wanted.add(leg.destination_id)
     return wanted
 
 
@@ -177,24 +262,35 @@ def _named_balances(entries: Sequence[Entry], book: Book) -> set[str]:
         if isinstance(instruction, Transaction):
             named.add(instruction.source_id)
             named.add(instruction.destination_id)
+        elif isinstance(instruction, Split | Bulk):
+            for _, leg in movements(instruction):
+                named.add(leg.source_id)
+                named.add(leg.destination_id)
     for hold in book.holds.values():
         named.add(hold.source_id)
         named.add(hold.destination_id)
+    for original in book.originals.values():
+        if original.source_id and original.destination_id:
+            named.add(original.source_id)
+            named.add(original.destination_id)
     return named
 
 
 def _load_references(
-    cursor: psycopg.Cursor[Any], book: Book, references: list[str], *, check_taken: bool
+    cursor: psycopg.Cursor[Any],
+    book: Book,
+    references: list[str],
+    entries: Sequence[Entry],
+    *,
+    check_taken: bool,
 ) -> None:
-    cursor.execute(_ANY_REFUSED_REFERENCE)
-    refused = cursor.fetchone() != (False,)
-    if not (refused or check_taken):
-        return
-    if check_taken:
+    cursor.execute(_ANYTHING_BESIDE)
+    refused, scheduled = cursor.fetchone() or (True, True)
+    if check_taken or any(_is_scheduled(entry) for entry in entries):
         cursor.execute(_REFERENCES, (references,))
         for reference, bare_id, status, fingerprint, reason, detail in cursor:
             book.references[reference] = Recorded(
-                f"txn_{bare_id}", status, fingerprint, reason, detail
+                public_id(bare_id), status, fingerprint, reason, detail
             )
     if refused:
         cursor.execute(_REFUSED_REFERENCES, (references,))
@@ -202,18 +298,46 @@ def _load_references(
             book.references[reference] = Recorded(
                 request_id, Status.REJECTED, fingerprint, reason, detail
             )
+    if scheduled:
+        _load_schedules(cursor, book, references, _named_by(entries, Cancel))
+
+
+def _is_scheduled(entry: Entry) -> bool:
+    """Whether its reference must be looked up: no index holds it together with the journal's."""
+    wanted = entry.instruction
+    if isinstance(wanted, Split):
+        wanted = wanted.whole
+    return isinstance(wanted, Transaction) and wanted.scheduled_micros is not None
+
+
+def _load_schedules(
+    cursor: psycopg.Cursor[Any], book: Book, references: list[str], named: set[str]
+) -> None:
+    cursor.execute(_SCHEDULES, ([_bare(name) for name in named], references))
+    for bare_id, position, fingerprint, body in cursor:
+        transaction_id = f"txn_{bare_id}"
+        decoded = decode(bytes(body), transaction_id, position >> POSITION_COUNTER_BITS)
+        instruction = getattr(decoded, "instruction", None)
+        assert isinstance(instruction, Transaction | Split), f"{transaction_id} was accepted"
+        book.schedules[transaction_id] = Schedule(
+            transaction_id, instruction, position, fingerprint
+        )
+        recorded = Recorded(transaction_id, Status.SCHEDULED, fingerprint)
+        book.references.setdefault(instruction.reference, recorded)
 
 
 def _ids_to_check(entries: Sequence[Entry], *, everything: bool) -> list[str]:
-    """Commits and voids without a reference are known by their id alone."""
+    """Actions and changes without a reference are known by their id alone."""
     return [
         entry.request_id
         for entry in entries
-        if (
+        if entry.request_id != GENERAL_LEDGER_ID
+        and (
             everything
-            if isinstance(entry.instruction, Transaction)
-            else isinstance(entry.instruction, Commit | Void)
-            and (everything or not entry.instruction.reference)
+            or (
+                isinstance(entry.instruction, Commit | Void | Refund | Cancel | Change)
+                and not entry.instruction.reference
+            )
         )
     ]
 
@@ -221,19 +345,28 @@ def _ids_to_check(entries: Sequence[Entry], *, everything: bool) -> list[str]:
 def _load_taken_ids(cursor: psycopg.Cursor[Any], book: Book, ids: list[str]) -> None:
     if not ids:
         return
-    cursor.execute(_IDS, ([_bare(transaction_id) for transaction_id in ids],))
+    cursor.execute(_IDS, ([_bare(request_id) for request_id in ids],))
     for bare_id, status, fingerprint, reason, detail in cursor:
-        transaction_id = f"txn_{bare_id}"
-        book.taken_ids[transaction_id] = Recorded(
-            transaction_id, status, fingerprint, reason, detail
-        )
+        book.taken_ids[bare_id] = Recorded(public_id(bare_id), status, fingerprint, reason, detail)
 
 
 def _load_holds(cursor: psycopg.Cursor[Any], book: Book, named: set[str]) -> None:
+    if not named:
+        return
     wanted = [_bare(transaction_id) for transaction_id in named]
-    cursor.execute(_HOLDS, (wanted,))
+    cursor.execute(_HOLDS_BY_ID, (wanted,))
+    _add_holds(cursor, book)
+    others = [_bare(name) for name in named if name not in book.holds]
+    if others:
+        cursor.execute(_HOLDS_BY_GROUP, (others, others))
+        _add_holds(cursor, book)
+        _load_statuses(cursor, book, others)
+
+
+def _add_holds(cursor: psycopg.Cursor[Any], book: Book) -> None:
     for row in cursor:
-        bare_id, source, destination, currency, precision, amount, committed, voided, commits = row
+        bare_id, source, destination, currency, precision, amount, committed, voided, *more = row
+        commits, split, bulk, expires_micros, commits_micros = more
         hold = Hold(
             f"txn_{bare_id}",
             f"bln_{source}",
@@ -244,30 +377,103 @@ def _load_holds(cursor: psycopg.Cursor[Any], book: Book, named: set[str]) -> Non
             int(committed),
             int(voided),
             commits,
+            None if split is None else f"txn_{split}",
+            None if bulk is None else f"bulk_{bulk}",
+            expires_micros,
+            commits_micros,
         )
-        book.holds[hold.transaction_id] = hold
-    others = [_bare(name) for name in named if name not in book.holds]
-    if others:
-        cursor.execute(_IDS, (others,))
-        for bare_id, status, *_ in cursor:
-            book.transactions[f"txn_{bare_id}"] = status
-        cursor.execute(_REFUSED_IDS, ([f"txn_{bare_id}" for bare_id in others],))
-        for (transaction_id,) in cursor:
-            book.transactions.setdefault(transaction_id, Status.REJECTED)
+        if hold.transaction_id not in book.holds:
+            book.add_hold(hold)
 
 
-def _load_ledgers(cursor: psycopg.Cursor[Any], book: Book, entries: Sequence[Entry]) -> None:
-    named = {
-        entry.instruction.ledger_id
-        for entry in entries
-        if isinstance(entry.instruction, NewLedger | NewBalance)
-    }
-    if named:
-        cursor.execute(_LEDGERS, (list(named),))
-        for ledger_id, fingerprint in cursor:
-            book.ledgers[ledger_id] = fingerprint
+def _load_statuses(cursor: psycopg.Cursor[Any], book: Book, bare_ids: list[str]) -> None:
+    cursor.execute(_IDS, (bare_ids,))
+    for bare_id, status, *_ in cursor:
+        book.transactions[public_id(bare_id)] = status
+    cursor.execute(_REFUSED_IDS, ([public_id(bare_id) for bare_id in bare_ids],))
+    for (transaction_id,) in cursor:
+        book.transactions.setdefault(transaction_id, Status.REJECTED)
 
 
-def _bare(public_id: str) -> str:
-    """The UUID of a public id: ``txn_…`` and ``bln_…`` without their prefix."""
-    return public_id[4:]
+def _load_originals(cursor: psycopg.Cursor[Any], book: Book, named: set[str]) -> None:
+    """The transactions that are to be refunded: a bulk's items may have legs of their own."""
+    wanted = [_bare(name) for name in named]
+    if not wanted:
+        return
+    _load_statuses(cursor, book, wanted)
+    for _ in range(PARTS_DEPTH):
+        cursor.execute(_ORIGINALS, (wanted,))
+        found = [_original(row) for row in cursor]
+        book.originals |= {original.transaction_id: original for original in found}
+        wanted = [
+            _bare(part_id(original.transaction_id, number))
+            for original in found
+            for number in range(1, (original.parts or 0) + 1)
+        ]
+        if not wanted:
+            break
+    cursor.execute(_CHILDREN, ([_bare(name) for name in book.originals],))
+    for parent, kind, bare_id in cursor:
+        if kind == Kind.REFUND:
+            book.refunded.add(public_id(parent))
+        else:
+            book.commits.setdefault(public_id(parent), []).append(public_id(bare_id))
+
+
+def _original(row: tuple[Any, ...]) -> Original:
+    bare_id, kind, status, source, destination, currency, precision, amount, meta_data, parts = row
+    return Original(
+        public_id(bare_id),
+        kind,
+        status,
+        source,
+        destination,
+        currency,
+        None if precision is None else int(precision),
+        None if amount is None else int(amount),
+        meta_data,
+        parts,
+    )
+
+
+def _load_things(cursor: psycopg.Cursor[Any], book: Book, entries: Sequence[Entry]) -> None:
+    """Ledgers, identities, and whatever changes are about."""
+    ledger_ids: set[str] = set()
+    identity_ids: set[str] = set()
+    subject_ids: set[str] = set()
+    for entry in entries:
+        wanted = entry.instruction
+        if isinstance(wanted, NewLedger | NewBalance):
+            ledger_ids.add(wanted.ledger_id)
+        if isinstance(wanted, NewBalance | NewIdentity) and wanted.identity_id is not None:
+            identity_ids.add(wanted.identity_id)
+        if isinstance(wanted, Change):
+            subject_ids.add(wanted.subject_id)
+            owner = json.loads(wanted.fields).get("identity_id")
+            identity_ids |= {owner} if owner else set()
+    if ledger_ids:
+        cursor.execute(_LEDGERS, (list(ledger_ids),))
+        book.ledgers |= dict(cursor.fetchall())
+    if identity_ids:
+        cursor.execute(_IDENTITIES, ([_bare(name) for name in identity_ids],))
+        for bare_id, fingerprint in cursor:
+            book.identities[f"idt_{bare_id}"] = fingerprint
+    if subject_ids:
+        _load_subjects(cursor, book, list(subject_ids))
+
+
+def _load_subjects(cursor: psycopg.Cursor[Any], book: Book, subject_ids: list[str]) -> None:
+    cursor.execute(_LEDGER_SUBJECTS, (subject_ids,))
+    for subject_id, meta_data in cursor:
+        book.subjects[subject_id] = Subject(meta_data)
+    for prefix, query in _SUBJECTS.items():
+        bare_ids = [_bare(name) for name in subject_ids if name.startswith(prefix)]
+        if bare_ids:
+            cursor.execute(query, {"ids": bare_ids})
+            for bare_id, meta_data in cursor:
+                book.subjects[f"{prefix}{bare_id}"] = Subject(meta_data)
+
+
+def _bare(public: str) -> str:
+    """The UUID of an id: what follows its prefix."""
+    return public[-ID_LENGTH:]

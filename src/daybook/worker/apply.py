@@ -26,6 +26,7 @@ from daybook.store.journal import DecideAgain
 from daybook.store.loading import KnownBalances
 from daybook.store.unit_of_work import PartitionRow, UnitOfWork
 from daybook.worker.attempt import Attempt, MoreRights, Surroundings, Way
+from daybook.worker.reading import LargeDecoded
 from daybook.worker.results import BatchReport, DrainReport
 
 ATTEMPTS_MAX = 12
@@ -66,6 +67,7 @@ class Applier:
         self._store_celery_result = store_celery_result
         self._clock = clock
         self._known_balances = KnownBalances()
+        self._large_decoded = LargeDecoded()
         self._batch_entries: dict[int, int] = {}
         self._wary: dict[int, int] = {}
 
@@ -109,7 +111,9 @@ class Applier:
 
     def _apply_batch(self, partition: int, count: int, patient: bool) -> BatchReport:
         way = Way(patient, check_taken=self._wary.get(partition, 0) > 0)
-        surroundings = Surroundings(self.log, self.settings, self._known_balances, self.reply)
+        surroundings = Surroundings(
+            self.log, self.settings, self._known_balances, self._large_decoded, self.reply
+        )
         with translated_faults(), self._engine.connect() as connection:
             raw = connection.connection.driver_connection
             assert isinstance(raw, psycopg.Connection)
@@ -185,7 +189,7 @@ class Applier:
 
     def _help(self, partition: int, drained: DrainReport) -> bool:
         """Apply the partition whose oldest open entry is the oldest of all, if it is another's."""
-        lagging = self._oldest_open()
+        lagging = self._oldest_open(partition)
         if lagging is None:
             return False
         if lagging != partition:
@@ -194,7 +198,11 @@ class Applier:
             drained.add(report)
         return True
 
-    def _oldest_open(self) -> int | None:
+    def _oldest_open(self, partition: int) -> int | None:
+        """The partition whose oldest open entry is the oldest of all.
+
+        Of two it is the other one: a barrier has the position of the entry that it waits for.
+        """
         with translated_faults(), self._engine.connect() as connection:
             raw = connection.connection.driver_connection
             assert isinstance(raw, psycopg.Connection)
@@ -204,7 +212,7 @@ class Applier:
             unit.rollback()
         for partition, position in self.log.first_unread(cursors).items():
             oldest[partition] = min(position, oldest.get(partition, position))
-        return min(oldest, key=lambda p: oldest[p]) if oldest else None
+        return min(oldest, key=lambda p: (oldest[p], p == partition)) if oldest else None
 
     def trim(self, partition: int, cursor: int) -> None:
         """Drop entries of ``partition`` that were applied longer ago than the retention."""

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from daybook.ledger.balance import may_be_internal
 from daybook.ledger.batch import ALONE, BatchDecision, Horizon, decide_batch
 from daybook.ledger.book import Book
-from daybook.ledger.transaction import POSITION_COUNTER_BITS, Entry, Transaction
+from daybook.ledger.transaction import (
+    POSITION_COUNTER_BITS,
+    Bulk,
+    Entry,
+    Split,
+    Transaction,
+    movements,
+)
 from daybook.queue.entries import RawEntry
 from daybook.queue.log import Log
 from daybook.requests import reference_in, slot_of
 from daybook.settings import Settings
-from daybook.store.journal import write_balances, write_creations, write_holds, write_records
+from daybook.store.journal import (
+    write_balances,
+    write_changes,
+    write_creations,
+    write_holds,
+    write_records,
+    write_schedules,
+)
 from daybook.store.loading import KnownBalances, load_book
 from daybook.store.unit_of_work import HeldEntry, PartitionRow, UnitOfWork
-from daybook.worker.reading import Batch, decode_all
+from daybook.worker.reading import Batch, LargeDecoded, before_barriers, decode_all
 from daybook.worker.refusals import refusals_of
 from daybook.worker.results import (
     BatchReport,
@@ -49,12 +63,14 @@ class Done(NamedTuple):
 class Surroundings:
     """What all attempts of one worker share.
 
-    reply: tells producers the outcomes of a committed batch, and Celery those that it waits for.
+    decoded: large entries that were read before. reply: tells producers the outcomes of a
+    committed batch, and Celery those that it waits for.
     """
 
     log: Log
     settings: Settings
     known_balances: KnownBalances
+    decoded: LargeDecoded
     reply: Callable[
         [PartitionRow, Sequence[tuple[str, str]], Iterable[tuple[str, dict[str, Any]]]], None
     ]
@@ -100,18 +116,21 @@ class Attempt:
         raws = self._log.read(
             self._partition, row.cursor, self._count, self._settings.batch_bytes_max
         )
-        horizon = self._horizon(row)
+        unread = self._unread_elsewhere(row)
+        raws = before_barriers(raws, unread)
+        horizon = self._horizon(row, unread)
         ripe = self._unit.held(self._partition, horizon.ripe_before)
         parked = self._unit.parked(self._partition, horizon.ripe_before)
         if way.alone and ripe:
             parked = self._unit.parked(self._partition, ripe[0].position + 1)
             ripe, raws = ripe[:1], []
+        batch = decode_all(ripe, raws, row, way.refused_data, self._surroundings.decoded)
+        raws = _before_turns(batch, raws, horizon)
         self._report.cursor = row.cursor
         self._report.read = len(raws)
         self._report.held_over = len(parked) + len(ripe)
         if not raws and not ripe:
             return Done(self._report, Replies(), None)
-        batch = decode_all(ripe, raws, row, way.refused_data)
         self._take_rights(batch, row, way.rights)
         book = load_book(
             self._unit.cursor,
@@ -150,24 +169,39 @@ class Attempt:
         foreign: set[int] = set()
         internal: set[str] = set()
         for entry in batch.decodable:
+            foreign.update(slot % row.partitions for slot in entry.slots)
             wanted = entry.instruction
-            if isinstance(wanted, Transaction) and wanted.checks_funds:
+            if isinstance(wanted, Transaction):
+                if not wanted.checks_funds:
+                    continue
                 if may_be_internal(wanted.source_id):
                     internal.add(wanted.source_id)
                 if wanted.source_indicator is None:
                     foreign.add(slot_of(wanted.source_id) % row.partitions)
+            elif isinstance(wanted, Split | Bulk):
+                for whole, leg in movements(wanted):
+                    if whole.checks_funds and may_be_internal(leg.source_id):
+                        internal.add(leg.source_id)
+                    if whole.checks_funds and leg.source_indicator is None:
+                        foreign.add(slot_of(leg.source_id) % row.partitions)
         missing = foreign - rights - {self._partition}
         if missing:
             raise MoreRights(missing)
+        self._report.opened = foreign - {self._partition}
         self._unit.lock_internal(internal)
 
-    def _horizon(self, row: PartitionRow) -> Horizon:
-        """What is open elsewhere. Read after the batch and before the figures."""
+    def _unread_elsewhere(self, row: PartitionRow) -> dict[int, int]:
+        """The first unread entry of each other partition. Read after the batch."""
         if row.partitions == 1:
-            return ALONE
+            return {}
         cursors = self._unit.cursors()
         cursors.pop(self._partition, None)
-        unread = self._log.first_unread(cursors)
+        return self._log.first_unread(cursors)
+
+    def _horizon(self, row: PartitionRow, unread: Mapping[int, int]) -> Horizon:
+        """What is open elsewhere. Read before the figures."""
+        if row.partitions == 1:
+            return ALONE
         held_elsewhere = self._unit.held_elsewhere(self._partition)
         final_before = 0
         bound = self._settings.refusal_wait_seconds_max
@@ -198,6 +232,7 @@ class Attempt:
             unit.cursor, self._partition, row.sequence, row.head, book.records
         )
         write_holds(unit.cursor, book.changed_holds())
+        write_schedules(unit.cursor, book, batch.flags)
         known = set(batch.held)
         unit.change_held(
             self._partition,
@@ -210,6 +245,7 @@ class Attempt:
         )
         unit.refuse(self._partition, refusals_of(book, decision, undecodable))
         beside = {"outcomes": replies.beside, "celery": replies.celery}
+        write_changes(unit.cursor, book)
         write_balances(unit.cursor, book.touched_balances(), mixed_precision=book.mixed_precision)
         unit.advance(row, cursor, sequence, head, beside)
         unit.commit()
@@ -217,6 +253,18 @@ class Attempt:
         for _ in undecodable:
             report.count("rejected")
         return Done(report, replies, row._replace(batch=row.batch + 1, cursor=cursor))
+
+
+def _before_turns(batch: Batch, raws: list[RawEntry], horizon: Horizon) -> list[RawEntry]:
+    """Cut the batch before the first entry of several slots whose turn has not come.
+
+    So its partitions are not locked for nothing.
+    """
+    for index, entry in enumerate(batch.entries):
+        if entry.slots and not horizon.is_turn_of(entry.position):
+            del batch.entries[index:]
+            return [raw for raw in raws if raw.position < entry.position]
+    return raws
 
 
 def _new_cursor(

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.ledger.transaction import POSITION_COUNTER_BITS, Entry
-from daybook.queue.entries import RawEntry, key_of_request
-from daybook.requests import decode, fingerprint_of, reference_in
+from daybook.queue.entries import BARRIER, RawEntry, key_of_request
+from daybook.requests import Decoded, decode, fingerprint_of, reference_in
 from daybook.store.unit_of_work import HeldEntry, PartitionRow
+
+
+LARGE_BYTES = 16 * 1024
+"""From here on decoding an entry takes so long that it is not done twice."""
+
+LARGE_KEPT_MAX = 64
+"""Large entries that a worker keeps decoded: those that wait for their turn."""
+
+BARRIER_DIGITS_MAX = 4
+"""Digits of a partition's number."""
 
 
 class Undecodable(NamedTuple):
@@ -38,11 +48,33 @@ class Batch(NamedTuple):
         return self.waiting + self.entries
 
 
+class LargeDecoded:
+    """Large entries as decoded before: a batch with a bulk may be tried more than once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], tuple[bytes, Decoded | Rejected]] = {}
+
+    def recall(self, raw: RawEntry) -> Decoded | Rejected | None:
+        """What this very entry was decoded to."""
+        if len(raw.body) < LARGE_BYTES:
+            return None
+        body, decoded = self._known.get((raw.position, raw.request_id), (b"", None))
+        return decoded if body == raw.body else None
+
+    def remember(self, raw: RawEntry, decoded: Decoded | Rejected) -> None:
+        """Keep it for the next try, if it is large."""
+        if len(raw.body) >= LARGE_BYTES:
+            if len(self._known) >= LARGE_KEPT_MAX:
+                del self._known[next(iter(self._known))]
+            self._known[(raw.position, raw.request_id)] = (raw.body, decoded)
+
+
 def decode_all(
     held: Sequence[HeldEntry],
     raws: Sequence[RawEntry],
     row: PartitionRow,
     refused_data: str | None,
+    large: LargeDecoded,
 ) -> Batch:
     """Decode what was held over and what is new.
 
@@ -60,10 +92,30 @@ def decode_all(
         )
         return batch
     for raw in waiting:
-        _decode_one(batch, raw, row, batch.waiting)
+        _decode_one(batch, raw, row, large, batch.waiting)
     for raw in raws:
-        _decode_one(batch, raw, row, batch.entries)
+        if not _is_barrier(raw):
+            _decode_one(batch, raw, row, large, batch.entries)
     return batch
+
+
+def before_barriers(raws: list[RawEntry], unread: Mapping[int, int]) -> list[RawEntry]:
+    """The entries before the first barrier that is still closed.
+
+    A barrier stands for a request in another partition, its home, that spends from balances of
+    this one, too: what is younger waits until the home has read that far.
+    unread: position of the first unread entry of each other partition that has one.
+    """
+    for index, raw in enumerate(raws):
+        if _is_barrier(raw) and raw.body.isdigit():
+            first_unread = unread.get(int(raw.body[:BARRIER_DIGITS_MAX]))
+            if first_unread is not None and first_unread <= raw.position:
+                return raws[:index]
+    return raws
+
+
+def _is_barrier(raw: RawEntry) -> bool:
+    return BARRIER in raw.flags and not raw.key
 
 
 def _key_of(held: HeldEntry) -> str:
@@ -71,10 +123,15 @@ def _key_of(held: HeldEntry) -> str:
     return key_of_request(reference_in(held.body), held.request_id)
 
 
-def _decode_one(batch: Batch, raw: RawEntry, row: PartitionRow, into: list[Entry]) -> None:
+def _decode_one(
+    batch: Batch, raw: RawEntry, row: PartitionRow, large: LargeDecoded, into: list[Entry]
+) -> None:
     position = raw.position
     try:
-        decoded = decode(raw.body, raw.request_id, position >> POSITION_COUNTER_BITS)
+        decoded = large.recall(raw)
+        if decoded is None:
+            decoded = decode(raw.body, raw.request_id, position >> POSITION_COUNTER_BITS)
+            large.remember(raw, decoded)
     except Exception as fault:  # any fault of ours: the partition must not stop for one entry
         rejected = Rejected(
             Reason.QUARANTINED, f"reading it raised {type(fault).__name__}: it was set aside"
@@ -97,6 +154,7 @@ def _decode_one(batch: Batch, raw: RawEntry, row: PartitionRow, into: list[Entry
             decoded.instruction,
             fingerprint_of(raw.body),
             raw.body,
+            decoded.slots,
         )
     )
 

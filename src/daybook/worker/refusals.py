@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from daybook.ledger.batch import BatchDecision
 from daybook.ledger.book import Book
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import Commit, Transaction, Void
+from daybook.ledger.transaction import NewBalance, NewIdentity, NewLedger
 from daybook.requests import reference_in
 from daybook.store.unit_of_work import Refusal
 from daybook.worker.reading import Undecodable, storable
@@ -16,6 +16,7 @@ _RAW_BYTES_TOO = frozenset(
     {
         Reason.UNKNOWN_BALANCE,
         Reason.UNKNOWN_LEDGER,
+        Reason.UNKNOWN_IDENTITY,
         Reason.UNKNOWN_TRANSACTION,
         Reason.REFERENCE_CONFLICT,
     }
@@ -38,7 +39,7 @@ def refusals_of(
         )
         for entry, rejected in decision.refused
         if rejected.reason in _RAW_BYTES_TOO
-        or not isinstance(entry.instruction, Transaction | Commit | Void)
+        or isinstance(entry.instruction, NewLedger | NewBalance | NewIdentity)
     ]
     refusals += [
         Refusal(

@@ -9,7 +9,16 @@ from typing import Any
 from daybook.ledger.batch import BatchDecision
 from daybook.ledger.book import Book
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import Entry, NewBalance, NewLedger, Outcome, Status
+from daybook.ledger.transaction import (
+    Deadline,
+    Entry,
+    NewBalance,
+    NewIdentity,
+    NewLedger,
+    Outcome,
+    Status,
+    public_id,
+)
 from daybook.queue.entries import CELERY_RESULT, key_of_request, outcome_value
 from daybook.requests import fingerprint_of, reference_in
 from daybook.worker.reading import Batch, Undecodable, storable
@@ -41,7 +50,8 @@ class Replies:
 class BatchReport:
     """What one batch did. Counts are entries; held_over counts what waits after it.
 
-    cursor: the partition's, when the batch began.
+    cursor: the partition's, when the batch began. opened: other partitions that had to wait for
+    this batch and can go on.
     """
 
     partition: int
@@ -50,6 +60,7 @@ class BatchReport:
     read: int = 0
     held_over: int = 0
     progress: bool = False
+    opened: set[int] = field(default_factory=set)
     outcomes: dict[str, int] = field(default_factory=dict)
 
     def count(self, name: str) -> None:
@@ -59,7 +70,7 @@ class BatchReport:
 
 @dataclass(slots=True)
 class DrainReport:
-    """What one doorbell led to. helped: other partitions that it applied a batch of."""
+    """What one doorbell led to. helped: other partitions that it applied a batch of, or opened."""
 
     partition: int
     batches: int = 0
@@ -72,6 +83,7 @@ class DrainReport:
     def add(self, report: BatchReport) -> None:
         """Add a batch."""
         self.batches += report.progress
+        self.helped |= report.opened - {self.partition}
         if report.partition == self.partition:
             self.held_over = report.held_over
         else:
@@ -104,7 +116,8 @@ def _reply_to(replies: Replies, book: Book, entry: Entry, outcome: Outcome) -> N
     beside = (
         outcome.duplicate
         or outcome.reason == Reason.REFERENCE_CONFLICT
-        or isinstance(entry.instruction, NewLedger | NewBalance)
+        or outcome.status == Status.SCHEDULED
+        or isinstance(entry.instruction, NewLedger | NewBalance | NewIdentity | Deadline)
     )
     if outcome.reason == Reason.REFERENCE_CONFLICT and _belongs_to_another(book, entry):
         # The key stays with its owner: whoever waits there sees another fingerprint than its own.
@@ -130,23 +143,41 @@ def _belongs_to_another(book: Book, entry: Entry) -> bool:
 
 def _original(book: Book, entry: Entry) -> str:
     instruction = entry.instruction
-    if isinstance(instruction, NewLedger | NewBalance):
-        known = (
-            book.ledgers.get(entry.request_id)
-            if isinstance(instruction, NewLedger)
-            else book.balances[entry.request_id].fingerprint
+    owner: bytes | None = None
+    if isinstance(instruction, NewLedger):
+        owner = book.ledgers.get(entry.request_id)
+    elif isinstance(instruction, NewIdentity):
+        owner = book.identities.get(entry.request_id)
+    elif isinstance(instruction, NewBalance):
+        known = book.balances.get(entry.request_id)
+        owner = known.fingerprint if known else None
+    else:
+        recorded = book.recorded(getattr(instruction, "reference", None), entry.request_id)
+        assert recorded is not None
+        return outcome_value(
+            recorded.fingerprint.hex(),
+            recorded.transaction_id,
+            recorded.status,
+            recorded.reason,
+            recorded.detail,
         )
-        owner = known.hex() if known else NO_FINGERPRINT
-        return outcome_value(owner, entry.request_id, "APPLIED")
-    recorded = book.recorded(instruction.reference, entry.request_id)
-    assert recorded is not None
     return outcome_value(
-        recorded.fingerprint.hex(),
-        recorded.transaction_id,
-        recorded.status,
-        recorded.reason,
-        recorded.detail,
+        owner.hex() if owner else NO_FINGERPRINT, entry.request_id, Status.APPLIED.value
     )
+
+
+def _reply_to_cancelled(replies: Replies, book: Book) -> None:
+    """Outcomes of what was accepted for later and is cancelled now."""
+    for fingerprint, outcome in book.settled:
+        value = outcome_value(
+            fingerprint.hex(),
+            outcome.transaction_id,
+            outcome.status,
+            outcome.reason,
+            outcome.detail,
+            position=outcome.position,
+        )
+        replies.beside.append((key_of_request(outcome.reference, outcome.request_id), value))
 
 
 def celery_result(outcome: Outcome) -> dict[str, Any]:
@@ -165,10 +196,10 @@ def replies_from_journal(rows: Iterable[tuple[Any, ...]]) -> list[tuple[str, str
     """Replies of a batch whose worker died between its commit and its replies."""
     return [
         (
-            key_of_request(None if derived else reference, f"txn_{bare_id}"),
+            key_of_request(None if derived else reference, public_id(bare_id)),
             outcome_value(
                 bytes(fingerprint).hex(),
-                f"txn_{bare_id}",
+                public_id(bare_id),
                 status,
                 reason,
                 detail,
@@ -196,6 +227,7 @@ def replies_of(
         if CELERY_RESULT in batch.flags.get(outcome.position, ""):
             task_id = outcome.reference or outcome.request_id
             replies.celery.append((task_id, celery_result(outcome)))
+    _reply_to_cancelled(replies, book)
     for raw, rejected, _ in undecodable:
         fingerprint = fingerprint_of(raw.body).hex()
         value = outcome_value(

@@ -21,6 +21,7 @@ from daybook.queue.entries import CELERY_RESULT
 from daybook.requests import check_json_amount
 from daybook.requests.models import malformed
 from daybook.worker.celery_app import app, exact
+from daybook.worker.clockwork import append_due
 from daybook.worker.runtime import runtime
 from daybook.worker.sweep import sweep_partitions
 
@@ -62,9 +63,10 @@ def apply(partition: int) -> dict[str, Any]:
 
 @app.task(name="daybook.sweep", ignore_result=True)  # type: ignore[untyped-decorator]
 def sweep() -> dict[str, Any]:
-    """Ring for partitions with open entries; repair and trim the log."""
+    """Ring for partitions with open entries; repair and trim the log; append what is due."""
     process = runtime()
-    return sweep_partitions(process.engine, process.log, process.applier, ring)
+    swept = sweep_partitions(process.engine, process.log, process.applier, ring)
+    return swept | {"due": append_due(process.engine, process.log, ring)}
 
 
 @app.task(  # type: ignore[untyped-decorator]

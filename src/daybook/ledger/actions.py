@@ -1,0 +1,441 @@
+"""What is done to transactions that were recorded before: commits, voids, refunds, cancels.
+
+An action may name one transaction or a request that several records carry out; then it is done to
+each of them, or to none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from daybook.ledger.book import Book, Original
+from daybook.ledger.inflight import Hold
+from daybook.ledger.meta import merge
+from daybook.ledger.money import to_minor
+from daybook.ledger.records import (
+    action_record,
+    outcome_of,
+    sent_again,
+    split_record,
+    transaction_record,
+)
+from daybook.ledger.rejection import Reason, Rejected
+from daybook.ledger.transaction import (
+    Action,
+    Cancel,
+    Commit,
+    Deadline,
+    Entry,
+    Kind,
+    Outcome,
+    Record,
+    Refund,
+    Split,
+    Status,
+    Void,
+    part_id,
+)
+
+NAMED_MAX = 5
+"""Transactions that a refusal names."""
+
+
+def post_commit(book: Book, entry: Entry, wanted: Commit) -> Outcome | Rejected:
+    """Post the remainder of a hold or a part of it; of a request, that of each of its holds."""
+    recorded = book.recorded(wanted.reference, entry.request_id)
+    if recorded is not None:
+        return sent_again(entry, wanted.reference, recorded)
+    holds = _open_holds(book, entry, wanted.transaction_id)
+    if isinstance(holds, Rejected):
+        return holds
+    amounts: list[int] = []
+    for hold in holds:
+        amount = _commit_amount(wanted, hold)
+        if isinstance(amount, Rejected):
+            return amount
+        amounts.append(amount)
+    outcome = _begin(book, entry, wanted, holds, Status.APPLIED)
+    for number, (hold, amount) in enumerate(zip(holds, amounts, strict=True), 1):
+        _commit(book, hold, amount)
+        label = f"{hold.transaction_id}_commit_{hold.commits}"
+        _record_on_hold(book, entry, wanted, hold, number, amount, label)
+    return outcome or outcome_of(entry, book.records[-1].reference, Status.APPLIED)
+
+
+def post_void(book: Book, entry: Entry, wanted: Void) -> Outcome | Rejected:
+    """Release the remainder of a hold, or of each hold of a request."""
+    recorded = book.recorded(wanted.reference, entry.request_id)
+    if recorded is not None:
+        return sent_again(entry, wanted.reference, recorded)
+    holds = _open_holds(book, entry, wanted.transaction_id)
+    if isinstance(holds, Rejected):
+        return holds
+    outcome = _begin(book, entry, wanted, holds, Status.VOID)
+    for number, hold in enumerate(holds, 1):
+        amount = hold.remainder
+        _void(book, hold, amount)
+        label = f"{hold.transaction_id}_void"
+        _record_on_hold(book, entry, wanted, hold, number, amount, label)
+    return outcome or outcome_of(entry, book.records[-1].reference, Status.VOID)
+
+
+def post_deadline(book: Book, entry: Entry, wanted: Deadline) -> Outcome:
+    """Settle the holds whose date has come. What is settled already stays as it is."""
+    settled = [
+        status
+        for hold in _holds_named(book, wanted.transaction_id)
+        if (status := _settle_due(book, entry, hold)) is not None
+    ]
+    if settled:
+        return outcome_of(entry, None, settled[0])
+    return Outcome(
+        entry.position,
+        entry.request_id,
+        wanted.transaction_id,
+        None,
+        Status.APPLIED,
+        duplicate=True,
+    )
+
+
+def post_refund(book: Book, entry: Entry, wanted: Refund) -> Outcome | Rejected:
+    """Reverse an applied transaction, or all those of a request, in full and once."""
+    recorded = book.recorded(wanted.reference, entry.request_id)
+    if recorded is not None:
+        return sent_again(entry, wanted.reference, recorded)
+    original = book.original(wanted.transaction_id)
+    if original is None:
+        status = status_of(book, wanted.transaction_id)
+        if status is None:
+            return _unknown(wanted.transaction_id)
+        return _refused(wanted.transaction_id, f"is {status}, nothing was moved by it")
+    refundable = _refundable(book, original)
+    if isinstance(refundable, Rejected):
+        return refundable
+    overflow = _refund_overflows(book, refundable)
+    if overflow is not None:
+        return overflow
+    label = f"{original.transaction_id}_refund"
+    if original.parts:
+        root = action_record(entry, wanted, label, Status.APPLIED)
+        book.record(root._replace(parts=len(refundable)))
+    for number, each in enumerate(refundable, 1):
+        _refund(book, entry, wanted, each, number if original.parts else None)
+    return outcome_of(entry, wanted.reference or label, Status.APPLIED)
+
+
+def post_cancel(book: Book, entry: Entry, wanted: Cancel) -> Outcome | Rejected:
+    """Withdraw a scheduled transaction: it is recorded as refused, and its reference is used."""
+    recorded = book.recorded(wanted.reference, entry.request_id)
+    if recorded is not None:
+        return sent_again(entry, wanted.reference, recorded)
+    schedule = book.schedules.get(wanted.transaction_id)
+    if schedule is None:
+        known = status_of(book, wanted.transaction_id)
+        if known is None:
+            return _unknown(wanted.transaction_id)
+        return Rejected(
+            Reason.NOT_SCHEDULED,
+            f"transaction_id: {wanted.transaction_id} is {known}; "
+            "only what is SCHEDULED can be cancelled",
+        )
+    instruction = schedule.instruction
+    whole = instruction.whole if isinstance(instruction, Split) else instruction
+    if whole.scheduled_micros is not None and whole.scheduled_micros <= entry.accepted_ms * 1000:
+        return Rejected(
+            Reason.NOT_SCHEDULED,
+            f"transaction_id: {wanted.transaction_id} is due since before the cancel was accepted",
+        )
+    label = f"{wanted.transaction_id}_cancel"
+    book.record(action_record(entry, wanted, label, Status.APPLIED))
+    rejected = Rejected(Reason.CANCELLED, f"cancelled by {entry.request_id}")
+    cancelled = entry._replace(request_id=schedule.transaction_id, fingerprint=schedule.fingerprint)
+    if isinstance(instruction, Split):
+        book.record(split_record(cancelled, instruction, Status.REJECTED, rejected))
+    else:
+        book.record(transaction_record(cancelled, instruction, Status.REJECTED, rejected))
+    book.close_schedule(schedule.transaction_id)
+    book.settled.append(
+        (
+            schedule.fingerprint,
+            Outcome(
+                entry.position,
+                schedule.transaction_id,
+                schedule.transaction_id,
+                whole.reference,
+                Status.REJECTED,
+                rejected.reason,
+                rejected.detail,
+            ),
+        )
+    )
+    return outcome_of(entry, wanted.reference or label, Status.APPLIED)
+
+
+def rejected_action(book: Book, entry: Entry, wanted: Action, rejected: Rejected) -> Record:
+    """The record of a refused action, with the sides of what it names, as far as they are known."""
+    label = f"{entry.request_id}_rejected"
+    record = action_record(entry, wanted, label, Status.REJECTED, rejected)
+    hold = book.holds.get(wanted.transaction_id)
+    if hold is None:
+        return record
+    return record._replace(
+        source_id=hold.source_id,
+        destination_id=hold.destination_id,
+        currency=hold.currency,
+        precision=hold.precision,
+        precise_amount=wanted.precise_amount if isinstance(wanted, Commit) else None,
+    )
+
+
+def status_of(book: Book, transaction_id: str) -> str | None:
+    """The status of a recorded or scheduled transaction; None when there is no such."""
+    recorded = book.recorded(None, transaction_id)
+    if recorded is not None:
+        return recorded.status
+    if transaction_id in book.schedules:
+        return Status.SCHEDULED
+    original = book.original(transaction_id)
+    return original.status if original else book.transactions.get(transaction_id)
+
+
+# Holds
+
+
+def _holds_named(book: Book, transaction_id: str) -> list[Hold]:
+    """The hold with this id, or the holds of the request with this id, ordered by their ids."""
+    hold = book.holds.get(transaction_id)
+    if hold is not None:
+        return [hold]
+    return [book.holds[hold_id] for hold_id in sorted(book.groups.get(transaction_id, ()))]
+
+
+def _open_holds(book: Book, entry: Entry, transaction_id: str) -> list[Hold] | Rejected:
+    """The holds to act on, after what their own dates demand; or why there are none."""
+    holds = _holds_named(book, transaction_id)
+    if not holds:
+        return _holds_nothing(book, transaction_id)
+    for hold in holds:
+        _settle_due(book, entry, hold)
+    still_open = [hold for hold in holds if hold.remainder]
+    if still_open:
+        return still_open
+    if any(hold.voided for hold in holds):
+        return Rejected(Reason.ALREADY_VOIDED, f"transaction_id: {transaction_id} has been voided")
+    return Rejected(
+        Reason.ALREADY_COMMITTED, f"transaction_id: {transaction_id} has been committed in full"
+    )
+
+
+def _holds_nothing(book: Book, transaction_id: str) -> Rejected:
+    """Why there is nothing inflight under this id."""
+    status = status_of(book, transaction_id)
+    if status is None:
+        return _unknown(transaction_id)
+    hint = "cancel it instead" if status == Status.SCHEDULED else "it holds nothing"
+    return Rejected(Reason.NOT_INFLIGHT, f"transaction_id: {transaction_id} is {status}, {hint}")
+
+
+def _unknown(transaction_id: str) -> Rejected:
+    return Rejected(Reason.UNKNOWN_TRANSACTION, f"transaction_id: {transaction_id} does not exist")
+
+
+def _commit_amount(wanted: Commit, hold: Hold) -> int | Rejected:
+    """How much to commit (minor units), or why not."""
+    amount = wanted.precise_amount
+    if wanted.amount is not None:
+        amount = to_minor(Decimal(wanted.amount), hold.precision)
+        if amount == 0:
+            return Rejected(
+                Reason.INVALID_AMOUNT,
+                f"amount: {wanted.amount} is zero at the hold's precision {hold.precision}",
+            )
+    if amount is None:
+        return hold.remainder
+    if amount > hold.remainder:
+        return Rejected(
+            Reason.COMMIT_EXCEEDS_HOLD,
+            f"amount: {amount} asked, {hold.remainder} left of the hold "
+            f"{hold.transaction_id} (minor units)",
+        )
+    return amount
+
+
+def _commit(book: Book, hold: Hold, amount: int) -> None:
+    hold.commit(amount)
+    book.balances[hold.source_id].add(inflight_debit=-amount, debit=amount)
+    book.balances[hold.destination_id].add(inflight_credit=-amount, credit=amount)
+
+
+def _void(book: Book, hold: Hold, amount: int) -> None:
+    hold.void(amount)
+    book.balances[hold.source_id].add(inflight_debit=-amount)
+    book.balances[hold.destination_id].add(inflight_credit=-amount)
+
+
+def _settle_due(book: Book, entry: Entry, hold: Hold) -> str | None:
+    """Do what the dates of a hold demand at the time of ``entry``; answers the record's status."""
+    demanded = hold.due(entry.accepted_ms * 1000)
+    if demanded is None:
+        return None
+    amount = hold.remainder
+    if demanded == "commit":
+        kind, status = Kind.COMMIT, Status.APPLIED
+        _commit(book, hold, amount)
+        label = f"{hold.transaction_id}_commit_{hold.commits}"
+        description = "the commit date of the hold has come"
+    else:
+        kind, status = Kind.VOID, Status.VOID
+        _void(book, hold, amount)
+        label = f"{hold.transaction_id}_void"
+        description = "the hold has expired"
+    record = action_record(entry, Void(hold.transaction_id), label, status)
+    book.record(
+        _on_hold(record, hold, amount)._replace(
+            transaction_id=part_id(hold.transaction_id, "deadline"),
+            kind=kind,
+            description=description,
+        )
+    )
+    return status
+
+
+def _on_hold(record: Record, hold: Hold, amount: int) -> Record:
+    return record._replace(
+        parent_id=hold.transaction_id,
+        source_id=hold.source_id,
+        destination_id=hold.destination_id,
+        currency=hold.currency,
+        precision=hold.precision,
+        precise_amount=amount,
+    )
+
+
+def _record_on_hold(
+    book: Book,
+    entry: Entry,
+    wanted: Commit | Void,
+    hold: Hold,
+    number: int,
+    amount: int,
+    label: str,
+) -> None:
+    """Record what was done to one hold; of a request, as a part of the action."""
+    status = Status.APPLIED if isinstance(wanted, Commit) else Status.VOID
+    record = _on_hold(action_record(entry, wanted, label, status), hold, amount)
+    if hold.transaction_id != wanted.transaction_id:
+        record = record._replace(
+            transaction_id=part_id(entry.request_id, number),
+            reference=f"{wanted.reference}_{number}" if wanted.reference else label,
+            derived=True,
+            part=number,
+        )
+    book.record(record)
+
+
+def _begin(
+    book: Book, entry: Entry, wanted: Commit | Void, holds: Sequence[Hold], status: str
+) -> Outcome | None:
+    """Record an action on a request as a whole, before its parts; None when it names a hold."""
+    if wanted.transaction_id in book.holds:
+        return None
+    label = f"{wanted.transaction_id}_{'commit' if isinstance(wanted, Commit) else 'void'}"
+    root = action_record(entry, wanted, label, status)
+    book.record(root._replace(parts=len(holds)))
+    return outcome_of(entry, root.reference, status)
+
+
+# Refunds
+
+
+def _refundable(book: Book, original: Original) -> list[Original] | Rejected:
+    """What is reversed when ``original`` is refunded, or why it can't be."""
+    leaves = _leaves(book, original)
+    held = [each for each in leaves if each.status == Status.INFLIGHT]
+    if held:
+        return _refused(original.transaction_id, _names_commits(book, held))
+    if original.kind == Kind.REFUND:
+        return _refused(original.transaction_id, "is a refund, which can't be refunded")
+    applied = [
+        each
+        for each in leaves
+        if each.status == Status.APPLIED and each.kind in (Kind.TRANSACTION, Kind.COMMIT)
+    ]
+    if not applied:
+        return _refused(original.transaction_id, f"is {original.status}, nothing was moved by it")
+    fresh = [each for each in applied if each.transaction_id not in book.refunded]
+    if not fresh:
+        return Rejected(
+            Reason.ALREADY_REFUNDED,
+            f"transaction_id: {original.transaction_id} has been refunded",
+        )
+    return fresh
+
+
+def _leaves(book: Book, original: Original) -> list[Original]:
+    """The records that carry a request out: itself, its legs, the items of a bulk."""
+    if not original.parts:
+        return [original]
+    leaves: list[Original] = []
+    for number in range(1, original.parts + 1):
+        part = book.original(part_id(original.transaction_id, number))
+        if part is not None:  # an item whose reference belonged to another has no record
+            leaves += _leaves(book, part)
+    return leaves
+
+
+def _names_commits(book: Book, held: Sequence[Original]) -> str:
+    """A hold is not refunded, its commits are: says which these are."""
+    commits = [name for hold in held for name in book.commits_of(hold.transaction_id)]
+    if not commits:
+        return "is INFLIGHT and nothing of it is committed: void it instead"
+    more = f" and {len(commits) - NAMED_MAX} more" if len(commits) > NAMED_MAX else ""
+    return f"is INFLIGHT; refund its commits: {', '.join(commits[:NAMED_MAX])}{more}"
+
+
+def _refused(transaction_id: str, why: str) -> Rejected:
+    return Rejected(Reason.NOT_REFUNDABLE, f"transaction_id: {transaction_id} {why}")
+
+
+def _refund_overflows(book: Book, refundable: Sequence[Original]) -> Rejected | None:
+    for each in refundable:
+        amount = each.precise_amount
+        assert amount is not None
+        assert each.source_id is not None
+        assert each.destination_id is not None
+        debited, credited = book.balances[each.destination_id], book.balances[each.source_id]
+        if not (debited.debit_fits(amount) and credited.credit_fits(amount)):
+            return Rejected(
+                Reason.FIGURE_OVERFLOW,
+                f"amount: adding {amount} makes a figure longer than the ledger keeps",
+            )
+    return None
+
+
+def _refund(book: Book, entry: Entry, wanted: Refund, original: Original, part: int | None) -> None:
+    amount = original.precise_amount
+    assert amount is not None
+    assert original.source_id is not None
+    assert original.destination_id is not None
+    book.balances[original.destination_id].add(debit=amount)
+    book.balances[original.source_id].add(credit=amount)
+    book.refunded.add(original.transaction_id)
+    label = f"{original.transaction_id}_refund"
+    record = action_record(entry, wanted, label, Status.APPLIED)._replace(
+        parent_id=original.transaction_id,
+        source_id=original.destination_id,
+        destination_id=original.source_id,
+        currency=original.currency,
+        precision=original.precision,
+        precise_amount=amount,
+        meta_data=merge(original.meta_data, wanted.meta_data),
+    )
+    if part is not None:
+        record = record._replace(
+            transaction_id=part_id(entry.request_id, part),
+            reference=f"{wanted.reference}_{part}" if wanted.reference else label,
+            derived=True,
+            part=part,
+        )
+    book.record(record)

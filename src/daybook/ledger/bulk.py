@@ -1,0 +1,183 @@
+"""The posting of a bulk: many transactions in one request, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from daybook.ledger.book import Book
+from daybook.ledger.movements import post_split, post_transaction
+from daybook.ledger.records import sent_again, split_record, transaction_record
+from daybook.ledger.rejection import Reason, Rejected
+from daybook.ledger.transaction import (
+    Bulk,
+    Entry,
+    Kind,
+    Outcome,
+    Record,
+    Split,
+    Status,
+    Transaction,
+    movements,
+    part_id,
+)
+
+REFUSED_SHOWN_MAX = 20
+"""Refused items that the detail of a bulk names."""
+
+
+def post_bulk(book: Book, entry: Entry, bulk: Bulk) -> Outcome | Rejected:
+    """Post the items of a bulk in order: all or none when it is atomic, else each on its own.
+
+    It comes up only when nothing older is open anywhere, so the refusal of an item is final.
+    """
+    recorded = book.recorded(bulk.reference, entry.request_id)
+    if recorded is not None:
+        return sent_again(entry, bulk.reference, recorded)
+    named = {
+        balance_id
+        for _, leg in movements(bulk)
+        for balance_id in (leg.source_id, leg.destination_id)
+    }
+    savepoint = book.savepoint(named)
+    refused: list[tuple[int, Rejected]] = []
+    try:
+        for number, item in enumerate(bulk.items, 1):
+            refusal = _post_item(book, entry, item, number)
+            if refusal is None:
+                continue
+            if bulk.atomic:
+                book.undo(savepoint)
+                return refusal._replace(part=number)
+            refused.append((number, refusal))
+            _record_refused(book, entry, item, number, refusal)
+    except BaseException:
+        book.undo(savepoint)  # a fault of ours: the entry is set aside, and nothing of it stays
+        raise
+    root = _root_of_posted(entry, bulk, refused)
+    book.record(root)
+    book.records.insert(savepoint.records, book.records.pop())  # a request comes before its parts
+    return Outcome(
+        entry.position,
+        entry.request_id,
+        entry.request_id,
+        bulk.reference,
+        root.status,
+        None if root.reason is None else Reason(root.reason),
+        root.detail,
+    )
+
+
+def record_rejected(book: Book, entry: Entry, bulk: Bulk, rejected: Rejected) -> str | None:
+    """Record that an atomic bulk was refused because of one of its items; answers the detail.
+
+    Its neighbours are refused with it. An item whose reference belongs to another request has no
+    record of its own.
+    """
+    failed = rejected.part
+    if failed is None:  # set aside as a whole
+        book.record(_root(entry, bulk, Status.REJECTED, rejected.reason, rejected.detail))
+        return rejected.detail
+    detail = _about(bulk, failed, rejected)
+    book.record(_root(entry, bulk, Status.REJECTED, rejected.reason, detail))
+    aborted = Rejected(Reason.BULK_ABORTED, f"the bulk was refused: {detail}")
+    for number, item in enumerate(bulk.items, 1):
+        _record_refused(book, entry, item, number, rejected if number == failed else aborted)
+    return detail
+
+
+def _post_item(book: Book, entry: Entry, item: Transaction | Split, number: int) -> Rejected | None:
+    """Post one item; answers why not, if it is refused."""
+    part = _entry_of(entry, item, number)
+    if isinstance(item, Split):
+        outcome = post_split(book, part, item, entry.request_id, number)
+    else:
+        outcome = post_transaction(book, part, item, entry.request_id, number)
+    if isinstance(outcome, Rejected):
+        return outcome
+    if outcome.duplicate:
+        return Rejected(
+            Reason.REFERENCE_CONFLICT,
+            f"reference: {item.reference} belongs to another request, {outcome.transaction_id}",
+        )
+    return None
+
+
+def _record_refused(
+    book: Book, entry: Entry, item: Transaction | Split, number: int, rejected: Rejected
+) -> None:
+    if item.reference in book.references:
+        return
+    part = _entry_of(entry, item, number)
+    if isinstance(item, Split):
+        record = split_record(part, item, Status.REJECTED, rejected)
+    else:
+        record = transaction_record(part, item, Status.REJECTED, rejected)
+    book.record(record._replace(parent_id=entry.request_id, part=number))
+
+
+def _entry_of(entry: Entry, item: Transaction | Split, number: int) -> Entry:
+    """The item as an entry of its own. It has the fingerprint of the request that it is part of."""
+    return Entry(
+        entry.position,
+        entry.slot,
+        part_id(entry.request_id, number),
+        item,
+        entry.fingerprint,
+        b"",
+    )
+
+
+def _about(bulk: Bulk, number: int, rejected: Rejected) -> str:
+    reference = bulk.items[number - 1].reference
+    return f"item {number} ({reference}): {rejected.reason}: {rejected.detail}"
+
+
+def _root_of_posted(entry: Entry, bulk: Bulk, refused: Sequence[tuple[int, Rejected]]) -> Record:
+    if not refused:
+        return _root(entry, bulk, _status(bulk))
+    shown = [_about(bulk, number, rejected) for number, rejected in refused[:REFUSED_SHOWN_MAX]]
+    if len(refused) > REFUSED_SHOWN_MAX:
+        shown.append(f"and {len(refused) - REFUSED_SHOWN_MAX} more")
+    detail = f"{len(refused)} of {len(bulk.items)} refused: {'; '.join(shown)}"
+    if len(refused) == len(bulk.items):
+        return _root(entry, bulk, Status.REJECTED, refused[0][1].reason, detail)
+    return _root(entry, bulk, _status(bulk), None, detail)
+
+
+def _status(bulk: Bulk) -> Status:
+    """INFLIGHT when every item is a hold."""
+    held = all((item.whole if isinstance(item, Split) else item).inflight for item in bulk.items)
+    return Status.INFLIGHT if held else Status.APPLIED
+
+
+def _root(
+    entry: Entry,
+    bulk: Bulk,
+    status: Status,
+    reason: Reason | None = None,
+    detail: str | None = None,
+) -> Record:
+    """The record of the bulk as a whole: it moves no money itself."""
+    return Record(
+        entry.request_id,
+        Kind.BULK,
+        bulk.reference,
+        False,
+        None,
+        None,
+        None,
+        "",
+        None,
+        None,
+        status,
+        reason,
+        detail,
+        bulk.description,
+        False,
+        None,
+        entry.position,
+        entry.accepted_ms * 1000,
+        bulk.meta_data,
+        entry.fingerprint,
+        len(bulk.items),
+    )

@@ -1,0 +1,195 @@
+"""Making the records and outcomes of decided entries."""
+
+from __future__ import annotations
+
+from daybook.ledger.book import Recorded
+from daybook.ledger.rejection import Reason, Rejected
+from daybook.ledger.transaction import (
+    Action,
+    Cancel,
+    Commit,
+    Entry,
+    Kind,
+    Leg,
+    Outcome,
+    Record,
+    Refund,
+    Split,
+    Status,
+    Transaction,
+)
+
+ACTION_KINDS: dict[type, Kind] = {
+    Commit: Kind.COMMIT,
+    Refund: Kind.REFUND,
+    Cancel: Kind.CANCEL,
+}
+"""The kind of each action's record; a void is what is left."""
+
+
+def outcome_of(
+    entry: Entry, reference: str | None, status: str, detail: str | None = None
+) -> Outcome:
+    """The outcome of an entry that was posted."""
+    return Outcome(
+        entry.position, entry.request_id, entry.request_id, reference, status, None, detail
+    )
+
+
+def sent_again(entry: Entry, reference: str | None, recorded: Recorded) -> Outcome | Rejected:
+    """The original's outcome, when the request is the same; a conflict when it is not."""
+    if recorded.fingerprint != entry.fingerprint:
+        field = "transaction_id" if recorded.transaction_id == entry.request_id else "reference"
+        return Rejected(
+            Reason.REFERENCE_CONFLICT,
+            f"{field}: {reference or entry.request_id} belongs to another request, "
+            f"{recorded.transaction_id}",
+        )
+    return Outcome(
+        entry.position,
+        entry.request_id,
+        recorded.transaction_id,
+        reference,
+        recorded.status,
+        recorded.reason,
+        recorded.detail,
+        duplicate=True,
+    )
+
+
+def transaction_record(
+    entry: Entry,
+    wanted: Transaction,
+    status: str,
+    rejected: Rejected | None = None,
+    *,
+    parent_id: str | None = None,
+    part: int | None = None,
+) -> Record:
+    """The record of a transaction with one movement."""
+    effective = wanted.effective_micros
+    return Record(
+        entry.request_id,
+        Kind.TRANSACTION,
+        wanted.reference,
+        False,
+        parent_id,
+        wanted.source_id,
+        wanted.destination_id,
+        wanted.currency,
+        wanted.precision,
+        wanted.precise_amount,
+        status,
+        rejected.reason if rejected else None,
+        rejected.detail if rejected else None,
+        wanted.description,
+        wanted.allow_overdraft,
+        wanted.overdraft_limit,
+        entry.position,
+        entry.accepted_ms * 1000 if effective is None else effective,
+        wanted.meta_data,
+        entry.fingerprint,
+        None,
+        part,
+        wanted.expires_micros,
+        wanted.commits_micros,
+        wanted.scheduled_micros,
+    )
+
+
+def split_record(
+    entry: Entry,
+    split: Split,
+    status: str,
+    rejected: Rejected | None = None,
+    *,
+    parent_id: str | None = None,
+    part: int | None = None,
+) -> Record:
+    """The record of a request with legs as a whole: it moves no money itself.
+
+    Only what was posted has parts.
+    """
+    record = transaction_record(
+        entry, split.whole, status, rejected, parent_id=parent_id, part=part
+    )
+    source_id, destination_id = shared_sides(split)
+    parts = len(split.legs) if status in (Status.APPLIED, Status.INFLIGHT) else None
+    return record._replace(source_id=source_id, destination_id=destination_id, parts=parts)
+
+
+def shared_sides(split: Split) -> tuple[str | None, str | None]:
+    """The source and the destination that all legs have; None for the side with several."""
+    first, second = split.legs[0], split.legs[-1]
+    return (
+        first.source_id if first.source_id == second.source_id else None,
+        first.destination_id if first.destination_id == second.destination_id else None,
+    )
+
+
+def leg_record(root: Record, leg: Leg, leg_id: str, part: int) -> Record:
+    """The record of one leg of the request with the record ``root``."""
+    return Record(
+        leg_id,
+        Kind.TRANSACTION,
+        f"{root.reference}_{part}",
+        True,
+        root.transaction_id,
+        leg.source_id,
+        leg.destination_id,
+        root.currency,
+        root.precision,
+        leg.precise_amount,
+        root.status,
+        None,
+        None,
+        root.description,
+        root.allow_overdraft,
+        root.overdraft_limit,
+        root.position,
+        root.effective_micros,
+        root.meta_data,
+        root.fingerprint,
+        None,
+        part,
+        root.expires_micros,
+        root.commits_micros,
+        root.scheduled_micros,
+    )
+
+
+def action_record(
+    entry: Entry,
+    wanted: Action,
+    label: str,
+    status: str,
+    rejected: Rejected | None = None,
+    *,
+    parent_id: str | None = None,
+) -> Record:
+    """The record of an action without sides and amount: refused, or carried out by its parts.
+
+    label: its reference when the caller gave none.
+    """
+    return Record(
+        entry.request_id,
+        ACTION_KINDS.get(type(wanted), Kind.VOID),
+        wanted.reference or label,
+        wanted.reference is None,
+        parent_id or wanted.transaction_id,
+        None,
+        None,
+        "",
+        None,
+        None,
+        status,
+        rejected.reason if rejected else None,
+        rejected.detail if rejected else None,
+        wanted.description,
+        False,
+        None,
+        entry.position,
+        entry.accepted_ms * 1000,
+        wanted.meta_data,
+        entry.fingerprint,
+    )
