@@ -6,39 +6,62 @@ request is the SHA-256 of its body. The worker decodes the body into an instruct
 a body that breaks a rule all the same becomes a recorded rejection.
 """
 
-from daybook.requests.bounds import mint_id, ordering_key, slot_of, slot_of_transaction
+from daybook.requests.actions import (
+    CancelRequest,
+    ChangeRequest,
+    CommitRequest,
+    RefundRequest,
+    VoidRequest,
+    deadline_body,
+)
+from daybook.requests.base import Request
+from daybook.requests.bounds import (
+    mint_bulk_id,
+    mint_id,
+    ordering_key,
+    slot_of,
+    slot_of_transaction,
+)
+from daybook.requests.bulk import BulkRequest
+from daybook.requests.creations import BalanceRequest, IdentityRequest, LedgerRequest
 from daybook.requests.decoding import Decoded, decode, fingerprint_of, reference_in
+from daybook.requests.legs import LegRequest
 from daybook.requests.models import (
     REQUEST_MODELS,
     AnyRequest,
-    BalanceRequest,
-    CommitRequest,
-    LedgerRequest,
-    Request,
-    TransactionRequest,
-    VoidRequest,
     check_json_amount,
     load_json,
+    request_of,
     validate,
 )
+from daybook.requests.transactions import TransactionRequest
 
 __all__ = [
     "REQUEST_MODELS",
     "AnyRequest",
     "BalanceRequest",
+    "BulkRequest",
+    "CancelRequest",
+    "ChangeRequest",
     "CommitRequest",
     "Decoded",
+    "IdentityRequest",
     "LedgerRequest",
+    "LegRequest",
+    "RefundRequest",
     "Request",
     "TransactionRequest",
     "VoidRequest",
     "check_json_amount",
+    "deadline_body",
     "decode",
     "fingerprint_of",
     "load_json",
+    "mint_bulk_id",
     "mint_id",
     "ordering_key",
     "reference_in",
+    "request_of",
     "slot_of",
     "slot_of_transaction",
     "validate",

@@ -24,6 +24,7 @@ from daybook.ledger.transaction import (
     Transaction,
     Void,
 )
+from daybook.requests.base import amount_choice, field_error, malformed, same_balance
 from daybook.requests.bounds import (
     BALANCE_ID,
     BODY_BYTES_MAX,
@@ -42,6 +43,7 @@ from daybook.requests.bounds import (
     slot_of,
     slot_of_transaction,
 )
+from daybook.requests.creations import BalanceRequest
 from daybook.requests.fields import (
     canonical_meta_data,
     check_amount,
@@ -54,12 +56,7 @@ from daybook.requests.fields import (
 )
 from daybook.requests.models import (
     REQUEST_MODELS,
-    BalanceRequest,
-    amount_choice,
-    field_error,
     load_json,
-    malformed,
-    same_balance,
     validate,
 )
 
@@ -123,9 +120,16 @@ class _CommonBody(BaseModel):
 class Decoded:
     """A body that is a request: the engine's instruction, its slot and the id that it asks for."""
 
-    __slots__ = ("instruction", "request_id", "slot")
+    __slots__ = ("instruction", "request_id", "slot", "slots")
 
-    def __init__(self, instruction: Instruction, slot: int, request_id: str) -> None:
+    def __init__(
+        self,
+        instruction: Instruction,
+        slot: int,
+        request_id: str,
+        slots: frozenset[int] = frozenset(),
+    ) -> None:
+        self.slots = slots
         self.instruction = instruction
         self.slot = slot
         self.request_id = request_id
@@ -238,7 +242,7 @@ def _unsupported(version: int) -> Rejected:
 
 _SAYS_WHAT = {"v", "kind"}
 _FIELDS = {kind: _SAYS_WHAT | model.model_fields.keys() for kind, model in REQUEST_MODELS.items()}
-_FIELDS["transaction"] -= {"amount", "transaction_id"}
+_FIELDS["transaction"] = _FIELDS["transaction"] - {"amount", "transaction_id"}
 """Fields of a body by kind. A transaction travels in minor units; its id is the entry's."""
 
 

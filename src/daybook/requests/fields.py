@@ -24,14 +24,20 @@ from daybook.ledger.money import (
 from daybook.ledger.rejection import Reason
 from daybook.requests.bounds import (
     BALANCE_ID,
+    BULK_ID,
     CURRENCY_LENGTH_MAX,
     DESCRIPTION_LENGTH_MAX,
     DIGITS,
+    GROUP_ID,
+    IDENTITY_FIELD_LENGTH_MAX,
+    IDENTITY_ID,
     INDICATOR_LENGTH_MAX,
     LEDGER_ID,
+    MADE_BY_LENGTH_MAX,
     META_DATA_BYTES_MAX,
     META_DATA_DEPTH_MAX,
     NAME_LENGTH_MAX,
+    NEW_TRANSACTION_ID,
     NUMBER_DIGITS_MAX,
     ORDERING_KEY_LENGTH_MAX,
     REFERENCE_LENGTH_MAX,
@@ -116,6 +122,35 @@ def check_precise_amount(value: Any) -> int:
     return number
 
 
+def check_precise_share(value: Any) -> int:
+    """The minor units of one leg; zero is nothing, and such a leg is dropped."""
+    number = _integer(value, Reason.INVALID_DISTRIBUTION)
+    if not 0 <= number <= FIGURE_MAX:
+        message = f"must be from 0 to {FIGURE_DIGITS_MAX} digits long"
+        raise _error(Reason.INVALID_DISTRIBUTION, message)
+    return number
+
+
+def check_distribution(value: Any) -> str:
+    """What a leg gets, in its canonical form: ``50%``, ``123.45`` (major units) or ``left``."""
+    if not isinstance(value, str):
+        message = 'must be text: "50%", "123.45" (major units) or "left"'
+        raise _error(Reason.INVALID_DISTRIBUTION, message)
+    if value == "left":
+        return value
+    percent = "%" if value.endswith("%") else ""
+    try:
+        number = _decimal(value.removesuffix("%"), Reason.INVALID_DISTRIBUTION)
+    except PydanticCustomError:
+        message = 'must look like "50%", "123.45" (major units) or "left"'
+        raise _error(Reason.INVALID_DISTRIBUTION, message) from None
+    if number < 0:
+        raise _error(Reason.INVALID_DISTRIBUTION, "cannot be negative")
+    if percent and number > 100:
+        raise _error(Reason.INVALID_DISTRIBUTION, "is more than 100%")
+    return plain_text(number) + percent
+
+
 def check_precision(value: Any) -> int:
     number = _integer(value, Reason.INVALID_PRECISION)
     if not 1 <= number <= PRECISION_MAX:
@@ -166,6 +201,16 @@ def _balance_name(value: str) -> str:
     return value
 
 
+def _subject(value: str) -> str:
+    if not any(pattern.match(value) for pattern in _SUBJECTS):
+        message = "must be the id of a ledger, balance, identity, transaction or bulk"
+        raise _error(Reason.MALFORMED, message)
+    return value
+
+
+_SUBJECTS = (LEDGER_ID, BALANCE_ID, IDENTITY_ID, GROUP_ID)
+
+
 def check_meta_data(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise _error(Reason.MALFORMED, "must be an object")
@@ -187,9 +232,22 @@ BalanceName = Annotated[Text, AfterValidator(_balance_name)]
 Indicator = Annotated[
     Text, Field(max_length=INDICATOR_LENGTH_MAX), _matches(INDICATOR, "@Revenue: no blanks")
 ]
+IdentityText = Annotated[Text, Field(max_length=IDENTITY_FIELD_LENGTH_MAX)]
+MadeBy = Annotated[Text, Field(max_length=MADE_BY_LENGTH_MAX)]
 TransactionId = Annotated[Text, _matches(TRANSACTION_ID, "txn_<uuid>, in lower case")]
+NewTransactionId = Annotated[
+    Text, _matches(NEW_TRANSACTION_ID, "txn_<uuid>, in lower case and not of version 8")
+]
+BulkId = Annotated[
+    Text, _matches(BULK_ID, "bulk_<uuid of version 8, variant 8 or 9>; leave it out for one")
+]
+GroupId = Annotated[Text, _matches(GROUP_ID, "txn_<uuid> or bulk_<uuid>, in lower case")]
+IdentityId = Annotated[Text, _matches(IDENTITY_ID, "idt_<uuid>, in lower case")]
+SubjectId = Annotated[Text, AfterValidator(_subject)]
 BalanceId = Annotated[Text, _matches(BALANCE_ID, "bln_<uuid>, in lower case")]
 LedgerId = Annotated[Text, _matches(LEDGER_ID, "ldg_<uuid>, in lower case")]
+Distribution = Annotated[str, BeforeValidator(check_distribution)]
+PreciseShare = Annotated[int, BeforeValidator(check_precise_share)]
 Amount = Annotated[Decimal, BeforeValidator(check_amount)]
 PreciseAmount = Annotated[int, BeforeValidator(check_precise_amount)]
 Precision = Annotated[int, BeforeValidator(check_precision)]

@@ -1,0 +1,148 @@
+"""What all requests are: the base of their models, and how their violations are told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from daybook.errors import FieldError, MalformedRequest
+from daybook.ledger.rejection import PRECEDENCE, Reason
+from daybook.ledger.transaction import Kind
+from daybook.requests.bounds import BODY_BYTES_MAX, BODY_VERSION
+from daybook.requests.fields import canonical_meta_data
+
+NO_SLOTS: frozenset[int] = frozenset()
+
+
+class Request(BaseModel):
+    """The base of every request: unknown fields are refused, nothing is coerced silently."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    kind: ClassVar[Kind]
+
+    @property
+    def slot(self) -> int:
+        """The slot 0..4095 whose order this request keeps."""
+        raise NotImplementedError
+
+    @property
+    def slots(self) -> frozenset[int]:
+        """Of a request that keeps its order in several slots, all of them; else none."""
+        return NO_SLOTS
+
+    def body(self) -> bytes:
+        """The canonical form: what travels in the log, without anything volatile."""
+        fields = {"v": BODY_VERSION, "kind": self.kind.value, **self.canonical_fields()}
+        return json_text(fields).encode()
+
+    def canonical_fields(self) -> dict[str, Any]:
+        """What the body says, without version and kind."""
+        raise NotImplementedError
+
+    @classmethod
+    def cross_checks(cls, given: Mapping[str, Any]) -> list[FieldError]:
+        """Violations between fields, judged on the request as it was given."""
+        del given
+        return []
+
+    def late_checks(self) -> list[FieldError]:
+        """Rules on the resolved request: amounts that round to nothing, ids of the wrong slot."""
+        return []
+
+    @property
+    def body_bytes_max(self) -> int:
+        """How long its body may be."""
+        return BODY_BYTES_MAX
+
+
+def json_text(value: Any) -> str:
+    """``value`` as canonical JSON. Numbers in it are integers."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
+def with_meta_data(fields: dict[str, Any], meta_data: Mapping[str, Any] | None) -> dict[str, Any]:
+    """``fields`` of a body with the meta_data, if there is any."""
+    if meta_data:
+        fields["meta_data"] = canonical_meta_data(meta_data)
+    return fields
+
+
+def iso(moment: datetime) -> str:
+    """``moment`` as bodies have it: in UTC, to the microsecond."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def malformed(errors: list[FieldError]) -> MalformedRequest:
+    """The exception for these violations, coded by the one that takes precedence."""
+    return MalformedRequest(errors, min((e.code for e in errors), key=lambda c: PRECEDENCE[c]))
+
+
+_PLAIN_MESSAGES = {
+    "missing": "is required",
+    "extra_forbidden": "is not a field of this request; remove it",
+    "string_type": "must be text",
+    "string_too_short": "cannot be blank",
+    "bool_type": "must be true or false",
+    "model_type": "must be an object",
+    "tuple_type": "must be a list",
+    "too_short": "cannot be empty",
+}
+
+
+def field_error(error: Any) -> FieldError:
+    """A violation found by pydantic, with the path of its field: ``sources[1].identifier``."""
+    field = path_of(error["loc"])
+    code = error["type"]
+    named = error.get("ctx", {}).get("field")
+    if named is not None:
+        field = f"{field}.{named}" if field else named
+    if code in PRECEDENCE:
+        return FieldError(field or "request", code, error["msg"])
+    message = _PLAIN_MESSAGES.get(code, error["msg"])
+    return FieldError(field or "request", Reason.MALFORMED, message)
+
+
+def path_of(place: tuple[int | str, ...]) -> str:
+    """A place in a request, as it is written: ``transactions[3].amount``."""
+    path = ""
+    for part in place:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path
+
+
+def within(place: str, errors: list[FieldError]) -> list[FieldError]:
+    """The errors of a part of a request, named from the whole."""
+    return [
+        FieldError(f"{place}.{error.field}" if error.field else place, error.code, error.message)
+        for error in errors
+    ]
+
+
+def amount_choice(given: Mapping[str, Any], *, required: bool) -> list[FieldError]:
+    """An amount is given in major units or in minor units, not in both."""
+    amount, precise = given.get("amount"), given.get("precise_amount")
+    message = None
+    if amount is not None and precise is not None:
+        message = "either amount or precise_amount should be provided, not both"
+    elif required and amount is None and precise is None:
+        message = "either amount or precise_amount is required"
+    return [FieldError("amount", Reason.INVALID_AMOUNT, message)] if message else []
+
+
+def same_balance(field: str = "destination") -> FieldError:
+    """Money that moves from a balance to itself."""
+    message = "source and destination cannot be the same balance"
+    return FieldError(field, Reason.SAME_BALANCE, message)
+
+
+def wrong_slot(field: str, slot: int) -> FieldError:
+    """An id of the caller's that belongs into another partition."""
+    message = (
+        f"must carry slot {slot} of its ordering key in the 12 bits after the time; "
+        "leave it out to have one minted"
+    )
+    return FieldError(field, Reason.MALFORMED, message)
