@@ -27,7 +27,7 @@ def verify(as_json: AsJson = False) -> None:
     """
     from daybook.store.verify import verify as check
 
-    with open_engine() as engine, _progress() as progress:
+    with open_engine() as engine, progress_bar() as progress:
         report = check(engine, progress)
     if as_json:
         fields = {"ok": report.ok, "violations_total": report.violations_total, **asdict(report)}
@@ -39,7 +39,7 @@ def verify(as_json: AsJson = False) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Progress | None]:
+def progress_bar() -> Iterator[Progress | None]:
     """A bar on stderr while a person looks; nothing otherwise."""
     from rich.console import Console
 
@@ -81,6 +81,11 @@ def _print(report: VerifyReport) -> None:
             typer.echo(f"  partition {head.partition} ends at {head.sequence}, {head.hash}")
         return
     typer.echo(f"NOT right: {report.violations_total} violations in {scope}.")
+    print_violations(report)
+
+
+def print_violations(report: VerifyReport) -> None:
+    """How many there are of each kind, and the first of them."""
     for code, count in report.violations_by_code.items():
         typer.echo(f"  {code}: {count}")
     for violation in report.violations[:VIOLATIONS_PRINTED_MAX]:

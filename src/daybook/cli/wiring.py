@@ -37,6 +37,21 @@ def open_engine() -> Iterator[Engine]:
 
 
 @contextmanager
+def open_owner() -> Iterator[Engine]:
+    """The database as the owner of the schema, without the time-outs of workers.
+
+    Raises ConfigError.
+    """
+    from daybook.store.engine import make_engine
+
+    engine = make_engine(current().require_migration_database_url(), name="daybook cli")
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
 def open_reading() -> Iterator[Connection]:
     """One snapshot of the database, read only. Raises ConfigError, StoreUnavailable."""
     from daybook.store.queries import reading

@@ -1,129 +1,135 @@
-"""The checks of ``verify`` that are sums: what the journal says, against what is kept beside it.
+"""The checks of ``verify`` that are sums: what is kept beside the journal, against it."""
 
-Each query returns only what is wrong: ``found``, how many there are in all, ``place``, and what
-``explain`` needs; at most ``:shown`` rows.
-"""
+# ruff: noqa: S608 - every part of these statements stands in this program
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from daybook.store.comparing import Column, Comparison, SumCheck, column
+from daybook.store.facts import FACTS
+from daybook.store.parts import PART_CHECKS
+from daybook.store.scan import is_bulk_sql, request_id_sql
+from daybook.store.schedules import SCHEDULES
+from daybook.store.snapshot_sums import SNAPSHOTS
 
-
-class SumCheck(NamedTuple):
-    """One check: its title, the code of its violations, its query, and how a row is explained."""
-
-    title: str
-    code: str
-    query: str
-    explain: Callable[[Mapping[Any, Any]], str]
-
-
-def _differences(row: Mapping[Any, Any]) -> str:
-    """``x is 5, the journal says 7`` for each column x that has a column journal_x."""
-    if row["missing"]:
-        return str(row["missing"])
-    pairs = [(name, row[name], row[f"journal_{name}"]) for name in row if f"journal_{name}" in row]
-    return "; ".join(
-        f"{name} is {kept}, the journal says {journal}"
-        for name, kept, journal in pairs
-        if kept != journal
-    )
-
+MOVES_MONEY = (
+    "kind IN ('transaction', 'commit', 'void', 'refund') AND parts IS NULL AND status <> 'REJECTED'"
+)
+"""Which records move money: those that are carried out by parts leave it to these."""
 
 # A record moves money on two sides. What each kind and status does to the figures: ledger
 # semantics, section 2. Other combinations do not exist; they move nothing here, so that one which
 # was smuggled in shows up as a difference.
-_BALANCES = """
+_MOVED = f"""
 WITH moved AS (
     SELECT source, destination, currency, precision,
-        CASE WHEN status = 'APPLIED' AND kind IN ('transaction', 'commit')
+        CASE WHEN status = 'APPLIED' AND kind IN ('transaction', 'commit', 'refund')
             THEN precise_amount ELSE 0 END AS posted,
         CASE WHEN status = 'INFLIGHT' AND kind = 'transaction' THEN precise_amount
             WHEN status = 'APPLIED' AND kind = 'commit' THEN -precise_amount
             WHEN status = 'VOID' AND kind = 'void' THEN -precise_amount
             ELSE 0 END AS held
-    FROM transactions WHERE status <> 'REJECTED'
-), sides AS (
-    SELECT source AS balance_id, currency, precision, 0 AS credit, posted AS debit,
-        0 AS inflight_credit, held AS inflight_debit FROM moved
-    UNION ALL
-    SELECT destination, currency, precision, posted, 0, held, 0 FROM moved
+    FROM transactions WHERE {MOVES_MONEY}
 ), journal AS (
-    SELECT balance_id, sum(credit) AS credit_balance, sum(debit) AS debit_balance,
-        sum(inflight_credit) AS inflight_credit_balance,
-        sum(inflight_debit) AS inflight_debit_balance, count(*) AS version,
+    SELECT side.balance_id, sum(side.credit) AS credit_balance, sum(side.debit) AS debit_balance,
+        sum(side.inflight_credit) AS inflight_credit_balance,
+        sum(side.inflight_debit) AS inflight_debit_balance, count(*) AS version,
         CASE WHEN min(currency) = max(currency) THEN min(currency) END AS currency,
         min(precision) AS precision_min, max(precision) AS precision_max
-    FROM sides GROUP BY balance_id
-), compared AS (
-    SELECT coalesce('bln_' || coalesce(kept.balance_id, journal.balance_id), '(no balance)')
-            AS place,
-        CASE WHEN kept.balance_id IS NULL
-            THEN 'does not exist, but the journal moves its money' END AS missing,
-        kept.credit_balance, coalesce(journal.credit_balance, 0) AS journal_credit_balance,
-        kept.debit_balance, coalesce(journal.debit_balance, 0) AS journal_debit_balance,
-        kept.inflight_credit_balance,
-        coalesce(journal.inflight_credit_balance, 0) AS journal_inflight_credit_balance,
-        kept.inflight_debit_balance,
-        coalesce(journal.inflight_debit_balance, 0) AS journal_inflight_debit_balance,
-        kept.version, coalesce(journal.version, 0) AS journal_version,
-        kept.currency,
-        CASE WHEN journal.balance_id IS NULL THEN kept.currency ELSE journal.currency END
-            AS journal_currency,
-        kept.precision,
-        CASE WHEN kept.precision BETWEEN journal.precision_min AND journal.precision_max
-            THEN kept.precision ELSE journal.precision_min END AS journal_precision
-    FROM balances kept FULL JOIN journal ON kept.balance_id = journal.balance_id
-)
-SELECT count(*) OVER () AS found, * FROM compared
-WHERE missing IS NOT NULL
-    OR credit_balance <> journal_credit_balance OR debit_balance <> journal_debit_balance
-    OR inflight_credit_balance <> journal_inflight_credit_balance
-    OR inflight_debit_balance <> journal_inflight_debit_balance
-    OR version <> journal_version OR currency IS DISTINCT FROM journal_currency
-    OR precision IS DISTINCT FROM journal_precision
-ORDER BY place LIMIT :shown
-"""
+    FROM moved, LATERAL (VALUES (source, 0, posted, 0, held), (destination, posted, 0, held, 0))
+        AS side (balance_id, credit, debit, inflight_credit, inflight_debit)
+    GROUP BY side.balance_id
+)"""
 
-_HOLDS = """
+BALANCES = Comparison(
+    "balances",
+    "balance_mismatch",
+    "balances",
+    _MOVED,
+    "coalesce('bln_' || coalesce(kept.balance_id, journal.balance_id), '(no balance)')",
+    {"balance_id": "journal.balance_id"},
+    "kept.balance_id = journal.balance_id",
+    "journal.balance_id IS NOT NULL",
+    (
+        column("credit_balance", "coalesce(journal.credit_balance, 0)"),
+        column("debit_balance", "coalesce(journal.debit_balance, 0)"),
+        column("inflight_credit_balance", "coalesce(journal.inflight_credit_balance, 0)"),
+        column("inflight_debit_balance", "coalesce(journal.inflight_debit_balance, 0)"),
+        column("version", "coalesce(journal.version, 0)"),
+        Column(
+            "currency",
+            "kept.currency",
+            "CASE WHEN journal.balance_id IS NULL THEN kept.currency ELSE journal.currency END",
+        ),
+        Column(
+            "precision",
+            "kept.precision",
+            "CASE WHEN kept.precision BETWEEN journal.precision_min AND journal.precision_max "
+            "THEN kept.precision ELSE journal.precision_min END",
+        ),
+    ),
+    "does not exist, but the journal moves its money",
+    can_insert=False,
+)
+
+_HELD = f"""
 WITH actions AS (
     SELECT parent_transaction AS transaction_id,
         coalesce(sum(precise_amount) FILTER (WHERE kind = 'commit'), 0) AS committed,
         coalesce(sum(precise_amount) FILTER (WHERE kind = 'void'), 0) AS voided,
         count(*) FILTER (WHERE kind = 'commit') AS commits
     FROM transactions
-    WHERE parent_transaction IS NOT NULL AND kind IN ('commit', 'void') AND status <> 'REJECTED'
+    WHERE parent_transaction IS NOT NULL AND kind IN ('commit', 'void') AND parts IS NULL
+        AND status <> 'REJECTED'
     GROUP BY parent_transaction
+), roots AS (
+    SELECT transaction_id AS split, parent_transaction AS bulk
+    FROM transactions WHERE kind = 'transaction' AND parts IS NOT NULL AND status = 'INFLIGHT'
 ), held AS (
-    SELECT transaction_id, source, destination, currency, precision, precise_amount AS amount
-    FROM transactions WHERE kind = 'transaction' AND status = 'INFLIGHT'
-), compared AS (
-    SELECT 'txn_' || coalesce(kept.transaction_id, held.transaction_id, actions.transaction_id)
-            AS place,
-        CASE WHEN held.transaction_id IS NULL THEN 'the journal has no such hold'
-            WHEN kept.transaction_id IS NULL
-                THEN 'the journal has this hold, but its state is missing' END AS missing,
-        kept.amount, held.amount AS journal_amount,
-        kept.committed, coalesce(actions.committed, 0) AS journal_committed,
-        kept.voided, coalesce(actions.voided, 0) AS journal_voided,
-        kept.commits, coalesce(actions.commits, 0) AS journal_commits,
-        kept.source, held.source AS journal_source,
-        kept.destination, held.destination AS journal_destination,
-        kept.currency, held.currency AS journal_currency,
-        kept.precision, held.precision AS journal_precision
-    FROM holds kept
-        FULL JOIN held ON kept.transaction_id = held.transaction_id
-        FULL JOIN actions
-            ON coalesce(kept.transaction_id, held.transaction_id) = actions.transaction_id
+    SELECT transaction_id, source, destination, currency, precision, precise_amount AS amount,
+        CASE WHEN {is_bulk_sql("parent_transaction")} THEN NULL ELSE parent_transaction END
+            AS split,
+        CASE WHEN {is_bulk_sql("parent_transaction")} THEN parent_transaction ELSE roots.bulk END
+            AS bulk,
+        inflight_expiry_date, inflight_commit_date
+    FROM transactions LEFT JOIN roots ON roots.split = parent_transaction
+    WHERE kind = 'transaction' AND status = 'INFLIGHT' AND parts IS NULL
+), journal AS (
+    SELECT coalesce(held.transaction_id, actions.transaction_id) AS transaction_id,
+        source, destination, currency, precision, amount, split, bulk, inflight_expiry_date,
+        inflight_commit_date, coalesce(committed, 0) AS committed, coalesce(voided, 0) AS voided,
+        coalesce(commits, 0) AS commits
+    FROM held FULL JOIN actions ON held.transaction_id = actions.transaction_id
+)"""
+
+HOLDS = Comparison(
+    "holds",
+    "hold_mismatch",
+    "holds",
+    _HELD,
+    "'txn_' || coalesce(kept.transaction_id, journal.transaction_id)",
+    {"transaction_id": "journal.transaction_id"},
+    "kept.transaction_id = journal.transaction_id",
+    "journal.amount IS NOT NULL",
+    tuple(
+        column(name)
+        for name in (
+            "source",
+            "destination",
+            "currency",
+            "precision",
+            "amount",
+            "committed",
+            "voided",
+            "commits",
+            "split",
+            "bulk",
+            "inflight_expiry_date",
+            "inflight_commit_date",
+        )
+    ),
+    "the journal has this hold, but its state is missing",
+    "the journal has no such hold",
 )
-SELECT count(*) OVER () AS found, * FROM compared
-WHERE missing IS NOT NULL OR amount <> journal_amount
-    OR committed <> journal_committed OR voided <> journal_voided OR commits <> journal_commits
-    OR source IS DISTINCT FROM journal_source OR destination IS DISTINCT FROM journal_destination
-    OR currency <> journal_currency OR precision IS DISTINCT FROM journal_precision
-ORDER BY place LIMIT :shown
-"""
 
 _OVERDRAWN_HOLDS = """
 SELECT count(*) OVER () AS found, 'txn_' || transaction_id AS place, amount, committed, voided
@@ -165,13 +171,24 @@ ORDER BY place LIMIT :shown
 
 _REFERENCES = _TWICE.format(
     used="SELECT reference AS place FROM transactions WHERE NOT derived "
-    "UNION ALL SELECT reference FROM refusals WHERE uses_reference"
+    "UNION ALL SELECT reference FROM refusals WHERE uses_reference "
+    "UNION ALL SELECT reference FROM schedules"
 )
-_IDS = _TWICE.format(used="SELECT 'txn_' || transaction_id AS place FROM transactions")
+_IDS = f"""
+WITH used AS (
+    SELECT transaction_id, count(*) AS times FROM transactions
+    GROUP BY transaction_id HAVING count(*) > 1
+)
+SELECT count(*) OVER () AS found, {request_id_sql("transaction_id")} AS place, times FROM used
+ORDER BY place LIMIT :shown
+"""
+
+COMPARISONS = (*FACTS, BALANCES, HOLDS, SCHEDULES, SNAPSHOTS)
+"""Every table that is derived from the journal, in the order in which ``rebuild`` mends them."""
 
 SUM_CHECKS = (
-    SumCheck("balances", "balance_mismatch", _BALANCES, _differences),
-    SumCheck("holds", "hold_mismatch", _HOLDS, _differences),
+    *(comparison.check for comparison in COMPARISONS),
+    *PART_CHECKS,
     SumCheck(
         "held amounts",
         "hold_overdrawn",

@@ -7,27 +7,27 @@ rewrite every table can also rewrite the chain from some record on: whoever keep
 report elsewhere can show that, too. What nothing here covers stands in docs/operations.md.
 """
 
+# ruff: noqa: S608 - every part of these statements stands in this program
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, LiteralString
+from typing import Any
 
-import psycopg
 from sqlalchemy import Connection, Engine, text
 
 from daybook.ledger.balance import internal_balance_id
 from daybook.ledger.chain import GENESIS, link
 from daybook.ledger.transaction import Record
-from daybook.store.engine import translated_faults
-from daybook.store.sums import SUM_CHECKS, SumCheck
+from daybook.store.comparing import SumCheck
+from daybook.store.scan import RECORD_ID_SQL, one_instant, request_id_sql, stream
+from daybook.store.sums import SUM_CHECKS
 
 VIOLATIONS_SHOWN_MAX = 100
 """Violations that a report keeps of each kind; all are counted."""
 
 PROGRESS_EVERY_RECORDS = 5_000
-RECORDS_PER_FETCH = 2_000
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the check, how far it is, and its end (records, or 1)."""
@@ -95,48 +95,23 @@ def verify(engine: Engine, progress: Progress | None = None) -> VerifyReport:
     """
     report = VerifyReport()
     tell = progress or (lambda check, done, end: None)
-    with _snapshot(engine) as connection:
-        _check_chains(connection, report, tell)
-        for check in SUM_CHECKS:
-            tell(check.title, 0, 1)
-            _check_sums(connection, check, report)
-            tell(check.title, 1, 1)
-        _check_internal_ids(connection, report)
+    with one_instant(engine) as connection:
+        check_chains(connection, report, tell)
+        check_sums(connection, report, tell)
         report.balances = _count(connection, "balances")
         report.holds = _count(connection, "holds")
     return report
 
 
-@contextmanager
-def _snapshot(engine: Engine) -> Iterator[Connection]:
-    """One instant of the database. The time-outs of workers would cut a long check short."""
-    with (
-        translated_faults(),
-        engine.connect().execution_options(
-            isolation_level="REPEATABLE READ", postgresql_readonly=True
-        ) as connection,
-    ):
-        for setting in (
-            "statement_timeout = 0",
-            "idle_in_transaction_session_timeout = 0",
-            "work_mem = '64MB'",
-        ):
-            connection.execute(text(f"SET LOCAL {setting}"))
-        yield connection
-
-
 def _count(connection: Connection, table: str) -> int:
-    return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())  # noqa: S608
+    return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
 
 
 # The chain
 
-_RECORDS = """
-SELECT partition, sequence, hash,
-    CASE kind WHEN 'ledger' THEN 'ldg_' WHEN 'balance' THEN 'bln_' WHEN 'identity' THEN 'idt_'
-        WHEN 'bulk' THEN 'bulk_' ELSE 'txn_' END || transaction_id, kind, reference, derived,
-    CASE WHEN substr(parent_transaction::text, 15, 1) = '8' THEN 'bulk_' ELSE 'txn_' END
-        || parent_transaction,
+_RECORDS = f"""
+SELECT partition, sequence, hash, {RECORD_ID_SQL}, kind, reference, derived,
+    {request_id_sql("parent_transaction")},
     'bln_' || source, 'bln_' || destination, currency, precision::text, precise_amount::text,
     status, reason, detail, description, allow_overdraft, overdraft_limit::text, position,
     trunc(extract(epoch FROM effective_date) * 1000000)::text, meta_data::text, fingerprint,
@@ -152,7 +127,7 @@ writes the same: so that is a break of the chain too, and not a fault.
 """
 
 
-def _check_chains(connection: Connection, report: VerifyReport, tell: Progress) -> None:
+def check_chains(connection: Connection, report: VerifyReport, tell: Progress) -> None:
     """Follow every partition's chain from its genesis to its head, one record at a time."""
     claimed = {
         partition: (sequence, bytes(head))
@@ -178,18 +153,8 @@ def _stream_records(connection: Connection) -> Iterator[tuple[Any, ...]]:
     Sorting is ruled out: the primary key has the order, and a sort would fill the disk first.
     """
     connection.execute(text("SET LOCAL enable_sort = off"))
-    yield from _stream(connection, _RECORDS)
+    yield from stream(connection, _RECORDS)
     connection.execute(text("SET LOCAL enable_sort = on"))
-
-
-def _stream(connection: Connection, query: LiteralString) -> Iterator[tuple[Any, ...]]:
-    """The rows of a query, a bounded number of them in memory."""
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
-    with driver.cursor(name="verify") as cursor:
-        cursor.execute(query)
-        while rows := cursor.fetchmany(RECORDS_PER_FETCH):
-            yield from rows
 
 
 class _Walk:
@@ -258,7 +223,16 @@ def _check_heads(
 # The sums
 
 
-def _check_sums(connection: Connection, check: SumCheck, report: VerifyReport) -> None:
+def check_sums(connection: Connection, report: VerifyReport, tell: Progress) -> None:
+    """Compare everything that is kept beside the journal with it."""
+    for check in SUM_CHECKS:
+        tell(check.title, 0, 1)
+        _check_sum(connection, check, report)
+        tell(check.title, 1, 1)
+    _check_internal_ids(connection, report)
+
+
+def _check_sum(connection: Connection, check: SumCheck, report: VerifyReport) -> None:
     rows = connection.execute(text(check.query), {"shown": VIOLATIONS_SHOWN_MAX}).mappings().all()
     for row in rows:
         report.add(check.code, row["place"], check.explain(row))
@@ -277,7 +251,7 @@ WHERE indicator IS NOT NULL OR substr(balance_id::text, 15, 1) = '8'
 
 def _check_internal_ids(connection: Connection, report: VerifyReport) -> None:
     """The journal knows ids alone: an indicator must belong to the balance that bears it."""
-    for balance_id, indicator, currency in _stream(connection, _INTERNAL_BALANCES):
+    for balance_id, indicator, currency in stream(connection, _INTERNAL_BALANCES):
         if indicator is None:
             report.add(
                 "balance_mismatch", balance_id, "has the id of an internal balance, no indicator"
