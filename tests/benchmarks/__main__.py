@@ -22,11 +22,13 @@ from rich.table import Table
 
 from tests.benchmarks.measures import (
     apply_rate,
+    bulk_rate,
     copy_rate,
     idle_latency,
     make_balances,
     memory_growth,
     one_message_each_rate,
+    split_rate,
     warm_workers,
 )
 from tests.harness import Cluster, Installation, cluster_from_environment
@@ -34,6 +36,8 @@ from tests.harness import Cluster, Installation, cluster_from_environment
 BALANCES = 10_000
 REPEATS = 3
 REFUSED_EVERY = 10
+BULK_SIZE = 1_000
+LEGS = 100
 MIB_FLAT = 50
 
 
@@ -64,6 +68,13 @@ def run(cluster: Cluster, folder: Path, transactions: int, backlog: int) -> dict
         report["apply"] = _median(rates)
         report["apply_with_refusals"] = _median(refusals)
         report["copy"] = copy_rate(two)
+        report["bulks"] = _median(
+            [bulk_rate(two, balances, transactions, BULK_SIZE) for _ in range(REPEATS)]
+        )
+        splits = max(transactions // LEGS, 1)
+        report["splits"] = _median(
+            [split_rate(two, balances, splits, LEGS) for _ in range(REPEATS)]
+        )
         if backlog:
             report["memory"] = memory_growth(two, workers, balances, backlog)
     with installed(cluster, folder, 1) as one:
@@ -84,6 +95,8 @@ def ratios(report: dict[str, Any]) -> dict[str, float]:
         "apply / plain COPY": rate / report["copy"]["per_second"],
         "with refusals / without": report["apply_with_refusals"]["per_second"] / rate,
         "one partition / two": report["apply_one_partition"]["per_second"] / rate,
+        f"in atomic bulks of {BULK_SIZE:,} / single": report["bulks"]["per_second"] / rate,
+        f"cost of {LEGS} legs / of a single": rate / report["splits"]["per_second"],
         "apply / one Celery message each": rate / report["one_message_each"]["per_second"],
     }
 
@@ -93,7 +106,15 @@ def show(report: dict[str, Any]) -> None:
     console = Console()
     console.print(f"{report['machine']}, commit {report['commit']}, {BALANCES:,} balances")
     figures = Table("figure", "value", title="Measured")
-    for name in ("apply", "apply_with_refusals", "apply_one_partition", "copy", "one_message_each"):
+    for name in (
+        "apply",
+        "apply_with_refusals",
+        "apply_one_partition",
+        "bulks",
+        "splits",
+        "copy",
+        "one_message_each",
+    ):
         figures.add_row(name.replace("_", " "), f"{report[name]['per_second']:,.0f}/s")
     if "memory" in report:
         figures.add_row("memory growth of a worker", f"{report['memory']['growth_mib']:.1f} MiB")

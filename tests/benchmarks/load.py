@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from daybook import BalanceRequest, Client
@@ -73,6 +74,30 @@ def mixed(
         }
 
 
+def split_in_legs(balances: list[str], number: int, legs: int, seed: int = 1) -> Iterator[Request]:
+    """Payments from outside to so many balances at once."""
+    chosen = random.Random(seed)
+    for index in range(number):
+        payees = chosen.sample(balances, legs)
+        yield {
+            "reference": f"split-{seed}-{index}",
+            "source": "@World",
+            "destinations": [
+                {"identifier": payee, "precise_distribution": "100"} for payee in payees
+            ],
+            "currency": "USD",
+            "precise_amount": 100 * legs,
+            "precision": 100,
+            "allow_overdraft": True,
+        }
+
+
+def in_bulks(requests: Iterator[Request], size: int) -> Iterator[Request]:
+    """The same requests, so many in one atomic bulk."""
+    while part := list(islice(requests, size)):
+        yield {"kind": "bulk", "atomic": True, "transactions": part}
+
+
 def append_backlog(installation: Installation, requests: Iterator[Request]) -> None:
     """Put requests into the log without waking anybody."""
     client = silent(Client(settings=installation.settings))
@@ -91,4 +116,12 @@ def _in_slices(client: Client, requests: list[Any]) -> None:
         client.enqueue_many(requests[start : start + ENQUEUE_MANY_MAX])
 
 
-__all__ = ["append_backlog", "deposit", "make_balances", "mixed", "silent"]
+__all__ = [
+    "append_backlog",
+    "deposit",
+    "in_bulks",
+    "make_balances",
+    "mixed",
+    "silent",
+    "split_in_legs",
+]

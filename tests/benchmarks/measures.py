@@ -17,7 +17,14 @@ from celery import Celery
 from daybook import Client
 from daybook.queue.doorbell import Doorbell
 from daybook.settings import celery_url
-from tests.benchmarks.load import append_backlog, deposit, make_balances, mixed
+from tests.benchmarks.load import (
+    append_backlog,
+    deposit,
+    in_bulks,
+    make_balances,
+    mixed,
+    split_in_legs,
+)
 from tests.benchmarks.one_message_each import QUEUE, SCHEMA
 from tests.harness import Installation, Workers, wait_until
 
@@ -93,6 +100,26 @@ def apply_rate(
     )
     seconds = drain_seconds(installation)
     return {"transactions": number, "seconds": seconds, "per_second": number / seconds}
+
+
+def bulk_rate(
+    installation: Installation, balances: list[str], number: int, size: int
+) -> dict[str, Any]:
+    """Transactions per second when they come in atomic bulks of ``size``."""
+    seed = time.time_ns() % 1_000_000_007
+    append_backlog(installation, in_bulks(mixed(balances, number, seed=seed), size))
+    seconds = drain_seconds(installation)
+    return {"transactions": number, "seconds": seconds, "per_second": number / seconds}
+
+
+def split_rate(
+    installation: Installation, balances: list[str], number: int, legs: int
+) -> dict[str, Any]:
+    """Requests per second that have ``legs`` legs each."""
+    seed = time.time_ns() % 1_000_000_007
+    append_backlog(installation, split_in_legs(balances, number, legs, seed))
+    seconds = drain_seconds(installation)
+    return {"requests": number, "legs": legs, "seconds": seconds, "per_second": number / seconds}
 
 
 def copy_rate(installation: Installation) -> dict[str, Any]:
@@ -227,10 +254,12 @@ def idle_latency(installation: Installation, balances: list[str], number: int) -
 
 __all__ = [
     "apply_rate",
+    "bulk_rate",
     "copy_rate",
     "idle_latency",
     "make_balances",
     "memory_growth",
     "one_message_each_rate",
+    "split_rate",
     "warm_workers",
 ]
