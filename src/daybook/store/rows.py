@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import JSON, ColumnElement, DateTime, Row, Select, Text, cast, func, literal, select
 
 from daybook.ledger.identity import IDENTITY_FIELDS
+from daybook.ledger.meta import merge
 from daybook.ledger.money import amount_text
 from daybook.ledger.transaction import Kind, Status, public_id
 from daybook.requests import load_json
@@ -157,7 +158,7 @@ def transaction_view(row: Row[Any], merged_later: str | None = None) -> Transact
         inflight_commit_date=_date(row.inflight_commit_date),
         subject=row.subject,
         change=load_json(row.change) if row.change else None,
-        meta_data=parsed(row.meta_data) | parsed(merged_later),
+        meta_data=parsed(merge(row.meta_data, merged_later)),
         partition=row.partition,
         sequence=row.sequence,
         hash=bytes(row.hash).hex(),

@@ -1,0 +1,110 @@
+"""Instructions posted by the engine straight into the database, past log and worker."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import Any
+
+import psycopg
+from tests.harness import Installation
+
+from daybook.ledger.balance import GENERAL_LEDGER_ID, internal_balance_id
+from daybook.ledger.batch import decide_batch
+from daybook.ledger.transaction import (
+    POSITION_COUNTER_BITS,
+    Change,
+    Entry,
+    Instruction,
+    Leg,
+    NewBalance,
+    NewIdentity,
+    NewLedger,
+    Outcome,
+    Split,
+    Transaction,
+)
+from daybook.requests import mint_id
+from daybook.store.journal import (
+    write_balances,
+    write_changes,
+    write_creations,
+    write_holds,
+    write_records,
+    write_schedules,
+)
+from daybook.store.loading import KnownBalances, load_book
+
+FIRST_MS = 1_770_000_000_000
+WORLD = internal_balance_id("@World", "USD")
+FEES = internal_balance_id("@Fees", "USD")
+
+
+def move(reference: str, destination: str, amount: int, **more: Any) -> Transaction:
+    """A deposit from @World in USD; ``more`` are fields of the instruction."""
+    deposit = Transaction(reference, WORLD, destination, "@World", None, "USD", amount, 100)
+    return deposit._replace(allow_overdraft=True, **more)
+
+
+def divided(reference: str, amounts: dict[str, int], **more: Any) -> Split:
+    """A deposit from @World to several balances."""
+    legs = [Leg(WORLD, each, "@World", None, amount) for each, amount in amounts.items()]
+    first = legs[0].destination_id
+    return Split(move(reference, first, sum(amounts.values()), **more), tuple(legs))
+
+
+class Posting:
+    """Posts instructions one by one, each a millisecond after the last, in partition 0."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.installation = installation
+        self._milliseconds = FIRST_MS
+
+    def post(self, instruction: Instruction, request_id: str = "", body: Any = None) -> Outcome:
+        """Post one instruction; its id is minted unless it is given, or it creates something."""
+        body = json.dumps(body or repr(instruction)).encode()
+        self._milliseconds += 1
+        position = self._milliseconds << POSITION_COUNTER_BITS
+        created = self._created_id(instruction)
+        wanted = request_id or created or mint_id("txn")
+        entry = Entry(position, 0, wanted, instruction, sha256(body).digest(), body)
+        with psycopg.connect(self.installation.owner_url) as connection:
+            return self._write(connection.cursor(), entry)
+
+    @staticmethod
+    def _created_id(instruction: Instruction) -> str | None:
+        if isinstance(instruction, NewLedger):
+            return instruction.ledger_id
+        if isinstance(instruction, NewBalance):
+            return instruction.balance_id
+        return instruction.identity_id if isinstance(instruction, NewIdentity) else None
+
+    def _write(self, cursor: psycopg.Cursor[Any], entry: Entry) -> Outcome:
+        known = KnownBalances()
+        book = load_book(cursor, [entry], known, mixed_precision=False, check_taken=True)
+        (outcome,) = decide_batch(book, [], [entry]).outcomes
+        write_creations(cursor, book)
+        cursor.execute("SELECT sequence, head FROM partitions WHERE partition = 0")
+        row = cursor.fetchone()
+        assert row is not None
+        end = write_records(cursor, 0, row[0], row[1], book.records)
+        cursor.execute("UPDATE partitions SET sequence = %s, head = %s WHERE partition = 0", end)
+        write_holds(cursor, book.changed_holds())
+        write_schedules(cursor, book, {})
+        write_changes(cursor, book)
+        write_balances(cursor, book.touched_balances(), mixed_precision=False)
+        return outcome
+
+    def balance(self, **more: Any) -> str:
+        """A new balance in USD."""
+        wanted = NewBalance(mint_id("bln"), GENERAL_LEDGER_ID, "USD", **more)
+        return self.post(wanted).transaction_id
+
+    def identity(self, meta_data: str | None = None, **fields: str) -> str:
+        """A new identity."""
+        wanted = NewIdentity(mint_id("idt"), json.dumps(fields), meta_data)
+        return self.post(wanted).transaction_id
+
+    def change(self, subject: str, **more: Any) -> Outcome:
+        """Change a thing; fields and meta_data are JSON texts."""
+        return self.post(Change(subject, **more))
