@@ -202,13 +202,13 @@ def _balance_name(value: str) -> str:
 
 
 def _subject(value: str) -> str:
-    if not any(pattern.match(value) for pattern in _SUBJECTS):
+    if not any(pattern.match(value) for pattern in SUBJECTS):
         message = "must be the id of a ledger, balance, identity, transaction or bulk"
         raise _error(Reason.MALFORMED, message)
     return value
 
 
-_SUBJECTS = (LEDGER_ID, BALANCE_ID, IDENTITY_ID, GROUP_ID)
+SUBJECTS = (LEDGER_ID, BALANCE_ID, IDENTITY_ID, GROUP_ID)
 
 
 def check_meta_data(value: Any) -> dict[str, Any]:
