@@ -10,18 +10,25 @@ application behave like any task, with the reference as the task id. But no mess
 money: a broker can lose or reorder messages when a consumer dies, the log can't. Where Celery has
 something to do with the outcome (the next link of a chain, a group, a chord), a task of the
 caller's own application waits for it and hands it on; losing that message loses no money.
+
+``countdown`` and ``eta`` become the transaction's ``scheduled_for``: it is in the ledger at once,
+can be cancelled, and is applied at that time, whatever happens to the broker. A result stays
+pending until then. Who may send a request again gives ``eta``: two countdowns are two times, and
+so two different requests.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
 from celery import Task, shared_task, states
 from celery.backends.base import BaseBackend, DisabledBackend
 from celery.result import AsyncResult
+from celery.utils import uuid
 
 from daybook.client import Client
 from daybook.errors import (
@@ -33,7 +40,9 @@ from daybook.errors import (
     OutcomeUnknown,
 )
 from daybook.ledger.rejection import Reason
+from daybook.producing import named_by_task
 from daybook.queue.entries import CELERY_RESULT
+from daybook.requests.fields import check_moment
 from daybook.requests.models import malformed
 
 OUTCOME_OF = "daybook_outcome_of"
@@ -50,6 +59,9 @@ _HANDED_ON = ("link", "link_error", "chain", "chord", "group_id")
 """Options of a call whose outcome Celery itself has a use for."""
 
 _LATER = ("eta", "countdown")
+
+_ACTIONS = frozenset({"commit", "void", "refund", "cancel", "change"})
+"""Kinds that need no reference: a call without one gets one, to be known by."""
 
 
 def client() -> Client:
@@ -127,28 +139,18 @@ class EnqueueTask(Task):  # type: ignore[misc]  # Celery ships no types
         if OUTCOME_OF in given:
             return super().apply_async((), given, task_id=task_id, **options)
         try:
-            reference = self._append(args, given, task_id, options)
+            request = _scheduled(_request(args, given), options)
+            reference = _append(request, task_id)
         except DaybookError:
             if options.get("parent_id") is None:
                 raise
             return super().apply_async(args, given, task_id=task_id, **options)
         if any(options.get(name) for name in _HANDED_ON) or task_id not in (None, reference):
+            if request.get("scheduled_for") is not None:  # nothing to hand on before
+                options |= {"countdown": None, "eta": check_moment(request["scheduled_for"])}
             waited_for = {OUTCOME_OF: reference}
             super().apply_async((), waited_for, task_id=task_id or reference, **options)
         return self.AsyncResult(reference)
-
-    def _append(
-        self, args: Any, given: Mapping[str, Any], task_id: str | None, options: Mapping[str, Any]
-    ) -> str:
-        if any(options.get(name) for name in _LATER):
-            message = "a request counts from when it is accepted; enqueue it when it is due"
-            raise malformed([FieldError("countdown", Reason.MALFORMED, message)])
-        request = _request(args, given)
-        if task_id is not None:
-            request.setdefault("reference", task_id)
-        receipt = client().enqueue_flagged(request, CELERY_RESULT)
-        assert receipt.reference is not None
-        return receipt.reference
 
     def signature(self, args: Any = None, *starargs: Any, **starkwargs: Any) -> Any:
         """A signature whose task id is the reference, when the arguments say it already."""
@@ -171,19 +173,58 @@ class EnqueueTask(Task):  # type: ignore[misc]  # Celery ships no types
 def enqueue(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Append a request and return its outcome (see ``daybook.producing.Outcome.as_dict``).
 
-    The fields of a TransactionRequest as keywords, or one mapping of them.
+    The fields of a request as keywords, or one mapping of them; ``kind`` among them when it is
+    not a transaction. Called directly, a scheduled transaction is answered with SCHEDULED.
     """
     try:
         reference = kwargs.get(OUTCOME_OF)
         if reference is None:
-            request = _request(args, kwargs)
-            reference = request.setdefault("reference", self.request.id)
-            client().enqueue_flagged(request, CELERY_RESULT)
-        return client().wait(reference, WAIT_SECONDS_MAX).as_dict()
+            reference = _append(_request(args, kwargs), self.request.id)
+        outcome = client().wait(reference, WAIT_SECONDS_MAX)
     except (LogFull, LogUnavailable, OutcomeUnknown) as fault:
         if self.request.called_directly:
             raise
         raise self.retry(exc=fault, countdown=RETRY_SECONDS) from fault
+    if not outcome.final and not self.request.called_directly:
+        raise self.retry(countdown=RETRY_SECONDS)
+    return outcome.as_dict()
+
+
+def _append(request: dict[str, Any], task_id: str | None) -> str:
+    """Append; the reference (or the id of what is created) that the outcome is known by."""
+    if task_id is None and str(request.get("kind")) in _ACTIONS:
+        task_id = uuid()
+    if task_id is not None:
+        named_by_task(request, task_id)
+    receipt = client().enqueue_flagged(request, CELERY_RESULT)
+    return receipt.reference or receipt.id
+
+
+def _scheduled(request: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The request, its ``scheduled_for`` from Celery's ``eta`` or ``countdown`` if there is one.
+
+    Raises MalformedRequest.
+    """
+    given = [name for name in _LATER if options.get(name)]
+    if not given:
+        return request
+    if len(given) > 1 or request.get("scheduled_for") is not None:
+        message = "give one of scheduled_for, eta and countdown"
+        raise malformed([FieldError("scheduled_for", Reason.MALFORMED, message)])
+    later = options[given[0]]
+    if given == ["countdown"]:
+        later = _after(later)
+    elif isinstance(later, datetime) and later.tzinfo is None:
+        later = later.replace(tzinfo=UTC)  # as Celery reads it
+    return request | {"scheduled_for": later}
+
+
+def _after(countdown: Any) -> datetime:
+    try:
+        return datetime.now(UTC) + timedelta(seconds=countdown)
+    except (TypeError, ValueError, OverflowError):
+        message = "must be a number of seconds"
+        raise malformed([FieldError("countdown", Reason.MALFORMED, message)]) from None
 
 
 def _request(args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,7 +239,7 @@ def _request(args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         mappings = [argument for argument in args or () if isinstance(argument, Mapping)]
         if request or mappings:
             return request or dict(mappings[-1])
-    message = "give the fields of a transaction as keywords, or one mapping of them"
+    message = "give the fields of a request as keywords, or one mapping of them"
     raise malformed([FieldError("request", Reason.MALFORMED, message)])
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from daybook.asking import Asking
 from daybook.errors import LogFull, OutcomeUnknown
 from daybook.producing import (
-    APPEND_ENTRIES_MAX,
     Draft,
     Outcome,
     Receipt,
+    append_slices,
     conflict,
     draft,
     drafts,
@@ -35,15 +36,7 @@ from daybook.queue.log import (
     append_arguments,
     read_append_reply,
 )
-from daybook.requests import (
-    BalanceRequest,
-    CommitRequest,
-    LedgerRequest,
-    Request,
-    TransactionRequest,
-    VoidRequest,
-    validate,
-)
+from daybook.requests import Request, TransactionRequest
 from daybook.settings import Settings, celery_url, read_settings
 
 POLL_SECONDS_MIN = 0.002
@@ -55,7 +48,7 @@ OUTCOMES_SLICE = 1_000
 """Outcomes asked for in one call."""
 
 
-class Client:
+class Client(Asking[Receipt]):
     """Hands requests to the log, from any thread of one process.
 
     redis_url: where the log is; by default DAYBOOK_REDIS_URL, or the instance that ``daybook up``
@@ -98,31 +91,14 @@ class Client:
         self._doorbell.close()
         self._redis.close()
 
-    def create_ledger(
-        self, name: str, *, ledger_id: str | None = None, meta_data: Mapping[str, Any] | None = None
-    ) -> Receipt:
-        """Ask for a ledger; ``receipt.id`` can be used by the very next request."""
-        return self.enqueue(_ledger(name, ledger_id, meta_data))
-
-    def create_balance(
-        self,
-        ledger_id: str,
-        currency: str,
-        *,
-        balance_id: str | None = None,
-        indicator: str | None = None,
-        meta_data: Mapping[str, Any] | None = None,
-    ) -> Receipt:
-        """Ask for a balance; ``receipt.id`` can be used by the very next request."""
-        return self.enqueue(_balance(ledger_id, currency, balance_id, indicator, meta_data))
-
     def enqueue(
         self, request: Request | Mapping[str, Any] | None = None, /, **fields: Any
     ) -> Receipt:
         """Append one request to the log.
 
-        request: a request, or a mapping of a TransactionRequest's fields; or give the fields as
-        keywords. Once this returns, the request survives the death of any process.
+        request: a request, or a mapping of its fields; or give the fields as keywords. ``kind``
+        among them says what is asked for: a transaction by default, a bulk when there are
+        ``transactions``. Once this returns, the request survives the death of any process.
 
         Raises MalformedRequest, ReferenceConflict, LogFull, LogUnavailable (outcome unknown:
         send the same again).
@@ -146,34 +122,8 @@ class Client:
         """
         return self._append(drafts(requests, self._clock))
 
-    def commit(
-        self,
-        transaction_id: str,
-        *,
-        amount: Any = None,
-        precise_amount: Any = None,
-        reference: str | None = None,
-        description: str = "",
-        meta_data: Mapping[str, Any] | None = None,
-    ) -> Receipt:
-        """Ask to post a hold: its remainder, or ``amount`` / ``precise_amount`` of it."""
-        return self.enqueue(
-            _commit(transaction_id, amount, precise_amount, reference, description, meta_data)
-        )
-
-    def void(
-        self,
-        transaction_id: str,
-        *,
-        reference: str | None = None,
-        description: str = "",
-        meta_data: Mapping[str, Any] | None = None,
-    ) -> Receipt:
-        """Ask to release the remainder of a hold."""
-        return self.enqueue(_void(transaction_id, reference, description, meta_data))
-
     def status(self, reference: str) -> Outcome:
-        """The present outcome of a reference (or of the id of a ledger or balance).
+        """The present outcome of a reference (or of the id of a ledger, balance or identity).
 
         Raises NotFound when the log knows nothing of it, or no longer.
         """
@@ -185,7 +135,8 @@ class Client:
     def wait(self, receipt: Receipt | str, timeout: float) -> Outcome:
         """The outcome of a receipt or a reference, waited for up to ``timeout`` seconds.
 
-        Raises OutcomeUnknown when the time is up, NotFound for a reference that is not known.
+        SCHEDULED is an answer too: it comes at once, not when the transaction is due. Raises
+        OutcomeUnknown when the time is up, NotFound for a reference that is not known.
         """
         if isinstance(receipt, str):
             receipt = self._receipt(receipt)
@@ -211,8 +162,7 @@ class Client:
 
     def _append(self, made: Sequence[Draft]) -> list[Receipt]:
         receipts: list[Receipt] = []
-        for start in range(0, len(made), APPEND_ENTRIES_MAX):
-            part = made[start : start + APPEND_ENTRIES_MAX]
+        for part in append_slices(made):
             try:
                 results, bells = self._log.append([item.entry for item in part])
             except LogFull as fault:
@@ -243,7 +193,7 @@ class Client:
         )
 
 
-class AsyncClient:
+class AsyncClient(Asking[Coroutine[Any, Any, Receipt]]):
     """``Client`` for asyncio: the same calls, awaited."""
 
     def __init__(
@@ -277,24 +227,6 @@ class AsyncClient:
         self._doorbell.close()
         await self._redis.aclose()
 
-    async def create_ledger(
-        self, name: str, *, ledger_id: str | None = None, meta_data: Mapping[str, Any] | None = None
-    ) -> Receipt:
-        """See ``Client.create_ledger``."""
-        return await self.enqueue(_ledger(name, ledger_id, meta_data))
-
-    async def create_balance(
-        self,
-        ledger_id: str,
-        currency: str,
-        *,
-        balance_id: str | None = None,
-        indicator: str | None = None,
-        meta_data: Mapping[str, Any] | None = None,
-    ) -> Receipt:
-        """See ``Client.create_balance``."""
-        return await self.enqueue(_balance(ledger_id, currency, balance_id, indicator, meta_data))
-
     async def enqueue(
         self, request: Request | Mapping[str, Any] | None = None, /, **fields: Any
     ) -> Receipt:
@@ -308,32 +240,6 @@ class AsyncClient:
     async def enqueue_many(self, requests: Sequence[Request | Mapping[str, Any]]) -> list[Receipt]:
         """See ``Client.enqueue_many``."""
         return await self._append(drafts(requests, self._clock))
-
-    async def commit(
-        self,
-        transaction_id: str,
-        *,
-        amount: Any = None,
-        precise_amount: Any = None,
-        reference: str | None = None,
-        description: str = "",
-        meta_data: Mapping[str, Any] | None = None,
-    ) -> Receipt:
-        """See ``Client.commit``."""
-        return await self.enqueue(
-            _commit(transaction_id, amount, precise_amount, reference, description, meta_data)
-        )
-
-    async def void(
-        self,
-        transaction_id: str,
-        *,
-        reference: str | None = None,
-        description: str = "",
-        meta_data: Mapping[str, Any] | None = None,
-    ) -> Receipt:
-        """See ``Client.void``."""
-        return await self.enqueue(_void(transaction_id, reference, description, meta_data))
 
     async def status(self, reference: str) -> Outcome:
         """See ``Client.status``."""
@@ -365,8 +271,7 @@ class AsyncClient:
 
     async def _append(self, made: Sequence[Draft]) -> list[Receipt]:
         receipts: list[Receipt] = []
-        for start in range(0, len(made), APPEND_ENTRIES_MAX):
-            part = made[start : start + APPEND_ENTRIES_MAX]
+        for part in append_slices(made):
             keys, arguments = append_arguments(self._keys, [item.entry for item in part])
             try:
                 with translated_faults():
@@ -412,7 +317,7 @@ class AsyncClient:
 
 
 class _Waiting:
-    """Which of many receipts still have no final outcome."""
+    """Which of many receipts still have no outcome."""
 
     def __init__(self, receipts: Sequence[Receipt]) -> None:
         self._receipts = receipts
@@ -434,7 +339,7 @@ class _Waiting:
         for index, value in zip(indexes, values, strict=True):
             if value is not None:
                 outcome = outcome_for(self._receipts[index], value)
-                if outcome.final:
+                if outcome.settled:
                     self.outcomes[index] = outcome
         self._open = [index for index in self._open if self.outcomes[index] is None]
 
@@ -478,73 +383,6 @@ def _given(
     if fields:
         raise TypeError("give a request or keyword arguments, not both")
     return request
-
-
-def _without_none(**fields: Any) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _ledger(name: str, ledger_id: str | None, meta_data: Mapping[str, Any] | None) -> LedgerRequest:
-    return validate(
-        LedgerRequest, _without_none(name=name, ledger_id=ledger_id, meta_data=meta_data)
-    )
-
-
-def _balance(
-    ledger_id: str,
-    currency: str,
-    balance_id: str | None,
-    indicator: str | None,
-    meta_data: Mapping[str, Any] | None,
-) -> BalanceRequest:
-    return validate(
-        BalanceRequest,
-        _without_none(
-            ledger_id=ledger_id,
-            currency=currency,
-            balance_id=balance_id,
-            indicator=indicator,
-            meta_data=meta_data,
-        ),
-    )
-
-
-def _commit(
-    transaction_id: str,
-    amount: Any,
-    precise_amount: Any,
-    reference: str | None,
-    description: str,
-    meta_data: Mapping[str, Any] | None,
-) -> CommitRequest:
-    return validate(
-        CommitRequest,
-        _without_none(
-            transaction_id=transaction_id,
-            amount=amount,
-            precise_amount=precise_amount,
-            reference=reference,
-            description=description,
-            meta_data=meta_data,
-        ),
-    )
-
-
-def _void(
-    transaction_id: str,
-    reference: str | None,
-    description: str,
-    meta_data: Mapping[str, Any] | None,
-) -> VoidRequest:
-    return validate(
-        VoidRequest,
-        _without_none(
-            transaction_id=transaction_id,
-            reference=reference,
-            description=description,
-            meta_data=meta_data,
-        ),
-    )
 
 
 __all__ = ["AsyncClient", "Client", "Outcome", "Receipt", "TransactionRequest"]

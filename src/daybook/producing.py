@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
+from uuid import UUID, uuid5
 
 from daybook.errors import FieldError, MalformedRequest, NotFound, ReferenceConflict
 from daybook.ledger.balance import internal_balance_id
@@ -23,32 +24,51 @@ from daybook.queue.entries import (
 from daybook.queue.log import Appended
 from daybook.requests import (
     BalanceRequest,
-    CommitRequest,
+    BulkRequest,
+    IdentityRequest,
     LedgerRequest,
     Request,
     TransactionRequest,
-    VoidRequest,
     fingerprint_of,
+    mint_bulk_id,
     mint_id,
+    request_of,
     slot_of_transaction,
-    validate,
 )
-from daybook.requests.bounds import BALANCE_ID, FUTURE_MAX, LEDGER_ID
+from daybook.requests.bounds import (
+    BALANCE_ID,
+    BULK_BODY_BYTES_MAX,
+    BULK_ITEMS_MAX,
+    FUTURE_MAX,
+    IDENTITY_ID,
+    LEDGER_ID,
+)
 from daybook.requests.models import malformed
 
 APPEND_ENTRIES_MAX = 250
 """Entries of one append call: enough to spread its cost, short enough not to stall the server."""
 
+APPEND_BYTES_MAX = BULK_BODY_BYTES_MAX
+"""Bytes of requests in one append call: what the longest request has alone."""
+
 ENQUEUE_MANY_MAX = 10_000
 """Requests of one ``enqueue_many``."""
+
+
+_CREATED = {
+    "ledger": ("ledger_id", "ldg"),
+    "balance": ("balance_id", "bln"),
+    "identity": ("identity_id", "idt"),
+}
+_TASKS = UUID("2f1c3c58-6f0b-5d0a-9a55-3f1f0c2f8a11")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a request.
 
-    transaction_id: the id of the transaction (or of the ledger or balance that was created).
-    status: QUEUED, APPLIED, INFLIGHT, VOID or REJECTED.
+    transaction_id: the id of the request; of a creation, that of the ledger, balance or identity.
+    status: QUEUED, SCHEDULED, APPLIED, INFLIGHT, VOID or REJECTED.
     reason, detail: of a rejection, the code and one sentence.
     duplicate: the entry itself changed nothing; the status is that of the original request.
     """
@@ -62,7 +82,18 @@ class Outcome:
 
     @property
     def final(self) -> bool:
-        """Whether the outcome is recorded, so that it will never change."""
+        """Whether the outcome is recorded, so that it will never change.
+
+        A SCHEDULED one is not final: it will be applied, refused or cancelled.
+        """
+        return self.status not in (Status.QUEUED, Status.SCHEDULED)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the outcome is final, or SCHEDULED, which is settled for now.
+
+        It is what a wait waits for.
+        """
         return self.status != Status.QUEUED
 
     def as_dict(self) -> dict[str, Any]:
@@ -89,7 +120,7 @@ class Waits(Protocol):
 class Receipt:
     """The proof that a request is in the log.
 
-    id: of the transaction, ledger or balance; of a duplicate, the original's.
+    id: of the request, or of what it creates; of a duplicate, the original's.
     state: ``accepted``; ``duplicate``: the same request is in the log or recorded already;
     ``conflict``: the reference belongs to another request (only from ``enqueue_many``).
     position: place in the total order of acceptance; None unless accepted.
@@ -121,35 +152,50 @@ class Draft(NamedTuple):
     reference: str | None
 
 
-def as_request(given: Request | Mapping[str, Any]) -> Request:
-    """A mapping is a TransactionRequest; a request is taken as it is. Raises MalformedRequest."""
-    if isinstance(given, Mapping):
-        return validate(TransactionRequest, given)
-    if not isinstance(given, Request):
-        message = f"must be a request or a mapping, not {type(given).__name__}"
-        raise malformed([FieldError("request", Reason.MALFORMED, message)])
-    return given
-
-
 def draft(given: Request | Mapping[str, Any], now: Callable[[], float], flags: str = "") -> Draft:
     """The entry for a request: ids minted, key and fingerprint derived.
 
     now: seconds since the epoch. Raises MalformedRequest.
     """
-    request = as_request(given)
-    if isinstance(request, TransactionRequest):
-        _check_effective_date(request, now())
-        request_id = request.transaction_id or mint_id("txn", request.slot, int(now() * 1000))
-        return _draft(request, request_id, request.reference, flags)
-    if isinstance(request, CommitRequest | VoidRequest):
-        request_id = mint_id("txn", request.slot, int(now() * 1000))
-        return _draft(request, request_id, request.reference, flags)
-    if isinstance(request, LedgerRequest):
-        ledger_id = request.ledger_id or mint_id("ldg", 0, int(now() * 1000))
-        return _draft(request.model_copy(update={"ledger_id": ledger_id}), ledger_id, None, flags)
-    assert isinstance(request, BalanceRequest)
-    balance_id = request.balance_id or _new_balance_id(request, now)
-    return _draft(request.model_copy(update={"balance_id": balance_id}), balance_id, None, flags)
+    request = request_of(given)
+    check_effective_dates(request, now)
+    request, request_id = _named(request, int(now() * 1000))
+    reference = getattr(request, "reference", None)
+    body = request.body()
+    entry = NewEntry(
+        request.slot,
+        key_of_request(reference, request_id),
+        fingerprint_of(body),
+        request_id,
+        body,
+        flags,
+        tuple(sorted(request.slots)),
+    )
+    return Draft(request, entry, reference)
+
+
+def append_slices(made: Sequence[Draft]) -> Iterator[Sequence[Draft]]:
+    """``made`` in order, in slices for one append call each."""
+    start = size = 0
+    for index, item in enumerate(made):
+        size += len(item.entry.body)
+        if index - start == APPEND_ENTRIES_MAX or (size > APPEND_BYTES_MAX and index > start):
+            yield made[start:index]
+            start, size = index, len(item.entry.body)
+    if start < len(made):
+        yield made[start:]
+
+
+def named_by_task(request: dict[str, Any], task_id: str) -> None:
+    """Make the request of a Celery task idempotent, unless it is already.
+
+    The task's id becomes its reference; the id of what is created is derived from it.
+    """
+    name, prefix = _CREATED.get(str(request.get("kind")), (None, ""))
+    if name is None:
+        request.setdefault("reference", task_id)
+    elif request.get("indicator") is None:
+        request.setdefault(name, f"{prefix}_{uuid5(_TASKS, task_id)}")
 
 
 def drafts(given: Sequence[Request | Mapping[str, Any]], now: Callable[[], float]) -> list[Draft]:
@@ -222,7 +268,7 @@ def outcome_of(state: KeyState, reference: str | None, *, duplicate: bool = Fals
 
 def key_of(reference_or_id: str) -> str:
     """The outcome key for what a caller remembers: a reference, or the id of a creation."""
-    if LEDGER_ID.match(reference_or_id) or BALANCE_ID.match(reference_or_id):
+    if any(pattern.match(reference_or_id) for pattern in (LEDGER_ID, BALANCE_ID, IDENTITY_ID)):
         return key_of_id(reference_or_id)
     return key_of_reference(reference_or_id)
 
@@ -237,7 +283,7 @@ def not_in_log(reference_or_id: str) -> NotFound:
 
 def original_slot(made: Draft, state: KeyState) -> int:
     """The slot of the request that owns the key which ``made`` asked for."""
-    if state.request_id.startswith("txn_"):
+    if state.request_id.startswith(("txn_", "bulk_")):
         return slot_of_transaction(state.request_id)
     return made.entry.slot
 
@@ -258,24 +304,45 @@ def conflict(made: Draft, value: str, original_body: bytes | None) -> ReferenceC
     return ReferenceConflict(named, read_value(value).request_id, fields)
 
 
-def _draft(request: Request, request_id: str, reference: str | None, flags: str) -> Draft:
-    body = request.body()
-    key = key_of_request(reference, request_id)
-    slot: int = request.slot  # type: ignore[attr-defined]  # every kind of request has one
-    entry = NewEntry(slot, key, fingerprint_of(body), request_id, body, flags)
-    return Draft(request, entry, reference)
+def _named(request: Request, now_ms: int) -> tuple[Request, str]:
+    """The request with the id of what it creates, minted when absent; and the request's id."""
+    if isinstance(request, TransactionRequest):
+        return request, request.transaction_id or mint_id("txn", request.slot, now_ms)
+    if isinstance(request, BulkRequest):
+        return request, request.bulk_id or mint_bulk_id(request.slot, now_ms)
+    if isinstance(request, LedgerRequest):
+        name, given = "ledger_id", request.ledger_id or mint_id("ldg", 0, now_ms)
+    elif isinstance(request, BalanceRequest):
+        name, given = "balance_id", request.balance_id or _new_balance_id(request, now_ms)
+    elif isinstance(request, IdentityRequest):
+        name, given = "identity_id", request.identity_id or mint_id("idt", 0, now_ms)
+    else:
+        return request, mint_id("txn", request.slot, now_ms)
+    return request.model_copy(update={name: given}), given
 
 
-def _new_balance_id(request: BalanceRequest, now: Callable[[], float]) -> str:
+def _new_balance_id(request: BalanceRequest, now_ms: int) -> str:
     if request.indicator is not None:
         return internal_balance_id(request.indicator, request.currency)
-    return mint_id("bln", 0, int(now() * 1000))
+    return mint_id("bln", 0, now_ms)
 
 
-def _check_effective_date(request: TransactionRequest, now_seconds: float) -> None:
-    moment = request.effective_date
-    if moment is None:
+def check_effective_dates(request: Request, now: Callable[[], float]) -> None:
+    """Refuse dates more than a day ahead. now: seconds since the epoch. Raises MalformedRequest."""
+    if isinstance(request, TransactionRequest):
+        if request.effective_date is None:
+            return
+        items = {"effective_date": request}
+    elif isinstance(request, BulkRequest):
+        named = (f"transactions[{place}].effective_date" for place in range(BULK_ITEMS_MAX))
+        items = dict(zip(named, request.transactions, strict=False))
+    else:
         return
-    if moment - datetime.fromtimestamp(now_seconds, UTC) > FUTURE_MAX:
-        message = "lies more than a day in the future"
-        raise malformed([FieldError("effective_date", Reason.MALFORMED, message)])
+    dates = {name: item.effective_date for name, item in items.items() if item.effective_date}
+    if not dates:
+        return
+    latest = datetime.fromtimestamp(now(), UTC) + FUTURE_MAX
+    message = "lies more than a day in the future"
+    late = [name for name, moment in dates.items() if moment > latest]
+    if late:
+        raise malformed([FieldError(name, Reason.MALFORMED, message) for name in late])

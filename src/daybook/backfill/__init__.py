@@ -1,7 +1,8 @@
 """Files of past transactions, posted through the log: once each, in the order of the file.
 
 A declarative mapping (``mapping``) says how the columns of a CSV or NDJSON file become requests;
-``rows`` streams the file, ``lines`` builds the requests, ``run`` hands them to the log and gathers
+``rows`` streams the file, ``lines`` builds the requests (``request_lines`` takes lines that are
+requests themselves), ``run`` hands them to the log and gathers
 their outcomes within a bounded window, ``report`` and ``rejects`` say what became of them.
 """
 
@@ -9,6 +10,7 @@ from daybook.backfill.lines import Line, LineBuilder, Reject, balance_id_of, led
 from daybook.backfill.loading import load_mapping
 from daybook.backfill.mapping import Mapping
 from daybook.backfill.report import Summary
+from daybook.backfill.request_lines import RequestLines
 from daybook.backfill.rows import Row, Source, open_source
 from daybook.backfill.run import Backfill, dry_run
 
@@ -18,6 +20,7 @@ __all__ = [
     "LineBuilder",
     "Mapping",
     "Reject",
+    "RequestLines",
     "Row",
     "Source",
     "Summary",

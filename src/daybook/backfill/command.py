@@ -21,8 +21,9 @@ from daybook.backfill.loading import load_mapping
 from daybook.backfill.mapping import Mapping
 from daybook.backfill.rejects import RejectsFile, default_rejects_path
 from daybook.backfill.report import Summary
+from daybook.backfill.request_lines import RequestLines
 from daybook.backfill.rows import Source, open_source
-from daybook.backfill.run import Backfill, dry_run
+from daybook.backfill.run import Backfill, Builder, dry_run
 from daybook.cli.exits import Exit, show_error
 from daybook.cli.output import print_json, print_table
 from daybook.cli.wiring import open_client
@@ -39,10 +40,13 @@ SHOWN_REJECTS_MAX = 20
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """The options. patience_seconds: None does not wait for outcomes."""
+    """The options.
+
+    mapping: None when the lines are requests. patience_seconds: None does not wait for outcomes.
+    """
 
     file: str
-    mapping: Path
+    mapping: Path | None
     data_format: str | None
     is_dry_run: bool
     lines_per_second: float | None
@@ -59,7 +63,7 @@ def run_command(command: Command) -> int:
     """
     with ExitStack() as opened:
         try:
-            mapping = load_mapping(command.mapping)
+            mapping = load_mapping(command.mapping) if command.mapping else None
             source = opened.enter_context(open_source(command.file, mapping, command.data_format))
         except ConfigError as error:
             return _bad_input(error)
@@ -67,13 +71,14 @@ def run_command(command: Command) -> int:
         return _run(command, mapping, source, client)
 
 
-def _run(command: Command, mapping: Mapping, source: Source, client: Client | None) -> int:
+def _run(command: Command, mapping: Mapping | None, source: Source, client: Client | None) -> int:
     notes = Console(stderr=True, highlight=False)
+    builder = LineBuilder(mapping) if mapping else RequestLines()
     try:
         if client is None:
-            summary = _dry_run(command, notes, source, LineBuilder(mapping))
+            summary = _dry_run(command, notes, source, builder)
         else:
-            summary = _post(command, notes, source, LineBuilder(mapping), client)
+            summary = _post(command, notes, source, builder, client)
     except ConfigError as error:
         return _bad_input(error)
     _print(summary, command.as_json)
@@ -86,7 +91,7 @@ def _bad_input(error: ConfigError) -> int:
 
 
 def _post(
-    command: Command, notes: Console, source: Source, builder: LineBuilder, client: Client
+    command: Command, notes: Console, source: Source, builder: Builder, client: Client
 ) -> Summary:
     path = command.rejects or default_rejects_path(command.file, source.data_format)
     with closing(RejectsFile(path, command.file)) as rejects:
@@ -107,7 +112,7 @@ def _post(
     return run.summary
 
 
-def _dry_run(command: Command, notes: Console, source: Source, builder: LineBuilder) -> Summary:
+def _dry_run(command: Command, notes: Console, source: Source, builder: Builder) -> Summary:
     """Writes rejects only where ``--rejects`` says; otherwise it prints the first of them."""
     if command.rejects is None:
         summary = _follow(notes, source, dry_run(source, builder, _Shown(notes).add))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
-from daybook.backfill.mapping import Mapping, SideRule, ValueRule, When
+from daybook.backfill.mapping import DateRule, Mapping, SideRule, ValueRule, When
 from daybook.backfill.rows import Row
 from daybook.backfill.template import CellError, Columns, Template, cell, text_of
 from daybook.errors import FieldError, MalformedRequest
@@ -17,6 +17,7 @@ from daybook.ledger.rejection import Reason
 from daybook.requests import (
     BalanceRequest,
     LedgerRequest,
+    Request,
     TransactionRequest,
     check_json_amount,
     mint_id,
@@ -55,11 +56,23 @@ def balance_id_of(ledger_id: str, key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line that is a request. keys: of the application balances that it names, by their ids."""
+    """A line that is a request.
+
+    keys: of the application balances that it names, by their ids. own_id: that this run made for
+    it, if it did: it tells an answer to this run's request from that to an earlier run's.
+    characters: of a JSON line.
+    """
 
     number: int
-    request: TransactionRequest
-    keys: dict[str, str]
+    request: Request
+    keys: dict[str, str] = field(default_factory=dict)
+    own_id: str | None = None
+    characters: int = 0
+
+    @property
+    def reference(self) -> str | None:
+        """The key of idempotency; None of a creation."""
+        return getattr(self.request, "reference", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +132,9 @@ class LineBuilder:
         except MalformedRequest as fault:
             reference = given.get("reference")
             return Reject(row.number, fault.code, str(fault), reference)
-        # An own id tells an answer to this run's request from that to an earlier run's.
-        named = {"transaction_id": mint_id("txn", request.slot)}
-        return Line(row.number, request.model_copy(update=named), keys)
+        own_id = mint_id("txn", request.slot)
+        named = request.model_copy(update={"transaction_id": own_id})
+        return Line(row.number, named, keys, own_id, row.characters)
 
     def _fill(self, row: Columns, given: dict[str, Any], keys: dict[str, str]) -> list[FieldError]:
         """Put every field of the row into ``given``; what cannot be read comes back."""
@@ -131,8 +144,8 @@ class LineBuilder:
         table = self._mapping.transaction
         for name, side in (("source", table.source), ("destination", table.destination)):
             _read(errors, given, name, partial(self._balance, side, row, keys))
-        if table.effective_date is not None:
-            _read(errors, given, "effective_date", partial(self._moment, row))
+        for name, rule in table.dates():
+            _read(errors, given, name, partial(self._moment, row, name, rule))
         if table.meta_data:
             meta_data: dict[str, Any] = {}
             for name, rules in table.meta_data.items():
@@ -167,15 +180,13 @@ class LineBuilder:
         keys[balance_id] = key
         return balance_id
 
-    def _moment(self, row: Columns) -> datetime | None:
-        rule = self._mapping.transaction.effective_date
-        assert rule is not None
+    def _moment(self, row: Columns, name: str, rule: DateRule) -> datetime | None:
         text = text_of(cell(row, rule.column), rule.column)
         if rule.optional and not text.strip():
             return None
         try:
             moment = rule.read(text)
-            in_future = moment - self._now() > FUTURE_MAX
+            in_future = name == "effective_date" and moment - self._now() > FUTURE_MAX
         except (ValueError, OverflowError):
             raise CellError(
                 f"{text[:40]!r} in column {rule.column!r} is not a date in the format "

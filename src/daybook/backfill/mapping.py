@@ -125,7 +125,7 @@ class SideRule(_Rule):
 class DateRule(_Table):
     """A date column. format: of strptime; ISO 8601 by default. timezone: when it has none.
 
-    optional: an empty column leaves the date out, so that the time of acceptance counts.
+    optional: an empty column leaves the date out.
     """
 
     column: str
@@ -221,6 +221,9 @@ Side = Annotated[
 ]
 
 
+DATES = ("effective_date", "scheduled_for", "inflight_expiry_date", "inflight_commit_date")
+
+
 class TransactionTable(_Table):
     """Where each field of the request comes from; the names are those of TransactionRequest."""
 
@@ -237,6 +240,9 @@ class TransactionTable(_Table):
     inflight: Values | None = None
     ordering_key: Values | None = None
     effective_date: DateRule | None = None
+    scheduled_for: DateRule | None = None
+    inflight_expiry_date: DateRule | None = None
+    inflight_commit_date: DateRule | None = None
     meta_data: dict[str, Values] = Field(default_factory=dict)
 
     @field_validator("*")
@@ -255,6 +261,12 @@ class TransactionTable(_Table):
             _all_reachable(rules)
             _check_constants("meta_data", rules, member)
         return given
+
+    def dates(self) -> Iterator[tuple[str, DateRule]]:
+        """Name and rule of each date that the mapping gives."""
+        for name in DATES:
+            if (rule := getattr(self, name)) is not None:
+                yield name, rule
 
     @model_validator(mode="after")
     def _has_an_amount(self) -> TransactionTable:
@@ -341,7 +353,7 @@ class Mapping(_Table):
     def value_rules(self) -> Iterator[ValueRule]:
         """Every rule that gives a field its value."""
         for field in TransactionTable.model_fields:
-            if field not in {"source", "destination", "effective_date", "meta_data"}:
+            if field not in {"source", "destination", "meta_data", *DATES}:
                 yield from getattr(self.transaction, field) or ()
         for rules in self.transaction.meta_data.values():
             yield from rules
@@ -356,6 +368,5 @@ class Mapping(_Table):
         for value_rule in self.value_rules():
             if isinstance(value_rule.value, Template):
                 found.update(value_rule.value.columns)
-        if self.transaction.effective_date:
-            found.add(self.transaction.effective_date.column)
+        found.update(rule.column for _, rule in self.transaction.dates())
         return found

@@ -12,14 +12,15 @@ from typing import Any
 class Summary:
     """Counts of lines by what became of them; every line that was read is in exactly one.
 
-    applied, inflight: posted by this run. duplicates: the ledger or the log had them already,
-    nothing happened twice. refused_before_log, refused_by_ledger: by code. unknown: in the log,
-    their outcome was not seen. valid: of a dry run.
+    applied, inflight: posted by this run. scheduled: accepted for a later time. duplicates: the
+    ledger or the log had them already, nothing happened twice. refused_before_log, refused_by_ledger: by
+    code. unknown: in the log, their outcome was not seen. valid: of a dry run.
     refused_earlier: by code, those of the duplicates whose first request was refused.
     """
 
     applied: int = 0
     inflight: int = 0
+    scheduled: int = 0
     duplicates: int = 0
     refused_before_log: Counter[str] = field(default_factory=Counter)
     refused_by_ledger: Counter[str] = field(default_factory=Counter)
@@ -36,7 +37,8 @@ class Summary:
     @property
     def lines(self) -> int:
         """All lines that were read and are accounted for."""
-        counted = self.applied + self.inflight + self.duplicates + self.unknown + self.valid
+        posted = self.applied + self.inflight + self.scheduled
+        counted = posted + self.duplicates + self.unknown + self.valid
         return counted + self.refused_before_log.total() + self.refused_by_ledger.total()
 
     @property
@@ -56,6 +58,7 @@ class Summary:
             "lines": self.lines,
             "applied": self.applied,
             "inflight": self.inflight,
+            "scheduled": self.scheduled,
             "duplicates": self.duplicates,
             "refused_before_log": dict(self.refused_before_log),
             "refused_by_ledger": dict(self.refused_by_ledger),
@@ -80,6 +83,8 @@ class Summary:
             yield "applied", self.applied, ""
             if self.inflight:
                 yield "inflight", self.inflight, "held until they are committed or voided"
+            if self.scheduled:
+                yield "scheduled", self.scheduled, "applied when their time comes"
             yield "duplicates", self.duplicates, _duplicates_remark(self)
         for code, count in sorted(self.refused_before_log.items()):
             yield f"refused: {code}", count, "before they reached the log"

@@ -17,9 +17,13 @@ from daybook.backfill.mapping import CsvTable, Mapping
 from daybook.backfill.template import Columns, cell
 from daybook.errors import ConfigError, MalformedRequest
 from daybook.requests import load_json
+from daybook.requests.bounds import BULK_BODY_BYTES_MAX
 
 LINE_CHARACTERS_MAX = 1 << 20
 """Longest line of a file: a file without line ends must not fill the memory."""
+
+REQUEST_CHARACTERS_MAX = 2 * BULK_BODY_BYTES_MAX
+"""The same for a file of requests: the longest bulk, written with room to spare."""
 
 _ENDINGS = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson",
@@ -28,27 +32,32 @@ _ENDINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One record of the file. number: of its first line, from 1. fault: why it has no columns."""
+    """One record of the file.
+
+    number: of its first line, from 1. fault: why it has no columns. characters: of a JSON line.
+    """
 
     number: int
     columns: Columns
     fault: str | None = None
+    characters: int = 0
 
 
 class Source:
     """An open file of rows; iterate over it once.
 
+    mapping: None for a file of requests, which is NDJSON.
     bytes_total: size of the file, None when unknown (a pipe). bytes_read: how far it was read,
     ahead of the rows by at most a buffer. lines_read: the records so far. unseen: columns of the
     mapping that no row of an NDJSON file had so far.
     """
 
-    def __init__(self, binary: BinaryIO, mapping: Mapping, data_format: str) -> None:
+    def __init__(self, binary: BinaryIO, mapping: Mapping | None, data_format: str) -> None:
         self.data_format = data_format
         self.bytes_total = _size(binary)
         self.lines_read = 0
         self._raw = _Counted(binary)
-        encoding = mapping.csv.encoding if data_format == "csv" else "utf-8"
+        encoding = mapping.csv.encoding if mapping and data_format == "csv" else "utf-8"
         if encoding.lower().replace("_", "-") in {"utf-8", "utf8"}:
             encoding = "utf-8-sig"  # spreadsheets begin a file with a byte order mark
         # Bytes that are no text become surrogates, which a request that uses them is refused for:
@@ -56,13 +65,14 @@ class Source:
         self._text = io.TextIOWrapper(
             io.BufferedReader(self._raw), encoding, errors="surrogateescape", newline=""
         )
-        wanted = mapping.columns()
-        if data_format == "csv":
+        wanted = mapping.columns() if mapping else set()
+        if mapping and data_format == "csv":
             self._rows = _csv_rows(self._text, mapping.csv, wanted)
             self.unseen: set[str] = set()
         else:
             self.unseen = set(wanted)
-            self._rows = _ndjson_rows(self._text, self.unseen)
+            longest = LINE_CHARACTERS_MAX if mapping else REQUEST_CHARACTERS_MAX
+            self._rows = _ndjson_rows(_Lines(self._text, longest), self.unseen)
 
     @property
     def bytes_read(self) -> int:
@@ -81,13 +91,22 @@ class Source:
 
 
 @contextmanager
-def open_source(name: str, mapping: Mapping, data_format: str | None = None) -> Iterator[Source]:
+def open_source(
+    name: str, mapping: Mapping | None, data_format: str | None = None
+) -> Iterator[Source]:
     """The rows of the file ``name``, or of standard input for ``-``.
 
+    mapping: None for a file of requests.
     Raises ConfigError, before any row, when the file cannot be opened, its format is not known,
     or its header lacks a column that the mapping names.
     """
-    known = data_format or mapping.format or _ENDINGS.get(Path(name).suffix.lower())
+    ending = _ENDINGS.get(Path(name).suffix.lower())
+    known = data_format or (mapping.format if mapping else None) or ending
+    if mapping is None and known != "ndjson":
+        raise ConfigError(
+            f"without --mapping each line is a request as JSON, and {name} is not known to be "
+            "NDJSON: give --mapping, or --format ndjson"
+        )
     if known is None:
         raise ConfigError(
             f"the format of {name} is not known from its ending: give --format csv or ndjson, "
@@ -104,7 +123,7 @@ def open_source(name: str, mapping: Mapping, data_format: str | None = None) -> 
         yield _opened(file, mapping, known, name)
 
 
-def _opened(binary: BinaryIO, mapping: Mapping, data_format: str, name: str) -> Source:
+def _opened(binary: BinaryIO, mapping: Mapping | None, data_format: str, name: str) -> Source:
     try:
         return Source(binary, mapping, data_format)
     except (ConfigError, UnicodeError, LookupError) as fault:
@@ -139,15 +158,16 @@ def _size(binary: BinaryIO) -> int | None:
 class _Lines:
     """The lines of a text, counted. One that is too long is cut and marked, not kept."""
 
-    def __init__(self, text: io.TextIOBase) -> None:
+    def __init__(self, text: io.TextIOBase, longest: int = LINE_CHARACTERS_MAX) -> None:
         self._text = text
+        self.longest = longest
         self.number = 0
         self.is_too_long = False
 
     def __iter__(self) -> Iterator[str]:
-        while line := self._text.readline(LINE_CHARACTERS_MAX):
+        while line := self._text.readline(self.longest):
             self.number += 1
-            self.is_too_long = len(line) == LINE_CHARACTERS_MAX and not line.endswith("\n")
+            self.is_too_long = len(line) == self.longest and not line.endswith("\n")
             if self.is_too_long:
                 self._skip_rest()
                 line = "\n"
@@ -158,7 +178,8 @@ class _Lines:
             pass
 
 
-_TOO_LONG = f"the line is longer than {LINE_CHARACTERS_MAX} characters"
+def _too_long(lines: _Lines) -> str:
+    return f"the line is longer than {lines.longest} characters"
 
 
 def _csv_rows(text: io.TextIOBase, dialect: CsvTable, wanted: set[str]) -> Iterator[Row]:
@@ -207,18 +228,17 @@ def _records(reader: Any, lines: _Lines, header: list[str]) -> Iterator[Row]:
         if fields is None:
             return
         if lines.is_too_long:
-            yield Row(first, {}, _TOO_LONG)
+            yield Row(first, {}, _too_long(lines))
         elif len(fields) == len(header):
             yield Row(first, dict(zip(header, fields, strict=True)))
         elif fields:  # an empty line is no record
             yield Row(first, {}, f"has {len(fields)} columns, the header has {len(header)}")
 
 
-def _ndjson_rows(text: io.TextIOBase, unseen: set[str]) -> Iterator[Row]:
-    lines = _Lines(text)
+def _ndjson_rows(lines: _Lines, unseen: set[str]) -> Iterator[Row]:
     for line in lines:
         if lines.is_too_long:
-            yield Row(lines.number, {}, _TOO_LONG)
+            yield Row(lines.number, {}, _too_long(lines))
         elif line.strip():
             row = _json_row(lines.number, line)
             if unseen:
@@ -235,4 +255,4 @@ def _json_row(number: int, line: str) -> Row:
         return Row(number, {}, fault.errors[0].message)
     if not isinstance(value, dict):
         return Row(number, {}, "is not a JSON object")
-    return Row(number, value)
+    return Row(number, value, characters=len(line))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from daybook.backfill.lines import Line, LineBuilder, Reject
+from daybook.backfill.lines import Line, Reject
 from daybook.backfill.pace import Clock, Pace
 from daybook.backfill.report import Summary
 from daybook.backfill.rows import Row
@@ -15,10 +15,13 @@ from daybook.errors import ConfigError, LogFull, LogUnavailable
 from daybook.ledger.rejection import Reason
 from daybook.ledger.transaction import Status
 from daybook.producing import Outcome, Receipt
-from daybook.requests import Request
+from daybook.requests import BalanceRequest, LedgerRequest, Request, TransactionRequest
 
 CHUNK_LINES_MAX = 1_000
 """Lines handed to the log in one call."""
+
+CHUNK_CHARACTERS_MAX = 16 << 20
+"""Characters of JSON lines in one call: a bulk may have megabytes."""
 
 WINDOW_LINES_MAX = 10_000
 """Lines that were sent and await their outcome: what the run keeps in memory."""
@@ -50,14 +53,37 @@ class Door(Protocol):
         ...
 
 
+class Builder(Protocol):
+    """What makes requests of rows: a ``LineBuilder`` or ``RequestLines``."""
+
+    def ledger_request(self) -> LedgerRequest | None:
+        """The ledger that must be there first."""
+        ...
+
+    def balance_request(self, balance_id: str, key: str, currency: str) -> BalanceRequest:
+        """The balance with this key, which a line names."""
+        ...
+
+    def build(self, row: Row) -> Line | Reject:
+        """The request of a row, or why it is none."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A line in the log whose outcome is awaited. own_id: the transaction id that it asked for."""
+    """A line in the log whose outcome is awaited. own_id: see ``Line``."""
 
     number: int
-    reference: str
-    own_id: str
+    reference: str | None
+    own_id: str | None
     receipt: Receipt
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the log did not know it, as far as it says."""
+        if self.own_id is None:
+            return self.receipt.state != "duplicate"
+        return self.receipt.id == self.own_id
 
 
 class _Stopped(Exception):  # noqa: N818 - the run ends early on purpose
@@ -75,7 +101,7 @@ class Backfill:
     def __init__(
         self,
         door: Door,
-        builder: LineBuilder,
+        builder: Builder,
         *,
         reject: Callable[[Reject], None],
         say: Callable[[str], None],
@@ -133,6 +159,7 @@ class Backfill:
         """Lines that are requests, in chunks; the others are rejected here."""
         lines_max = self._pace.chunk_lines(CHUNK_LINES_MAX)
         chunk: list[Line] = []
+        characters = 0
         for row in rows:
             built = self._builder.build(row)
             if isinstance(built, Reject):
@@ -140,9 +167,10 @@ class Backfill:
                 self._reject(built)
             else:
                 chunk.append(built)
-            if len(chunk) == lines_max:
+                characters += built.characters
+            if len(chunk) == lines_max or characters >= CHUNK_CHARACTERS_MAX:
                 yield chunk
-                chunk = []
+                chunk, characters = [], 0
         if chunk:
             yield chunk
 
@@ -158,10 +186,7 @@ class Backfill:
             elif receipt.state == "conflict":
                 self._conflict(line, receipt)
             else:
-                request = line.request
-                assert request.transaction_id is not None
-                item = _Sent(line.number, request.reference, request.transaction_id, receipt)
-                sent.append(item)
+                sent.append(_Sent(line.number, line.reference, line.own_id, receipt))
         self._keep(sent)
         self._gather_known()
 
@@ -170,7 +195,7 @@ class Backfill:
             self._window.append(sent)
             return
         for item in sent:
-            if item.receipt.id == item.own_id:
+            if item.is_new:
                 self.summary.unknown += 1
             else:
                 self.summary.duplicates += 1
@@ -182,6 +207,7 @@ class Backfill:
         for line in chunk:
             for balance_id, key in line.keys.items():
                 if self._is_new(balance_id):
+                    assert isinstance(line.request, TransactionRequest)
                     currency = line.request.currency
                     requests.append(self._builder.balance_request(balance_id, key, currency))
                     lines.append(None)
@@ -199,9 +225,10 @@ class Backfill:
         return True
 
     def _conflict(self, line: Line, receipt: Receipt) -> None:
-        reference = line.request.reference
+        reference = line.reference
         code = Reason.REFERENCE_CONFLICT
-        reason = f"reference: belongs to another request, {receipt.id}; nothing was sent"
+        named = "id" if reference is None else "reference"
+        reason = f"{named}: belongs to another request, {receipt.id}; nothing was sent"
         self.summary.refused_before_log[code] += 1
         self._reject(Reject(line.number, code, reason, reference))
 
@@ -290,6 +317,8 @@ class Backfill:
             self._refused(item, outcome, self.summary.refused_by_ledger)
         elif outcome.status == Status.INFLIGHT:
             self.summary.inflight += 1
+        elif outcome.status == Status.SCHEDULED:
+            self.summary.scheduled += 1
         else:
             self.summary.applied += 1
 
@@ -305,13 +334,13 @@ def _is_duplicate(item: _Sent, outcome: Outcome) -> bool:
 
     A line of this run that was sent twice, because the log did not answer, has its own id.
     """
-    if item.receipt.id != item.own_id or outcome.transaction_id != item.own_id:
+    if not item.is_new or outcome.transaction_id != item.receipt.id:
         return True
     return outcome.duplicate and item.receipt.state == "accepted"
 
 
 def dry_run(
-    rows: Iterable[Row], builder: LineBuilder, reject: Callable[[Reject], None]
+    rows: Iterable[Row], builder: Builder, reject: Callable[[Reject], None]
 ) -> Iterator[Summary]:
     """Build the request of every row and send none; yields the summary now and then."""
     clock = Clock()

@@ -8,7 +8,22 @@ import typer
 from typer.core import TyperGroup
 
 from daybook import __version__
-from daybook.cli import backfill, dates, demo, identities, look, serve, status, up, verify, write
+from daybook.cli import (
+    backfill,
+    change,
+    dates,
+    demo,
+    identities,
+    look,
+    rebuild,
+    serve,
+    statement,
+    status,
+    transfer,
+    up,
+    verify,
+    write,
+)
 from daybook.cli.exits import MEANINGS, Exit, code_of, show_error
 from daybook.errors import DaybookError
 
@@ -68,9 +83,9 @@ def _top(
     pass
 
 
-ledger_commands = typer.Typer(no_args_is_help=True, help="Create a ledger.")
+ledger_commands = typer.Typer(no_args_is_help=True, help="Create or rename a ledger.")
 balance_commands = typer.Typer(
-    cls=ShowByDefault, no_args_is_help=True, help="Show a balance, or create one."
+    cls=ShowByDefault, no_args_is_help=True, help="Show a balance, create one, or give it an owner."
 )
 
 identity_commands = typer.Typer(
@@ -139,18 +154,55 @@ def _register() -> None:
         rich_help_panel=_LOOKING,
         epilog=_examples("daybook changes bln_…", "daybook changes idt_… --json"),
     )(identities.changes)
+    command(
+        "statement",
+        rich_help_panel=_LOOKING,
+        epilog=_examples(
+            "daybook statement bln_… --last 20",
+            "daybook statement @Revenue --currency USD --from 2026-04-01 --to 2026-04-30",
+            "daybook statement bln_… --from 2020-01-01 --csv > statement.csv",
+        ),
+    )(statement.statement)
+    command("snapshot", rich_help_panel=_DEPLOYING, epilog=_examples("daybook snapshot"))(
+        statement.snapshot
+    )
     command("verify", rich_help_panel=_LOOKING, epilog=_examples("daybook verify --json"))(
         verify.verify
     )
+    command(
+        "rebuild",
+        rich_help_panel=_DEPLOYING,
+        epilog=_examples("daybook rebuild --check", "daybook rebuild --json"),
+    )(rebuild.rebuild)
+    command(
+        "export",
+        rich_help_panel=_DEPLOYING,
+        epilog=_examples("daybook export ledger.ndjson", "daybook export | gzip > ledger.gz"),
+    )(transfer.export_ledger)
+    command(
+        "import",
+        rich_help_panel=_DEPLOYING,
+        epilog=_examples("daybook import ledger.ndjson", "zcat ledger.gz | daybook import -"),
+    )(transfer.import_ledger)
     command(
         "enqueue",
         rich_help_panel=_ASKING,
         epilog=_examples(
             "daybook enqueue --reference order-1 --source @World --destination bln_… "
             "--currency USD --amount 19.99 --precision 100 --allow-overdraft --wait 5",
+            "daybook enqueue --reference sale-7 --source @World --to bln_…=left --to @Fees=2.5% "
+            "--currency USD --amount 40.00 --precision 100 --allow-overdraft",
             "daybook enqueue - --wait 5 < request.json",
         ),
     )(write.enqueue)
+    command(
+        "bulk",
+        rich_help_panel=_ASKING,
+        epilog=_examples(
+            "daybook bulk payroll.ndjson --atomic --reference payroll-2026-04 --wait 30",
+            "daybook bulk - --inflight < transactions.json",
+        ),
+    )(write.bulk)
     command(
         "commit",
         rich_help_panel=_ASKING,
@@ -159,6 +211,19 @@ def _register() -> None:
     command("void", rich_help_panel=_ASKING, epilog=_examples("daybook void txn_… --wait 5"))(
         write.void
     )
+    command(
+        "refund",
+        rich_help_panel=_ASKING,
+        epilog=_examples("daybook refund txn_… --description returned --wait 5"),
+    )(write.refund)
+    command("cancel", rich_help_panel=_ASKING, epilog=_examples("daybook cancel txn_… --wait 5"))(
+        write.cancel
+    )
+    command(
+        "meta-data",
+        rich_help_panel=_ASKING,
+        epilog=_examples('daybook meta-data bln_… \'{"tier": "gold"}\' --by anna --wait 5'),
+    )(change.meta_data)
     command(
         "migrate", rich_help_panel=_DEPLOYING, epilog=_examples("daybook migrate --partitions 8")
     )(serve.migrate)
@@ -171,16 +236,19 @@ def _register() -> None:
             "daybook worker -Q daybook.partition.0 -n first@%h",
         ),
     )(serve.worker)
-    ledger_commands.callback()(lambda: None)  # one command alone would not be a group
     ledger_commands.command("create", epilog=_examples("daybook ledger create Customers --wait 5"))(
         write.create_ledger
     )
+    ledger_commands.command(
+        "rename", epilog=_examples("daybook ledger rename ldg_… Clients --by anna")
+    )(change.rename_ledger)
     balance_commands.command(
         "show",
         epilog=_examples(
             "daybook balance bln_…",
             "daybook balance @World --currency USD",
             "daybook balance --external-id A-17 --json",
+            "daybook balance bln_… --at 2026-04-22",
         ),
     )(look.balance)
     balance_commands.command(
@@ -190,10 +258,20 @@ def _register() -> None:
             "daybook balance create general_ledger_id USD --indicator @Fees",
         ),
     )(write.create_balance)
-    identity_commands.callback()(lambda: None)  # one command alone would not be a group
+    balance_commands.command(
+        "link", epilog=_examples("daybook balance link bln_… idt_… --by anna")
+    )(change.link_balance)
     identity_commands.command("show", epilog=_examples("daybook identity idt_…"))(
         identities.identity
     )
+    identity_commands.command(
+        "create",
+        epilog=_examples("daybook identity create first_name=Ada last_name=Lovelace --wait 5"),
+    )(change.create_identity)
+    identity_commands.command(
+        "change",
+        epilog=_examples("daybook identity change idt_… email_address=ada@x.org --by anna"),
+    )(change.change_identity)
     app.add_typer(ledger_commands, name="ledger", rich_help_panel=_ASKING)
     app.add_typer(balance_commands, name="balance", rich_help_panel=_LOOKING)
     app.add_typer(identity_commands, name="identity", rich_help_panel=_LOOKING)

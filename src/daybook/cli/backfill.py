@@ -21,8 +21,14 @@ class DataFormat(StrEnum):
 def backfill(
     file: Annotated[str, typer.Argument(help="CSV or NDJSON file; - for standard input.")],
     mapping: Annotated[
-        Path, typer.Option("--mapping", "-m", help="TOML file: columns to request fields.")
-    ],
+        Path | None,
+        typer.Option(
+            "--mapping",
+            "-m",
+            help="TOML file: columns to request fields. Without it each line of FILE is a request "
+            "of any kind, as JSON.",
+        ),
+    ] = None,
     data_format: Annotated[
         DataFormat | None,
         typer.Option("--format", help="By default from the mapping or the file's ending."),
@@ -49,7 +55,9 @@ def backfill(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Post a file of transactions, once each, in its order. Running it again is safe.
+    """Post a file of transactions, or of any requests, once each, in its order.
+
+    Running it again is safe.
 
     Exit codes: 0 every line reached an outcome (refused lines are in the rejects file); 1 some
     were refused, with --strict; 2 the mapping or the file is wrong; 3 stopped early: run it again.

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from daybook.cli.exits import Exit
-from daybook.cli.output import AsJson, print_fields, print_json
-from daybook.cli.wiring import open_client
-from daybook.errors import FieldError, OutcomeUnknown
-from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import Status
+from daybook.cli.output import AsJson
+from daybook.cli.sending import (
+    Description,
+    MetaDataText,
+    OwnReference,
+    Wait,
+    legs,
+    meta_data_of,
+    read_bulk,
+    read_request,
+    send,
+)
 
-if TYPE_CHECKING:
-    from daybook.client import Client
-    from daybook.producing import Receipt
-
-REQUEST_BYTES_MAX = 1 << 20
-"""Bytes that are read of a request on standard input."""
-
-Wait = Annotated[
-    float | None,
-    typer.Option(min=0, metavar="SECONDS", help="Wait for the outcome and show it."),
+HoldId = Annotated[
+    str,
+    typer.Argument(metavar="HOLD", help="The hold: txn_…; or a request or bulk_… with holds."),
 ]
-MetaDataText = Annotated[
-    str | None, typer.Option("--meta-data", metavar="JSON", help="An object, e.g. '{\"note\": 1}'.")
+PostedId = Annotated[
+    str, typer.Argument(metavar="TRANSACTION", help="The transaction, or request: txn_…, bulk_….")
 ]
-Description = Annotated[str, typer.Option(help="Free text.")]
-OwnReference = Annotated[
-    str | None, typer.Option(help="Makes the request idempotent: sent again, nothing happens.")
-]
-HoldId = Annotated[str, typer.Argument(metavar="HOLD", help="The hold: txn_….")]
 
 
 def create_ledger(
@@ -46,8 +38,8 @@ def create_ledger(
     as_json: AsJson = False,
 ) -> None:
     """Create a ledger. Its id can be used by the very next request."""
-    given = _meta_data(meta_data)
-    _send(
+    given = meta_data_of(meta_data)
+    send(
         lambda client: client.create_ledger(name, ledger_id=ledger_id, meta_data=given),
         wait,
         as_json,
@@ -63,15 +55,21 @@ def create_balance(
     indicator: Annotated[
         str | None, typer.Option(help="@Name of an internal balance (general_ledger_id only).")
     ] = None,
+    identity_id: Annotated[str | None, typer.Option("--identity", help="Its owner: idt_….")] = None,
     meta_data: MetaDataText = None,
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a balance in a ledger. Its id can be used by the very next request."""
-    given = _meta_data(meta_data)
-    _send(
+    given = meta_data_of(meta_data)
+    send(
         lambda client: client.create_balance(
-            ledger, currency, balance_id=balance_id, indicator=indicator, meta_data=given
+            ledger,
+            currency,
+            balance_id=balance_id,
+            indicator=indicator,
+            identity_id=identity_id,
+            meta_data=given,
         ),
         wait,
         as_json,
@@ -90,6 +88,18 @@ def enqueue(
     ] = None,
     source: Annotated[str | None, typer.Option(help="bln_… or @Name.")] = None,
     destination: Annotated[str | None, typer.Option(help="bln_… or @Name.")] = None,
+    sources: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from",
+            metavar="BALANCE=SHARE",
+            help="Instead of --source, once for each: 50%, left, or a fixed amount such as 2.50.",
+        ),
+    ] = None,
+    destinations: Annotated[
+        list[str] | None,
+        typer.Option("--to", metavar="BALANCE=SHARE", help="The same instead of --destination."),
+    ] = None,
     currency: Annotated[str | None, typer.Option()] = None,
     amount: Annotated[
         str | None, typer.Option(metavar="DECIMAL", help="In major units, with --precision.")
@@ -111,6 +121,16 @@ def enqueue(
     inflight: Annotated[
         bool, typer.Option("--inflight", help="Hold the money until it is committed or voided.")
     ] = False,
+    inflight_expiry_date: Annotated[
+        str | None, typer.Option(metavar="DATE", help="When a hold is voided by itself.")
+    ] = None,
+    inflight_commit_date: Annotated[
+        str | None, typer.Option(metavar="DATE", help="When a hold is committed by itself.")
+    ] = None,
+    scheduled_for: Annotated[
+        str | None,
+        typer.Option(metavar="DATE", help="Apply it then; until then it can be cancelled."),
+    ] = None,
     effective_date: Annotated[
         str | None, typer.Option(metavar="DATE", help="When it counts, e.g. 2026-04-22T15:28:03Z.")
     ] = None,
@@ -124,14 +144,17 @@ def enqueue(
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hand one transaction request to the log, from options, JSON, or both.
+    """Hand one request to the log, from options, JSON, or both.
 
-    Options come on top of the fields of the JSON.
+    Options come on top of the fields of the JSON, whose "kind" says what is asked for: by default
+    a transaction, or a bulk when there are "transactions".
     """
     options: dict[str, Any] = {
         "reference": reference,
         "source": source,
         "destination": destination,
+        "sources": legs(sources, "sources") if sources else None,
+        "destinations": legs(destinations, "destinations") if destinations else None,
         "currency": currency,
         "amount": amount,
         "precise_amount": precise_amount,
@@ -140,14 +163,17 @@ def enqueue(
         "allow_overdraft": allow_overdraft or None,
         "overdraft_limit": overdraft_limit,
         "inflight": inflight or None,
+        "inflight_expiry_date": inflight_expiry_date,
+        "inflight_commit_date": inflight_commit_date,
+        "scheduled_for": scheduled_for,
         "effective_date": effective_date,
-        "meta_data": _meta_data(meta_data),
+        "meta_data": meta_data_of(meta_data),
         "ordering_key": ordering_key,
         "transaction_id": transaction_id,
     }
-    fields = _request(request) if request is not None else {}
+    fields = read_request(request) if request is not None else {}
     fields |= {name: value for name, value in options.items() if value is not None}
-    _send(lambda client: client.enqueue(fields), wait, as_json)
+    send(lambda client: client.enqueue(fields), wait, as_json)
 
 
 def commit(
@@ -164,9 +190,9 @@ def commit(
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
-    """Post the remainder of a hold, or a part of it."""
-    given = _meta_data(meta_data)
-    _send(
+    """Post the remainder of a hold, or a part of it; or all holds of a request."""
+    given = meta_data_of(meta_data)
+    send(
         lambda client: client.commit(
             hold,
             amount=amount,
@@ -188,9 +214,9 @@ def void(
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
-    """Release the whole remainder of a hold."""
-    given = _meta_data(meta_data)
-    _send(
+    """Release the whole remainder of a hold, or of all holds of a request."""
+    given = meta_data_of(meta_data)
+    send(
         lambda client: client.void(
             hold, reference=reference, description=description, meta_data=given
         ),
@@ -199,64 +225,79 @@ def void(
     )
 
 
-def _send(ask: Callable[[Client], Receipt], wait: float | None, as_json: bool) -> None:
-    """Send one request, show its receipt or its outcome, and leave with its exit code."""
-    with open_client() as client:
-        receipt = ask(client)
-        shown: dict[str, Any] = {
-            "id": receipt.id,
-            "reference": receipt.reference,
-            "state": receipt.state,
-        }
-        code, trouble = Exit.OK, None
-        if wait is not None:
-            try:
-                outcome = receipt.wait(wait)
-                shown |= outcome.as_dict()
-                if outcome.status == Status.REJECTED:
-                    code = Exit.BAD_ANSWER
-            except OutcomeUnknown as fault:
-                shown["status"] = Status.QUEUED.value
-                code, trouble = Exit.UNKNOWN, fault
-    if as_json:
-        print_json(shown)
-    else:
-        print_fields({key: value for key, value in shown.items() if value is not False})
-    if trouble is not None:
-        raise trouble
-    if code is not Exit.OK:
-        raise typer.Exit(code)
+def refund(
+    transaction: PostedId,
+    reference: OwnReference = None,
+    description: Description = "",
+    meta_data: MetaDataText = None,
+    wait: Wait = None,
+    as_json: AsJson = False,
+) -> None:
+    """Reverse an applied transaction in full, or all that a request has posted. Once."""
+    given = meta_data_of(meta_data)
+    send(
+        lambda client: client.refund(
+            transaction, reference=reference, description=description, meta_data=given
+        ),
+        wait,
+        as_json,
+    )
 
 
-def _request(given: str) -> dict[str, Any]:
-    """A request as JSON. Raises MalformedRequest."""
-    from daybook.requests import check_json_amount, load_json
-
-    content: str | bytes = given
-    if given == "-":
-        content = sys.stdin.buffer.read(REQUEST_BYTES_MAX + 1)
-        if len(content) > REQUEST_BYTES_MAX:
-            raise _malformed("request", f"is longer than {REQUEST_BYTES_MAX} bytes")
-    fields = load_json(content)
-    if not isinstance(fields, dict):
-        raise _malformed("request", "must be a JSON object")
-    check_json_amount(fields)
-    return fields
-
-
-def _meta_data(given: str | None) -> dict[str, Any] | None:
-    """``--meta-data`` as an object. Raises MalformedRequest."""
-    if given is None:
-        return None
-    from daybook.requests import load_json
-
-    value = load_json(given)
-    if not isinstance(value, dict):
-        raise _malformed("meta_data", "must be a JSON object")
-    return value
+def cancel(
+    transaction: Annotated[str, typer.Argument(help="The scheduled transaction: txn_….")],
+    reference: OwnReference = None,
+    description: Description = "",
+    meta_data: MetaDataText = None,
+    wait: Wait = None,
+    as_json: AsJson = False,
+) -> None:
+    """Withdraw a scheduled transaction before its time."""
+    given = meta_data_of(meta_data)
+    send(
+        lambda client: client.cancel(
+            transaction, reference=reference, description=description, meta_data=given
+        ),
+        wait,
+        as_json,
+    )
 
 
-def _malformed(name: str, message: str) -> Exception:
-    from daybook.requests.models import malformed
-
-    return malformed([FieldError(name, Reason.MALFORMED, message)])
+def bulk(
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="A JSON array of transactions, one on each line, or an object with "
+            '"transactions"; - for standard input.'
+        ),
+    ],
+    atomic: Annotated[bool, typer.Option("--atomic", help="Post all of them or none.")] = False,
+    inflight: Annotated[bool, typer.Option("--inflight", help="Make every one a hold.")] = False,
+    reference: Annotated[
+        str | None, typer.Option(help="The key of idempotency; by default made from the content.")
+    ] = None,
+    description: Annotated[str | None, typer.Option(help="Free text.")] = None,
+    meta_data: MetaDataText = None,
+    ordering_key: Annotated[
+        str | None, typer.Option(help="Requests of one key keep their order.")
+    ] = None,
+    bulk_id: Annotated[
+        str | None, typer.Option("--id", help="The id to use (bulk_<uuid>); minted if not given.")
+    ] = None,
+    wait: Wait = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hand up to 10,000 transactions to the log as one request, in their order."""
+    options: dict[str, Any] = {
+        "kind": "bulk",
+        "atomic": atomic or None,
+        "inflight": inflight or None,
+        "reference": reference,
+        "description": description,
+        "meta_data": meta_data_of(meta_data),
+        "ordering_key": ordering_key,
+        "bulk_id": bulk_id,
+    }
+    fields = read_bulk(file)
+    fields |= {name: value for name, value in options.items() if value is not None}
+    send(lambda client: client.enqueue(fields), wait, as_json)

@@ -16,11 +16,13 @@ from daybook.errors import (
     StoreUnavailable,
 )
 from daybook.ledger.rejection import Reason
+from daybook.producing import named_by_task
 from daybook.queue.doorbell import APPLY_TASK, INTAKE_QUEUE, queue_of
 from daybook.queue.entries import CELERY_RESULT
 from daybook.requests import check_json_amount
 from daybook.requests.models import malformed
-from daybook.worker.celery_app import app, exact
+from daybook.store.snapshots import take_snapshot
+from daybook.worker.celery_app import SNAPSHOT_TASK, app, exact
 from daybook.worker.clockwork import append_due
 from daybook.worker.runtime import runtime
 from daybook.worker.sweep import sweep_partitions
@@ -69,6 +71,14 @@ def sweep() -> dict[str, Any]:
     return swept | {"due": append_due(process.engine, process.log, ring)}
 
 
+@app.task(name=SNAPSHOT_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
+def snapshot() -> dict[str, Any]:
+    """Keep the figures of the balances that changed."""
+    process = runtime()
+    taken = take_snapshot(process.engine, process.log)
+    return {"balances": taken.balances if taken else None}
+
+
 @app.task(  # type: ignore[untyped-decorator]
     name="daybook.enqueue",
     bind=True,
@@ -84,24 +94,27 @@ def enqueue(self: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     MalformedRequest; a full or unreachable log is tried again.
     """
     if not isinstance(request, Mapping):
-        message = "must be an object with the fields of a transaction"
+        message = "must be an object with the fields of a request"
         raise malformed([FieldError("request", Reason.MALFORMED, message)])
     try:
         given = exact(request)
     except RecursionError:
         message = "is nested too deeply"
         raise malformed([FieldError("request", Reason.MALFORMED, message)]) from None
-    given.setdefault("reference", self.request.id)
-    if given["reference"] != self.request.id:
+    named_by_task(given, self.request.id)
+    if given.get("reference") not in (None, self.request.id):
         message = f"must be the task's id, {self.request.id}, or be left out"
         raise malformed([FieldError("reference", Reason.MALFORMED, message)])
     check_json_amount(given)
     try:
         client = runtime().client
-        receipt = client.enqueue_flagged(given, CELERY_RESULT)
-        if receipt.state == "duplicate":
-            # The original may have come another way, and nobody stores its result here.
-            return client.wait(receipt, DUPLICATE_WAIT_SECONDS).as_dict()
+        receipt = client.enqueue_flagged(given, CELERY_RESULT if "reference" in given else "")
+        if receipt.state == "duplicate" or receipt.reference is None:
+            # The original may have come another way, and nobody stores its result here; that of
+            # a creation is known by another id than the task's.
+            outcome = client.wait(receipt, DUPLICATE_WAIT_SECONDS)
+            if outcome.final:
+                return outcome.as_dict()
     except ReferenceConflict:
         if client.status(self.request.id).final:
             raise
@@ -114,4 +127,4 @@ def enqueue(self: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     raise Ignore
 
 
-__all__ = ["INTAKE_QUEUE", "apply", "enqueue", "ring", "sweep"]
+__all__ = ["INTAKE_QUEUE", "apply", "enqueue", "ring", "snapshot", "sweep"]

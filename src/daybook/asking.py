@@ -1,0 +1,242 @@
+"""What can be asked of the ledger: a method for each kind of request, the same in both clients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from daybook.requests import (
+    BalanceRequest,
+    BulkRequest,
+    CancelRequest,
+    ChangeRequest,
+    CommitRequest,
+    IdentityRequest,
+    LedgerRequest,
+    RefundRequest,
+    Request,
+    TransactionRequest,
+    VoidRequest,
+    validate,
+)
+
+ReceiptT = TypeVar("ReceiptT")
+MetaData = Mapping[str, Any]
+
+
+class Asking(Generic[ReceiptT]):
+    """A client's questions. Each makes one request and hands it to ``enqueue``.
+
+    Of ``AsyncClient`` every method is awaited. All raise what ``enqueue`` raises.
+    """
+
+    def enqueue(
+        self, request: Request | Mapping[str, Any] | None = None, /, **fields: Any
+    ) -> ReceiptT:
+        """Append one request to the log."""
+        raise NotImplementedError
+
+    def create_ledger(
+        self, name: str, *, ledger_id: str | None = None, meta_data: MetaData | None = None
+    ) -> ReceiptT:
+        """Ask for a ledger; ``receipt.id`` can be used by the very next request."""
+        return self._ask(LedgerRequest, name=name, ledger_id=ledger_id, meta_data=meta_data)
+
+    def create_balance(
+        self,
+        ledger_id: str,
+        currency: str,
+        *,
+        balance_id: str | None = None,
+        indicator: str | None = None,
+        identity_id: str | None = None,
+        meta_data: MetaData | None = None,
+    ) -> ReceiptT:
+        """Ask for a balance; ``receipt.id`` can be used by the very next request.
+
+        identity_id: of its owner.
+        """
+        return self._ask(
+            BalanceRequest,
+            ledger_id=ledger_id,
+            currency=currency,
+            balance_id=balance_id,
+            indicator=indicator,
+            identity_id=identity_id,
+            meta_data=meta_data,
+        )
+
+    def create_identity(
+        self, *, identity_id: str | None = None, meta_data: MetaData | None = None, **fields: str
+    ) -> ReceiptT:
+        """Ask for an identity, an owner of balances; ``receipt.id`` can be used at once.
+
+        fields: what is known of it: ``first_name="Ada"``, ``organization_name=…`` and so on.
+        """
+        return self._ask(IdentityRequest, identity_id=identity_id, meta_data=meta_data, **fields)
+
+    def commit(
+        self,
+        transaction_id: str,
+        *,
+        amount: Any = None,
+        precise_amount: Any = None,
+        reference: str | None = None,
+        description: str = "",
+        meta_data: MetaData | None = None,
+    ) -> ReceiptT:
+        """Ask to post a hold: its remainder, or ``amount`` / ``precise_amount`` of it.
+
+        transaction_id: the hold; or a request with legs, or a bulk: then all of its holds.
+        """
+        return self._ask(
+            CommitRequest,
+            transaction_id=transaction_id,
+            amount=amount,
+            precise_amount=precise_amount,
+            reference=reference,
+            description=description,
+            meta_data=meta_data,
+        )
+
+    def void(
+        self,
+        transaction_id: str,
+        *,
+        reference: str | None = None,
+        description: str = "",
+        meta_data: MetaData | None = None,
+    ) -> ReceiptT:
+        """Ask to release the remainder of a hold, or of all holds of a request."""
+        return self._ask(
+            VoidRequest,
+            transaction_id=transaction_id,
+            reference=reference,
+            description=description,
+            meta_data=meta_data,
+        )
+
+    def refund(
+        self,
+        transaction_id: str,
+        *,
+        reference: str | None = None,
+        description: str = "",
+        meta_data: MetaData | None = None,
+    ) -> ReceiptT:
+        """Ask to reverse an applied transaction in full, or all that a request has posted."""
+        return self._ask(
+            RefundRequest,
+            transaction_id=transaction_id,
+            reference=reference,
+            description=description,
+            meta_data=meta_data,
+        )
+
+    def cancel(
+        self,
+        transaction_id: str,
+        *,
+        reference: str | None = None,
+        description: str = "",
+        meta_data: MetaData | None = None,
+    ) -> ReceiptT:
+        """Ask to withdraw a scheduled transaction before its time."""
+        return self._ask(
+            CancelRequest,
+            transaction_id=transaction_id,
+            reference=reference,
+            description=description,
+            meta_data=meta_data,
+        )
+
+    def bulk(
+        self,
+        transactions: Sequence[TransactionRequest | Mapping[str, Any]],
+        *,
+        atomic: bool = False,
+        inflight: bool = False,
+        reference: str | None = None,
+        bulk_id: str | None = None,
+        description: str = "",
+        meta_data: MetaData | None = None,
+        ordering_key: str | None = None,
+    ) -> ReceiptT:
+        """Ask for up to 10,000 transactions, in their order.
+
+        atomic: all of them or none. inflight: every one is a hold. reference: by default made
+        from the content, so that the same bulk sent again is the same.
+        """
+        return self._ask(
+            BulkRequest,
+            transactions=list(transactions),
+            atomic=atomic,
+            inflight=inflight,
+            reference=reference,
+            bulk_id=bulk_id,
+            description=description,
+            meta_data=meta_data,
+            ordering_key=ordering_key,
+        )
+
+    def change(
+        self,
+        subject_id: str,
+        *,
+        fields: Mapping[str, Any] | None = None,
+        meta_data: MetaData | None = None,
+        made_by: str | None = None,
+        reference: str | None = None,
+    ) -> ReceiptT:
+        """Ask to change what is not money about a ledger, balance, identity or transaction.
+
+        fields: of a ledger ``name``, of a balance ``identity_id``, of an identity its own.
+        meta_data: merged by key over what is there. made_by: who asks for it.
+        """
+        return self._ask(
+            ChangeRequest,
+            subject_id=subject_id,
+            fields=fields,
+            meta_data=meta_data,
+            made_by=made_by,
+            reference=reference,
+        )
+
+    def rename_ledger(
+        self, ledger_id: str, name: str, *, made_by: str | None = None, reference: str | None = None
+    ) -> ReceiptT:
+        """Ask for another name of a ledger."""
+        return self.change(ledger_id, fields={"name": name}, made_by=made_by, reference=reference)
+
+    def link_identity(
+        self,
+        balance_id: str,
+        identity_id: str,
+        *,
+        made_by: str | None = None,
+        reference: str | None = None,
+    ) -> ReceiptT:
+        """Ask to make an identity the owner of a balance."""
+        fields = {"identity_id": identity_id}
+        return self.change(balance_id, fields=fields, made_by=made_by, reference=reference)
+
+    def merge_meta_data(
+        self,
+        subject_id: str,
+        meta_data: MetaData,
+        *,
+        made_by: str | None = None,
+        reference: str | None = None,
+    ) -> ReceiptT:
+        """Ask to merge ``meta_data`` by key over what is there.
+
+        subject_id: a ledger, balance, identity or transaction.
+        """
+        return self.change(subject_id, meta_data=meta_data, made_by=made_by, reference=reference)
+
+    def _ask(self, model: type[Request], **fields: Any) -> ReceiptT:
+        given = {name: value for name, value in fields.items() if value is not None}
+        return self.enqueue(validate(model, given))
+
+
+__all__ = ["Asking"]

@@ -1,0 +1,115 @@
+"""Asking for what is not money: identities, names, owners and meta_data."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from daybook.cli.output import AsJson
+from daybook.cli.sending import (
+    Fields,
+    MadeBy,
+    MetaDataText,
+    OwnReference,
+    Wait,
+    meta_data_of,
+    pairs,
+    send,
+    wrong,
+)
+
+IdentityId = Annotated[str, typer.Argument(metavar="IDENTITY", help="The identity: idt_….")]
+
+
+def create_identity(
+    fields: Fields = None,
+    identity_id: Annotated[
+        str | None, typer.Option("--id", help="The id to use (idt_<uuid>); minted if not given.")
+    ] = None,
+    meta_data: MetaDataText = None,
+    wait: Wait = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create an identity: a person or an organisation that owns balances."""
+    known, given = pairs(fields), meta_data_of(meta_data)
+    if {"identity_id", "meta_data"} & known.keys():
+        raise wrong("fields", "identity_id and meta_data are given by --id and --meta-data")
+    send(
+        lambda client: client.create_identity(identity_id=identity_id, meta_data=given, **known),
+        wait,
+        as_json,
+    )
+
+
+def change_identity(
+    identity: IdentityId,
+    fields: Fields = None,
+    meta_data: MetaDataText = None,
+    by: MadeBy = None,
+    reference: OwnReference = None,
+    wait: Wait = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change what is known of an identity. Every change is kept, with who asked for it."""
+    known, given = pairs(fields) or None, meta_data_of(meta_data)
+    send(
+        lambda client: client.change(
+            identity, fields=known, meta_data=given, made_by=by, reference=reference
+        ),
+        wait,
+        as_json,
+    )
+
+
+def rename_ledger(
+    ledger: Annotated[str, typer.Argument(help="The ledger: ldg_…, or general_ledger_id.")],
+    name: Annotated[str, typer.Argument(help="Its new name.")],
+    by: MadeBy = None,
+    reference: OwnReference = None,
+    wait: Wait = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a ledger another name."""
+    send(
+        lambda client: client.rename_ledger(ledger, name, made_by=by, reference=reference),
+        wait,
+        as_json,
+    )
+
+
+def link_balance(
+    balance: Annotated[str, typer.Argument(help="The balance: bln_….")],
+    identity: IdentityId,
+    by: MadeBy = None,
+    reference: OwnReference = None,
+    wait: Wait = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an identity the owner of a balance."""
+    send(
+        lambda client: client.link_identity(balance, identity, made_by=by, reference=reference),
+        wait,
+        as_json,
+    )
+
+
+def meta_data(
+    subject: Annotated[
+        str, typer.Argument(help="What it is about: ldg_…, bln_…, idt_…, txn_… or bulk_….")
+    ],
+    members: Annotated[
+        str, typer.Argument(metavar="JSON", help="An object, e.g. '{\"note\": 1}'.")
+    ],
+    by: MadeBy = None,
+    reference: OwnReference = None,
+    wait: Wait = None,
+    as_json: AsJson = False,
+) -> None:
+    """Merge meta_data, key by key, over that of a ledger, balance, identity or transaction."""
+    given = meta_data_of(members) or {}
+    send(
+        lambda client: client.merge_meta_data(subject, given, made_by=by, reference=reference),
+        wait,
+        as_json,
+    )

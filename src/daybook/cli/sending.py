@@ -1,0 +1,172 @@
+"""What all commands that ask for something share: their options, and the sending."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from daybook.cli.exits import Exit
+from daybook.cli.output import print_fields, print_json
+from daybook.cli.wiring import open_client
+from daybook.errors import FieldError, MalformedRequest, OutcomeUnknown
+from daybook.ledger.rejection import Reason
+from daybook.ledger.transaction import Status
+
+if TYPE_CHECKING:
+    from daybook.client import Client
+    from daybook.producing import Receipt
+
+INPUT_BYTES_MAX = 32 << 20
+"""Bytes that are read of a request: the longest bulk, written with room to spare."""
+
+Wait = Annotated[
+    float | None,
+    typer.Option(min=0, metavar="SECONDS", help="Wait for the outcome and show it."),
+]
+MetaDataText = Annotated[
+    str | None, typer.Option("--meta-data", metavar="JSON", help="An object, e.g. '{\"note\": 1}'.")
+]
+Description = Annotated[str, typer.Option(help="Free text.")]
+OwnReference = Annotated[
+    str | None, typer.Option(help="Makes the request idempotent: sent again, nothing happens.")
+]
+MadeBy = Annotated[str | None, typer.Option("--by", help="Who asks for it; kept with the change.")]
+Fields = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="FIELD=VALUE...", help="E.g. first_name=Ada email_address=ada@x.org."),
+]
+
+
+def send(ask: Callable[[Client], Receipt], wait: float | None, as_json: bool) -> None:
+    """Send one request, show its receipt or its outcome, and leave with its exit code."""
+    with open_client() as client:
+        receipt = ask(client)
+        shown: dict[str, Any] = {
+            "id": receipt.id,
+            "reference": receipt.reference,
+            "state": receipt.state,
+        }
+        code, trouble = Exit.OK, None
+        if wait is not None:
+            try:
+                outcome = receipt.wait(wait)
+                shown |= outcome.as_dict()
+                if outcome.status == Status.REJECTED:
+                    code = Exit.BAD_ANSWER
+            except OutcomeUnknown as fault:
+                shown["status"] = Status.QUEUED.value
+                code, trouble = Exit.UNKNOWN, fault
+    if as_json:
+        print_json(shown)
+    else:
+        print_fields({key: value for key, value in shown.items() if value is not False})
+    if trouble is not None:
+        raise trouble
+    if code is not Exit.OK:
+        raise typer.Exit(code)
+
+
+def read_input(name: str) -> bytes:
+    """What stands in the file ``name``, or on standard input for ``-``. Raises MalformedRequest."""
+    try:
+        if name == "-":
+            content = sys.stdin.buffer.read(INPUT_BYTES_MAX + 1)
+        else:
+            with open(name, "rb") as file:
+                content = file.read(INPUT_BYTES_MAX + 1)
+    except OSError as fault:
+        raise wrong("request", f"{name} cannot be read: {fault.strerror}") from None
+    if len(content) > INPUT_BYTES_MAX:
+        raise wrong("request", f"is longer than {INPUT_BYTES_MAX} bytes")
+    return content
+
+
+def read_request(given: str) -> dict[str, Any]:
+    """A request as JSON, from the command line or standard input. Raises MalformedRequest."""
+    from daybook.requests import check_json_amount, load_json
+
+    fields = load_json(read_input("-") if given == "-" else given)
+    if not isinstance(fields, dict):
+        raise wrong("request", "must be a JSON object")
+    check_json_amount(fields)
+    return fields
+
+
+def read_bulk(name: str) -> dict[str, Any]:
+    """A bulk: a JSON object with ``transactions``, an array of them, or one on each line.
+
+    Raises MalformedRequest.
+    """
+    from daybook.requests import check_json_amount, load_json
+
+    content = read_input(name)
+    try:
+        found = load_json(content)
+    except MalformedRequest:
+        if not content.lstrip().startswith(b"{") or content.count(b"\n") == 0:
+            raise
+        found = [_load_line(number, line) for number, line in _lines(content)]
+    if isinstance(found, dict) and "transactions" not in found:
+        found = [found]
+    fields = found if isinstance(found, dict) else {"transactions": found}
+    check_json_amount(fields)
+    return fields
+
+
+def _lines(content: bytes) -> Iterable[tuple[int, bytes]]:
+    return ((number, line) for number, line in enumerate(content.splitlines(), 1) if line.strip())
+
+
+def _load_line(number: int, line: bytes) -> Any:
+    from daybook.requests import load_json
+
+    try:
+        return load_json(line)
+    except MalformedRequest as fault:
+        raise wrong(f"line {number}", fault.errors[0].message) from None
+
+
+def meta_data_of(given: str | None) -> dict[str, Any] | None:
+    """``--meta-data`` as an object. Raises MalformedRequest."""
+    if given is None:
+        return None
+    from daybook.requests import load_json
+
+    value = load_json(given)
+    if not isinstance(value, dict):
+        raise wrong("meta_data", "must be a JSON object")
+    return value
+
+
+def pairs(given: Iterable[str] | None) -> dict[str, str]:
+    """``name=value`` arguments. Raises MalformedRequest."""
+    found: dict[str, str] = {}
+    for text in given or ():
+        name, is_pair, value = text.partition("=")
+        if not is_pair or not name:
+            raise wrong(name or "field", f"write it as FIELD=VALUE, not {text[:40]!r}")
+        if name in found:
+            raise wrong(name, "is given twice")
+        found[name] = value
+    return found
+
+
+def legs(given: Iterable[str], field: str) -> list[dict[str, str]]:
+    """``BALANCE=SHARE`` options as legs. Raises MalformedRequest."""
+    found = []
+    for number, text in enumerate(given):
+        identifier, is_pair, share = text.rpartition("=")
+        if not is_pair:
+            raise wrong(f"{field}[{number}]", f"write it as BALANCE=SHARE, not {text[:60]!r}")
+        found.append({"identifier": identifier, "distribution": share})
+    return found
+
+
+def wrong(field: str, message: str) -> MalformedRequest:
+    """The error of one field of the command line."""
+    from daybook.requests.models import malformed
+
+    return malformed([FieldError(field, Reason.MALFORMED, message)])

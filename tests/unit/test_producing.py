@@ -1,0 +1,202 @@
+"""From requests of every kind to entries of the log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from daybook import BulkRequest, MalformedRequest, RefundRequest, TransactionRequest
+from daybook.ledger.transaction import Status
+from daybook.producing import (
+    APPEND_BYTES_MAX,
+    APPEND_ENTRIES_MAX,
+    Draft,
+    Outcome,
+    append_slices,
+    conflict,
+    draft,
+    drafts,
+    key_of,
+    named_by_task,
+    original_slot,
+)
+from daybook.queue.entries import NewEntry, outcome_value, read_value
+from daybook.queue.log import Keys, append_arguments
+from daybook.requests import mint_bulk_id, mint_id, slot_of, slot_of_transaction
+from daybook.requests.bounds import BODY_BYTES_MAX
+
+NOW = 1_790_000_000.0
+A, B, C = (f"bln_0198a1b2-0000-7000-8000-00000000000{n}" for n in "abc")
+LEDGER = "general_ledger_id"
+HOLD = mint_id("txn", 77)
+BULK = mint_bulk_id(78)
+
+
+def of(given: Any) -> Draft:
+    return draft(given, lambda: NOW)
+
+
+def item(reference: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "reference": reference,
+        "source": "@World",
+        "destination": A,
+        "currency": "USD",
+        "precise_amount": 5,
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "key", "prefix", "slot"),
+    [
+        (item("a"), "t:a", "txn_", slot_of(A)),
+        ({"kind": "commit", "transaction_id": HOLD}, "i:", "txn_", 77),
+        ({"kind": "void", "transaction_id": BULK, "reference": "v"}, "t:v", "txn_", 78),
+        ({"kind": "refund", "transaction_id": BULK}, "i:", "txn_", 78),
+        (RefundRequest(transaction_id=HOLD, reference="r"), "t:r", "txn_", 77),
+        ({"kind": "cancel", "transaction_id": HOLD}, "i:", "txn_", 77),
+        ({"kind": "ledger", "name": "L"}, "i:", "ldg_", None),
+        ({"kind": "balance", "ledger_id": LEDGER, "currency": "EUR"}, "i:", "bln_", None),
+        ({"kind": "identity", "first_name": "Ada"}, "i:", "idt_", None),
+        ({"kind": "change", "subject_id": A, "meta_data": {"x": 1}}, "i:", "txn_", slot_of(A)),
+        ({"kind": "change", "subject_id": HOLD, "meta_data": {"x": 1}}, "i:", "txn_", 77),
+        ({"transactions": [item("a")], "reference": "b"}, "t:b", "bulk_", slot_of(A)),
+    ],
+)  # fmt: skip
+def test_every_kind_has_an_id_a_key_and_a_slot(
+    given: Any, key: str, prefix: str, slot: int | None
+) -> None:
+    """The id is minted with the slot in it, and is the key of what has no reference."""
+    entry = of(given).entry
+    assert entry.request_id.startswith(prefix)
+    assert entry.key == (key if key.startswith("t:") else f"i:{entry.request_id}")
+    if slot is None:
+        assert entry.slot == slot_of(entry.request_id)
+    else:
+        assert entry.slot == slot_of_transaction(entry.request_id) == slot
+
+
+def test_only_wide_requests_name_their_slots() -> None:
+    """A bulk always does, several sources when they lie apart; nothing else."""
+    assert of(item("a")).entry.slots == ()
+    bulk = of({"transactions": [item("a", source=B, destination=C), item("b")]}).entry
+    assert bulk.slots == tuple(sorted({slot_of(B), slot_of(A)}))
+    assert bulk.slot == slot_of(B)
+    shares = [{"identifier": name, "distribution": "50%"} for name in (A, B)]
+    legs = {key: value for key, value in item("c", destination=C).items() if key != "source"}
+    assert of({**legs, "sources": shares}).entry.slots == tuple(sorted({slot_of(A), slot_of(B)}))
+
+
+def test_the_same_bulk_is_the_same_request() -> None:
+    """Without a reference it is named by its content; its ids differ, its fingerprint does not."""
+    first, again = (of({"transactions": [item("a"), item("b")]}) for _ in range(2))
+    assert (first.reference, first.entry.fingerprint) == (again.reference, again.entry.fingerprint)
+    assert first.entry.request_id != again.entry.request_id
+    other = of({"transactions": [item("b"), item("a")]})
+    assert other.reference != first.reference
+
+
+def test_dates_too_far_ahead_are_refused_in_every_place() -> None:
+    """The effective date of a transaction, and of each one of a bulk, named by its place."""
+    late = {"effective_date": "2027-01-01T00:00:00Z"}
+    with pytest.raises(MalformedRequest, match="effective_date: lies more than a day"):
+        of(item("a", **late))
+    with pytest.raises(MalformedRequest) as caught:
+        drafts([item("x"), {"transactions": [item("a"), item("b", **late)]}], lambda: NOW)
+    assert [error.field for error in caught.value.errors] == ["[1].transactions[1].effective_date"]
+
+
+def test_an_unknown_kind_is_refused_with_those_that_there_are() -> None:
+    """A deadline is nothing that a producer may send, and no other word is a kind."""
+    for kind in ("deadline", "transfer", 7):
+        with pytest.raises(MalformedRequest, match="kind: must be one of transaction, bulk"):
+            of({"kind": kind})
+
+
+def test_one_append_is_bounded_in_entries_and_bytes() -> None:
+    """Slices keep the order, lose nothing, and hold more bytes than the bound only never."""
+    sizes = [100] * 600 + [APPEND_BYTES_MAX, 100, APPEND_BYTES_MAX - 100, 100, 100]
+    sizes += [BODY_BYTES_MAX] * 300
+    request = TransactionRequest(**item("a"))
+    made = [
+        Draft(request, NewEntry(0, str(number), b"", "", bytes(size)), None)
+        for number, size in enumerate(sizes)
+    ]
+    slices = [list(part) for part in append_slices(made)]
+    assert [one for part in slices for one in part] == made
+    assert max(map(len, slices)) == APPEND_ENTRIES_MAX
+    assert max(sum(len(one.entry.body) for one in part) for part in slices) <= APPEND_BYTES_MAX
+    assert len(slices) == 3 + 1 + 1 + 2
+    assert list(append_slices([])) == []
+
+
+def test_slots_travel_as_one_argument() -> None:
+    """Seven arguments an entry; the last is empty for nearly all."""
+    plain = NewEntry(3, "t:a", bytes(32), "txn_a", b"x")
+    _, arguments = append_arguments(Keys("d"), [plain, plain._replace(slots=(3, 40, 4095))])
+    assert arguments[8::7] == ["", "3,40,4095"]
+    assert len(arguments) == 2 + 2 * 7
+
+
+def test_a_scheduled_outcome_is_settled_but_not_final() -> None:
+    """A wait ends with it; it will change all the same."""
+    expected = {
+        Status.QUEUED: (False, False),
+        Status.SCHEDULED: (True, False),
+        Status.APPLIED: (True, True),
+        Status.REJECTED: (True, True),
+    }
+    for status, (settled, final) in expected.items():
+        outcome = Outcome("txn_1", "a", status)
+        assert (outcome.settled, outcome.final) == (settled, final)
+
+
+def test_a_conflict_finds_the_original_of_any_kind_and_names_what_differs() -> None:
+    """A bulk's id carries its slot too; fields are named as the caller wrote them."""
+    bulk = of({"transactions": [item("a")], "reference": "b"})
+    value = outcome_value("0" * 64, bulk.entry.request_id, "APPLIED", position=1)
+    other = of({"transactions": [item("a"), item("c")], "reference": "b", "atomic": True})
+    assert original_slot(other, read_value(value)) == bulk.entry.slot
+    fault = conflict(other, value, bulk.entry.body)
+    assert (fault.original_id, fault.fields) == (
+        bulk.entry.request_id,
+        ("atomic", "transactions"),
+    )
+
+
+def test_creations_are_looked_up_by_their_id() -> None:
+    """Ids of ledgers, balances and identities are keys; everything else is a reference."""
+    uuid = "0198a1b2-0000-7000-8000-000000000001"
+    for prefix in ("ldg", "bln", "idt"):
+        assert key_of(f"{prefix}_{uuid}") == f"i:{prefix}_{uuid}"
+    assert key_of("idt_ada") == "t:idt_ada"
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"amount": 1}, {"reference": "T"}),
+        ({"kind": "refund", "reference": "own"}, {"reference": "own"}),
+        ({"kind": "identity"}, {"identity_id": "idt_"}),
+        ({"kind": "balance", "indicator": "@Fees"}, {}),
+    ],
+)
+def test_a_task_names_what_has_no_name(given: dict[str, Any], named: Mapping[str, str]) -> None:
+    """The same task always gives the same reference, or the same id of what is created."""
+    first, again = dict(given), dict(given)
+    named_by_task(first, "T")
+    named_by_task(again, "T")
+    assert first == again
+    assert first.keys() == given.keys() | named.keys()
+    assert all(first[name].startswith(start) for name, start in named.items())
+
+
+def test_a_bulk_may_be_made_of_models() -> None:
+    """A model as an item is the same as its mapping."""
+    mapping = of({"transactions": [item("a")]})
+    model = of(BulkRequest(transactions=(TransactionRequest(**item("a")),)))
+    assert json.loads(model.entry.body) == json.loads(mapping.entry.body)
