@@ -18,10 +18,11 @@ LOWER = REQUESTS | {"settings"}
 QUEUE = LOWER | {"queue"}
 STORE = LOWER | {"store"}
 PRODUCING = QUEUE | {"producing"}
-CLIENT = PRODUCING | {"client"}
+CLIENT = PRODUCING | {"asking", "client"}
 CELERY = CLIENT | {"celery"}
 INSTALL = QUEUE | STORE | {"install"}  # the schema and the log, in one step
-WORKER = CLIENT | INSTALL | {"worker"}
+PREVIEW = PRODUCING | STORE | {"preview"}
+WORKER = CLIENT | INSTALL | PREVIEW | {"worker"}
 TOP = CELERY | WORKER | {"cli", "embedded", "backfill", "demo", "daybook"}
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
@@ -32,9 +33,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "queue": QUEUE,
     "store": STORE,
     "producing": PRODUCING,
+    "asking": CLIENT,
     "client": CLIENT,
     "celery": CELERY,
     "install": INSTALL,
+    "preview": PREVIEW,
     "worker": WORKER,
     "daybook": CLIENT | {"daybook"},  # the package's own __init__: what producers import
     "cli": TOP,
