@@ -13,12 +13,16 @@ from typing import Any
 
 import pytest
 from tests.harness import Installation
+from tests.integration.posting import Posting, divided, move
 
 from daybook import __version__
 from daybook.cli.exits import Exit
+from daybook.ledger.transaction import Commit, Void
 
 FIGURES = {"credit_balance", "debit_balance", "inflight_credit_balance", "inflight_debit_balance"}
 OUTCOME_SECONDS_MAX = 60
+FAR_MICROS = 4_102_444_800_000_000
+"""2100-01-01 in UTC, in microseconds since the epoch."""
 
 
 def answer(result: Any, code: Exit = Exit.OK) -> Any:
@@ -138,6 +142,83 @@ def test_a_hold_shows_its_parts(installation: Installation, balance_id: str) -> 
     actions = answer(installation.run("transactions", "--parent", hold, "--json"))
     assert [action["status"] for action in actions] == ["VOID", "APPLIED"]
     assert "commit" in installation.run("transaction", hold).stdout
+
+
+def test_a_request_with_legs_is_one_page(installation: Installation) -> None:
+    """Legs and actions are tables below the request, and lists in its JSON; both are exact."""
+    posting = Posting(installation)
+    ann, bob = posting.balance(), posting.balance()
+    group = posting.post(divided("rooms", {ann: 700, bob: 300}, inflight=True)).transaction_id
+    void = posting.post(Void(group)).transaction_id
+
+    exact = answer(installation.run("transaction", group, "--json"))
+    people = installation.run("transaction", "rooms").stdout
+
+    assert exact["hold"]["voided"] == 1000
+    assert [leg["destination"] for leg in exact["records"]] == [ann, bob]
+    assert [action["transaction_id"] for action in exact["actions"]] == [void]
+    assert not {"records", "actions", "refunded_by"} & exact["records"][0].keys()
+    assert re.search(rf"1\s+txn_\S+\s+rooms_1\s+bln_\S+\s+{ann}\s+INFLIGHT\s+7\.00\s", people)
+    assert re.search(rf"{void}\s+void\s+VOID", people)
+
+
+def test_owners_and_changes_are_looked_up(installation: Installation) -> None:
+    """An owner, the balances of an owner, and who changed what, each with one command."""
+    posting = Posting(installation)
+    owner = posting.identity(first_name="Ann", last_name="Lee", email_address="ann@example.com")
+    own = posting.balance(identity_id=owner)
+    posting.balance()
+    posting.change(own, meta_data='{"score":0.12345678901234567890}', made_by="carol")
+
+    listed = answer(installation.run("identities", "--json"))
+    shown = answer(installation.run("identity", owner, "--json"))
+    balances = answer(installation.run("balances", "--identity", owner, "--json"))
+    changes = answer(installation.run("changes", own, "--json"))
+    kinds = answer(installation.run("transactions", "--kind", "change", "--json"))
+    table = installation.run("changes", own).stdout
+    missing = installation.run("identity", "idt_x")
+
+    assert listed == [shown]
+    assert (shown["identity_id"], shown["email_address"]) == (owner, "ann@example.com")
+    assert [(view["balance_id"], view["identity_id"]) for view in balances] == [(own, owner)]
+    assert [(change["kind"], change["made_by"]) for change in changes] == [
+        ("change", "carol"),
+        ("balance", None),
+    ]
+    assert str(changes[0]["meta_data"]["score"]) == "0.12345678901234567890"
+    assert [view["subject"] for view in kinds] == [own]
+    assert re.search(r"change\s+carol\s+APPLIED\s+{.score.: 0.12345678901234567890}", table)
+    assert missing.returncode == Exit.BAD_ANSWER
+    assert "daybook identities" in missing.stderr
+
+
+def test_what_waits_for_a_date_is_listed_and_counted(installation: Installation) -> None:
+    """Schedules and open holds with their dates and remainders, and their number in the status."""
+    posting = Posting(installation)
+    ann = posting.balance()
+    body = {"currency": "USD", "precise_amount": "9050", "precision": "100"}
+    rent = posting.post(move("rent", ann, 9050, scheduled_micros=FAR_MICROS), body=body)
+    hold = posting.post(move("room", ann, 500, inflight=True, expires_micros=FAR_MICROS))
+    posting.post(Commit(hold.transaction_id, precise_amount=120))
+
+    schedules = answer(installation.run("schedules", "--json"))
+    holds = answer(installation.run("holds", "--json"))
+    status = answer(installation.run("status", "--json", "--no-workers"))
+
+    assert [each["transaction_id"] for each in schedules] == [rent.transaction_id]
+    assert schedules[0]["scheduled_for"] == "2100-01-01T00:00:00Z"
+    assert [(each["transaction_id"], each["remaining"]) for each in holds] == [
+        (hold.transaction_id, 380)
+    ]
+    assert holds[0]["inflight_expiry_date"] == "2100-01-01T00:00:00Z"
+    counts = [status[name] for name in ("schedules", "schedules_due", "holds", "holds_due")]
+    assert counts == [1, 0, 1, 0]
+    assert re.search(r"rent\s+90\.50\s+USD", installation.run("schedules").stdout)
+    assert re.search(r"5\.00\s+3\.80\s+USD", installation.run("holds").stdout)
+    early = installation.run("holds", "--due-before", "2099-12-31", "--json")
+    assert answer(early) == []
+    shown = answer(installation.run("transaction", "rent", "--json"))
+    assert (shown["transaction_id"], shown["status"]) == (rent.transaction_id, "SCHEDULED")
 
 
 def test_wait_shows_the_outcome(installation: Installation, balance_id: str) -> None:
