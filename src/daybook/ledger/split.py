@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import ROUND_FLOOR, Context, Decimal
+from decimal import Context, Decimal
 from typing import NamedTuple
 
 from daybook.ledger.money import AMOUNT_EXPONENT_MAX, FIGURE_DIGITS_MAX, plain_text
@@ -62,15 +62,17 @@ def split(total: int, shares: Sequence[Share], side: str = "destinations") -> li
 def _rounded_down(total: int, shares: Sequence[Share]) -> tuple[list[int], int]:
     """The fixed and percentage legs rounded down, and how many of them had a fraction."""
     hundredth = _EXACT.scaleb(Decimal(total), -2)
+    multiply = _EXACT.multiply
     amounts = []
     rounded = 0
-    for share in shares:
-        if share.percent is None:
-            amounts.append(share.fixed or 0)
+    for fixed, percent in shares:
+        if percent is None:
+            amounts.append(fixed or 0)
             continue
-        exact = _EXACT.multiply(hundredth, share.percent)
-        amounts.append(int(exact.to_integral_value(ROUND_FLOOR, _EXACT)))
-        rounded += amounts[-1] != exact
+        exact = multiply(hundredth, percent)
+        amount = int(exact)  # drops the fraction, as nothing is negative here
+        amounts.append(amount)
+        rounded += amount != exact
     return amounts, rounded
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from daybook.ledger.money import AMOUNT_TEXT_LENGTH_MAX, FIGURE_DIGITS_MAX
+from daybook.ledger.money import AMOUNT_EXPONENT_MAX, AMOUNT_TEXT_LENGTH_MAX, FIGURE_DIGITS_MAX
 from daybook.requests.bounds import (
     BULK_ITEMS_MAX,
     CURRENCY_LENGTH_MAX,
@@ -29,7 +29,6 @@ _Currency = Annotated[str, Field(min_length=1, max_length=CURRENCY_LENGTH_MAX)]
 _Integer = Annotated[str, Field(max_length=2 * FIGURE_DIGITS_MAX)]
 _Precision = Annotated[str, Field(max_length=40)]
 _Decimal = Annotated[str, Field(max_length=AMOUNT_TEXT_LENGTH_MAX)]
-_Distribution = Annotated[str, Field(max_length=AMOUNT_TEXT_LENGTH_MAX + 1)]
 _Date = Annotated[str, Field(max_length=40)]
 _Description = Annotated[str, Field(max_length=DESCRIPTION_LENGTH_MAX)]
 _OrderingKey = Annotated[str, Field(max_length=ORDERING_KEY_LENGTH_MAX)]
@@ -38,6 +37,8 @@ _IdentityText = Annotated[str, Field(min_length=1, max_length=IDENTITY_FIELD_LEN
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _BalanceName = Annotated[str, Field(pattern=rf"^(bln_{_UUID}|@\S{{1,254}})$")]
+_SHARE = rf"^(left|[0-9]{{1,3}}(\.[0-9]{{1,{AMOUNT_EXPONENT_MAX}}})?%)$"
+_MINOR_UNITS = rf"^(0|[1-9][0-9]{{0,{FIGURE_DIGITS_MAX - 1}}})$"
 _PlainInteger = Annotated[str, Field(pattern=rf"^[1-9][0-9]{{0,{FIGURE_DIGITS_MAX - 1}}}$")]
 _PlainPrecision = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,29}$")]
 
@@ -82,14 +83,17 @@ class CommonItem(_CommonRequired, total=False):
     inflight: bool
 
 
-class LegBody(TypedDict, total=False):
-    """One of several sources or destinations."""
+class _NamedLeg(TypedDict):
+    identifier: _BalanceName
+
+
+class LegBody(_NamedLeg, total=False):
+    """One of several sources or destinations, in its canonical form only."""
 
     __pydantic_config__ = CONFIG  # type: ignore[misc]  # pydantic's way to configure one
 
-    identifier: str
-    distribution: _Distribution
-    precise_distribution: _Integer
+    distribution: Annotated[str, Field(pattern=_SHARE)]
+    precise_distribution: Annotated[str, Field(pattern=_MINOR_UNITS)]
 
 
 _Legs = Annotated[list[LegBody], Field(min_length=1, max_length=LEGS_MAX)]

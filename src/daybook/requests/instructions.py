@@ -19,12 +19,10 @@ from daybook.requests.bodies import ItemBody, LegBody
 from daybook.requests.bounds import BALANCE_ID, EPOCH, FUTURE_MAX
 from daybook.requests.fields import (
     canonical_meta_data,
-    check_distribution,
     check_meta_data,
     check_moment,
     check_overdraft_limit,
     check_precise_amount,
-    check_precise_share,
     check_precision,
 )
 from daybook.requests.legs import divided, identity_errors, share_of
@@ -150,47 +148,33 @@ def _legs(fields: ItemBody, total: int, precision: int) -> tuple[Leg, ...]:
         raise fault("destinations", "only one side can be a list")
     many, one = ("sources", "destination") if fields.sources else ("destinations", "source")
     given = fields.sources or fields.destinations or []
-    name = fields.destination or fields.source or ""
-    other_id, other = _resolve(name, fields.currency, one)
-    resolved = []
-    shares = []
-    for place, leg in enumerate(given):
-        identifier = leg.get("identifier")
-        if identifier is None:
-            raise fault(f"{many}[{place}].identifier", "is required")
-        field = f"{many}[{place}].identifier"
-        resolved.append(_resolve(identifier, fields.currency, field))
-        shares.append(_share(leg, precision, f"{many}[{place}]"))
-    errors = identity_errors(many, [balance_id for balance_id, _ in resolved], other_id)
-    if errors:
-        raise malformed(errors)
+    other = _resolve(fields.destination or fields.source or "", fields.currency, one)
+    resolved = [_resolved(leg["identifier"], fields.currency) for leg in given]
+    balance_ids = [balance_id for balance_id, _ in resolved]
+    if len({other[0], *balance_ids}) <= len(balance_ids):
+        raise malformed(identity_errors(many, balance_ids, other[0]))
+    shares = [_share(leg, many, place) for place, leg in enumerate(given)]
     amounts = divided(total, shares, many)
     if isinstance(amounts, FieldError):
         raise malformed([amounts])
+    legs = zip(resolved, amounts, strict=True)
     if many == "sources":
-        return tuple(
-            Leg(balance_id, other_id, indicator, other, amount)
-            for (balance_id, indicator), amount in zip(resolved, amounts, strict=True)
-            if amount
-        )
-    return tuple(
-        Leg(other_id, balance_id, other, indicator, amount)
-        for (balance_id, indicator), amount in zip(resolved, amounts, strict=True)
-        if amount
-    )
+        return tuple(Leg(i, other[0], name, other[1], got) for (i, name), got in legs if got)
+    return tuple(Leg(other[0], i, other[1], name, got) for (i, name), got in legs if got)
 
 
-def _share(leg: LegBody, precision: int, place: str) -> Share:
+def _resolved(name: str, currency: str) -> tuple[str, str | None]:
+    """``_resolve`` for a name whose form was checked."""
+    return (internal_balance_id(name, currency), name) if name[0] == "@" else (name, None)
+
+
+def _share(leg: LegBody, side: str, place: int) -> Share:
     distribution, precise = leg.get("distribution"), leg.get("precise_distribution")
     if (distribution is None) == (precise is None):
         message = "either distribution or precise_distribution is required, not both"
-        field = f"{place}.distribution"
+        field = f"{side}[{place}].distribution"
         raise malformed([FieldError(field, Reason.INVALID_DISTRIBUTION, message)])
-    if precise is not None:
-        field = f"{place}.precise_distribution"
-        return share_of(None, checked(check_precise_share, precise, field), precision)
-    canonical = checked(check_distribution, distribution, f"{place}.distribution")
-    return share_of(canonical, None, precision)
+    return share_of(distribution, None if precise is None else int(precise))
 
 
 def _resolve(name: str, currency: str, field: str) -> tuple[str, str | None]:

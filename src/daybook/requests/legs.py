@@ -41,7 +41,10 @@ class LegRequest(BaseModel):
 
     def share(self, precision: int) -> Share:
         """What it gets of a total with this precision."""
-        return share_of(self.distribution, self.precise_distribution, precision)
+        distribution = self.distribution
+        if distribution is None or distribution == "left" or distribution[-1] == "%":
+            return share_of(distribution, self.precise_distribution)
+        return Share(to_minor(Decimal(distribution), precision))
 
     def canonical(self, precision: int) -> dict[str, Any]:
         """The leg as it stands in a body: an amount in minor units, whoever wrote it how."""
@@ -55,15 +58,11 @@ class LegRequest(BaseModel):
         return self.distribution not in (None, "0") and self.share(precision).fixed == 0
 
 
-def share_of(distribution: str | None, precise: int | None, precision: int) -> Share:
-    """The share that a leg in its canonical form gets."""
+def share_of(distribution: str | None, precise: int | None) -> Share:
+    """The share of a leg in its canonical form: a percentage, ``left``, or minor units."""
     if distribution is None:
-        return Share(fixed=precise)
-    if distribution == "left":
-        return LEFT
-    if distribution[-1] == "%":
-        return Share(percent=Decimal(distribution[:-1]))
-    return Share(fixed=to_minor(Decimal(distribution), precision))
+        return Share(precise)
+    return LEFT if distribution == "left" else Share(None, Decimal(distribution[:-1]))
 
 
 def divided(total: int, shares: Sequence[Share], side: str) -> list[int] | FieldError:
