@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from daybook.store import schema
-from daybook.store.scan import RECORD_ID_SQL, one_instant, request_id_sql, stream
+from daybook.store.scan import MOMENT_FORMAT_SQL, RECORD_ID_SQL, one_instant, request_id_sql, stream
 from daybook.store.verify import PROGRESS_EVERY_RECORDS, Head, Progress
 
 FORMAT_VERSION = 1
@@ -53,7 +53,6 @@ TABLES: tuple[Table, ...] = (
 )
 """Everything that makes up the ledger; what is referred to comes first."""
 
-_MOMENT = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
 _HEADS = "SELECT partition, sequence, encode(head, 'hex') FROM partitions ORDER BY partition"
 
 
@@ -154,7 +153,7 @@ def _as_shown(table: Table, column: Column[Any]) -> str:
     if isinstance(kind, LargeBinary):
         return f"encode({name}, 'hex')"
     if isinstance(kind, DateTime):
-        return f"to_char({name} AT TIME ZONE 'UTC', '{_MOMENT}')"
+        return f"to_char({name} AT TIME ZONE 'UTC', {MOMENT_FORMAT_SQL})"
     if isinstance(kind, JSON) or (isinstance(kind, Numeric) and kind.scale is None):
         return f"{name}::text"
     return name

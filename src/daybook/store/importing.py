@@ -342,6 +342,8 @@ class _Loading:
                 _refuse(first, f"one of the {name} from here on does not fit: {_first(fault)}")
         if self._counts != self._report.counts:
             _refuse(self._reader.number, "there are not as many rows as line 1 says")
+        if self.partitions != self._counts[schema.partitions.name]:
+            _refuse(self._reader.number, "the partitions are not as many as the installation's")
 
     def _load(self, intake: _Intake, rows: Iterable[dict[str, Any]], copy: psycopg.Copy) -> None:
         name, end = intake.table.name, self._report.counts[intake.table.name]

@@ -61,7 +61,10 @@ def stream(
             yield from rows
 
 
-# Ids as they are shown, in SQL
+# Ids and moments as they are shown, in SQL
+
+MOMENT_FORMAT_SQL = """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'"""
+"""For ``to_char`` of a moment in UTC: RFC 3339, to the microsecond."""
 
 
 def is_bulk_sql(column: str) -> str:

@@ -11,6 +11,7 @@ earlier moment is summed up by itself.
 from __future__ import annotations
 
 from daybook.store.comparing import Comparison, column
+from daybook.store.scan import MOMENT_FORMAT_SQL
 
 _SIDES = (
     "LATERAL (VALUES (source, 0, precise_amount), (destination, precise_amount, 0)) "
@@ -74,4 +75,18 @@ SNAPSHOTS = Comparison(
     (column("position"), column("credit_balance"), column("debit_balance")),
     "changed before this snapshot, which lacks its figures",
     "no such snapshot was taken, or the journal knows no movement before it",
+)
+
+SNAPSHOT_COUNTS = Comparison(
+    "snapshot sizes",
+    "snapshot_mismatch",
+    "snapshots",
+    "WITH journal AS (SELECT moment, count(*) AS balances FROM balance_snapshots GROUP BY moment)",
+    f"to_char(coalesce(kept.moment, journal.moment) AT TIME ZONE 'UTC', {MOMENT_FORMAT_SQL})",
+    {"moment": "journal.moment"},
+    "kept.moment = journal.moment",
+    "true",
+    (column("balances", "coalesce(journal.balances, 0)"),),
+    "was not taken, but figures of it are kept",
+    can_insert=False,
 )

@@ -9,7 +9,7 @@ from daybook.store.facts import FACTS
 from daybook.store.parts import PART_CHECKS
 from daybook.store.scan import is_bulk_sql, request_id_sql
 from daybook.store.schedules import SCHEDULES
-from daybook.store.snapshot_sums import SNAPSHOTS
+from daybook.store.snapshot_sums import SNAPSHOT_COUNTS, SNAPSHOTS
 
 MOVES_MONEY = (
     "kind IN ('transaction', 'commit', 'void', 'refund') AND parts IS NULL AND status <> 'REJECTED'"
@@ -183,7 +183,7 @@ SELECT count(*) OVER () AS found, {request_id_sql("transaction_id")} AS place, t
 ORDER BY place LIMIT :shown
 """
 
-COMPARISONS = (*FACTS, BALANCES, HOLDS, SCHEDULES, SNAPSHOTS)
+COMPARISONS = (*FACTS, BALANCES, HOLDS, SCHEDULES, SNAPSHOTS, SNAPSHOT_COUNTS)
 """Every table that is derived from the journal, in the order in which ``rebuild`` mends them."""
 
 SUM_CHECKS = (
