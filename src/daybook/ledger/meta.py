@@ -31,7 +31,7 @@ def merge(over: str | None, patch: str | None) -> str | None:
 def _members(text: str) -> Iterator[tuple[str, str]]:
     """The keys of an object, each with its member as text, ``"key":value``."""
     place = _after(text, "{", 0)
-    if text[place : place + 1] == "}":
+    if _ends(text, place):
         return
     while True:
         key, end = _DECODER.raw_decode(text, place)
@@ -42,9 +42,13 @@ def _members(text: str) -> Iterator[tuple[str, str]]:
         _, end = _DECODER.raw_decode(text, place)
         yield key, f"{name}:{text[place:end]}"
         place = _past_blanks(text, end)
-        if text[place : place + 1] == "}":
+        if _ends(text, place):
             return
         place = _after(text, ",", place)
+
+
+def _ends(text: str, place: int) -> bool:
+    return text[place : place + 1] == "}" and _past_blanks(text, place + 1) == len(text)
 
 
 def _after(text: str, sign: str, place: int) -> int:

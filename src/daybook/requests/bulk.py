@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, StrictBool, model_validator
+from pydantic_core import PydanticCustomError
 
 from daybook.errors import FieldError
 from daybook.ledger.rejection import Reason
@@ -27,6 +28,8 @@ from daybook.requests.transactions import TransactionRequest
 Items = Annotated[tuple[TransactionRequest, ...], Field(min_length=1, max_length=BULK_ITEMS_MAX)]
 OWN_FIELDS = ("transaction_id", "scheduled_for", "ordering_key")
 """Fields that a transaction has only when it is sent on its own."""
+
+_OWN = frozenset(OWN_FIELDS)
 
 
 class BulkRequest(Request):
@@ -55,7 +58,12 @@ class BulkRequest(Request):
 
     @model_validator(mode="after")
     def _named(self) -> Self:
-        """A bulk always has a reference."""
+        """A bulk always has a reference, and its transactions nothing that is the bulk's."""
+        if any(item.model_fields_set & _OWN for item in self.transactions) and any(
+            item_errors(item.__dict__) for item in self.transactions
+        ):
+            message = f"a transaction of a bulk has no {', '.join(OWN_FIELDS)}"
+            raise PydanticCustomError(Reason.MALFORMED.value, message)
         if self.reference is None:
             content = json_text({"atomic": self.atomic, "transactions": self._items})
             self.__dict__["reference"] = f"bulk-{sha256(content.encode()).hexdigest()}"
