@@ -46,7 +46,7 @@ def post_commit(book: Book, entry: Entry, wanted: Commit) -> Outcome | Rejected:
     recorded = book.recorded(wanted.reference, entry.request_id)
     if recorded is not None:
         return sent_again(entry, wanted.reference, recorded)
-    holds = _open_holds(book, entry, wanted.transaction_id)
+    holds = _open_holds(book, entry, wanted)
     if isinstance(holds, Rejected):
         return holds
     amounts: list[int] = []
@@ -68,7 +68,7 @@ def post_void(book: Book, entry: Entry, wanted: Void) -> Outcome | Rejected:
     recorded = book.recorded(wanted.reference, entry.request_id)
     if recorded is not None:
         return sent_again(entry, wanted.reference, recorded)
-    holds = _open_holds(book, entry, wanted.transaction_id)
+    holds = _open_holds(book, entry, wanted)
     if isinstance(holds, Rejected):
         return holds
     outcome = _begin(book, entry, wanted, holds, Status.VOID)
@@ -177,7 +177,8 @@ def rejected_action(book: Book, entry: Entry, wanted: Action, rejected: Rejected
     """The record of a refused action, with the sides of what it names, as far as they are known."""
     label = f"{entry.request_id}_rejected"
     record = action_record(entry, wanted, label, Status.REJECTED, rejected)
-    hold = book.holds.get(wanted.transaction_id)
+    # Only for these it is always read: the record must not depend on what else the batch needs.
+    hold = book.holds.get(wanted.transaction_id) if isinstance(wanted, Commit | Void) else None
     if hold is None:
         return record
     return record._replace(
@@ -211,13 +212,17 @@ def _holds_named(book: Book, transaction_id: str) -> list[Hold]:
     return [book.holds[hold_id] for hold_id in sorted(book.groups.get(transaction_id, ()))]
 
 
-def _open_holds(book: Book, entry: Entry, transaction_id: str) -> list[Hold] | Rejected:
+def _open_holds(book: Book, entry: Entry, wanted: Commit | Void) -> list[Hold] | Rejected:
     """The holds to act on, after what their own dates demand; or why there are none."""
+    transaction_id = wanted.transaction_id
     holds = _holds_named(book, transaction_id)
     if not holds:
         return _holds_nothing(book, transaction_id)
     for hold in holds:
         _settle_due(book, entry, hold)
+    invalid = _invalid_amount(book, wanted, holds[0]) if isinstance(wanted, Commit) else None
+    if invalid is not None:
+        return invalid
     still_open = [hold for hold in holds if hold.remainder]
     if still_open:
         return still_open
@@ -226,6 +231,24 @@ def _open_holds(book: Book, entry: Entry, transaction_id: str) -> list[Hold] | R
     return Rejected(
         Reason.ALREADY_COMMITTED, f"transaction_id: {transaction_id} has been committed in full"
     )
+
+
+def _invalid_amount(book: Book, wanted: Commit, hold: Hold) -> Rejected | None:
+    """What is wrong with a commit's amount, whatever the state of the hold."""
+    if wanted.amount is None and wanted.precise_amount is None:
+        return None
+    if wanted.transaction_id not in book.holds:
+        return Rejected(
+            Reason.INVALID_AMOUNT,
+            f"amount: {wanted.transaction_id} is held in parts; leave the amount out, or name the "
+            "part that it is for",
+        )
+    if wanted.amount is not None and to_minor(Decimal(wanted.amount), hold.precision) == 0:
+        return Rejected(
+            Reason.INVALID_AMOUNT,
+            f"amount: {wanted.amount} is zero at the hold's precision {hold.precision}",
+        )
+    return None
 
 
 def _holds_nothing(book: Book, transaction_id: str) -> Rejected:
@@ -246,11 +269,6 @@ def _commit_amount(wanted: Commit, hold: Hold) -> int | Rejected:
     amount = wanted.precise_amount
     if wanted.amount is not None:
         amount = to_minor(Decimal(wanted.amount), hold.precision)
-        if amount == 0:
-            return Rejected(
-                Reason.INVALID_AMOUNT,
-                f"amount: {wanted.amount} is zero at the hold's precision {hold.precision}",
-            )
     if amount is None:
         return hold.remainder
     if amount > hold.remainder:
@@ -399,18 +417,23 @@ def _refused(transaction_id: str, why: str) -> Rejected:
 
 
 def _refund_overflows(book: Book, refundable: Sequence[Original]) -> Rejected | None:
+    debits: dict[str, int] = {}
+    credits: dict[str, int] = {}
     for each in refundable:
-        amount = each.precise_amount
-        assert amount is not None
+        assert each.precise_amount is not None
         assert each.source_id is not None
         assert each.destination_id is not None
-        debited, credited = book.balances[each.destination_id], book.balances[each.source_id]
-        if not (debited.debit_fits(amount) and credited.credit_fits(amount)):
-            return Rejected(
-                Reason.FIGURE_OVERFLOW,
-                f"amount: adding {amount} makes a figure longer than the ledger keeps",
-            )
-    return None
+        debits[each.destination_id] = debits.get(each.destination_id, 0) + each.precise_amount
+        credits[each.source_id] = credits.get(each.source_id, 0) + each.precise_amount
+    balances = book.balances
+    fits = all(balances[name].debit_fits(amount) for name, amount in debits.items()) and all(
+        balances[name].credit_fits(amount) for name, amount in credits.items()
+    )
+    if fits:
+        return None
+    return Rejected(
+        Reason.FIGURE_OVERFLOW, "amount: the refund makes a figure longer than the ledger keeps"
+    )
 
 
 def _refund(book: Book, entry: Entry, wanted: Refund, original: Original, part: int | None) -> None:

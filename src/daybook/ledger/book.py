@@ -160,6 +160,7 @@ class Book:
         recorded = Recorded(transaction_id, "SCHEDULED", entry.fingerprint)
         self.references[instruction.reference] = recorded
         self.taken_ids[transaction_id[-ID_LENGTH:]] = recorded
+        self.subjects[transaction_id] = Subject(None)
 
     def close_schedule(self, transaction_id: str) -> None:
         """A schedule, if there is one, is over: its transaction came to be, or was cancelled."""

@@ -134,19 +134,21 @@ def _about(bulk: Bulk, number: int, rejected: Rejected) -> str:
 
 def _root_of_posted(entry: Entry, bulk: Bulk, refused: Sequence[tuple[int, Rejected]]) -> Record:
     if not refused:
-        return _root(entry, bulk, _status(bulk))
+        return _root(entry, bulk, _status(bulk.items))
     shown = [_about(bulk, number, rejected) for number, rejected in refused[:REFUSED_SHOWN_MAX]]
     if len(refused) > REFUSED_SHOWN_MAX:
         shown.append(f"and {len(refused) - REFUSED_SHOWN_MAX} more")
     detail = f"{len(refused)} of {len(bulk.items)} refused: {'; '.join(shown)}"
     if len(refused) == len(bulk.items):
         return _root(entry, bulk, Status.REJECTED, refused[0][1].reason, detail)
-    return _root(entry, bulk, _status(bulk), None, detail)
+    left_out = {number for number, _ in refused}
+    posted = [item for number, item in enumerate(bulk.items, 1) if number not in left_out]
+    return _root(entry, bulk, _status(posted), None, detail)
 
 
-def _status(bulk: Bulk) -> Status:
-    """INFLIGHT when every item is a hold."""
-    held = all((item.whole if isinstance(item, Split) else item).inflight for item in bulk.items)
+def _status(posted: Sequence[Transaction | Split]) -> Status:
+    """INFLIGHT when every item that was posted is a hold."""
+    held = all((item.whole if isinstance(item, Split) else item).inflight for item in posted)
     return Status.INFLIGHT if held else Status.APPLIED
 
 

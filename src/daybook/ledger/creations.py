@@ -87,14 +87,14 @@ def post_change(book: Book, entry: Entry, wanted: Change) -> Outcome | Rejected:
     recorded = book.recorded(wanted.reference, entry.request_id)
     if recorded is not None:
         return sent_again(entry, wanted.reference, recorded)
-    subject = _subject(book, wanted.subject_id)
-    if subject is None:
-        reason = _UNKNOWN_SUBJECT.get(wanted.subject_id[:3], Reason.UNKNOWN_TRANSACTION)
-        return _unknown(reason, "subject_id", wanted.subject_id)
     fields: dict[str, str] = json.loads(wanted.fields)
     owner = fields.get("identity_id")
     if owner is not None and owner not in book.identities:
         return _unknown(Reason.UNKNOWN_IDENTITY, "identity_id", owner)
+    subject = _subject(book, wanted.subject_id)
+    if subject is None:
+        reason = _UNKNOWN_SUBJECT.get(wanted.subject_id[:3], Reason.UNKNOWN_TRANSACTION)
+        return _unknown(reason, "subject_id", wanted.subject_id)
     if wanted.meta_data is not None:
         merged = merge(subject.meta_data, wanted.meta_data)
         if merged is not None and len(merged) > META_DATA_CHARACTERS_MAX:

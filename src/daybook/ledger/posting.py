@@ -68,6 +68,9 @@ def reject(book: Book, entry: Entry, rejected: Rejected) -> Outcome:
     wanted = entry.instruction
     detail: str | None = rejected.detail
     is_conflict = rejected.reason is Reason.REFERENCE_CONFLICT
+    schedule = book.schedules.get(entry.request_id)
+    # Another request under the same id is none of its business.
+    is_scheduled = schedule is not None and schedule.fingerprint == entry.fingerprint
     if isinstance(wanted, Bulk):
         if rejected.part is not None or not is_conflict:
             detail = record_rejected(book, entry, wanted, rejected)
@@ -75,12 +78,13 @@ def reject(book: Book, entry: Entry, rejected: Rejected) -> Outcome:
         record = _rejected_record(book, entry, rejected)
         if record is not None:
             book.record(record)
-    elif entry.request_id in book.schedules:
+    elif is_scheduled:
         # Its time has come, and another request has its reference: it still has its own outcome.
         record = _rejected_record(book, entry, rejected)
         assert record is not None
         book.record(record._replace(derived=True))
-    book.close_schedule(entry.request_id)
+    if is_scheduled:
+        book.close_schedule(entry.request_id)
     return Outcome(
         entry.position,
         entry.request_id,

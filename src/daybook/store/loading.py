@@ -299,7 +299,9 @@ def _load_references(
                 request_id, Status.REJECTED, fingerprint, reason, detail
             )
     if scheduled:
-        _load_schedules(cursor, book, references, _named_by(entries, Cancel))
+        named = _named_by(entries, Commit | Void | Refund | Cancel)
+        named |= {entry.request_id for entry in entries if entry.request_id.startswith("txn_")}
+        _load_schedules(cursor, book, references, named)
 
 
 def _is_scheduled(entry: Entry) -> bool:
@@ -324,6 +326,7 @@ def _load_schedules(
         )
         recorded = Recorded(transaction_id, Status.SCHEDULED, fingerprint)
         book.references.setdefault(instruction.reference, recorded)
+        book.taken_ids.setdefault(bare_id, recorded)
 
 
 def _ids_to_check(entries: Sequence[Entry], *, everything: bool) -> list[str]:
