@@ -97,16 +97,27 @@ def validate(model: type[RequestT], given: Mapping[str, Any]) -> RequestT:
     try:
         request = model.model_validate(dict(given))
     except ValidationError as invalid:
-        errors += [
-            field_error(error)
-            for error in invalid.errors(include_url=False)
-            if error["loc"] or not told  # of the request as a whole: cross_checks said it better
-        ]
+        errors += [field_error(error) for error in _worth_telling(invalid, told=told)]
     if request is not None and not errors:
         errors = _late_errors(request)
     if errors or request is None:
         raise malformed(errors)
     return request
+
+
+def _worth_telling(invalid: ValidationError, *, told: bool) -> list[Any]:
+    """The violations, without what another one says better.
+
+    told: the cross checks found something, so they said what is wrong with the whole.
+    """
+    found = invalid.errors(include_url=False)
+    lists = {error["loc"][0] for error in found if len(error["loc"]) > 1}
+    return [
+        error
+        for error in found
+        if not (told and not error["loc"])
+        and not (error["type"] == "too_short" and error["loc"][0] in lists)  # all of it is wrong
+    ]
 
 
 def _late_errors(request: Request) -> list[FieldError]:

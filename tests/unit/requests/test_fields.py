@@ -2,36 +2,63 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from daybook.errors import MalformedRequest
 from daybook.ledger.balance import internal_balance_id
 from daybook.ledger.rejection import Reason
-from daybook.requests import REQUEST_MODELS, check_json_amount, load_json, mint_id, validate
+from daybook.ledger.transaction import part_id
+from daybook.requests import (
+    REQUEST_MODELS,
+    BulkRequest,
+    TransactionRequest,
+    check_json_amount,
+    load_json,
+    mint_bulk_id,
+    mint_id,
+    request_of,
+    validate,
+)
+from daybook.requests.bounds import BULK_ITEMS_MAX, LEGS_MAX
 
 A = "bln_00000000-0000-4000-8000-00000000000a"
 B = "bln_00000000-0000-4000-8000-00000000000b"
 L = "ldg_00000000-0000-4000-8000-000000000001"
+C = "bln_00000000-0000-4000-8000-00000000000c"
+OWNER = "idt_00000000-0000-4000-8000-000000000001"
 HOLD = mint_id("txn", 7, 0)
+BULK = mint_bulk_id(7, 0)
+PART = part_id(BULK, 1)
+DATE = "2026-04-22T15:28:03Z"
 GENERAL = "general_ledger_id"
 
+ITEM: dict[str, Any] = {
+    "reference": "r",
+    "source": A,
+    "destination": B,
+    "currency": "USD",
+    "precise_amount": 1,
+}
 GOOD: dict[str, dict[str, Any]] = {
-    "transaction": {
-        "reference": "r",
-        "source": A,
-        "destination": B,
-        "currency": "USD",
-        "precise_amount": 1,
-    },
+    "transaction": ITEM,
     "commit": {"transaction_id": HOLD},
     "void": {"transaction_id": HOLD},
     "ledger": {"name": "n"},
     "balance": {"ledger_id": GENERAL, "currency": "USD"},
+    "bulk": {"transactions": [ITEM]},
+    "refund": {"transaction_id": HOLD},
+    "cancel": {"transaction_id": HOLD},
+    "identity": {},
+    "change": {"subject_id": A, "fields": {"identity_id": OWNER}},
 }
+LEGS = [{"identifier": B, "distribution": "50%"}, {"identifier": C, "distribution": "left"}]
+LEGGED = {name: value for name, value in ITEM.items() if name != "destination"}
 DEEPEST: Any = []
 for _ in range(30):
     DEEPEST = [DEEPEST]
@@ -67,7 +94,25 @@ ACCEPTED: list[tuple[str, str, Any]] = [
     ("balance", "ledger_id", L),
     ("balance", "balance_id", A),
     ("balance", "indicator", "@Revenue"),
+    ("balance", "identity_id", OWNER),
+    ("transaction", "scheduled_for", "1999-01-01T00:00:00Z"),
+    ("transaction", "scheduled_for", datetime(2999, 1, 1, tzinfo=UTC)),
+    *((kind, "transaction_id", PART) for kind in ("commit", "void", "refund", "cancel")),
+    *((kind, "transaction_id", BULK) for kind in ("commit", "void", "refund")),
+    ("bulk", "transactions", tuple(ITEM | {"reference": str(n)} for n in range(BULK_ITEMS_MAX))),
+    ("bulk", "transactions", [validate(TransactionRequest, ITEM), ITEM | {"reference": "q"}]),
+    ("bulk", "transactions", [ITEM | {"kind": "transaction", "scheduled_for": None}]),
+    ("bulk", "reference", "b" * 255),
+    ("bulk", "ordering_key", "k" * 255),
+    ("identity", "identity_id", OWNER),
+    ("identity", "first_name", "é" * 255),
+    ("identity", "dob", ""),
+    *(("change", "subject_id", good) for good in (A, internal_balance_id("@World", "USD"))),
+    ("change", "made_by", "é" * 255),
+    ("change", "fields", None),
 ]
+
+SPARE = {"meta_data": {"a": 1}}
 
 M, AMOUNT, PRECISION = Reason.MALFORMED, Reason.INVALID_AMOUNT, Reason.INVALID_PRECISION
 REFUSED: list[tuple[str, str, Any, Reason]] = [
@@ -126,6 +171,45 @@ REFUSED: list[tuple[str, str, Any, Reason]] = [
     *(("balance", "balance_id", bad, M) for bad in ("", "A", L, A.upper())),
     *(("balance", "indicator", bad, M) for bad in ("", "Revenue", "@", "@a b", "@" + "x" * 255)),
     *(("balance", "indicator", bad, M) for bad in ("@\x00", "@\ud800", 7)),
+    *(("balance", "identity_id", bad, M) for bad in ("", "x", A, OWNER.upper(), 7)),
+    *(("transaction", "transaction_id", bad, M) for bad in (BULK, "txn_" + BULK[5:], PART)),
+    *(("transaction", "scheduled_for", bad, M) for bad in ("", "2026-04-22", 7)),
+    *(
+        ("transaction", name, bad, M)
+        for name in ("inflight_expiry_date", "inflight_commit_date")
+        for bad in (DATE, "", 7)
+    ),
+    *(("transaction", "sources", bad, M) for bad in (LEGS, [], 7, "x", {}, [7])),
+    *(
+        (kind, "transaction_id", bad, M)
+        for kind in ("refund", "void", "commit")
+        for bad in (None, "x", A, "txn_" + BULK[5:], "bulk_" + HOLD[4:], 7)
+    ),
+    *(("cancel", "transaction_id", bad, M) for bad in (None, BULK, A)),
+    *(("bulk", "transactions", bad, M) for bad in ([], None, 7, "x", {}, [7], [{}], [ITEM, ITEM])),
+    ("bulk", "transactions", [ITEM] * (BULK_ITEMS_MAX + 1), M),
+    *(
+        ("bulk", "transactions", [ITEM | {name: value}], M)
+        for name, value in {
+            "scheduled_for": DATE,
+            "ordering_key": "k",
+            "transaction_id": HOLD,
+            "kind": "void",
+        }.items()
+    ),
+    ("bulk", "atomic", 1, M),
+    ("bulk", "inflight", "true", M),
+    *(("bulk", "bulk_id", bad, M) for bad in (BULK, HOLD, "bulk_" + HOLD[4:], "", 7)),
+    *(("bulk", "reference", bad, M) for bad in ("", " ", "r" * 256, 7)),
+    *(("identity", "first_name", bad, M) for bad in ("x" * 256, 7, "\x00", "\ud800", {})),
+    *(("identity", "identity_id", bad, M) for bad in ("", A, OWNER.upper(), 7)),
+    *(("change", "subject_id", bad, M) for bad in ("", "x", None, "bulk_" + HOLD[4:], 7)),
+    *(
+        ("change", "fields", bad, M)
+        for bad in ({}, [], None, "x", {"name": "n"}, {"currency": "x"})
+    ),
+    *(("change", "fields", {"identity_id": bad}, M) for bad in ("", None, A, 7, "\x00")),
+    *(("change", "made_by", bad, M) for bad in ("x" * 256, None, 7, "\x00")),
 ]
 
 
@@ -137,7 +221,8 @@ def shown(value: Any) -> str:
 @pytest.mark.parametrize(("kind", "field", "value"), ACCEPTED, ids=shown)
 def test_within_bounds(kind: str, field: str, value: Any) -> None:
     """A value on the good side of the bound is accepted and written as a body."""
-    assert validate(REQUEST_MODELS[kind], GOOD[kind] | {field: value}).body()
+    given = GOOD[kind] | {field: value}
+    assert validate(REQUEST_MODELS[kind], given | SPARE if value is None else given).body()
 
 
 @pytest.mark.parametrize(("kind", "field", "value", "code"), REFUSED, ids=shown)
@@ -145,17 +230,200 @@ def test_out_of_bounds(kind: str, field: str, value: Any, code: Reason) -> None:
     """A value beyond the bound is refused by the field's name, with the ledger's code."""
     with pytest.raises(MalformedRequest) as refused:
         validate(REQUEST_MODELS[kind], GOOD[kind] | {field: value})
-    assert field in {error.field.split(".")[0] for error in refused.value.errors}
+    assert field in {re.split(r"[.\[]", error.field)[0] for error in refused.value.errors}
     assert refused.value.code == code
 
 
-@pytest.mark.parametrize("kind", GOOD)
+@pytest.mark.parametrize("kind", sorted(GOOD.keys() - {"identity"}))
 def test_what_is_required(kind: str) -> None:
     """A request without anything names every field that it needs."""
     with pytest.raises(MalformedRequest) as refused:
         validate(REQUEST_MODELS[kind], {})
     named = {error.field for error in refused.value.errors}
     assert named == {name.replace("precise_amount", "amount") for name in GOOD[kind]}
+
+
+def errors_of(given: Any) -> dict[str, str]:
+    """The codes of what is wrong with a request, by field."""
+    with pytest.raises(MalformedRequest) as refused:
+        request_of(given)
+    return {error.field: error.code for error in refused.value.errors}
+
+
+SHARES, SAME = Reason.INVALID_DISTRIBUTION, Reason.SAME_BALANCE
+
+
+@pytest.mark.parametrize(
+    ("legs", "errors"),
+    [
+        ([{"identifier": B}], {"destinations[0].distribution": SHARES}),
+        ([{"identifier": B, "distribution": "50%"}], {"destinations[0].distribution": SHARES}),
+        (
+            [LEGS[0] | {"precise_distribution": 1}, LEGS[1]],
+            {"destinations[0].distribution": SHARES},
+        ),
+        ([LEGS[0], LEGS[1] | {"identifier": B}], {"destinations[1].identifier": SHARES}),
+        ([LEGS[0], LEGS[1] | {"identifier": A}], {"destinations[1].identifier": SAME}),
+        ([LEGS[1], LEGS[1] | {"identifier": B}], {"destinations[1].distribution": SHARES}),
+        ([LEGS[0], LEGS[1] | {"x": 1}], {"destinations[1].x": M}),
+        ([LEGS[0], {"distribution": "left"}], {"destinations[1].identifier": M}),
+        ([LEGS[0] | {"identifier": "B"}], {"destinations[0].identifier": M}),
+        *(
+            ([LEGS[0] | {"distribution": bad}, LEGS[1]], {"destinations[0].distribution": SHARES})
+            for bad in ("", "%", "-1%", "100.1%", " 5%", "5 %", "5%%", "x", "LEFT", "-1", "1_0")
+        ),
+        *(
+            ([LEGS[0] | {"distribution": bad}, LEGS[1]], {"destinations[0].distribution": SHARES})
+            for bad in (50, True, Decimal(1), "NaN%", "1E+141", "0.004", "2", ["left"], "\x00")
+        ),
+        *(
+            (
+                [{"identifier": B, "precise_distribution": bad}, LEGS[1]],
+                {"destinations[0].precise_distribution": SHARES},
+            )
+            for bad in (-1, "x", 1.0, True, 10**100, Decimal("0.5"))
+        ),
+    ],
+)
+def test_legs_out_of_bounds(legs: list[dict[str, Any]], errors: dict[str, str]) -> None:
+    """What is wrong with a leg is said of that leg's field."""
+    assert errors_of(LEGGED | {"destinations": legs, "precision": 100}) == errors
+
+
+def test_legs_within_bounds() -> None:
+    """As many legs as are allowed fit into a body; one more does not."""
+    legs = [
+        {"identifier": "@" + f"{n:04}".rjust(90, "x"), "precise_distribution": 1}
+        for n in range(LEGS_MAX)
+    ]
+    given = LEGGED | {"precise_amount": LEGS_MAX, "destinations": legs}
+    assert request_of(given).body()
+    assert set(errors_of(given | {"destinations": [*legs, LEGS[1]]})) == {"destinations"}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"destination": B}, "destinations"),
+        ({"source": None, "sources": LEGS}, "destinations"),
+        ({"source": None}, "source"),
+        ({"destinations": None}, "destination"),
+    ],
+)
+def test_a_side_is_one_or_several(change: dict[str, Any], field: str) -> None:
+    """Each side is named once, and only one of the two is a list."""
+    assert errors_of(LEGGED | {"destinations": LEGS} | change)[field] == M
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        (ITEM, "transaction"),
+        (ITEM | {"kind": "transaction"}, "transaction"),
+        (ITEM | {"kind": None}, "transaction"),
+        ({"transactions": [ITEM]}, "bulk"),
+        *((GOOD[kind] | {"kind": kind}, kind) for kind in GOOD),
+    ],
+)
+def test_the_kind_of_a_mapping(given: dict[str, Any], kind: str) -> None:
+    """A mapping says its kind, or shows it by its fields."""
+    request = request_of(given)
+    assert request.kind == kind
+    assert request_of(request) is request
+
+
+@pytest.mark.parametrize("bad", [7, None, [], "x", {"kind": "deadline"}, {"kind": []}])
+def test_what_has_no_kind(bad: Any) -> None:
+    """What is no request by any name is malformed, the sweeper's own kinds included."""
+    assert set(errors_of(bad).values()) == {M}
+
+
+def test_all_errors_of_a_bulk_at_once() -> None:
+    """Everything that is wrong with a bulk is said, item by item."""
+    bad = ITEM | {"amount": 1, "source": "x", "ordering_key": "k", "more": 1}
+    legged = LEGGED | {"reference": "s", "destinations": [LEGS[0]]}
+    errors = errors_of({"transactions": [ITEM, bad, 7, legged], "atomic": 1, "made_by": "x"})
+    assert set(errors) == {
+        "transactions[1].amount",
+        "transactions[1].source",
+        "transactions[1].ordering_key",
+        "transactions[1].more",
+        "transactions[1].reference",
+        "transactions[2]",
+        "transactions[3].destinations[0].distribution",
+        "atomic",
+        "made_by",
+    }
+
+
+def test_items_take_the_flag_of_the_bulk() -> None:
+    """A bulk of holds makes a hold of every item, so that its items may have dates."""
+    dated = ITEM | {"reference": "q", "inflight_expiry_date": DATE}
+    request = request_of({"transactions": [ITEM | {"inflight": False}, dated], "inflight": True})
+    assert isinstance(request, BulkRequest)
+    assert all(item.inflight for item in request.transactions)
+    same = [ITEM | {"inflight": True}, dated | {"inflight": True}]
+    assert request_of({"transactions": same}).body() == request.body()
+    assert "transactions[1].inflight_expiry_date" in errors_of({"transactions": [ITEM, dated]})
+
+
+def test_a_bulk_shares_no_reference() -> None:
+    """Neither two items nor an item and the bulk may have one reference."""
+    given = {"transactions": [ITEM, ITEM | {"reference": "q"}], "reference": "q"}
+    assert set(errors_of(given)) == {"transactions[1].reference"}
+
+
+def test_a_bulk_is_named_by_what_it_posts() -> None:
+    """Without a reference the same bulk has the same one, and another bulk another."""
+    given = {"transactions": [ITEM]}
+    one = validate(BulkRequest, given)
+    assert one.reference is not None
+    assert one.reference.startswith("bulk-")
+    assert validate(BulkRequest, given | {"inflight": False}).reference == one.reference
+    assert validate(BulkRequest, given | {"description": "d"}).reference == one.reference
+    assert validate(BulkRequest, given | {"atomic": True}).reference != one.reference
+    other = {"transactions": [ITEM | {"precise_amount": 2}]}
+    assert validate(BulkRequest, other).reference != one.reference
+
+
+@pytest.mark.parametrize("name", ["amount", "precise_amount"])
+def test_a_bulk_is_committed_whole(name: str) -> None:
+    """One amount for all the holds of a bulk means nothing."""
+    given = {"kind": "commit", "transaction_id": BULK, name: 1}
+    assert errors_of(given) == {name: AMOUNT}
+
+
+@pytest.mark.parametrize(
+    ("subject", "fields", "wrong"),
+    [
+        (L, {"name": "n"}, None),
+        (GENERAL, {"name": "n" * 255}, None),
+        (L, {"name": " "}, "fields.name"),
+        (L, {"name": "n" * 256}, "fields.name"),
+        (L, {"identity_id": OWNER}, "fields.identity_id"),
+        (OWNER, {"first_name": "", "dob": "1999"}, None),
+        (OWNER, {"identity_id": OWNER}, "fields.identity_id"),
+        (OWNER, {"city": None}, "fields.city"),
+        (HOLD, {"name": "n"}, "fields.name"),
+        (BULK, {"description": "n"}, "fields.description"),
+    ],
+)
+def test_what_can_be_changed(subject: str, fields: dict[str, Any], wrong: str | None) -> None:
+    """Each kind of thing has its own fields that can be changed."""
+    given = {"kind": "change", "subject_id": subject, "fields": fields}
+    if wrong is None:
+        assert request_of(given).body()
+    else:
+        assert errors_of(given) == {wrong: M}
+
+
+def test_a_request_made_without_validation_still_has_sides() -> None:
+    """Also a request that was made directly has a source and a destination, once each."""
+    with pytest.raises(ValidationError):
+        TransactionRequest(reference="r", source=A, currency="USD", precise_amount=1)
+    scheduled = TransactionRequest(**ITEM, scheduled_for=DATE)
+    with pytest.raises(ValidationError):
+        BulkRequest(transactions=(scheduled,))
 
 
 def test_all_errors_at_once() -> None:
@@ -257,8 +525,12 @@ def test_json_numbers_never_pass_through_a_float() -> None:
 def test_json_amounts_have_15_digits(amount: str, fits: bool) -> None:
     """An amount of more significant digits than a double keeps is refused, as text it is not."""
     given = load_json(f'{{"amount":{amount}}}')
+    bulk = {"transactions": [{}, given, 7]}
     if fits:
         check_json_amount(given)
-    else:
-        with pytest.raises(MalformedRequest, match="precise_amount"):
-            check_json_amount(given)
+        check_json_amount(bulk)
+        return
+    with pytest.raises(MalformedRequest, match="precise_amount"):
+        check_json_amount(given)
+    with pytest.raises(MalformedRequest, match=r"transactions\[1\]\.amount"):
+        check_json_amount(bulk)
