@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     sweep_interval_seconds: float = Field(
         1.0, gt=0, description="How often beat looks for unread entries."
     )
+    snapshot_interval_seconds: float = Field(
+        86_400.0, ge=0, description="How often beat has a snapshot taken; 0: never."
+    )
     lock_timeout_seconds: float = Field(5.0, gt=0, description="Postgres lock_timeout of workers.")
     statement_timeout_seconds: float = Field(
         60.0, gt=0, description="Postgres statement_timeout of workers."

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from daybook.cli.output import AsJson, print_fields, print_json, print_table
-from daybook.cli.showing import Limit, major, moment_of, say_more
+from daybook.cli.showing import Limit, end_of, major, moment_of, say_more
 from daybook.cli.wiring import open_client, open_reading
 from daybook.errors import ConfigError, LogUnavailable, NotFound
 from daybook.ledger.balance import internal_balance_id
 
 if TYPE_CHECKING:
     from daybook.producing import Outcome
+    from daybook.store.history import BalanceAtView
     from daybook.store.views import BalanceView, TransactionView
 
 RecordedStatus = Literal["APPLIED", "INFLIGHT", "VOID", "REJECTED", "SCHEDULED"]
@@ -124,26 +126,50 @@ def balance(
     external_id: Annotated[
         str | None, typer.Option(help="Find it by its meta_data.external_id instead.")
     ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MOMENT", help="What it stood at then, by effective date; a day: at its end."
+        ),
+    ] = None,
+    from_journal: Annotated[
+        bool, typer.Option("--from-journal", help="With --at: sum up the journal, nothing else.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show one balance: its four figures in minor units, and what follows from them."""
-    if (name is None) == (external_id is None):
-        raise typer.BadParameter("give either a balance or --external-id")
-    if name is not None and name.startswith("@") and currency is None:
-        raise typer.BadParameter(f"{name} exists once for each currency: add --currency")
-    view = _find_balance(name, currency, external_id)
-    if as_json:
-        print_json(view.asdict())
-        return
+    if from_journal and at is None:
+        raise typer.BadParameter("--from-journal belongs to --at")
+    moment = end_of(at, "--at")
+    view: BalanceView | BalanceAtView = named_balance(name, currency, external_id)
+    if moment is not None:
+        view = _balance_at(view.balance_id, moment, from_journal=from_journal)
     fields = view.asdict()
-    for figure in ("balance", "available"):
+    if as_json:
+        print_json(fields)
+        return
+    for figure in {"balance", "available"} & set(fields):
         fields[figure] = f"{fields[figure]}  ({major(fields[figure], view.precision)})"
     print_fields(fields)
 
 
-def _find_balance(name: str | None, currency: str | None, external_id: str | None) -> BalanceView:
+def _balance_at(balance_id: str, moment: datetime, *, from_journal: bool) -> BalanceAtView:
+    from daybook.store.history import balance_at
+
+    with open_reading() as connection:
+        found = balance_at(connection, balance_id, moment, from_journal=from_journal)
+    assert found is not None
+    return found
+
+
+def named_balance(name: str | None, currency: str | None, external_id: str | None) -> BalanceView:
+    """The balance that a command names. Raises BadParameter, NotFound."""
     from daybook.store import queries
 
+    if (name is None) == (external_id is None):
+        raise typer.BadParameter("give either a balance or --external-id")
+    if name is not None and name.startswith("@") and currency is None:
+        raise typer.BadParameter(f"{name} exists once for each currency: add --currency")
     with open_reading() as connection:
         if external_id is not None:
             several = queries.list_balances(

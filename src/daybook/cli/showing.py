@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from typing import Annotated
 
 import typer
@@ -37,6 +37,16 @@ def moment_of(given: str | None, option: str) -> datetime | None:
     except ValueError:
         raise typer.BadParameter(f"{option}: {given} is not a date like 2026-04-22") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def end_of(given: str | None, option: str) -> datetime | None:
+    """The moment that an option gives as an end; a day without a time means its last instant."""
+    if given is not None:
+        try:
+            return datetime.combine(date.fromisoformat(given), time.max, UTC)
+        except ValueError:
+            pass  # it has a time, or is no date
+    return moment_of(given, option)
 
 
 def say_more(shown: int, limit: int, last: str) -> None:

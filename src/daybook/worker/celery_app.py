@@ -19,10 +19,11 @@ from kombu.serialization import register
 from kombu.utils.json import dumps, loads
 
 from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
-from daybook.settings import read_settings
+from daybook.settings import Settings, read_settings
 
 TASK_SECONDS_MAX = 300
 SOFT_SHUTDOWN_SECONDS = 15
+SNAPSHOT_TASK = "daybook.snapshot"
 MESSAGE_DEPTH_MAX = 100
 """Deeper than any request may be, far below what Python can pickle."""
 
@@ -117,14 +118,23 @@ def _configuration() -> dict[str, Any]:
         "task_serializer": "json",
         "result_serializer": "json",
         "timezone": "UTC",
-        "beat_schedule": {
-            "sweep": {
-                "task": "daybook.sweep",
-                "schedule": settings.sweep_interval_seconds,
-                # Sweeps that pile up while no worker runs would only repeat each other.
-                "options": {"queue": INTAKE_QUEUE, "expires": 10 * settings.sweep_interval_seconds},
-            }
-        },
+        "beat_schedule": _beat_schedule(settings),
+    }
+
+
+def _beat_schedule(settings: Settings) -> dict[str, Any]:
+    """What beat sends. What piles up while no worker runs would only repeat itself: it expires."""
+    every = {"daybook.sweep": settings.sweep_interval_seconds}
+    if settings.snapshot_interval_seconds:
+        every[SNAPSHOT_TASK] = settings.snapshot_interval_seconds
+    expiries = {"daybook.sweep": 10 * settings.sweep_interval_seconds}
+    return {
+        task.removeprefix("daybook."): {
+            "task": task,
+            "schedule": seconds,
+            "options": {"queue": INTAKE_QUEUE, "expires": expiries.get(task, seconds)},
+        }
+        for task, seconds in every.items()
     }
 
 

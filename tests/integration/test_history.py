@@ -1,0 +1,372 @@
+"""History: figures at a time and statements are those of the journal, whatever was backdated."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from tests.harness import Installation, wait_until
+
+from daybook.ledger.balance import internal_balance_id
+from daybook.store import queries
+from daybook.store.history import Statement, StatementLine, balance_at, open_statement
+from daybook.store.snapshots import SnapshotView, take_snapshot
+
+INSTANT = timedelta(microseconds=1)
+DAY = timedelta(days=1)
+
+
+class Book:
+    """Two customers whose spends and deposits carry dates."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.installation = installation
+        self.client = installation.client
+        self.ledger = self.client.create_ledger("Customers").id
+        self.count = 0
+
+    def customer(self, partition: int | None = None) -> str:
+        """A new balance, of this partition."""
+        for _ in range(1_000):
+            receipt = self.client.create_balance(self.ledger, "USD")
+            rows = self.installation.log.first_unread({0: 0, 1: 0})
+            del rows
+            if partition is None or self.partition_of(receipt.id) == partition:
+                return receipt.id
+        raise AssertionError("no balance of that partition")
+
+    def partition_of(self, balance_id: str) -> int:
+        from daybook.requests import slot_of
+
+        return slot_of(balance_id) % self.installation.partitions
+
+    def move(
+        self, source: str, destination: str, amount: int, when: datetime | None = None, **more: Any
+    ) -> str:
+        """Ask for a transfer that counts from ``when``."""
+        self.count += 1
+        fields: dict[str, Any] = {
+            "reference": f"move-{self.count}",
+            "source": source,
+            "destination": destination,
+            "currency": "USD",
+            "precise_amount": amount,
+            "precision": 100,
+            "allow_overdraft": True,
+            **more,
+        }
+        if when is not None:
+            fields["effective_date"] = when.isoformat()
+        return self.client.enqueue(**fields).id
+
+    def snapshot(self) -> SnapshotView | None:
+        """Take one, with a worker's rights."""
+        return take_snapshot(self.installation.engine, self.installation.log)
+
+    def folded(self, balance_id: str) -> list[tuple[datetime, int, int, int]]:
+        """Effective date, position, sequence and amount of all that moved a balance, in order."""
+        shown = balance_id.removeprefix("bln_")
+        rows = self.installation.rows(
+            "SELECT effective_date, position, sequence, "
+            "CASE WHEN destination = %s THEN precise_amount ELSE -precise_amount END "
+            "FROM transactions WHERE %s IN (source, destination) AND parts IS NULL "
+            "AND status = 'APPLIED' AND kind IN ('transaction', 'commit', 'refund')",
+            shown,
+            shown,
+        )
+        return sorted((row[0].astimezone(UTC), row[1], row[2], int(row[3])) for row in rows)
+
+    def at(self, balance_id: str, moment: datetime, *, from_journal: bool = False) -> Any:
+        """The view of a balance at a time."""
+        with queries.reading(self.installation.engine) as connection:
+            return balance_at(connection, balance_id, moment, from_journal=from_journal)
+
+    def statement(self, balance_id: str, **span: Any) -> tuple[Statement, list[StatementLine]]:
+        """A statement, read to its end."""
+        with queries.reading(self.installation.engine) as connection:
+            found = open_statement(connection, balance_id, **span)
+            assert found is not None
+            return found, list(found)
+
+
+@pytest.fixture
+def book(installation: Installation) -> Book:
+    return Book(installation)
+
+
+def random_date(chosen: random.Random, moments: list[datetime]) -> datetime | None:
+    """Mostly none; else about a moment that matters, or days from now."""
+    if chosen.random() < 0.4:
+        return None
+    if chosen.random() < 0.6:
+        jitter = timedelta(microseconds=chosen.choice([-1000, -999, -1, 0, 1, 500, 1000]))
+        return chosen.choice(moments) + jitter
+    return datetime.now(UTC) + chosen.choice([-400, -3, -1, 0.5]) * DAY
+
+
+def check_history(book: Book, balance_id: str, moments: list[datetime], bases: set[str]) -> None:
+    """Answers by any way at each moment are those of a fold of the journal."""
+    rows = book.folded(balance_id)
+    with queries.reading(book.installation.engine) as connection:
+        for moment in moments:
+            expected = sum(amount for date, _, _, amount in rows if date <= moment)
+            found = balance_at(connection, balance_id, moment)
+            plain = balance_at(connection, balance_id, moment, from_journal=True)
+            assert found is not None
+            assert plain is not None
+            bases.add(found.based_on)
+            assert (found.balance, plain.balance) == (expected, expected), moment
+            assert found.credit_balance == plain.credit_balance
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_history_is_the_fold_of_the_journal_whatever_is_backdated(book: Book, seed: int) -> None:
+    """Random dates, snapshots and partitions that lag: snapshots never change an answer."""
+    chosen = random.Random(seed)
+    balances = [book.customer(0), book.customer(1), internal_balance_id("@World", "USD")]
+    moments = [datetime.now(UTC)]
+    book.installation.drain()
+    names = [*balances[:2], "@World"]
+    for _ in range(12):
+        for _ in range(chosen.randint(0, 6)):
+            source, destination = chosen.sample(names, 2)
+            hold = book.move(
+                source,
+                destination,
+                chosen.randint(1, 999),
+                random_date(chosen, moments),
+                inflight=chosen.random() < 0.2,
+            )
+            if chosen.random() < 0.2:
+                book.client.commit(hold, precise_amount=1)  # refused unless it is a hold
+        book.installation.drain(*chosen.choice([(0,), (1,), (0, 1)]))
+        if chosen.random() < 0.5:
+            taken = book.snapshot()
+            if taken is not None:
+                moments.append(taken.moment)
+        moments.append(datetime.now(UTC))
+        moments = moments[-8:]
+    book.installation.drain()
+    bases: set[str] = set()
+    for balance_id in balances:
+        dates = {date for date, _, _, _ in book.folded(balance_id)}
+        around = [date + step for date in dates for step in (-INSTANT, timedelta(0), INSTANT)]
+        check_history(book, balance_id, [*moments, *around], bases)
+    assert "snapshot" in bases
+
+
+def test_a_snapshot_counts_nothing_that_an_open_entry_could_precede(book: Book) -> None:
+    """While a partition lags, the snapshot ends before its oldest open entry, and is right."""
+    quick, slow = book.customer(0), book.customer(1)
+    book.move("@World", quick, 100)
+    book.installation.drain()
+    first = book.snapshot()
+    book.move("@World", slow, 7)
+    book.move("@World", quick, 50)
+    book.installation.drain(0)
+    unread = book.installation.log.first_unread(
+        dict(book.installation.rows("SELECT partition, cursor FROM partitions"))
+    )
+    second = book.snapshot()
+    book.installation.drain(1)
+    third = book.snapshot()
+
+    assert first is not None
+    assert second is None or second.position <= unread[1]
+    assert third is not None
+    assert third.position > unread[1]
+    check_history(book, slow, [first.moment, third.moment], set())
+    check_history(book, quick, [first.moment, third.moment], set())
+
+
+def test_what_is_held_over_keeps_a_snapshot_back(book: Book) -> None:
+    """An entry behind the cursor that waits for another partition is open, too."""
+    spender, giver = book.customer(0), book.customer(1)
+    book.installation.drain()
+    book.snapshot()
+    book.move("@World", giver, 10)
+    book.move(giver, spender, 10, allow_overdraft=False)
+    book.move(spender, "@Shop", 10, allow_overdraft=False)
+    # Partition 0 cannot refuse before partition 1 has been read; nobody helps it here.
+    book.installation.applier().apply_batch(0, 100)
+    held = book.installation.rows("SELECT min(position) FROM held_over")[0][0]
+    taken = book.snapshot()
+    assert held is not None
+    assert taken is None or taken.position <= held
+    book.installation.drain()
+    after = book.snapshot()
+    assert after is not None
+    check_history(book, spender, [after.moment], set())
+
+
+def test_only_what_changed_is_kept(book: Book) -> None:
+    """A balance has a row in the snapshots between which its figures changed, and no other."""
+    ann, bob = book.customer(), book.customer()
+    book.move("@World", ann, 5)
+    book.move("@World", bob, 5)
+    book.move(ann, bob, 1, inflight=True)
+    book.installation.drain()
+    taken = [book.snapshot()]
+    book.move("@World", bob, 2)
+    book.installation.drain()
+    taken.append(book.snapshot())
+    taken.append(book.snapshot())
+    rows = book.installation.rows("SELECT balances FROM snapshots ORDER BY moment")
+    kept = book.installation.rows(
+        "SELECT balance_id::text, credit_balance::int FROM balance_snapshots "
+        "WHERE balance_id = ANY(%s::uuid[]) ORDER BY moment, credit_balance",
+        [ann[4:], bob[4:]],
+    )
+    assert [view.balances for view in taken if view] == [row[0] for row in rows] == [3, 2, 0]
+    assert sorted(kept[:2]) == sorted([(ann[4:], 5), (bob[4:], 5)])
+    assert kept[2:] == [(bob[4:], 7)]
+
+
+def test_a_forward_dated_record_counts_from_its_date(book: Book) -> None:
+    """Accepted before a snapshot, effective after it: no answer counts it too early or twice."""
+    ann = book.customer()
+    later = datetime.now(UTC) + timedelta(hours=20)
+    book.move("@World", ann, 3, later)
+    book.move("@World", ann, 4)
+    book.installation.drain()
+    taken = book.snapshot()
+    assert taken is not None
+    moments = [taken.moment, later - INSTANT, later, later + DAY]
+    assert [book.at(ann, moment).balance for moment in moments] == [4, 4, 7, 7]
+    found, lines = book.statement(ann, until=later - INSTANT, last=10)
+    assert (found.opening, found.closing, len(lines)) == (0, 4, 1)
+    found, lines = book.statement(ann)
+    assert [line.balance for line in lines] == [4, 7]
+
+
+@pytest.fixture
+def dated(book: Book) -> tuple[Book, str]:
+    """A customer with a row for each of ten days, accepted in another order, and two today."""
+    ann = book.customer()
+    first = datetime(2025, 3, 1, 12, tzinfo=UTC)
+    for day in (3, 9, 0, 1, 8, 2, 4, 7, 6, 5):
+        book.move("@World", ann, day + 1, first + day * DAY, description=f"day, {day}")
+    book.move(ann, "@Shop", 20)
+    book.move(ann, "@Shop", 10**9, allow_overdraft=False)
+    book.installation.drain()
+    return book, ann
+
+
+def all_statements(ann: str, book: Book) -> Iterator[tuple[dict[str, Any], list[int]]]:
+    """Spans, and the running balances that a fold of the journal gives for them."""
+    rows = book.folded(ann)
+    dates = [date for date, *_ in rows]
+    running = [sum(row[3] for row in rows[: n + 1]) for n in range(len(rows))]
+    for since in (None, dates[2], dates[2] + INSTANT, dates[-1]):
+        for until in (None, dates[7], dates[7] - INSTANT, dates[0] - DAY):
+            for last in (None, 1, 4, 100):
+                inside = [
+                    balance
+                    for date, balance in zip(dates, running, strict=True)
+                    if (since is None or date >= since) and (until is None or date <= until)
+                ]
+                shown = inside if last is None else inside[-last:]
+                yield {"since": since, "until": until, "last": last}, shown
+
+
+def test_a_statement_runs_from_opening_to_closing(dated: tuple[Book, str]) -> None:
+    """For any span and any number of last rows: in order, and each row adds up from the opening."""
+    book, ann = dated
+    for taking in range(2):
+        for span, expected in all_statements(ann, book):
+            found, lines = book.statement(ann, **span)
+            assert [line.balance for line in lines] == expected, (taking, span)
+            moved = sum(line.credit - line.debit for line in lines)
+            assert found.closing == found.opening + moved
+            assert [line.effective_date for line in lines] == sorted(
+                line.effective_date for line in lines
+            )
+        book.snapshot()  # and the same with a snapshot
+
+
+def test_statements_are_printed_in_three_ways(dated: tuple[Book, str]) -> None:
+    """Table, CSV and JSON agree; a day means all of it; the other side is named."""
+    book, ann = dated
+    span = ("--from", "2025-03-02", "--to", "2025-03-04")
+    table = book.installation.run("statement", ann, *span)
+    as_csv = book.installation.run("statement", ann, *span, "--csv")
+    as_json = book.installation.run("statement", ann, *span, "--json")
+    rows = list(csv.DictReader(io.StringIO(as_csv.stdout)))
+    value = json.loads(as_json.stdout)
+
+    assert [row["balance"] for row in rows] == ["1", "3", "6", "10", "10"]
+    assert [rows[0]["kind"], rows[-1]["kind"]] == ["opening", "closing"]
+    assert (rows[1]["description"], rows[1]["other_indicator"]) == ("day, 1", "@World")
+    assert (rows[1]["debit"], rows[1]["credit"], rows[1]["balance_string"]) == ("0", "2", "0.03")
+    assert (value["opening_balance"], value["closing_balance"]) == (1, 10)
+    assert [row["balance"] for row in value["rows"]] == [3, 6, 10]
+    assert value["rows"][0]["effective_date"] == "2025-03-02T12:00:00Z"
+    words = table.stdout.split()
+    assert [word for word in words if word.startswith("0.")] == (
+        ["0.01", "0.02", "0.03", "0.03", "0.06", "0.04", "0.10", "0.10"]
+    )
+    both = book.installation.run("statement", ann, "--csv", "--json")
+    assert both.returncode == 2
+
+
+def test_a_balance_is_shown_at_a_time(dated: tuple[Book, str]) -> None:
+    """``balance --at`` takes a moment or a day, and sums the journal alone when asked to."""
+    book, ann = dated
+    snapshot = book.installation.run("snapshot", "--json")
+    assert json.loads(snapshot.stdout)["balances"] == 3
+    for at, expected in (("2025-03-03", 6), ("2025-03-03T11:59:59Z", 3), ("2020-01-01", 0)):
+        for more in ((), ("--from-journal",)):
+            shown = book.installation.run("balance", ann, "--at", at, *more, "--json")
+            assert json.loads(shown.stdout)["balance"] == expected
+    refused = book.installation.run("balance", ann, "--from-journal")
+    assert refused.returncode == 2
+
+
+@pytest.mark.parametrize(
+    "moment", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]
+)
+def test_the_ends_of_time_are_answered(dated: tuple[Book, str], moment: datetime) -> None:
+    """The first and the last instant of the calendar are no special case."""
+    book, ann = dated
+    expected = 0 if moment.year == 1 else 35
+    assert book.at(ann, moment).balance == expected
+    assert book.at(ann, moment, from_journal=True).balance == expected
+    found, lines = book.statement(ann, since=moment)
+    assert (found.opening, len(lines)) == ((0, 11) if moment.year == 1 else (35, 0))
+
+
+def test_acceptance_is_exact_to_the_millisecond(installation: Installation) -> None:
+    """An undated record's two dates are equal, for milliseconds of two centuries.
+
+    ``created_at`` goes through a double, ``effective_date`` is written as text.
+    """
+    wrong = installation.rows(
+        "SELECT count(*) FROM (SELECT (random() * 7258118400000)::bigint AS ms "
+        "FROM generate_series(1, 200000) UNION ALL "
+        "SELECT generate_series(1792300000000, 1792300100000)) tried "
+        "WHERE to_timestamp(ms::double precision / 1000::double precision) "
+        "<> timestamptz '1970-01-01 00:00:00Z' + ms * interval '1 millisecond'"
+    )
+    assert wrong == [(0,)]
+
+
+def test_beat_has_snapshots_taken(installation: Installation) -> None:
+    """A worker takes a snapshot at the interval of the setting."""
+    book = Book(installation)
+    ann = book.customer()
+    book.move("@World", ann, 5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAYBOOK_SNAPSHOT_INTERVAL_SECONDS", "1")
+        installation.workers(1)
+    wait_until(
+        lambda: installation.rows(
+            "SELECT FROM balance_snapshots WHERE balance_id = %s", ann.removeprefix("bln_")
+        ),
+        "a snapshot by beat",
+    )
