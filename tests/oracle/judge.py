@@ -7,13 +7,23 @@ rows read from Postgres. The numbers in the violations are the properties of the
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from fractions import Fraction
 from typing import Any
 
+from daybook.ledger.transaction import part_id
+from tests.oracle.judge_parts import (
+    dates_are_kept,
+    groups_are_whole,
+    labels_and_parents,
+    refunds_are_right,
+    schedules_are_kept,
+    things_are_folds,
+)
+
 Row = Mapping[str, Any]
 
-MOVES = {"APPLIED", "INFLIGHT", "VOID"}
+MOVEMENTS = {"transaction", "commit", "void", "refund"}
 FIGURES = ("credit", "debit", "inflight_credit", "inflight_debit", "version")
 
 
@@ -25,27 +35,43 @@ def audit(
     *,
     done: Iterable[str] = (),
     drained: bool = True,
+    schedules: Set[str] | None = None,
+    things: Mapping[str, Row] | None = None,
 ) -> list[str]:
-    """Every violation of the oracle's properties 1 to 8 and 12.
+    """Every violation of the oracle's properties 1 to 9 and 12.
 
-    records: the journal. partition, sequence, transaction_id, kind, reference, derived, parent_id,
-    source_id, destination_id, currency, precision, precise_amount, status, reason,
-    allow_overdraft, overdraft_limit (text or None), position, fingerprint.
+    records: the journal: the fields of ``Record`` by name, partition and sequence.
     balances: by id: currency, precision and FIGURES. holds: by id: amount, committed, voided.
-    accepted: the log. position, slot, request_id, reference (or None), fingerprint, kind.
+    accepted: the log. position, slot, slots, request_id, reference (or None), fingerprint, kind;
+    of a bulk also atomic and items (the references of its items), of a deadline transaction_id.
     done: ids of creations that exist and of requests whose refusal is kept outside the journal.
     drained: whether everything accepted must have an outcome by now.
+    schedules: ids of the transactions that wait for their time. things: fields and meta_data by
+    id: of ledgers, balances and identities, meta_data of transactions that were changed.
     """
     rows = sorted(records, key=lambda row: (row["partition"], row["sequence"]))
-    return [
+    known = set(done)
+    violations = [
         *_sums_are_equal(rows, balances),
         *_figures_are_folds(rows, balances),
-        *_one_outcome_each(rows, accepted, set(done), drained=drained),
+        *_one_outcome_each(rows, accepted, known, drained=drained),
         *_order_is_kept(rows, accepted),
+        *_nothing_overtook(rows, accepted, known),
         *_limits_hold(rows, balances),
         *_holds_add_up(rows, holds),
+        *dates_are_kept(rows, accepted, drained=drained),
+        *groups_are_whole(rows, accepted),
+        *refunds_are_right(rows),
+        *labels_and_parents(rows),
+        *schedules_are_kept(rows, schedules),
         *_refusals_were_due(rows, accepted),
     ]
+    return violations if things is None else [*violations, *things_are_folds(rows, things)]
+
+
+def moved(row: Row) -> bool:
+    """Whether the row itself moved money: what is carried out by parts moves none."""
+    return row["kind"] in MOVEMENTS and row["parts"] is None and row["status"] != "REJECTED"
 
 
 def _sums_are_equal(rows: Sequence[Row], balances: Mapping[str, Row]) -> Iterable[str]:
@@ -66,7 +92,7 @@ def _effects(row: Row) -> tuple[tuple[int, int, int, int], tuple[int, int, int, 
         return (0, 0, 0, -amount), (0, 0, -amount, 0)
     if row["status"] == "INFLIGHT":
         return (0, 0, 0, amount), (0, 0, amount, 0)
-    if row["parent_id"] is not None:
+    if row["kind"] == "commit":
         return (0, amount, 0, -amount), (amount, 0, -amount, 0)
     return (0, amount, 0, 0), (amount, 0, 0, 0)
 
@@ -74,7 +100,7 @@ def _effects(row: Row) -> tuple[tuple[int, int, int, int], tuple[int, int, int, 
 def _figures_are_folds(rows: Sequence[Row], balances: Mapping[str, Row]) -> Iterable[str]:
     folded: dict[str, list[int]] = defaultdict(lambda: [0] * 5)
     for row in rows:
-        if row["status"] not in MOVES:
+        if not moved(row):
             continue
         if row["precise_amount"] <= 0:
             yield f"2: {row['transaction_id']} moves {row['precise_amount']}"
@@ -101,27 +127,57 @@ def _one_outcome_each(
 ) -> Iterable[str]:
     by_reference: dict[str, Row] = {}
     by_id: dict[str, Row] = {}
-    known = {entry["request_id"]: entry for entry in accepted}
+    allowed = _ids_that_may_be(rows, accepted)
     for row in rows:
         if row["transaction_id"] in by_id:
             yield f"3: {row['transaction_id']} is recorded twice"
         by_id[row["transaction_id"]] = row
-        if row["transaction_id"] not in known:
+        if row["transaction_id"] not in allowed:
             yield f"3: {row['transaction_id']} is recorded and was never accepted"
         if row["derived"]:
             continue
         if row["reference"] in by_reference:
             yield f"3: reference {row['reference']} is recorded twice"
         by_reference[row["reference"]] = row
+    has_outcome = _outcomes(rows, done)
     for entry in accepted if drained else ():
-        original = by_id.get(entry["request_id"]) or by_reference.get(entry["reference"])
-        repeats = original is not None and original["fingerprint"] == entry["fingerprint"]
-        if not repeats and entry["request_id"] not in done:
+        if not has_outcome(entry):
             yield f"4: {entry['request_id']} has no outcome"
 
 
+def _ids_that_may_be(rows: Sequence[Row], accepted: Sequence[Row]) -> set[str]:
+    """Ids that were accepted, and those of the parts, schedules and deadlines that follow."""
+    allowed = {entry["request_id"] for entry in accepted}
+    allowed |= {part_id(request_id, "scheduled") for request_id in allowed}
+    for row in rows:
+        own = row["transaction_id"]
+        allowed |= {part_id(own, number + 1) for number in range(row["parts"] or 0)}
+        if row["status"] == "INFLIGHT":
+            allowed.add(part_id(own, "deadline"))
+    return allowed
+
+
+def _outcomes(rows: Sequence[Row], done: set[str]) -> Callable[[Row], bool]:
+    """Whether an accepted entry has its outcome: by its id, or as a repetition."""
+    by_id = {row["transaction_id"]: row["fingerprint"] for row in rows}
+    said = {row["fingerprint"] for row in rows}
+
+    def has_outcome(entry: Row) -> bool:
+        request_id, fingerprint = entry["request_id"], entry["fingerprint"]
+        scheduled = part_id(request_id, "scheduled")
+        return (
+            request_id in done
+            or by_id.get(request_id) == fingerprint
+            or by_id.get(scheduled) == fingerprint
+            or (entry["reference"] is not None and fingerprint in said)
+            or entry["kind"] == "Deadline"  # the dates of holds are judged by themselves
+        )
+
+    return has_outcome
+
+
 def _order_is_kept(rows: Sequence[Row], accepted: Sequence[Row]) -> Iterable[str]:
-    slots = {entry["request_id"]: entry["slot"] for entry in accepted}
+    slots = {entry["position"]: entry["slot"] for entry in accepted}
     sequences: dict[int, int] = defaultdict(int)
     newest: dict[int, int] = defaultdict(lambda: -1)
     homes: dict[int, int] = {}
@@ -130,28 +186,51 @@ def _order_is_kept(rows: Sequence[Row], accepted: Sequence[Row]) -> Iterable[str
         if sequence != sequences[partition] + 1:
             yield f"6: {partition}/{sequences[partition]} is followed by {sequence}"
         sequences[partition] = sequence
-        slot = slots.get(row["transaction_id"], -1)
-        if row["position"] <= newest[slot]:
+        slot = slots.get(row["position"], -1)
+        if row["position"] < newest[slot]:
             yield f"6: {row['transaction_id']} overtook an older entry of slot {slot}"
         newest[slot] = row["position"]
         if homes.setdefault(slot, partition) != partition:
             yield f"6: slot {slot} is in partitions {homes[slot]} and {partition}"
 
 
+def _nothing_overtook(
+    rows: Sequence[Row], accepted: Sequence[Row], done: set[str]
+) -> Iterable[str]:
+    """Of no slot a younger entry is recorded while an older one is open, in any partition.
+
+    A request that spends from balances of several slots has its place in each of them.
+    """
+    has_outcome = _outcomes(rows, done)
+    recorded = {row["position"] for row in rows}
+    oldest_open: dict[int, str] = {}
+    for entry in sorted(accepted, key=lambda entry: entry["position"]):
+        for slot in {entry["slot"], *entry["slots"]}:
+            if entry["position"] in recorded:
+                if slot in oldest_open:
+                    yield f"6: {entry['request_id']} overtook {oldest_open[slot]} of slot {slot}"
+            elif not has_outcome(entry):
+                oldest_open.setdefault(slot, entry["request_id"])
+
+
 def _limits_hold(rows: Sequence[Row], balances: Mapping[str, Row]) -> Iterable[str]:
+    """No balance is below its lowest limit, but for refunds, which check no funds."""
     floors: dict[str, int | None] = defaultdict(int)
+    refunds: dict[str, int] = defaultdict(int)
     for row in rows:
-        if row["status"] not in MOVES or row["kind"] != "transaction":
+        if not moved(row) or row["kind"] not in ("transaction", "refund"):
             continue
         source, limit = row["source_id"], _limit_minor(row)
-        if row["allow_overdraft"] and row["overdraft_limit"] is None:
+        if row["kind"] == "refund":
+            refunds[source] += row["precise_amount"]
+        elif row["allow_overdraft"] and row["overdraft_limit"] is None:
             floors[source] = None
-        elif floors[source] is not None:
-            floors[source] = min(floors[source], -limit)
+        elif (floor := floors[source]) is not None:
+            floors[source] = min(floor, -limit)
     for balance_id, balance in balances.items():
         floor = floors[balance_id]
         available = balance["credit"] - balance["debit"] - balance["inflight_debit"]
-        if floor is not None and available < floor:
+        if floor is not None and available < floor - refunds[balance_id]:
             yield f"7: {balance_id} has {available} available, {floor} is its limit"
 
 
@@ -163,10 +242,10 @@ def _limit_minor(row: Row) -> int:
 def _holds_add_up(rows: Sequence[Row], holds: Mapping[str, Row]) -> Iterable[str]:
     folded: dict[str, list[int]] = {}
     for row in rows:
-        if row["status"] == "INFLIGHT":
+        if moved(row) and row["status"] == "INFLIGHT":
             folded[row["transaction_id"]] = [row["precise_amount"], 0, 0]
     for row in rows:
-        if row["status"] in MOVES and row["parent_id"] is not None:
+        if moved(row) and row["kind"] in ("commit", "void"):
             if row["parent_id"] not in folded:
                 yield f"8: {row['transaction_id']} acts on {row['parent_id']}, which is no hold"
                 continue
@@ -188,24 +267,46 @@ def _holds_add_up(rows: Sequence[Row], holds: Mapping[str, Row]) -> Iterable[str
 def _refusals_were_due(rows: Sequence[Row], accepted: Sequence[Row]) -> Iterable[str]:
     """Refusals for lack of funds, weighed with all that was accepted before them.
 
-    Sound for balances whose debits share one slot: of others, a younger debit may have come first.
+    Sound for balances whose debits share a slot: of others, a younger debit may have come first.
     """
-    slots = {entry["request_id"]: entry["slot"] for entry in accepted}
-    debiting: dict[str, set[int]] = defaultdict(set)
+    slots = {entry["position"]: {entry["slot"], *entry["slots"]} for entry in accepted}
+    shared: dict[str, set[int]] = {}
     for row in rows:
-        if row["source_id"] is not None and row["status"] in MOVES | {"REJECTED"}:
-            debiting[row["source_id"]].add(slots.get(row["transaction_id"], -1))
+        if row["source_id"] is not None and (moved(row) or row["status"] == "REJECTED"):
+            own = slots.get(row["position"], {-1})
+            shared[row["source_id"]] = shared.get(row["source_id"], own) & own
     available: dict[str, int] = defaultdict(int)
-    for row in sorted(rows, key=lambda row: row["position"]):
-        if row["status"] in MOVES:
-            for side, effect in zip(("source_id", "destination_id"), _effects(row), strict=True):
-                credit, debit, _, inflight_debit = effect
-                available[row[side]] += credit - debit - inflight_debit
+    undone: dict[str, list[Row]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: (row["position"], row["sequence"])):
+        if moved(row):
+            _spend(available, row, 1)
+        elif row["reason"] == "bulk_aborted":
+            undone[row["parent_id"]].append(row)
         elif row["reason"] in ("insufficient_funds", "overdraft_limit_exceeded"):
+            before = undone[row["parent_id"]]
+            if (
+                row["source_id"] is None
+                or row["kind"] != "transaction"
+                or any(None in (each["source_id"], each["destination_id"]) for each in before)
+            ):
+                continue
+            for each in before:
+                _spend(available, each, 1)
             source = row["source_id"]
-            room = available[source] + _limit_minor(row)
-            if room >= row["precise_amount"] and len(debiting[source]) == 1:
+            if available[source] + _limit_minor(row) >= row["precise_amount"] and shared[source]:
                 yield (
                     f"12: {row['transaction_id']} was refused {row['precise_amount']} with "
                     f"{available[source]} available at its turn"
                 )
+            for each in before:
+                _spend(available, each, -1)
+
+
+def _spend(available: dict[str, int], row: Row, sign: int) -> None:
+    """What a row, or one that was undone with its bulk, does to what is available."""
+    if row["status"] == "REJECTED":  # whether it was a hold is not known: then nobody may spend it
+        available[row["source_id"]] -= sign * row["precise_amount"]
+        return
+    for side, effect in zip(("source_id", "destination_id"), _effects(row), strict=True):
+        credit, debit, _, inflight_debit = effect
+        available[row[side]] += sign * (credit - debit - inflight_debit)

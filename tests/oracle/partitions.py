@@ -2,6 +2,9 @@
 
 A unit of work is a generator that stops between any two of its reads: others may commit there.
 It may also be dropped there, as a killed worker would be.
+
+A request that spends from balances of several slots leaves a barrier in the stream of each other
+partition of these slots; nobody reads past it before the partition of the request has.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from daybook.ledger.batch import Horizon, Parked, decide_batch
-from daybook.ledger.transaction import Entry, Transaction
+from daybook.ledger.transaction import Entry, movements
 from tests.oracle.shelf import Shelf
 
 IDLE_ROUNDS_MAX = 3
@@ -38,6 +41,7 @@ class Town:
     decided_again: int = 0
     held_ever: int = 0
     cut: int = 0
+    barriers: int = 0
 
     def __post_init__(self) -> None:
         self.shelf = Shelf(self.partitions)
@@ -83,19 +87,22 @@ class Town:
         return len(self.entries) - len(self.shelf.outcomes)
 
     def unread(self, partition: int) -> list[Entry]:
-        """The stream of a partition behind its cursor."""
-        cursor = self.shelf.journals[partition].cursor
-        return [
-            entry
-            for entry in self.entries[: self.appended]
-            if entry.slot % self.partitions == partition and entry.position > cursor
-        ]
+        """The stream of a partition behind its cursor, up to a barrier that nobody may pass."""
+        unread = []
+        for entry in self._stream(partition):
+            home = entry.slot % self.partitions
+            if home != partition and self.shelf.journals[home].cursor < entry.position:
+                break
+            if entry.position > self.shelf.journals[partition].cursor:
+                unread.append(entry)
+        return unread
 
     def _unit_of_work(self, partition: int) -> Generator[None, None, None]:
         journal = self.shelf.journals[partition]
         waiting = [entry for entry, _ in journal.held]
-        entries = self.unread(partition)[: self.batch_max]
-        if not waiting and not entries:
+        read = self.unread(partition)[: self.batch_max]
+        entries = [entry for entry in read if entry.slot % self.partitions == partition]
+        if not waiting and not read:
             return
         yield
         rights = self._rights([*waiting, *entries])
@@ -103,14 +110,14 @@ class Town:
             return  # somebody has them: tried again at the next doorbell
         self.debit_rights |= rights
         try:
-            while not (yield from self._decided(partition, waiting, entries)):
+            while not (yield from self._decided(partition, waiting, entries, read)):
                 self.decided_again += 1
         finally:
             self.debit_rights -= rights
         self.on_commit(self)
 
     def _decided(
-        self, partition: int, waiting: list[Entry], entries: list[Entry]
+        self, partition: int, waiting: list[Entry], entries: list[Entry], read: list[Entry]
     ) -> Generator[None, None, bool]:
         others = [other for other in range(self.partitions) if other != partition]
         cursors = {other: self.shelf.journals[other].cursor for other in others}
@@ -136,19 +143,22 @@ class Town:
         yield
         if not self.shelf.stands(book):
             return False
-        read = entries[: decision.consumed]
-        cursor = read[-1].position if read else self.shelf.journals[partition].cursor
+        stop = entries[decision.consumed].position if decision.consumed < len(entries) else None
+        past = [entry.position for entry in read if stop is None or entry.position < stop]
+        cursor = past[-1] if past else self.shelf.journals[partition].cursor
         self.shelf.commit(partition, book, decision, cursor)
         self.commits += 1
         self.held_ever += len(decision.held_over)
         self.cut += len(entries) - decision.consumed
+        self.barriers += len(read) - len(entries)
         return True
 
     def _stream(self, partition: int) -> Iterable[Entry]:
+        """The entries of a partition, and those that left a barrier in it."""
         return (
             entry
             for entry in self.entries[: self.appended]
-            if entry.slot % self.partitions == partition
+            if any(slot % self.partitions == partition for slot in (entry.slot, *entry.slots))
         )
 
     def _held_elsewhere(self, others: Iterable[int]) -> dict[str, int]:
@@ -162,7 +172,8 @@ class Town:
     def _rights(self, entries: Iterable[Entry]) -> set[str]:
         """Balances whose funds it will look at: only one unit of work at a time may debit them."""
         return {
-            wanted.source_id
+            leg.source_id
             for entry in entries
-            if isinstance(wanted := entry.instruction, Transaction) and wanted.checks_funds
+            for whole, leg in movements(entry.instruction)
+            if whole.checks_funds
         }

@@ -5,27 +5,38 @@ It decides nothing. Reads are snapshots; a commit adds sums, as the store's stat
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from daybook.ledger.balance import GENERAL_LEDGER_ID, Balance
 from daybook.ledger.batch import ALONE, BatchDecision, Horizon, decide_batch
-from daybook.ledger.book import Book, Recorded
+from daybook.ledger.book import Book, Original, Recorded, Schedule, Subject
 from daybook.ledger.chain import GENESIS, link
 from daybook.ledger.inflight import Hold
 from daybook.ledger.transaction import (
+    ID_LENGTH,
+    Bulk,
+    Cancel,
+    Change,
     Commit,
+    Deadline,
     Entry,
     NewBalance,
+    NewIdentity,
     NewLedger,
     Outcome,
     Record,
-    Transaction,
+    Refund,
+    Status,
     Void,
+    movements,
+    part_id,
 )
 from daybook.requests import decode, fingerprint_of, validate
 from daybook.requests.models import REQUEST_MODELS
+from tests.oracle.judge import audit
 
 
 @dataclass
@@ -38,6 +49,10 @@ class Journal:
     held: list[tuple[Entry, tuple[str, ...]]] = field(default_factory=list)
 
 
+def _general_ledger() -> dict[str, dict[str, Any]]:
+    return {GENERAL_LEDGER_ID: {"fingerprint": None, "name": "General Ledger", "meta_data": None}}
+
+
 @dataclass
 class Shelf:
     """Everything that would stand in the database."""
@@ -46,48 +61,134 @@ class Shelf:
     mixed_precision: bool = False
     balances: dict[str, dict[str, Any]] = field(default_factory=dict)
     holds: dict[str, dict[str, Any]] = field(default_factory=dict)
-    ledgers: dict[str, bytes | None] = field(default_factory=lambda: {GENERAL_LEDGER_ID: None})
+    ledgers: dict[str, dict[str, Any]] = field(default_factory=_general_ledger)
+    identities: dict[str, dict[str, Any]] = field(default_factory=dict)
+    schedules: dict[str, Entry] = field(default_factory=dict)
+    merged: dict[str, str | None] = field(default_factory=dict)
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     journals: list[Journal] = field(default_factory=list)
     refused_ids: set[str] = field(default_factory=set)
-    index: tuple[dict[str, Recorded], dict[str, Recorded]] = field(default_factory=lambda: ({}, {}))
+    records: dict[str, Record] = field(default_factory=dict)
+    references: dict[str, Recorded] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.journals = [Journal() for _ in range(self.partitions)]
 
+    # reading
+
     def book_for(self, entries: Iterable[Entry]) -> Book:
         """A book with exactly what these entries name."""
         book = Book(mixed_precision=self.mixed_precision)
-        by_reference, by_id = self.index
         named: set[str] = set()
         for entry in entries:
             wanted = entry.instruction
-            reference = getattr(wanted, "reference", None)
-            if reference in by_reference:
-                book.references[reference] = by_reference[reference]
-            if entry.request_id in by_id:
-                book.taken_ids[entry.request_id] = by_id[entry.request_id]
-            if isinstance(wanted, NewLedger | NewBalance) and wanted.ledger_id in self.ledgers:
-                book.ledgers[wanted.ledger_id] = self.ledgers[wanted.ledger_id]
-            if isinstance(wanted, Commit | Void):
-                self._read_hold(book, wanted.transaction_id)
-            named |= _named(wanted)
+            self._read_taken(book, entry)
+            if isinstance(wanted, Commit | Void | Deadline):
+                self._read_holds(book, wanted.transaction_id)
+            elif isinstance(wanted, Refund):
+                self._read_originals(book, wanted.transaction_id)
+            elif isinstance(wanted, Cancel):
+                self._read_schedule(book, wanted.transaction_id)
+                self._read_status(book, wanted.transaction_id)
+            if isinstance(wanted, Commit | Void | Refund):
+                self._read_schedule(book, wanted.transaction_id)
+            if isinstance(wanted, NewBalance):
+                named.add(wanted.balance_id)
+            named |= {side for _, leg in movements(wanted) for side in leg[_sides_of(leg)]}
+            self._read_things(book, wanted)
         for hold in book.holds.values():
             named |= {hold.source_id, hold.destination_id}
+        for original in book.originals.values():
+            named |= {original.source_id or "", original.destination_id or ""}
         for balance_id in named & self.balances.keys():
             book.balances[balance_id] = self._balance(balance_id)
         return book
 
-    def _read_hold(self, book: Book, transaction_id: str) -> None:
-        if transaction_id in self.holds:
-            book.holds[transaction_id] = Hold(transaction_id, **self.holds[transaction_id])
-        elif transaction_id in self.index[1]:
-            book.transactions[transaction_id] = self.index[1][transaction_id].status
+    def _read_taken(self, book: Book, entry: Entry) -> None:
+        """What stands under the references and the id of an entry."""
+        wanted = entry.instruction
+        references = [getattr(wanted, "reference", None)]
+        if isinstance(wanted, Bulk):
+            references += [item.reference for item in wanted.items]
+        for reference in filter(None, references):
+            if reference in self.references:
+                book.references[reference] = self.references[reference]
+            for transaction_id, scheduled in self.schedules.items():
+                if scheduled.instruction.reference == reference:  # type: ignore[union-attr]
+                    self._read_schedule(book, transaction_id)
+        bare = entry.request_id[-ID_LENGTH:]
+        for record in self.records.values():
+            if record.transaction_id[-ID_LENGTH:] == bare:
+                book.taken_ids[bare] = _recorded(record)
+        if isinstance(wanted, Bulk):
+            for number in range(1, len(wanted.items) + 1):
+                self._read_status(book, part_id(entry.request_id, number))
+        self._read_schedule(book, entry.request_id)
+
+    def _read_schedule(self, book: Book, transaction_id: str) -> None:
+        entry = self.schedules.get(transaction_id)
+        if entry is None:
+            return
+        wanted: Any = entry.instruction
+        schedule = Schedule(transaction_id, wanted, entry.position, entry.fingerprint)
+        book.schedules[transaction_id] = schedule
+        recorded = Recorded(transaction_id, Status.SCHEDULED, entry.fingerprint)
+        book.references.setdefault(wanted.reference, recorded)
+        book.taken_ids.setdefault(transaction_id[-ID_LENGTH:], recorded)
+
+    def _read_status(self, book: Book, transaction_id: str) -> None:
+        if transaction_id in self.records:
+            book.transactions[transaction_id] = self.records[transaction_id].status
+        elif transaction_id in self.schedules:
+            book.transactions[transaction_id] = Status.SCHEDULED
+
+    def _read_holds(self, book: Book, named: str) -> None:
+        self._read_status(book, named)
+        for hold_id, stored in sorted(self.holds.items()):
+            own = named in (hold_id, stored["split_id"], stored["bulk_id"])
+            if own and hold_id not in book.holds:
+                book.add_hold(Hold(hold_id, **stored))
+
+    def _read_originals(self, book: Book, named: str) -> None:
+        """What is to be refunded, with its parts and the parts of these."""
+        self._read_status(book, named)
+        record = self.records.get(named)
+        if record is None:
+            return
+        book.originals[named] = _original(record)
+        for child in self.records.values():
+            if child.parent_id == named and child.status == "APPLIED" and child.parts is None:
+                if child.kind == "refund":
+                    book.refunded.add(named)
+                elif child.kind == "commit":
+                    book.commits.setdefault(named, []).append(child.transaction_id)
+        for number in range(1, (record.parts or 0) + 1):
+            self._read_originals(book, part_id(named, number))
+
+    def _read_things(self, book: Book, wanted: Any) -> None:
+        ledger_id, owner = getattr(wanted, "ledger_id", None), getattr(wanted, "identity_id", None)
+        if isinstance(wanted, Change):
+            self._read_subject(book, wanted.subject_id)
+            owner = json.loads(wanted.fields).get("identity_id")
+        if isinstance(wanted, NewLedger | NewBalance) and ledger_id in self.ledgers:
+            book.ledgers[ledger_id] = self.ledgers[ledger_id]["fingerprint"]
+        if isinstance(wanted, NewBalance | NewIdentity | Change) and owner in self.identities:
+            book.identities[owner] = self.identities[owner]["fingerprint"]
+
+    def _read_subject(self, book: Book, subject_id: str) -> None:
+        for things in (self.ledgers, self.balances, self.identities):
+            if subject_id in things:
+                book.subjects[subject_id] = Subject(things[subject_id]["meta_data"])
+        recorded = subject_id in self.records or subject_id in self.schedules
+        if recorded and subject_id.startswith(("txn_", "bulk_")):
+            book.subjects[subject_id] = Subject(self.merged.get(subject_id))
 
     def _balance(self, balance_id: str) -> Balance:
         stored = dict(self.balances[balance_id])
         del stored["version"]
         return Balance(balance_id, **stored)
+
+    # writing
 
     def stands(self, book: Book) -> bool:
         """Whether what the decision took for granted beside figures is still so."""
@@ -98,20 +199,22 @@ class Shelf:
                     return False
             elif balance.is_new or (balance.touches and now["precision"] != balance.read_precision):
                 return False
-        by_reference, by_id = self.index
-        return not any(
-            record.transaction_id in by_id
-            or (not record.derived and record.reference in by_reference)
-            for record in book.records
-        ) and not any(ledger.ledger_id in self.ledgers for ledger, *_ in book.new_ledgers)
+        scheduled = {e.instruction.reference: own for own, e in self.schedules.items()}  # type: ignore[union-attr]
+        used = [(r.reference, r.transaction_id) for r in book.records if not r.derived]
+        used += [(e.instruction.reference, e.request_id) for e in book.new_schedules]  # type: ignore[union-attr]
+        created = [new.ledger_id for new, *_ in book.new_ledgers]
+        created += [new.identity_id for new, *_ in book.new_identities]
+        return not (
+            any(record.transaction_id in self.records for record in book.records)
+            or any(scheduled.get(reference, own) != own for reference, own in used)
+            or any(reference in self.references for reference, _ in used)
+            or any(own in self.ledgers or own in self.identities for own in created)
+        )
 
     def commit(self, partition: int, book: Book, decision: BatchDecision, cursor: int) -> None:
         """Add what a decision changes, all at once."""
         journal = self.journals[partition]
-        for ledger, fingerprint, _ in book.new_ledgers:
-            self.ledgers[ledger.ledger_id] = fingerprint
-        for balance, _ in book.new_balances:
-            self.balances[balance.balance_id] = _created(balance)
+        self._create(book)
         for balance in book.touched_balances():
             _add(self.balances[balance.balance_id], balance)
         for hold in book.changed_holds():
@@ -119,7 +222,13 @@ class Shelf:
         for record in book.records:
             journal.head = link(journal.head, partition, len(journal.records) + 1, record)
             journal.records.append(record)
-            self._index(record)
+            self.records[record.transaction_id] = record
+            if not record.derived:
+                self.references[record.reference] = _recorded(record)
+        for entry in book.new_schedules:
+            self.schedules[entry.request_id] = entry
+        for transaction_id in book.closed_schedules:
+            del self.schedules[transaction_id]
         for outcome in decision.outcomes:
             assert outcome.position not in self.outcomes, "an entry has two outcomes"
             self.outcomes[outcome.position] = outcome
@@ -130,13 +239,32 @@ class Shelf:
         journal.held = [held[place] for place in sorted(held) if place not in decided]
         journal.cursor = cursor
 
-    def _index(self, record: Record) -> None:
-        recorded = Recorded(
-            record.transaction_id, record.status, record.fingerprint, record.reason, record.detail
-        )
-        self.index[1][record.transaction_id] = recorded
-        if not record.derived:
-            self.index[0][record.reference] = recorded
+    def _create(self, book: Book) -> None:
+        """Things that are new, and what has changed about things."""
+        for ledger, fingerprint, _ in book.new_ledgers:
+            self.ledgers[ledger.ledger_id] = {
+                "fingerprint": fingerprint,
+                "name": ledger.name,
+                "meta_data": ledger.meta_data,
+            }
+        for identity, fingerprint, _ in book.new_identities:
+            self.identities[identity.identity_id] = {
+                "fingerprint": fingerprint,
+                "fields": json.loads(identity.fields),
+                "meta_data": identity.meta_data,
+            }
+        for balance, _ in book.new_balances:
+            self.balances[balance.balance_id] = _created(balance)
+        for subject_id, subject in book.subjects.items():
+            if subject_id.startswith(("txn_", "bulk_")):
+                if subject.is_merged:
+                    self.merged[subject_id] = subject.meta_data
+                continue
+            things = (self.ledgers, self.balances, self.identities)
+            thing = next(kept[subject_id] for kept in things if subject_id in kept)
+            if subject.is_merged:
+                thing["meta_data"] = subject.meta_data
+            thing.get("fields", thing).update(subject.fields)
 
     def apply(self, entries: Sequence[Entry], horizon: Horizon = ALONE) -> list[Outcome]:
         """Decide and commit one batch as the only partition."""
@@ -156,7 +284,36 @@ class Shelf:
 
     def done(self) -> set[str]:
         """Ids of what exists or was refused outside the journal."""
-        return {*self.ledgers, *self.balances, *self.refused_ids}
+        return {*self.ledgers, *self.balances, *self.identities, *self.refused_ids}
+
+    def things(self) -> dict[str, dict[str, Any]]:
+        """What is known of things, and was merged onto transactions, as the judge reads it."""
+        told = {
+            own: ({"name": ledger["name"]}, ledger["meta_data"])
+            for own, ledger in self.ledgers.items()
+        }
+        for own, balance in self.balances.items():
+            owner = balance["identity_id"]
+            told[own] = ({"identity_id": owner} if owner else {}, balance["meta_data"])
+        told |= {own: (each["fields"], each["meta_data"]) for own, each in self.identities.items()}
+        told |= {own: ({}, meta_data) for own, meta_data in self.merged.items()}
+        return {
+            own: {"fields": fields, "meta_data": json.loads(meta_data or "{}")}
+            for own, (fields, meta_data) in told.items()
+        }
+
+    def violations(self, entries: Sequence[Entry], *, drained: bool = True) -> list[str]:
+        """What the judge says of all this, given what was accepted."""
+        return audit(
+            self.rows(),
+            self.balances,
+            self.holds,
+            accepted_rows(entries),
+            done=self.done(),
+            drained=drained,
+            schedules=self.schedules.keys(),
+            things=self.things(),
+        )
 
 
 _HOLD_FIELDS = [
@@ -168,13 +325,27 @@ _HOLD_FIELDS = [
     "committed",
     "voided",
     "commits",
+    "split_id",
+    "bulk_id",
+    "expires_micros",
+    "commits_micros",
 ]
 
 
-def _named(wanted: Any) -> set[str]:
-    if isinstance(wanted, Transaction):
-        return {wanted.source_id, wanted.destination_id}
-    return {wanted.balance_id} if isinstance(wanted, NewBalance) else set()
+def _sides_of(leg: Any) -> slice:
+    """Where the two sides of a movement stand among its fields."""
+    start = leg._fields.index("source_id")
+    return slice(start, start + 2)
+
+
+def _recorded(record: Record) -> Recorded:
+    return Recorded(
+        record.transaction_id, record.status, record.fingerprint, record.reason, record.detail
+    )
+
+
+def _original(record: Record) -> Original:
+    return Original(*(getattr(record, name) for name in Original._fields))
 
 
 def _created(balance: Balance) -> dict[str, Any]:
@@ -189,6 +360,7 @@ def _created(balance: Balance) -> dict[str, Any]:
         "inflight_debit": 0,
         "fingerprint": balance.fingerprint,
         "meta_data": balance.meta_data,
+        "identity_id": balance.identity_id,
         "version": 0,
     }
 
@@ -202,32 +374,59 @@ def _add(stored: dict[str, Any], balance: Balance) -> None:
     stored["precision"] = balance.precision
 
 
+def body_of(request: dict[str, Any], request_id: str) -> bytes:
+    """A request as a producer, or the sweeper, puts it into the log.
+
+    Raises MalformedRequest when the request is refused at the door.
+    """
+    kind = request["kind"]
+    if kind == "deadline":
+        body = {"kind": kind, "transaction_id": request["transaction_id"], "v": 1}
+        return json.dumps(body, separators=(",", ":")).encode()
+    fields = {name: value for name, value in request.items() if name != "kind"}
+    if kind in ("ledger", "balance", "identity", "bulk"):
+        fields[f"{kind}_id"] = request_id
+    return validate(REQUEST_MODELS[kind], fields).body()
+
+
 def entry_of(request: dict[str, Any], request_id: str, position: int) -> Entry:
     """A request as an entry of the log: validated, written as a body, and decoded again.
 
     Raises MalformedRequest when the request is refused at the door.
     """
-    fields = {name: value for name, value in request.items() if name != "kind"}
-    if request["kind"] in ("ledger", "balance"):
-        fields[f"{request['kind']}_id"] = request_id
-    body = validate(REQUEST_MODELS[request["kind"]], fields).body()
+    body = body_of(request, request_id)
     decoded = decode(body, request_id, position >> 20)
     assert hasattr(decoded, "slot"), f"an accepted request cannot be read: {decoded}"
     return Entry(
-        position, decoded.slot, request_id, decoded.instruction, fingerprint_of(body), body
+        position,
+        decoded.slot,
+        request_id,
+        decoded.instruction,
+        fingerprint_of(body),
+        body,
+        decoded.slots,
     )
+
+
+def accepted_row(entry: Entry) -> dict[str, Any]:
+    """An entry of the log as the judge reads it."""
+    wanted = entry.instruction
+    row = {
+        "position": entry.position,
+        "slot": entry.slot,
+        "slots": entry.slots,
+        "request_id": entry.request_id,
+        "reference": getattr(wanted, "reference", None),
+        "fingerprint": entry.fingerprint,
+        "kind": type(wanted).__name__,
+    }
+    if isinstance(wanted, Bulk):
+        row |= {"atomic": wanted.atomic, "items": [item.reference for item in wanted.items]}
+    if isinstance(wanted, Deadline):
+        row["transaction_id"] = wanted.transaction_id
+    return row
 
 
 def accepted_rows(entries: Iterable[Entry]) -> list[dict[str, Any]]:
     """The log as the judge reads it."""
-    return [
-        {
-            "position": entry.position,
-            "slot": entry.slot,
-            "request_id": entry.request_id,
-            "reference": getattr(entry.instruction, "reference", None),
-            "fingerprint": entry.fingerprint,
-            "kind": type(entry.instruction).__name__,
-        }
-        for entry in entries
-    ]
+    return [accepted_row(entry) for entry in entries]

@@ -6,22 +6,21 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.oracle.judge import audit
 from tests.oracle.model import Model
 from tests.oracle.partitions import Town
 from tests.oracle.scenario import id_of
-from tests.oracle.shelf import Shelf, accepted_rows
+from tests.oracle.shelf import Shelf
 from tests.oracle.workload import (
     WALLETS,
+    Sent,
     anything,
     entries_of,
+    openings,
     transaction,
     valid_in_order,
 )
 
 from daybook.ledger.transaction import Status
-
-Requests = list[tuple[dict[str, Any], str]]
 
 MORE_THAN_ANYBODY_HAS = 10**6
 
@@ -39,15 +38,11 @@ partition, otherwise one step of it."""
 
 def judged_at_every_commit(town: Town) -> None:
     """What a reader sees after a commit may stand; and no partition holds over too much."""
-    shelf = town.shelf
-    log = accepted_rows(town.entries)
-    assert not audit(
-        shelf.rows(), shelf.balances, shelf.holds, log, done=shelf.done(), drained=False
-    )
-    assert all(len(journal.held) <= town.held_over_max for journal in shelf.journals)
+    assert town.shelf.violations(town.entries, drained=False) == []
+    assert all(len(journal.held) <= town.held_over_max for journal in town.shelf.journals)
 
 
-def played(requests: Requests, town: dict[str, int], plot: list[tuple[int, int]]) -> Town:
+def played(requests: list[Sent], town: dict[str, int], plot: list[tuple[int, int]]) -> Town:
     """The town after these moves and then until nothing is open."""
     here = Town(entries_of(requests), on_commit=judged_at_every_commit, **town)
     for what, number in plot:
@@ -60,16 +55,14 @@ def played(requests: Requests, town: dict[str, int], plot: list[tuple[int, int]]
         else:
             here.step(number % here.partitions)
     here.drain()
-    shelf = here.shelf
-    log = accepted_rows(here.entries)
-    assert not audit(shelf.rows(), shelf.balances, shelf.holds, log, done=shelf.done())
-    assert not any(journal.held for journal in shelf.journals)
+    assert here.shelf.violations(here.entries) == []
+    assert not any(journal.held for journal in here.shelf.journals)
     return here
 
 
 @given(valid_in_order(), towns, moves)
 def test_what_is_valid_in_order_is_applied(
-    requests: Requests, town: dict[str, int], plot: list[tuple[int, int]]
+    requests: list[Sent], town: dict[str, int], plot: list[tuple[int, int]]
 ) -> None:
     """Requests that are valid in order are all applied, with any partitions, kills and delays."""
     here = played(requests, town, plot)
@@ -88,14 +81,14 @@ def _figures(shelf: Shelf, balance_id: str) -> tuple[int, ...]:
 
 
 @st.composite
-def with_hopeless_spends(draw: Any) -> tuple[Requests, set[str]]:
+def with_hopeless_spends(draw: Any) -> tuple[list[Sent], set[str]]:
     """Valid requests, among them spends that nothing could ever fund, and the ids of those."""
     requests, hopeless = draw(valid_in_order()), set()
     for number in range(draw(st.integers(1, 8))):
         source, destination = draw(st.permutations(WALLETS))[:2]
         more = draw(st.sampled_from([{}, {"overdraft_limit": "1"}, {"inflight": True}]))
         spend = transaction(1000 + number, source, destination, MORE_THAN_ANYBODY_HAS, **more)
-        requests.insert(draw(st.integers(6, len(requests))), spend)
+        requests.insert(draw(st.integers(len(openings()), len(requests))), spend)
         hopeless.add(spend[1])
     ghost = transaction(2000, WALLETS[0], id_of("bln", "nobody"), 1)
     requests.append(ghost)
@@ -104,7 +97,7 @@ def with_hopeless_spends(draw: Any) -> tuple[Requests, set[str]]:
 
 @given(with_hopeless_spends(), towns, moves)
 def test_the_same_is_refused_as_with_one_partition(
-    drawn: tuple[Requests, set[str]], town: dict[str, int], plot: list[tuple[int, int]]
+    drawn: tuple[list[Sent], set[str]], town: dict[str, int], plot: list[tuple[int, int]]
 ) -> None:
     """What lacks funds or a balance for ever is refused, and only that, as with one partition."""
     requests, hopeless = drawn
@@ -118,7 +111,7 @@ def test_the_same_is_refused_as_with_one_partition(
 
 @given(anything(), towns, moves)
 def test_anything_reaches_an_outcome(
-    requests: Requests, town: dict[str, int], plot: list[tuple[int, int]]
+    requests: list[Sent], town: dict[str, int], plot: list[tuple[int, int]]
 ) -> None:
     """Whatever is sent, every commit passes the judge, and nothing stays held over."""
     here = played(requests, town, plot)

@@ -176,6 +176,7 @@ def load_book(
     if rare:
         _load_holds(cursor, book, _named_by(rare, Commit | Void | Deadline))
         _load_originals(cursor, book, _named_by(rare, Refund))
+        _load_statuses(cursor, book, [_bare(name) for name in _named_by(rare, Cancel)])
         _load_things(cursor, book, rare)
     _load_balances(cursor, book, entries, known)
     return book
@@ -390,6 +391,8 @@ def _add_holds(cursor: psycopg.Cursor[Any], book: Book) -> None:
 
 
 def _load_statuses(cursor: psycopg.Cursor[Any], book: Book, bare_ids: list[str]) -> None:
+    if not bare_ids:
+        return
     cursor.execute(_IDS, (bare_ids,))
     for bare_id, status, *_ in cursor:
         book.transactions[public_id(bare_id)] = status
