@@ -232,6 +232,45 @@ def test_a_scheduled_transaction_is_shown_before_its_time(posting: Posting) -> N
     assert waiting.request == body
 
 
+def test_a_cancelled_transaction_is_shown_as_refused(installation: Installation) -> None:
+    """Through the log: scheduled with its request as sent, then refused, with the cancel on it."""
+    client = installation.client
+    ann, bob = (client.create_balance("general_ledger_id", "USD").id for _ in range(2))
+    legs = [{"identifier": ann, "distribution": "50%"}, {"identifier": bob, "distribution": "left"}]
+    rent = client.enqueue(
+        {
+            "reference": "rent",
+            "source": "@World",
+            "destinations": legs,
+            "currency": "USD",
+            "amount": Decimal("90.50"),
+            "precision": 100,
+            "allow_overdraft": True,
+            "scheduled_for": LATER,
+            "meta_data": {"flat": 7},
+        }
+    ).id
+    installation.drain()
+    with queries.reading(installation.engine) as connection:
+        before = queries.find_transaction(connection, "rent")
+        (waiting,) = queries.list_schedules(connection)
+    cancel = client.enqueue({"kind": "cancel", "transaction_id": rent}).id
+    installation.drain()
+    with queries.reading(installation.engine) as connection:
+        after = queries.find_transaction(connection, "rent")
+        rest = queries.list_schedules(connection)
+
+    assert isinstance(before, TransactionView)
+    assert (before.transaction_id, before.status, before.records) == (rent, "SCHEDULED", ())
+    assert (before.precise_amount, before.meta_data) == (9050, {"flat": 7})
+    assert int(waiting.request["precise_amount"]) == 9050
+    assert [leg["identifier"] for leg in waiting.request["destinations"]] == [ann, bob]
+    assert isinstance(after, TransactionView)
+    assert (after.transaction_id, after.status, after.reason) == (rent, "REJECTED", "cancelled")
+    assert [action.transaction_id for action in after.actions] == [cancel]
+    assert rest == []
+
+
 def test_schedules_come_in_the_order_of_their_times(posting: Posting) -> None:
     """The next one first, whatever was accepted first, and no more than the limit."""
     ann = posting.balance()
