@@ -11,20 +11,33 @@ from typing import Any
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from tests.oracle.model import ORDER, half_up
+from tests.oracle.amounts import half_up
+from tests.oracle.facts import ORDER
 
 from daybook.errors import FieldError, MalformedRequest
 from daybook.ledger.balance import internal_balance_id
 from daybook.ledger.rejection import Rejected
-from daybook.ledger.transaction import Commit, NewBalance, NewLedger, Transaction, Void
+from daybook.ledger.transaction import (
+    Bulk,
+    Commit,
+    NewBalance,
+    NewLedger,
+    Split,
+    Transaction,
+    Void,
+    movements,
+)
 from daybook.requests import (
     REQUEST_MODELS,
     Decoded,
     decode,
     fingerprint_of,
     load_json,
+    mint_bulk_id,
     mint_id,
     reference_in,
+    request_of,
+    slot_of,
     slot_of_transaction,
     validate,
 )
@@ -120,6 +133,7 @@ def decoded(request: Any, request_id: str) -> Any:
     found = decode(request.body(), request_id, ACCEPTED_MS)
     assert isinstance(found, Decoded), found
     assert found.slot == request.slot
+    assert found.slots == request.slots
     assert found.request_id == request_id
     return found.instruction
 
@@ -186,7 +200,105 @@ def test_other_kinds_are_read_as_they_were_meant(
     balance_id = internal_balance_id(side, text) if indicator else side
     fields |= {"balance_id": balance_id, "indicator": indicator}
     found = decoded(accepted("balance", fields), balance_id)
-    assert found == NewBalance(balance_id, "general_ledger_id", text, indicator, expected)
+    assert found == NewBalance(balance_id, "general_ledger_id", text, indicator, None, expected)
+
+
+shares = st.one_of(
+    st.just({"distribution": "left"}),
+    st.decimals(0, 100, places=2).map(lambda percent: {"distribution": f"{percent}%"}),
+    st.integers(0, 10**6).map(lambda minor: {"precise_distribution": minor}),
+    st.decimals("0.5", 10**4, places=3).map(lambda major: {"distribution": str(major)}),
+)
+some_legs = st.lists(
+    st.tuples(sides, shares).map(lambda leg: {"identifier": leg[0], **leg[1]}),
+    min_size=1,
+    max_size=4,
+    unique_by=lambda leg: leg["identifier"],
+)
+
+
+def with_legs(fields: Given, many: str, legs: list[Given], fill: bool) -> Given:
+    """A transaction with these legs on one side; the last takes what is left, if it is to fit."""
+    one = many[:-1]
+    if fill:
+        fitting = [leg for leg in legs[:-1] if "left" not in leg.values()]
+        legs = [*fitting, {"identifier": legs[-1]["identifier"], "distribution": "left"}]
+    return {name: value for name, value in fields.items() if name != one} | {many: legs}
+
+
+legged = st.builds(
+    with_legs,
+    transactions,
+    st.sampled_from(["sources", "destinations"]),
+    some_legs,
+    st.sampled_from([True, True, False]),
+)
+
+
+@given(legged)
+def test_a_request_with_legs_is_read_as_it_was_meant(fields: Given) -> None:
+    """Legs come back in order, add up to the total, and stand on the side that they were on."""
+    request = accepted("transaction", fields)
+    found = decoded(request, mint_id("txn", request.slot, ACCEPTED_MS))
+    several = "sources" if "sources" in fields else "destinations"
+    if len(fields[several]) == 1:
+        assert isinstance(found, Transaction)
+        return
+    assert isinstance(found, Split)
+    total = request.minor_amount()
+    assert sum(leg.precise_amount for leg in found.legs) == total == found.whole.precise_amount
+    assert all(leg.precise_amount > 0 for leg in found.legs)
+    named = [leg["identifier"] for leg in fields[several]]
+    ids = [internal_balance_id(n, fields["currency"]) if n[0] == "@" else n for n in named]
+    got = [leg.source_id if several == "sources" else leg.destination_id for leg in found.legs]
+    assert [one for one in ids if one in got] == got
+    assert found.whole[1:5] == found.legs[0][:4]
+
+
+items = st.one_of(transactions, transactions, legged).map(
+    lambda fields: {name: value for name, value in fields.items() if name != "ordering_key"}
+)
+bulks = st.fixed_dictionaries(
+    {"transactions": st.lists(items, min_size=1, max_size=4, unique_by=lambda i: i["reference"])},
+    optional={
+        "atomic": st.booleans(),
+        "inflight": st.booleans(),
+        "reference": references,
+        "ordering_key": references,
+        **optional_meta,
+    },
+)
+
+
+@given(bulks)
+def test_a_bulk_is_read_as_it_was_meant(fields: Given) -> None:
+    """Each item is what it is on its own; the bulk has the slot of whatever it spends from."""
+    request = accepted("bulk", fields)
+    found = decoded(request, mint_bulk_id(request.slot, ACCEPTED_MS))
+    assert isinstance(found, Bulk)
+    assert (found.reference, found.atomic) == (request.reference, fields.get("atomic", False))
+    assert found.meta_data == meta_text(fields)
+    for given_item, item in zip(fields["transactions"], found.items, strict=True):
+        held = {"inflight": True} if fields.get("inflight") else {}
+        alone = accepted("transaction", given_item | held)
+        assert item == decoded(alone, mint_id("txn", alone.slot, ACCEPTED_MS))
+    for _, movement in movements(found):
+        if movement.source_indicator is None:
+            assert slot_of(movement.source_id) in request.slots
+    assert reference_in(request.body()) == request.reference
+    through = load_json(json.dumps(fields, default=str))
+    assert request_of(through).body() == request.body()
+
+
+@given(bulks, st.lists(st.tuples(st.integers(0, 900), st.integers(0, 255)), max_size=3))
+def test_no_mutated_bulk_raises(fields: Given, edits: list[tuple[int, int]]) -> None:
+    """A bulk's body with some bytes changed is read or refused; both can be stored."""
+    request = accepted("bulk", fields)
+    raw = bytearray(request.body())
+    for place, byte in edits:
+        raw[place % len(raw)] = byte
+    assert storable(decode(bytes(raw), mint_bulk_id(request.slot), ACCEPTED_MS))
+    reference_in(bytes(raw))
 
 
 @given(transactions, st.randoms(use_true_random=False))
@@ -242,7 +354,9 @@ def test_no_mutated_body_raises(fields: Given, edits: list[tuple[int, int]]) -> 
 FIELD_NAMES = (
     "v kind reference source destination currency precise_amount precision amount description "
     "allow_overdraft overdraft_limit inflight effective_date meta_data ordering_key "
-    "transaction_id ledger_id balance_id indicator name other"
+    "transaction_id ledger_id balance_id indicator name other transactions sources destinations "
+    "atomic bulk_id inflight_expiry_date inflight_commit_date scheduled_for identity_id "
+    "first_name subject_id fields made_by"
 )
 shapes = st.recursive(
     st.none()
@@ -259,7 +373,7 @@ shapes = st.recursive(
 bodies = st.fixed_dictionaries(
     {"v": st.sampled_from([1, 1, 1, 1, 2, "1", None])},
     optional={
-        "kind": st.sampled_from([*REQUEST_MODELS, "refund"]),
+        "kind": st.sampled_from([*REQUEST_MODELS, "deadline", "schedule"]),
         **dict.fromkeys(FIELD_NAMES.split()[2:], shapes),
     },
 )
