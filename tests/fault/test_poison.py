@@ -11,7 +11,7 @@ import pytest
 from daybook.ledger import posting
 from daybook.ledger.transaction import Transaction
 from daybook.requests import TransactionRequest, mint_id, slot_of
-from daybook.requests import decoding as decoding_module
+from daybook.requests import instructions as decoding_module
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, move
 from tests.harness import Installation

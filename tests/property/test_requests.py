@@ -366,7 +366,19 @@ shapes = st.recursive(
     | st.text()
     | st.sampled_from(["1", "0", "-1", "1E+999999999", "NaN", "{}", '{"a":1}', "@A", "@B", "２"])
     | st.sampled_from(["\x00", "\ud800", "2023-01-01T00:00Z", '{"\\u0000":1}', '{"a":"\\ud800"}'])
-    | st.sampled_from(["general_ledger_id", "txn_018bcfe5-6800-7007-8000-000000000000"]),
+    | st.sampled_from(["general_ledger_id", "txn_018bcfe5-6800-7007-8000-000000000000"])
+    | st.sampled_from(["left", "50%", "bulk_018bcfe5-6800-8007-8000-000000000000"])
+    | st.lists(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "identifier": st.sampled_from(["@A", "@B", "x", 7]),
+                "distribution": st.sampled_from(["left", "50%", "1", 7]),
+                "reference": st.sampled_from(["a", "b", None]),
+            },
+        ),
+        max_size=3,
+    ),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=4,
 )

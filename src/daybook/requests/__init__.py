@@ -24,7 +24,8 @@ from daybook.requests.bounds import (
 )
 from daybook.requests.bulk import BulkRequest
 from daybook.requests.creations import BalanceRequest, IdentityRequest, LedgerRequest
-from daybook.requests.decoding import Decoded, decode, fingerprint_of, reference_in
+from daybook.requests.decoders import Decoded
+from daybook.requests.decoding import decode, fingerprint_of, reference_in
 from daybook.requests.legs import LegRequest
 from daybook.requests.models import (
     REQUEST_MODELS,

@@ -93,9 +93,9 @@ def validate(model: type[RequestT], given: Mapping[str, Any]) -> RequestT:
         given, errors = _with_items(given)
     errors += model.cross_checks(given)
     told = bool(errors)
-    request = None
+    request: RequestT | None = None
     try:
-        request = model.model_validate(dict(given))
+        request = model.__pydantic_validator__.validate_python(dict(given))
     except ValidationError as invalid:
         errors += [field_error(error) for error in _worth_telling(invalid, told=told)]
     if request is not None and not errors:

@@ -1,0 +1,307 @@
+"""What each kind of body asks for. Each decoder raises MalformedRequest."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from daybook.errors import MalformedRequest
+from daybook.ledger.balance import internal_balance_id
+from daybook.ledger.identity import IDENTITY_FIELDS
+from daybook.ledger.transaction import (
+    Bulk,
+    Cancel,
+    Change,
+    Commit,
+    Deadline,
+    Instruction,
+    NewBalance,
+    NewIdentity,
+    NewLedger,
+    Refund,
+    Split,
+    Transaction,
+    Void,
+    part_id,
+)
+from daybook.requests.actions import amount_of_bulk, changed_field_errors, slot_of_subject
+from daybook.requests.base import NO_SLOTS, amount_choice, malformed, within
+from daybook.requests.bodies import (
+    ActionBody,
+    BalanceBody,
+    BulkBody,
+    ChangeBody,
+    CommitBody,
+    CommonItem,
+    DeadlineBody,
+    IdentityBody,
+    ItemBody,
+    LedgerBody,
+    TransactionBody,
+)
+from daybook.requests.bounds import (
+    BULK_ID,
+    GROUP_ID,
+    IDENTITY_ID,
+    LEDGER_ID,
+    NEW_TRANSACTION_ID,
+    TRANSACTION_ID,
+    ordering_key,
+    ordering_key_of,
+    slot_of,
+    slot_of_transaction,
+    slots_moved,
+    slots_spent,
+)
+from daybook.requests.bulk import repeated_references
+from daybook.requests.creations import BalanceRequest
+from daybook.requests.fields import (
+    SUBJECTS,
+    check_amount,
+    check_precise_amount,
+)
+from daybook.requests.instructions import (
+    checked,
+    fault,
+    movement_of,
+    names_of,
+    object_text,
+    refuse_blank,
+)
+from daybook.requests.models import load_json, validate
+
+
+class Decoded:
+    """A body that is a request: the engine's instruction, its slot and the id that it asks for.
+
+    slots: of a request that keeps its order in several slots, all of them; else none.
+    """
+
+    __slots__ = ("instruction", "request_id", "slot", "slots")
+
+    def __init__(
+        self,
+        instruction: Instruction,
+        slot: int,
+        request_id: str,
+        slots: frozenset[int] = NO_SLOTS,
+    ) -> None:
+        self.instruction = instruction
+        self.slot = slot
+        self.request_id = request_id
+        self.slots = slots
+
+
+def _decode_transaction(fields: TransactionBody, request_id: str, accepted_ms: int) -> Decoded:
+    instruction = movement_of(fields, accepted_ms, fields.scheduled_for)
+    sources = names_of(fields.source, fields.sources)
+    destinations = names_of(fields.destination, fields.destinations)
+    slot = slot_of(fields.ordering_key or ordering_key_of(sources, destinations))
+    _refuse_foreign_id(request_id, NEW_TRANSACTION_ID, slot, "transaction_id")
+    slots = NO_SLOTS if len(sources) == 1 else slots_spent(slot, sources)
+    return Decoded(instruction, slot, request_id, slots)
+
+
+def _refuse_foreign_id(request_id: str, form: re.Pattern[str], slot: int, field: str) -> None:
+    """An id of another slot would part a request from what is done to it later."""
+    if not form.match(request_id) or slot_of_transaction(request_id) != slot:
+        raise fault(field, f"is not an id that carries slot {slot}")
+
+
+def _decode_bulk(fields: BulkBody, request_id: str, accepted_ms: int) -> Decoded:
+    refuse_blank(fields, "reference")
+    items: list[Transaction | Split] = []
+    slots: set[int] = set()
+    for place, item in enumerate(fields.transactions):
+        if isinstance(item, dict):
+            transaction = _common_item(item, slots)
+            if transaction is not None:
+                items.append(transaction)
+                continue
+            item = ItemBody(**item)
+        try:
+            items.append(movement_of(item, accepted_ms))
+        except MalformedRequest as found:
+            raise malformed(within(f"transactions[{place}]", list(found.errors))) from None
+        sources = names_of(item.source, item.sources)
+        slots.update(slots_moved(sources, names_of(item.destination, item.destinations)))
+    references = [item.reference for item in items]
+    if len({fields.reference, *references}) <= len(references):
+        raise malformed(repeated_references(references, fields.reference))
+    slot = slot_of(fields.ordering_key or _key_of_first(fields.transactions[0]))
+    _refuse_foreign_id(request_id, BULK_ID, slot, "bulk_id")
+    meta_data = object_text(fields.meta_data, "meta_data")
+    bulk = Bulk(fields.reference, tuple(items), fields.atomic, fields.description, meta_data)
+    return Decoded(bulk, slot, request_id, frozenset((slot, *slots)))
+
+
+def _key_of_first(item: CommonItem | ItemBody) -> str:
+    if isinstance(item, dict):
+        return ordering_key(item["source"], item["destination"])
+    sources = names_of(item.source, item.sources)
+    return ordering_key_of(sources, names_of(item.destination, item.destinations))
+
+
+def _common_item(item: CommonItem, slots: set[int]) -> Transaction | None:
+    """A common transaction of a bulk, its slot noted; None when it is to be judged at length."""
+    reference, currency = item["reference"], item["currency"]
+    source, destination = item["source"], item["destination"]
+    if reference.isspace() or currency.isspace():
+        return None
+    source_indicator = source if source[0] == "@" else None
+    destination_indicator = destination if destination[0] == "@" else None
+    source_id = internal_balance_id(source, currency) if source_indicator else source
+    destination_id = (
+        internal_balance_id(destination, currency) if destination_indicator else destination
+    )
+    if source_id == destination_id:
+        return None
+    if source_indicator is None:
+        slots.add(slot_of(source))
+    elif destination_indicator is None:
+        slots.add(slot_of(destination))
+    return Transaction(
+        reference,
+        source_id,
+        destination_id,
+        source_indicator,
+        destination_indicator,
+        currency,
+        int(item["precise_amount"]),
+        int(item["precision"]),
+        item.get("description", ""),
+        item.get("allow_overdraft", False),
+        inflight=item.get("inflight", False),
+    )
+
+
+def _decode_commit(fields: CommitBody, request_id: str, accepted_ms: int) -> Decoded:
+    del accepted_ms
+    slot = _slot_of_named(fields.transaction_id, request_id, GROUP_ID)
+    refuse_blank(fields, "reference")
+    given = {"amount": fields.amount, "precise_amount": fields.precise_amount}
+    errors = amount_choice(given, required=False)
+    errors += amount_of_bulk(given | {"transaction_id": fields.transaction_id})
+    if errors:
+        raise malformed(errors)
+    precise, amount = fields.precise_amount, fields.amount
+    instruction = Commit(
+        fields.transaction_id,
+        fields.reference,
+        None if precise is None else checked(check_precise_amount, precise, "precise_amount"),
+        None if amount is None else str(checked(check_amount, amount, "amount")),
+        fields.description,
+        object_text(fields.meta_data, "meta_data"),
+    )
+    return Decoded(instruction, slot, request_id)
+
+
+_ACTIONS: dict[str, tuple[Callable[..., Void | Refund | Cancel], re.Pattern[str]]] = {
+    "void": (Void, GROUP_ID),
+    "refund": (Refund, GROUP_ID),
+    "cancel": (Cancel, TRANSACTION_ID),
+}
+
+
+def _decode_action(fields: ActionBody, request_id: str, accepted_ms: int) -> Decoded:
+    del accepted_ms
+    make, form = _ACTIONS[fields.kind]
+    slot = _slot_of_named(fields.transaction_id, request_id, form)
+    refuse_blank(fields, "reference")
+    meta_data = object_text(fields.meta_data, "meta_data")
+    instruction = make(fields.transaction_id, fields.reference, fields.description, meta_data)
+    return Decoded(instruction, slot, request_id)
+
+
+def _slot_of_named(named: str, request_id: str, form: re.Pattern[str]) -> int:
+    """The slot of the transaction that is named, which the request's own id carries, too."""
+    if not form.match(named):
+        known = "txn_<uuid>" if form is TRANSACTION_ID else "txn_<uuid> or bulk_<uuid>"
+        raise fault("transaction_id", f"must look like {known}, in lower case")
+    slot = slot_of_transaction(named)
+    _refuse_foreign_id(request_id, TRANSACTION_ID, slot, "request_id")
+    return slot
+
+
+def _decode_deadline(fields: DeadlineBody, request_id: str, accepted_ms: int) -> Decoded:
+    del accepted_ms
+    if request_id != part_id(fields.transaction_id, "deadline"):
+        raise fault("request_id", "is not the id of this deadline")
+    slot = _slot_of_named(fields.transaction_id, request_id, GROUP_ID)
+    return Decoded(Deadline(fields.transaction_id), slot, request_id)
+
+
+def _decode_ledger(fields: LedgerBody, request_id: str, accepted_ms: int) -> Decoded:
+    del accepted_ms
+    refuse_blank(fields, "name")
+    if not LEDGER_ID.match(fields.ledger_id) or fields.ledger_id != request_id:
+        raise fault("ledger_id", "must look like ldg_<uuid> and be the entry's id")
+    meta_data = object_text(fields.meta_data, "meta_data")
+    instruction = NewLedger(fields.ledger_id, fields.name, meta_data)
+    return Decoded(instruction, slot_of(fields.ledger_id), request_id)
+
+
+def _decode_balance(fields: BalanceBody, request_id: str, accepted_ms: int) -> Decoded:
+    del accepted_ms
+    given = {name: getattr(fields, name) for name in BalanceRequest.model_fields}
+    given["meta_data"] = None
+    validate(BalanceRequest, given)
+    if fields.balance_id != request_id:
+        raise fault("balance_id", "is not the entry's id")
+    instruction = NewBalance(
+        fields.balance_id,
+        fields.ledger_id,
+        fields.currency,
+        fields.indicator,
+        fields.identity_id,
+        object_text(fields.meta_data, "meta_data"),
+    )
+    return Decoded(instruction, slot_of(fields.indicator or fields.balance_id), request_id)
+
+
+def _decode_identity(fields: IdentityBody, request_id: str, accepted_ms: int) -> Decoded:
+    del accepted_ms
+    if not IDENTITY_ID.match(fields.identity_id) or fields.identity_id != request_id:
+        raise fault("identity_id", "must look like idt_<uuid> and be the entry's id")
+    given = ((name, getattr(fields, name)) for name in sorted(IDENTITY_FIELDS))
+    known = {name: text for name, text in given if text is not None}
+    text = json.dumps(known, ensure_ascii=False, separators=(",", ":"))
+    meta_data = object_text(fields.meta_data, "meta_data")
+    instruction = NewIdentity(fields.identity_id, text, meta_data)
+    return Decoded(instruction, slot_of(fields.identity_id), request_id)
+
+
+def _decode_change(fields: ChangeBody, request_id: str, accepted_ms: int) -> Decoded:
+    del accepted_ms
+    subject_id = fields.subject_id
+    if not any(form.match(subject_id) for form in SUBJECTS):
+        raise fault("subject_id", "must be the id of what is to be changed")
+    slot = slot_of_subject(subject_id)
+    _refuse_foreign_id(request_id, TRANSACTION_ID, slot, "request_id")
+    refuse_blank(fields, "reference")
+    if fields.fields is None and fields.meta_data is None:
+        raise fault("fields", "or meta_data is required")
+    text = object_text(fields.fields, "fields") or "{}"
+    errors = changed_field_errors(subject_id, load_json(text))
+    if errors:
+        raise malformed(errors)
+    meta_data = object_text(fields.meta_data, "meta_data")
+    instruction = Change(subject_id, fields.reference, text, meta_data, fields.made_by)
+    return Decoded(instruction, slot, request_id)
+
+
+DECODERS: dict[str, Callable[[Any, str, int], Decoded]] = {
+    "transaction": _decode_transaction,
+    "bulk": _decode_bulk,
+    "commit": _decode_commit,
+    "void": _decode_action,
+    "refund": _decode_action,
+    "cancel": _decode_action,
+    "deadline": _decode_deadline,
+    "ledger": _decode_ledger,
+    "balance": _decode_balance,
+    "identity": _decode_identity,
+    "change": _decode_change,
+}
