@@ -71,8 +71,10 @@ def assert_same_things(shelf: Shelf, model: Model) -> None:
 
 def assert_same_rows(shelf: Shelf, model: Model) -> None:
     """The journal says what the model says, row by row."""
-    records = [_shown(record._asdict()) for record in shelf.journals[0].records]
-    assert records == [_row_shown(row) for row in model.rows]
+    records = shelf.journals[0].records
+    for record, row in zip(records, model.rows, strict=False):
+        assert _shown(record._asdict()) == _row_shown(row)
+    assert len(records) == len(model.rows)
 
 
 def _shown(record: dict[str, Any]) -> dict[str, Any]:

@@ -376,7 +376,7 @@ class Model:
             amount = self.holds[hold_id].open
             self._close(hold_id, request["kind"], amount)
             row = Row(part_id(request_id, number), request["kind"], status, None, hold_id)
-            row.part = number
+            row.part, row.meta_data = number, dict(request.get("meta_data") or {})
             self._show(row, self.holds[hold_id], amount)
             self.rows.append(row)
         return outcome

@@ -226,7 +226,8 @@ def _any_request(draw: Draw, number: int, before: list[Sent]) -> dict[str, Any]:
     if choice == 5:
         return _any_change(draw, number, ids)
     if choice < 8:
-        items = [_any_item(draw, number, f"{number}.{n}") for n in range(draw(st.integers(1, 4)))]
+        drawn = [_any_item(draw, number, f"{number}.{n}") for n in range(draw(st.integers(1, 4)))]
+        items = list({item["reference"]: item for item in drawn}.values())
         flags = {"atomic": draw(st.booleans()), "inflight": draw(st.booleans())}
         return {"kind": "bulk", "reference": f"b{number}", "transactions": items, **flags}
     request = _any_movement(draw, number, f"{draw(_old_or_new(number))}")
@@ -266,7 +267,7 @@ def _any_action(draw: Draw, number: int, ids: list[str]) -> dict[str, Any]:
         return request
     if draw(st.booleans()):
         request["reference"] = f"r{draw(_old_or_new(number))}"
-    if kind == "commit":
+    if kind == "commit" and named.startswith("txn_"):
         request |= draw(st.sampled_from([{}, {}, {"precise_amount": 2}, {"amount": "0.004"}]))
     if draw(st.booleans()):
         request["meta_data"] = {draw(st.sampled_from("ab")): number}

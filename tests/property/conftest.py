@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile(
     "ci",
     max_examples=100,
     deadline=None,
     print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "quick",
+    max_examples=150,
+    deadline=None,
+    phases=[Phase.generate],
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile(
