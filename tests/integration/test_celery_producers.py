@@ -9,19 +9,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pytest
 from celery import Celery, chain, chord, group
 from celery.result import AsyncResult
-from tests.harness import Cluster, Installation
+from tests.harness import Cluster, Installation, wait_until
 from tests.integration import shop
 
 from daybook import celery as daybook_celery
 from daybook.celery import enqueue
 from daybook.errors import MalformedRequest, OutcomeUnknown, ReferenceConflict
 from daybook.settings import celery_url
+from daybook.worker.clockwork import append_due
 
 SECONDS_MAX = 60
 
@@ -123,7 +125,7 @@ def test_calls_behave_like_those_of_any_task(service: Shop) -> None:
 
 
 def test_what_is_wrong_is_said_to_the_caller(service: Shop) -> None:
-    """A conflict, a malformed request and a delay of the effect raise where they are called."""
+    """A conflict and a malformed request raise where they are called."""
     enqueue.delay(**fields("used")).get(timeout=SECONDS_MAX)
     with pytest.raises(ReferenceConflict, match="'used' is already used by txn_"):
         enqueue.delay(**fields("used", amount="20.00"))
@@ -134,9 +136,69 @@ def test_what_is_wrong_is_said_to_the_caller(service: Shop) -> None:
         enqueue.delay(17)
     with pytest.raises(MalformedRequest, match="one mapping"):
         enqueue.delay(request=[])
-    with pytest.raises(MalformedRequest, match="countdown"):
-        enqueue.apply_async(kwargs=fields("used later"), countdown=10)
+    with pytest.raises(MalformedRequest, match="one of scheduled_for, eta and countdown"):
+        enqueue.apply_async(kwargs=fields("used later", scheduled_for="2200-01-01"), countdown=10)
+    with pytest.raises(MalformedRequest, match="countdown: must be a number of seconds"):
+        enqueue.apply_async(kwargs=fields("used later"), countdown=float("inf"))
+    with pytest.raises(MalformedRequest, match="scheduled_for: is not a field"):
+        enqueue.apply_async(kwargs={"kind": "ledger", "name": "Later"}, countdown=10)
     assert statuses(service, "used") == {"used": "APPLIED"}
+
+
+def test_a_delay_is_kept_by_the_ledger(service: Shop) -> None:
+    """eta and countdown become scheduled_for: results and links wait, a cancel is in time."""
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    later = enqueue.apply_async(kwargs=fields("later"), eta=soon)
+    linked = chain(enqueue.s(**fields("later-link")).set(countdown=1), shop.receipt_text.s())
+    link = linked.apply_async()
+    never = enqueue.apply_async(kwargs=fields("later-never"), countdown=3_600)
+    again = enqueue.apply_async(kwargs=fields("later"), eta=soon.replace(tzinfo=None))
+    client = daybook_celery.client()
+    scheduled = client.wait("later-never", SECONDS_MAX)
+    assert (scheduled.status, never.ready(), again.id) == ("SCHEDULED", False, later.id)
+    cancel = enqueue.delay(kind="cancel", transaction_id=scheduled.transaction_id)
+    assert cancel.get(timeout=SECONDS_MAX)["status"] == "APPLIED"
+    assert never.get(timeout=SECONDS_MAX)["reason"] == "cancelled"
+
+    def swept() -> bool:
+        installation = service.installation
+        append_due(installation.engine, installation.log, lambda at: client._doorbell.ring([at]))
+        return bool(later.ready())
+
+    wait_until(swept, "applied when it is due", SECONDS_MAX)
+    assert later.get(timeout=SECONDS_MAX)["status"] == "APPLIED"
+    assert link.get(timeout=SECONDS_MAX) == "later-link is APPLIED"
+
+
+def test_calls_may_ask_for_any_kind(service: Shop) -> None:
+    """A call that names nothing gets a name by which its outcome is found."""
+
+    def done(**request: Any) -> dict[str, Any]:
+        return dict(enqueue.delay(**request).get(timeout=SECONDS_MAX))
+
+    ledger = done(kind="ledger", name="Shop")
+    owner = done(kind="identity", first_name="Ada")
+    balance = enqueue.apply_async(
+        kwargs={
+            "kind": "balance",
+            "ledger_id": ledger["transaction_id"],
+            "identity_id": owner["transaction_id"],
+            "currency": "USD",
+        },
+        task_id="a balance",
+    ).get(timeout=SECONDS_MAX)
+    into = {"destination": balance["transaction_id"]}
+    bulk = done(transactions=[fields("kind-1", **into), fields("kind-2", **into)], atomic=True)
+    hold = done(**fields("kind-hold", inflight=True, **into))
+    refund = enqueue.apply_async(
+        kwargs={"kind": "refund", "transaction_id": bulk["transaction_id"]}, task_id="a refund"
+    ).get(timeout=SECONDS_MAX)
+    void = done(kind="void", transaction_id=hold["transaction_id"])
+    change = done(kind="change", subject_id=ledger["transaction_id"], fields={"name": "Store"})
+    outcomes = [ledger, owner, balance, bulk, hold, refund, void, change]
+    statuses = [outcome["status"] for outcome in outcomes]
+    assert statuses == ["APPLIED"] * 4 + ["INFLIGHT", "APPLIED", "VOID", "APPLIED"]
+    assert refund["reference"] == "a refund"
 
 
 def test_a_chain_hands_outcomes_on(service: Shop) -> None:
