@@ -22,6 +22,8 @@ from daybook.ledger.transaction import (
     Void,
 )
 from daybook.requests import Decoded, TransactionRequest, decode, mint_bulk_id, mint_id, validate
+from daybook.store.snapshots import _keep_all  # the log's clock is not that of these records
+from daybook.store.verify import VerifyReport, check_all
 
 HOUR_MICROS = 3_600_000_000
 LATER_MICROS = (FIRST_MS + 86_400_000) * 1000
@@ -36,6 +38,16 @@ class Whole:
     owner: str
     balances: list[str]
     ids: dict[str, str]
+
+
+def bare(whole: Whole) -> dict[str, str]:
+    """Every id as it is stored."""
+    return {
+        **{name: value[-36:] for name, value in whole.ids.items()},
+        **{f"balance_{number}": value[4:] for number, value in enumerate(whole.balances)},
+        "owner": whole.owner[4:],
+        "ledger": whole.ledger,
+    }
 
 
 def fill_whole(installation: Installation) -> Whole:
@@ -158,13 +170,23 @@ def held(reference: str, source: str, destination: str, amount: int) -> Transact
     return spend(reference, source, destination, amount)._replace(inflight=True)
 
 
+def tamper(installation: Installation, *statements: str) -> VerifyReport:
+    """Change the tables as somebody who may do everything, and check; then take it back.
+
+    So that one ledger serves many cases.
+    """
+    with installation.owner.connect() as connection:
+        connection.exec_driver_sql("ALTER TABLE transactions DISABLE TRIGGER ALL")
+        for statement in statements:
+            assert connection.exec_driver_sql(statement).rowcount != 0, statement
+        return check_all(connection)
+
+
 def take_snapshot(installation: Installation, posting: Posting) -> None:
     """Keep the figures as they are now, by the time of what was posted last."""
     ((position,),) = installation.rows("SELECT max(position) FROM transactions")
     position = ((position >> POSITION_COUNTER_BITS) + 1) << POSITION_COUNTER_BITS
     moment = datetime.fromtimestamp((position >> POSITION_COUNTER_BITS) / 1000, UTC)
-    from daybook.store.snapshots import _keep_all  # the log's clock is not that of these records
-
     with installation.engine.begin() as connection:
         kept = _keep_all(connection, moment, position)
     installation.rows(

@@ -93,13 +93,17 @@ def verify(engine: Engine, progress: Progress | None = None) -> VerifyReport:
     It takes as long as reading the journal three times, and memory does not grow with it.
     Raises StoreUnavailable, SchemaOutdated.
     """
-    report = VerifyReport()
-    tell = progress or (lambda check, done, end: None)
     with one_instant(engine) as connection:
-        check_chains(connection, report, tell)
-        check_sums(connection, report, tell)
-        report.balances = _count(connection, "balances")
-        report.holds = _count(connection, "holds")
+        return check_all(connection, progress)
+
+
+def check_all(connection: Connection, progress: Progress | None = None) -> VerifyReport:
+    """All checks, on what this connection sees. Raises what the driver raises."""
+    report, tell = VerifyReport(), progress or (lambda check, done, end: None)
+    check_chains(connection, report, tell)
+    check_sums(connection, report, tell)
+    report.balances = _count(connection, "balances")
+    report.holds = _count(connection, "holds")
     return report
 
 

@@ -1,0 +1,316 @@
+"""The proof covers every kind of request, and what creations and changes have said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.harness import Cluster, Installation
+from tests.integration.whole import Whole, bare, fill_whole, tamper
+
+from daybook.store.comparing import Comparison
+from daybook.store.sums import COMPARISONS
+from daybook.store.verify import verify
+
+
+@pytest.fixture(scope="module")
+def shared(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation that no test changes for good."""
+    installation = Installation(cluster, 2, tmp_path_factory.mktemp("shared"))
+    yield installation
+    installation.close()
+
+
+@pytest.fixture(scope="module")
+def whole(shared: Installation) -> Whole:
+    """A ledger with some of everything."""
+    return fill_whole(shared)
+
+
+def test_every_kind_in_every_state_is_right(shared: Installation, whole: Whole) -> None:
+    """What the engine records of every kind of request verifies."""
+    report = verify(shared.engine)
+
+    assert report.violations == []
+    kinds = {kind for (kind,) in shared.rows("SELECT DISTINCT kind FROM transactions")}
+    assert len(kinds) == 11
+    (found,) = shared.rows(
+        "SELECT (SELECT count(*) FROM schedules), (SELECT count(*) FROM transaction_metadata),"
+        " (SELECT count(*) FROM holds WHERE split IS NOT NULL AND bulk IS NOT NULL),"
+        " (SELECT count(DISTINCT moment) FROM balance_snapshots)"
+    )
+    assert found == (2, 2, 1, 2)
+    assert whole.ids["bulk"].startswith("bulk_")
+
+
+NAMED = "WHERE transaction_id = '{%s}'"
+OF_BULK = "parent_transaction = '{bulk}'"
+ONE_LEG = "WHERE parent_transaction = '{legs}' AND kind = 'transaction' AND part = 2"
+REFUND = "WHERE reference = 'refund-of-part'"
+
+
+@pytest.mark.parametrize(
+    ("statement", "code", "words"),
+    [
+        (f"DELETE FROM transactions {ONE_LEG}", "parts_mismatch", "has 3 parts, 2 are recorded"),
+        (f"UPDATE transactions SET part = 4 {ONE_LEG}", "parts_mismatch", "not that of part 4"),
+        (f"UPDATE transactions SET part = 3 {ONE_LEG}", "parts_mismatch", "numbered 1 to 3"),
+        (
+            f"UPDATE transactions SET precise_amount = 21 {ONE_LEG}",
+            "parts_mismatch",
+            "add up to 101, not to 100",
+        ),
+        (f"UPDATE transactions SET currency = 'EUR' {ONE_LEG}", "parts_mismatch", "all legs share"),
+        (f"UPDATE transactions SET status = 'VOID' {ONE_LEG}", "parts_mismatch", "is VOID, txn_"),
+        (
+            f"UPDATE transactions SET position = position - 1 {ONE_LEG}",
+            "parts_mismatch",
+            "was not accepted with",
+        ),
+        (
+            f"DELETE FROM transactions {NAMED % 'legs'}",
+            "parts_mismatch",
+            "the request that it is a part of is missing",
+        ),
+        (
+            f"DELETE FROM transactions WHERE {OF_BULK} AND part = 1",
+            "parts_mismatch",
+            "posted 3 of its 4 items, 2 are recorded",
+        ),
+        (
+            f"UPDATE transactions SET status = 'APPLIED' WHERE {OF_BULK} AND part = 2",
+            "parts_mismatch",
+            "posted 3 of its 4 items, 4 are recorded",
+        ),
+        (
+            "UPDATE transactions SET status = 'APPLIED' WHERE reference = 'xitem-1'",
+            "parts_mismatch",
+            "its bulk was refused",
+        ),
+        (
+            "UPDATE transactions SET status = 'APPLIED' WHERE reference = 'h1'",
+            "parts_mismatch",
+            "its bulk holds money only",
+        ),
+        (
+            "DELETE FROM transactions WHERE kind = 'commit' AND part = 1",
+            "parts_mismatch",
+            "has 2 parts, 1 are recorded",
+        ),
+        (
+            "DELETE FROM transactions WHERE kind = 'refund' AND parts IS NOT NULL",
+            "parts_mismatch",
+            "the request that it is a part of is missing",
+        ),
+        (
+            f"UPDATE transactions SET precise_amount = precise_amount + 1 {REFUND}",
+            "refund_mismatch",
+            "is not the reverse",
+        ),
+        (
+            f"UPDATE transactions SET source = destination, destination = source {REFUND}",
+            "refund_mismatch",
+            "is not the reverse",
+        ),
+        (
+            f"UPDATE transactions SET parent_transaction = '{{hold}}' {REFUND}",
+            "refund_mismatch",
+            "a transaction that is INFLIGHT, can not be refunded",
+        ),
+        (
+            f"UPDATE transactions SET parent_transaction = gen_random_uuid() {REFUND}",
+            "refund_mismatch",
+            "what it refunds is not recorded",
+        ),
+        (
+            f"UPDATE transactions SET parent_transaction = '{{deposit-3}}' {REFUND}",
+            "refund_mismatch",
+            "is one of 2 refunds",
+        ),
+    ],
+)
+def test_a_changed_group_or_refund_is_found(
+    shared: Installation, whole: Whole, statement: str, code: str, words: str
+) -> None:
+    """Parts are complete, numbered, and fit their request; refunds reverse what can be reversed."""
+    report = tamper(shared, statement.format(**bare(whole)))
+
+    messages = [v.message for v in report.violations if v.code == code]
+    assert any(words in message for message in messages), messages
+
+
+OWNED = "WHERE balance_id = '{balance_0}'"
+SNAPSHOT = "WHERE balance_id = '{balance_0}' AND moment = (SELECT min(moment) FROM snapshots)"
+
+
+@pytest.mark.parametrize(
+    ("statement", "code", "words"),
+    [
+        (
+            "UPDATE ledgers SET name = 'Others' WHERE ledger_id = '{ledger}'",
+            "ledger_mismatch",
+            "name",
+        ),
+        ("UPDATE ledgers SET name = 'x' WHERE fingerprint IS NULL", "ledger_mismatch", "General"),
+        (
+            """UPDATE ledgers SET meta_data = '{{"a":"other","b":2.0}}' WHERE name = 'Clients'""",
+            "ledger_mismatch",
+            "meta_data",
+        ),
+        (
+            "UPDATE ledgers SET meta_data = NULL WHERE fingerprint IS NULL",
+            "ledger_mismatch",
+            "meta_data is not set",
+        ),
+        ("UPDATE ledgers SET position = 7 WHERE name = 'Clients'", "ledger_mismatch", "position"),
+        (
+            "UPDATE ledgers SET fingerprint = sha256('x') WHERE name = 'Clients'",
+            "ledger_mismatch",
+            "fingerprint",
+        ),
+        (
+            "DELETE FROM ledgers WHERE name = 'Clients'",
+            "ledger_mismatch",
+            "the journal tells of it, but it does not exist",
+        ),
+        ("UPDATE identities SET city = 'Wien'", "identity_mismatch", "city is Wien"),
+        ("UPDATE identities SET meta_data = NULL", "identity_mismatch", "meta_data"),
+        (
+            "INSERT INTO identities (identity_id, fingerprint, position) "
+            "VALUES (gen_random_uuid(), '', 1)",
+            "identity_mismatch",
+            "no record of its creation",
+        ),
+        (
+            f"UPDATE balances SET ledger_id = '{{ledger}}' {OWNED}",
+            "balance_mismatch",
+            "ledger_id is ldg_",
+        ),
+        (f"UPDATE balances SET identity_id = NULL {OWNED}", "balance_mismatch", "identity_id"),
+        (
+            "UPDATE balances SET identity_id = '{owner}' WHERE balance_id = '{balance_2}'",
+            "balance_mismatch",
+            "identity_id",
+        ),
+        (
+            f"""UPDATE balances SET meta_data = '{{{{"a":2}}}}' {OWNED}""",
+            "balance_mismatch",
+            "meta_data",
+        ),
+        (
+            "UPDATE balances SET ledger_id = '{ledger}' WHERE indicator = '@World'",
+            "balance_mismatch",
+            "ledger_id",
+        ),
+        (
+            "UPDATE balances SET meta_data = NULL WHERE indicator = '@World'",
+            "balance_mismatch",
+            "meta_data",
+        ),
+        (
+            """UPDATE transaction_metadata SET meta_data = '{{}}'""",
+            "metadata_mismatch",
+            "meta_data",
+        ),
+        (
+            "DELETE FROM transaction_metadata WHERE transaction_id = '{bulk}'",
+            "metadata_mismatch",
+            "is missing",
+        ),
+        (
+            "INSERT INTO transaction_metadata VALUES (gen_random_uuid(), '{{}}')",
+            "metadata_mismatch",
+            "no record of such a change",
+        ),
+        ("DELETE FROM schedules", "schedule_mismatch", "its request is missing"),
+        ("UPDATE schedules SET body = 'x'", "schedule_mismatch", "body_fingerprint"),
+        ("UPDATE schedules SET reference = reference || 'x'", "schedule_mismatch", "reference"),
+        (
+            "UPDATE schedules SET scheduled_for = 'infinity'",
+            "schedule_mismatch",
+            "scheduled_for is infinity",
+        ),
+        (
+            "INSERT INTO schedules (transaction_id, reference, scheduled_for, position, flags, "
+            "fingerprint, body) SELECT '{never}', 'never', scheduled_for, position + 1, flags, "
+            "fingerprint, body FROM schedules LIMIT 1",
+            "schedule_mismatch",
+            "no such schedule that is open",
+        ),
+        (
+            "UPDATE schedules SET reference = 'hold' WHERE reference = 'later'",
+            "reference_twice",
+            "is used 2 times",
+        ),
+        (
+            "UPDATE holds SET split = gen_random_uuid() WHERE transaction_id = '{hold}'",
+            "hold_mismatch",
+            "split",
+        ),
+        ("UPDATE holds SET bulk = NULL WHERE bulk IS NOT NULL", "hold_mismatch", "bulk"),
+        (
+            "UPDATE holds SET inflight_expiry_date = 'infinity' WHERE transaction_id = '{waiting}'",
+            "hold_mismatch",
+            "inflight_expiry_date is infinity",
+        ),
+        (
+            "UPDATE holds SET inflight_commit_date = NULL WHERE transaction_id = '{waiting}'",
+            "hold_mismatch",
+            "inflight_commit_date is not set",
+        ),
+        (
+            f"UPDATE balance_snapshots SET credit_balance = credit_balance + 1 {SNAPSHOT}",
+            "snapshot_mismatch",
+            "credit_balance",
+        ),
+        (
+            f"UPDATE balance_snapshots SET debit_balance = 0 {SNAPSHOT}",
+            "snapshot_mismatch",
+            "debit_balance",
+        ),
+        (f"UPDATE balance_snapshots SET position = 1 {SNAPSHOT}", "snapshot_mismatch", "position"),
+        (f"DELETE FROM balance_snapshots {SNAPSHOT}", "snapshot_mismatch", "lacks its figures"),
+        ("DELETE FROM snapshots", "snapshot_mismatch", "no such snapshot was taken"),
+        ("UPDATE snapshots SET balances = 1", "snapshot_mismatch", "balances is 1"),
+    ],
+)
+def test_what_is_kept_beside_the_journal_is_compared(
+    shared: Installation, whole: Whole, statement: str, code: str, words: str
+) -> None:
+    """Names, owners, fields, metadata, schedules, dates and snapshots are those of the journal."""
+    report = tamper(shared, statement.format(**bare(whole)))
+
+    messages = [v.message for v in report.violations if v.code == code]
+    assert any(words in message for message in messages), report.violations
+
+
+@pytest.mark.parametrize("comparison", COMPARISONS, ids=lambda each: each.title)
+def test_a_comparison_names_columns_that_exist(
+    shared: Installation, comparison: Comparison
+) -> None:
+    """What is compared, and mended, are columns of the table."""
+    found = shared.rows(
+        "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0",
+        comparison.table,
+    )
+    named = {column.name for column in comparison.columns if not column.is_claim}
+    assert named | set(comparison.key) <= {name for (name,) in found}
+
+
+def test_a_change_that_is_no_object_is_a_broken_chain_and_no_fault(
+    shared: Installation, whole: Whole
+) -> None:
+    """Whatever stands in a change, the proof comes to its end."""
+    del whole
+    report = tamper(
+        shared,
+        "UPDATE transactions SET change = '5' WHERE kind = 'ledger'",
+        "UPDATE transactions SET change = '[1]' WHERE kind = 'balance'",
+        """UPDATE transactions SET change = '{"fields":7,"meta_data":[]}' WHERE kind = 'change'""",
+        "UPDATE transactions SET subject = 'idt_x' WHERE kind = 'identity'",
+    )
+    assert {
+        "chain_broken",
+        "ledger_mismatch",
+        "balance_mismatch",
+    } <= report.violations_by_code.keys()
