@@ -106,9 +106,10 @@ def read_bulk(name: str) -> dict[str, Any]:
     try:
         found = load_json(content)
     except MalformedRequest:
-        if not content.lstrip().startswith(b"{") or content.count(b"\n") == 0:
+        lines = [each for each in enumerate(content.splitlines(), 1) if each[1].strip()]
+        if len(lines) < 2 or not _is_object(lines[0][1]):
             raise
-        found = [_load_line(number, line) for number, line in _lines(content)]
+        found = [_load_line(number, line) for number, line in lines]
     if isinstance(found, dict) and "transactions" not in found:
         found = [found]
     fields = found if isinstance(found, dict) else {"transactions": found}
@@ -116,8 +117,12 @@ def read_bulk(name: str) -> dict[str, Any]:
     return fields
 
 
-def _lines(content: bytes) -> Iterable[tuple[int, bytes]]:
-    return ((number, line) for number, line in enumerate(content.splitlines(), 1) if line.strip())
+def _is_object(line: bytes) -> bool:
+    """Whether the line is a JSON object by itself, so that the others are meant to be, too."""
+    try:
+        return isinstance(_load_line(1, line), dict)
+    except MalformedRequest:
+        return False
 
 
 def _load_line(number: int, line: bytes) -> Any:
