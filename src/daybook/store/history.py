@@ -59,13 +59,18 @@ _SIDES = {
 }
 
 
+def _arm(way: str, side: str, *, columns: str = "", end: str = "") -> str:
+    """The records with :balance on this side that the way finds."""
+    return (
+        f"(SELECT {columns}{_SIDES[side]} FROM transactions "
+        f"WHERE {side} = :balance AND {_WAYS[way]} AND {APPLIED} {end})"
+    )
+
+
 def _arms(*ways: str, columns: str = "", end: str = "") -> str:
     """The records of :balance that the ways find, on either side."""
     return "\nUNION ALL\n".join(
-        f"(SELECT {columns}{figures} FROM transactions "
-        f"WHERE {side} = :balance AND {_WAYS[way]} AND {APPLIED} {end})"
-        for way in ways
-        for side, figures in _SIDES.items()
+        _arm(way, side, columns=columns, end=end) for way in ways for side in _SIDES
     )
 
 
@@ -108,22 +113,28 @@ _SHOWN = """
 SELECT timezone('UTC', effective_date) AS effective_date, position, sequence, transaction_id, kind,
     reference, description, credit, debit, other,
     (SELECT indicator FROM balances WHERE balance_id = other) AS other_indicator
-FROM ({arms}) moved ORDER BY {order}
+FROM {arms} AS transactions ORDER BY {order}
 """
-_BY_POSITION = "position {way}, sequence {way}"
-_BY_DATE = "effective_date {way}, position {way}, sequence {way}"
+_BY_POSITION = "transactions.position {way}, transactions.sequence {way}"
+_BY_DATE = "transactions.effective_date {way}, " + _BY_POSITION
 _FORWARDS = tuple(
-    text(_SHOWN.format(arms=_arms(way, columns=_COLUMNS), order=order.format(way="ASC")))
+    text(_SHOWN.format(arms=_arm(way, side, columns=_COLUMNS), order=order.format(way="ASC")))
     for way, order in (("undated", _BY_POSITION), ("dated", _BY_DATE))
+    for side in _SIDES
 )
-"""Two streams that are in order already: nothing is sorted, whatever the length."""
+"""Streams that an index has in order already: little is sorted, whatever the length."""
+
+_START_SOON = text("SET LOCAL cursor_tuple_fraction = 0.0001")
+"""Rather walk an index than sort everything first: the time-out is that of one slice of rows."""
 
 _BACKWARDS = text(
     _SHOWN.format(
-        arms="\nUNION ALL\n".join(
+        arms="("
+        + "\nUNION ALL\n".join(
             _arms(way, columns=_COLUMNS, end=f"ORDER BY {order.format(way='DESC')} LIMIT :last")
             for way, order in (("undated", _BY_POSITION), ("dated", _BY_DATE))
-        ),
+        )
+        + ")",
         order=_BY_DATE.format(way="DESC") + " LIMIT :last",
     )
 )
@@ -362,6 +373,7 @@ def _sums(connection: Connection, query: TextClause, span: _Span) -> tuple[int, 
 
 def _in_order(connection: Connection, span: _Span) -> Iterator[Row[Any]]:
     """The records of a span by date, position and sequence, read through the server's cursors."""
+    connection.execute(_START_SOON)
     streams = [
         connection.execute(
             query,

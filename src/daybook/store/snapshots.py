@@ -107,8 +107,9 @@ class SnapshotView(View):
 def take_snapshot(engine: Engine, request_log: RequestLog) -> SnapshotView | None:
     """Keep the figures of all balances that changed, in one unit of work.
 
-    None when nothing could be kept that the newest snapshot does not have: older requests wait to
-    be applied, or another snapshot is being taken. Raises StoreUnavailable, LogUnavailable.
+    When none has changed, nothing is written. None when nothing could be kept that the newest
+    snapshot does not have: older requests wait to be applied, or another snapshot is being taken.
+    Raises StoreUnavailable, LogUnavailable.
     """
     with (
         translated_faults(),
@@ -125,9 +126,10 @@ def take_snapshot(engine: Engine, request_log: RequestLog) -> SnapshotView | Non
             return None
         position = moment_ms << POSITION_COUNTER_BITS
         kept = _keep_all(connection, moment, position)
-        connection.execute(
-            snapshots.insert().values(moment=moment, position=position, balances=kept)
-        )
+        if kept:
+            connection.execute(
+                snapshots.insert().values(moment=moment, position=position, balances=kept)
+            )
     return SnapshotView(moment, position, kept)
 
 
