@@ -58,6 +58,8 @@ _ID = re.compile(r"(?:txn|bulk|bln|ldg|idt)_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _NULL = "\\N"
+_TABLE = "table"
+"""The member of a line that names its table."""
 
 
 def import_ledger(
@@ -276,38 +278,42 @@ def _converter(column: Column[Any]) -> Callable[[Any], str]:
 
 
 class _Intake(NamedTuple):
-    """How rows of one table are read. rank: its place among the tables."""
+    """How rows of one table are read.
+
+    rank: its place among the tables. converters: of each column, with its place in a line of COPY.
+    """
 
     rank: int
     table: Table
-    converters: list[tuple[str, Callable[[Any], str]]]
-    names: frozenset[str]
+    converters: dict[str, tuple[int, Callable[[Any], str]]]
 
     @property
     def statement(self) -> str:
-        columns = ", ".join(name for name, _ in self.converters)
-        return f"COPY {self.table.name} ({columns}) FROM STDIN"
+        return f"COPY {self.table.name} ({', '.join(self.converters)}) FROM STDIN"
 
     def line(self, row: dict[str, Any]) -> str:
         """The row as a line of COPY. Raises ValueError that names the field."""
-        if not row.keys() <= self.names:
-            raise ValueError(f"has a field that is not known: {min(row.keys() - self.names)}")
-        fields = []
-        for name, convert in self.converters:
-            value = row.get(name)
-            try:
-                fields.append(_NULL if value is None else convert(value))
-            except ValueError as fault:
-                raise ValueError(f"{name}: {fault}") from None
+        fields = [_NULL] * len(self.converters)
+        for name, value in row.items():
+            known = self.converters.get(name)
+            if known is None:
+                if name != _TABLE:
+                    raise ValueError(f"has a field that is not known: {name}")
+            elif value is not None:
+                place, convert = known
+                try:
+                    fields[place] = convert(value)
+                except ValueError as fault:
+                    raise ValueError(f"{name}: {fault}") from None
         return "\t".join(fields) + "\n"
 
 
 def _intakes() -> dict[str, _Intake]:
     intakes = {}
     for rank, table in enumerate(TABLES):
-        converters = [(column.name, _converter(column)) for column in stored_columns(table)]
-        names = frozenset({"table", *(name for name, _ in converters)})
-        intakes[table.name] = _Intake(rank, table, converters, names)
+        columns = enumerate(stored_columns(table))
+        converters = {column.name: (place, _converter(column)) for place, column in columns}
+        intakes[table.name] = _Intake(rank, table, converters)
     return intakes
 
 
@@ -330,7 +336,7 @@ class _Loading:
     def run(self) -> None:
         """Load all rows. Raises ConfigError."""
         rank, first = -1, 2
-        for name, rows in groupby(self._reader.rows(), key=lambda row: row.get("table")):
+        for name, rows in groupby(self._reader.rows(), key=lambda row: row.get(_TABLE)):
             intake = self._intakes.get(name) if isinstance(name, str) else None
             if intake is None or intake.rank <= rank:
                 _refuse(self._reader.number, "names a table that is not expected here")

@@ -18,8 +18,11 @@ _PATIENT = (
     "statement_timeout = 0",
     "idle_in_transaction_session_timeout = 0",
     "work_mem = '64MB'",
+    "jit = off",  # compiling takes longer than most of these queries
+    "enable_hashjoin = on",
+    "enable_mergejoin = on",
 )
-"""The time-outs of workers would cut a long read short."""
+"""The time-outs of workers would cut a long read short, and so would their nested loops."""
 
 
 @contextmanager
