@@ -18,11 +18,12 @@ LOWER = REQUESTS | {"settings"}
 QUEUE = LOWER | {"queue"}
 STORE = LOWER | {"store"}
 PRODUCING = QUEUE | {"producing"}
-CLIENT = PRODUCING | {"asking", "client"}
+ASKING = PRODUCING | {"asking"}
+CLIENT = ASKING | {"preview", "client"}
 CELERY = CLIENT | {"celery"}
 INSTALL = QUEUE | STORE | {"install"}  # the schema and the log, in one step
-PREVIEW = PRODUCING | STORE | {"preview"}
-WORKER = CLIENT | INSTALL | PREVIEW | {"worker"}
+DRY_RUN = ASKING | STORE | {"preview", "dry_run"}
+WORKER = CLIENT | INSTALL | DRY_RUN | {"worker"}
 TOP = CELERY | WORKER | {"cli", "embedded", "backfill", "demo", "daybook"}
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
@@ -33,11 +34,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "queue": QUEUE,
     "store": STORE,
     "producing": PRODUCING,
-    "asking": CLIENT,
+    "asking": ASKING,
     "client": CLIENT,
     "celery": CELERY,
     "install": INSTALL,
-    "preview": PREVIEW,
+    "preview": frozenset({"preview"}),
+    "dry_run": DRY_RUN,
     "worker": WORKER,
     "daybook": CLIENT | {"daybook"},  # the package's own __init__: what producers import
     "cli": TOP,

@@ -205,11 +205,11 @@ def status_of(book: Book, transaction_id: str) -> str | None:
 
 
 def _holds_named(book: Book, transaction_id: str) -> list[Hold]:
-    """The hold with this id, or the holds of the request with this id, ordered by their ids."""
+    """The hold with this id, or the holds of the request with this id, as they were made."""
     hold = book.holds.get(transaction_id)
     if hold is not None:
         return [hold]
-    return [book.holds[hold_id] for hold_id in sorted(book.groups.get(transaction_id, ()))]
+    return [book.holds[hold_id] for hold_id in book.groups.get(transaction_id, ())]
 
 
 def _open_holds(book: Book, entry: Entry, wanted: Commit | Void) -> list[Hold] | Rejected:

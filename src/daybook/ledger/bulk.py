@@ -19,6 +19,7 @@ from daybook.ledger.transaction import (
     Transaction,
     movements,
     part_id,
+    part_ids,
 )
 
 REFUSED_SHOWN_MAX = 20
@@ -41,8 +42,9 @@ def post_bulk(book: Book, entry: Entry, bulk: Bulk) -> Outcome | Rejected:
     savepoint = book.savepoint(named)
     refused: list[tuple[int, Rejected]] = []
     try:
-        for number, item in enumerate(bulk.items, 1):
-            refusal = _post_item(book, entry, item, number)
+        ids = part_ids(entry.request_id, range(1, len(bulk.items) + 1))
+        for number, (item, item_id) in enumerate(zip(bulk.items, ids, strict=True), 1):
+            refusal = _post_item(book, _entry_of(entry, item, item_id), item, entry, number)
             if refusal is None:
                 continue
             if bulk.atomic:
@@ -85,9 +87,10 @@ def record_rejected(book: Book, entry: Entry, bulk: Bulk, rejected: Rejected) ->
     return detail
 
 
-def _post_item(book: Book, entry: Entry, item: Transaction | Split, number: int) -> Rejected | None:
-    """Post one item; answers why not, if it is refused."""
-    part = _entry_of(entry, item, number)
+def _post_item(
+    book: Book, part: Entry, item: Transaction | Split, entry: Entry, number: int
+) -> Rejected | None:
+    """Post one item of the bulk in ``entry``; answers why not, if it is refused."""
     if isinstance(item, Split):
         outcome = post_split(book, part, item, entry.request_id, number)
     else:
@@ -107,7 +110,7 @@ def _record_refused(
 ) -> None:
     if item.reference in book.references:
         return
-    part = _entry_of(entry, item, number)
+    part = _entry_of(entry, item, part_id(entry.request_id, number))
     if isinstance(item, Split):
         record = split_record(part, item, Status.REJECTED, rejected)
     else:
@@ -115,12 +118,12 @@ def _record_refused(
     book.record(record._replace(parent_id=entry.request_id, part=number))
 
 
-def _entry_of(entry: Entry, item: Transaction | Split, number: int) -> Entry:
+def _entry_of(entry: Entry, item: Transaction | Split, item_id: str) -> Entry:
     """The item as an entry of its own. It has the fingerprint of the request that it is part of."""
     return Entry(
         entry.position,
         entry.slot,
-        part_id(entry.request_id, number),
+        item_id,
         item,
         entry.fingerprint,
         b"",

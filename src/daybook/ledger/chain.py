@@ -20,6 +20,8 @@ _PLAIN, _WITH_MORE = "1", "2"
 """Versions of the canonical bytes: without and with the fields that few records have."""
 
 _NO_MORE: list[Any] = [None] * 7
+_NO_DATES: list[Any] = [None] * 5
+"""A record of a part, or with parts, has nearly always nothing else."""
 
 
 def canonical_bytes(partition: int, sequence: int, record: Record) -> bytes:
@@ -66,6 +68,8 @@ def canonical_bytes(partition: int, sequence: int, record: Record) -> bytes:
 
 def _more_text(more: list[Any]) -> str:
     """The fields that few records have, each followed by NUL."""
+    if more[2:] == _NO_DATES:
+        return f"{more[0] or ''}\0{more[1] or ''}\0\0\0\0\0\0"
     return "".join("\0" if value is None else f"{value}\0" for value in more)
 
 

@@ -8,13 +8,13 @@ from daybook.ledger.balance import Balance
 from daybook.ledger.book import Book, Recorded
 from daybook.ledger.inflight import Hold
 from daybook.ledger.records import (
-    leg_record,
+    leg_records,
     outcome_of,
     sent_again,
     split_record,
     transaction_record,
 )
-from daybook.ledger.rejection import Reason, Rejected
+from daybook.ledger.rejection import PRECEDENCE, Reason, Rejected
 from daybook.ledger.transaction import (
     Entry,
     Kind,
@@ -24,6 +24,7 @@ from daybook.ledger.transaction import (
     Status,
     Transaction,
     part_id,
+    part_ids,
 )
 
 
@@ -97,8 +98,11 @@ def post_split(
     if whole.scheduled_micros is not None:
         book.close_schedule(entry.request_id)
     book.record(root)
-    for number, (leg, (source, destination)) in enumerate(zip(split.legs, sides, strict=True), 1):
-        leg_id = part_id(entry.request_id, number)
+    leg_ids = part_ids(entry.request_id, range(1, len(sides) + 1))
+    make_record = leg_records(root)
+    for number, (leg, leg_id, (source, destination)) in enumerate(
+        zip(split.legs, leg_ids, sides, strict=True), 1
+    ):
         amount = leg.precise_amount
         _settle_sides(book, entry, whole, source, destination)
         if whole.inflight:
@@ -108,7 +112,7 @@ def post_split(
         else:
             source.add(debit=amount)
             destination.add(credit=amount)
-        book.records.append(leg_record(root, leg, leg_id, number))
+        book.records.append(make_record(leg, leg_id, number))
     return outcome_of(entry, whole.reference, status)
 
 
@@ -180,24 +184,22 @@ def _refusal_of_legs(
 ) -> Rejected | None:
     """The refusal that takes precedence, over all legs."""
     whole = split.whole
-    mismatches = [
-        mismatch
-        for source, destination in sides
-        if (mismatch := _mismatch(book, whole, source, destination)) is not None
-    ]
+    mismatches: list[Rejected] = []
+    balances: dict[str, Balance] = {}
+    for source, destination in sides:
+        for side, balance in (("source", source), ("destination", destination)):
+            if balance.balance_id not in balances:
+                balances[balance.balance_id] = balance
+                mismatch = _mismatch_of(book, whole, side, balance)
+                if mismatch is not None:
+                    mismatches.append(mismatch)
     if mismatches:
-        first = Reason.CURRENCY_MISMATCH
-        return next((each for each in mismatches if each.reason is first), mismatches[0])
+        return min(mismatches, key=lambda each: PRECEDENCE[each.reason])
     debits: dict[str, int] = {}
     credits: dict[str, int] = {}
-    balances: dict[str, Balance] = {}
-    for leg, (source, destination) in zip(split.legs, sides, strict=True):
-        debits[source.balance_id] = debits.get(source.balance_id, 0) + leg.precise_amount
-        credits[destination.balance_id] = (
-            credits.get(destination.balance_id, 0) + leg.precise_amount
-        )
-        balances[source.balance_id] = source
-        balances[destination.balance_id] = destination
+    for leg in split.legs:
+        debits[leg.source_id] = debits.get(leg.source_id, 0) + leg.precise_amount
+        credits[leg.destination_id] = credits.get(leg.destination_id, 0) + leg.precise_amount
     for balance_id, amount in debits.items():
         lacking = _lacks_funds(whole, balances[balance_id], amount)
         if lacking is not None:
@@ -263,22 +265,32 @@ def _unknown_balance(
 def _mismatch(
     book: Book, wanted: Transaction, source: Balance, destination: Balance
 ) -> Rejected | None:
-    for side, balance in (("source", source), ("destination", destination)):
-        if balance.currency != wanted.currency:
-            return Rejected(
-                Reason.CURRENCY_MISMATCH,
-                f"currency: {side} {balance.balance_id} is in {balance.currency}, "
-                f"not {wanted.currency}",
-            )
-    if book.mixed_precision:
+    currency, precision = wanted.currency, wanted.precision
+    if source.currency == destination.currency == currency and (
+        source.precision == destination.precision == precision
+    ):
         return None
-    for side, balance in (("source", source), ("destination", destination)):
-        if balance.precision not in (None, wanted.precision):
-            return Rejected(
-                Reason.PRECISION_MISMATCH,
-                f"precision: {side} {balance.balance_id} has precision {balance.precision}, "
-                f"not {wanted.precision}; send that, under a new reference",
-            )
+    found = [
+        mismatch
+        for side, balance in (("source", source), ("destination", destination))
+        if (mismatch := _mismatch_of(book, wanted, side, balance)) is not None
+    ]
+    return min(found, key=lambda each: PRECEDENCE[each.reason], default=None)
+
+
+def _mismatch_of(book: Book, wanted: Transaction, side: str, balance: Balance) -> Rejected | None:
+    if balance.currency != wanted.currency:
+        return Rejected(
+            Reason.CURRENCY_MISMATCH,
+            f"currency: {side} {balance.balance_id} is in {balance.currency}, "
+            f"not {wanted.currency}",
+        )
+    if balance.precision not in (None, wanted.precision) and not book.mixed_precision:
+        return Rejected(
+            Reason.PRECISION_MISMATCH,
+            f"precision: {side} {balance.balance_id} has precision {balance.precision}, "
+            f"not {wanted.precision}; send that, under a new reference",
+        )
     return None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from daybook.ledger.book import Recorded
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.ledger.transaction import (
@@ -127,35 +129,34 @@ def shared_sides(split: Split) -> tuple[str | None, str | None]:
     )
 
 
-def leg_record(root: Record, leg: Leg, leg_id: str, part: int) -> Record:
-    """The record of one leg of the request with the record ``root``."""
-    return Record(
-        leg_id,
-        Kind.TRANSACTION,
-        f"{root.reference}_{part}",
-        True,
-        root.transaction_id,
-        leg.source_id,
-        leg.destination_id,
-        root.currency,
-        root.precision,
-        leg.precise_amount,
-        root.status,
-        None,
-        None,
-        root.description,
-        root.allow_overdraft,
-        root.overdraft_limit,
-        root.position,
-        root.effective_micros,
-        root.meta_data,
-        root.fingerprint,
-        None,
-        part,
-        root.expires_micros,
-        root.commits_micros,
-        root.scheduled_micros,
-    )
+def leg_records(root: Record) -> Callable[[Leg, str, int], Record]:
+    """What makes the records of the legs of the request with the record ``root``.
+
+    It takes the leg, its id and its number.
+    """
+    (currency, precision) = root.currency, root.precision
+    shared = root[10:20]  # from the status to the fingerprint
+    dates = root[22:25]
+
+    def make(leg: Leg, leg_id: str, part: int) -> Record:
+        return Record(
+            leg_id,
+            Kind.TRANSACTION,
+            f"{root.reference}_{part}",
+            True,
+            root.transaction_id,
+            leg.source_id,
+            leg.destination_id,
+            currency,
+            precision,
+            leg.precise_amount,
+            *shared,
+            None,
+            part,
+            *dates,
+        )
+
+    return make
 
 
 def action_record(

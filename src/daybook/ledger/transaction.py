@@ -6,7 +6,7 @@ times faster than frozen dataclasses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from hashlib import sha256
 from typing import NamedTuple
@@ -318,10 +318,21 @@ def part_id(request_id: str, part: int | str) -> str:
     """The id of a part of a request, derived from the two, so that a replay makes the same.
 
     It keeps the request's slot: whatever is done to the part later finds the request's partition.
+    part: its number, or a word for a part that is not numbered.
     """
+    return next(part_ids(request_id, (part,)))
+
+
+def part_ids(request_id: str, parts: Iterable[int | str]) -> Iterator[str]:
+    """The ids of several parts of a request."""
     bare = request_id[-ID_LENGTH:]
-    digest = sha256(f"{request_id}\0{part}".encode()).hexdigest()
-    return f"txn_{bare[:14]}8{bare[15:18]}-a{digest[:3]}-{digest[3:15]}"
+    head = f"txn_{bare[:14]}8{bare[15:18]}-a"
+    request_digest = sha256(f"{request_id}\0".encode())
+    for part in parts:
+        digest = request_digest.copy()
+        digest.update(str(part).encode())
+        text = digest.hexdigest()
+        yield f"{head}{text[:3]}-{text[3:15]}"
 
 
 def is_bulk(bare_id: str) -> bool:

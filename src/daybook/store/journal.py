@@ -376,6 +376,8 @@ def _line(partition: int, sequence: int, record: Record, head: bytes, dates: _Da
 
 def _more(fields: Sequence[Any], dates: _Dates) -> str:
     """The columns that few records have."""
+    if fields[2:] == _NO_DATES:
+        return f"{fields[0] or _NULL}\t{fields[1] or _NULL}{_NO_DATES_TEXT}"
     parts, part, expires, commits, scheduled, subject, change = fields
     texts = [
         None if parts is None else str(parts),
@@ -391,3 +393,5 @@ def _more(fields: Sequence[Any], dates: _Dates) -> str:
 _NULL = "\\N"
 _NOTHING: list[Any] = [None] * 7
 _NO_MORE = "\t".join([_NULL] * 7)
+_NO_DATES: list[Any] = [None] * 5
+_NO_DATES_TEXT = f"\t{_NULL}" * 5

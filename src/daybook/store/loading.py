@@ -48,10 +48,15 @@ SELECT transaction_id::text, source::text, destination::text, currency, precisio
     amount::text, committed::text, voided::text, commits, split::text, bulk::text,
     trunc(extract(epoch FROM inflight_expiry_date) * 1000000)::bigint,
     trunc(extract(epoch FROM inflight_commit_date) * 1000000)::bigint
-FROM holds WHERE {which} ORDER BY transaction_id
+FROM holds {where}
 """
-_HOLDS_BY_ID = _HOLDS.format(which="transaction_id = ANY(%s::uuid[])")
-_HOLDS_BY_GROUP = _HOLDS.format(which="split = ANY(%s::uuid[]) OR bulk = ANY(%s::uuid[])")
+_HOLDS_BY_ID = _HOLDS.format(where="WHERE transaction_id = ANY(%s::uuid[])")
+_HOLDS_OF_GROUPS = _HOLDS.format(
+    where="JOIN (SELECT transaction_id AS made, sequence FROM transactions) rows "
+    "ON made = transaction_id WHERE split = ANY(%s::uuid[]) OR bulk = ANY(%s::uuid[]) "
+    "ORDER BY sequence"
+)
+"""In the order in which they were made, so that actions on them are recorded in it."""
 _REFERENCES = """
 SELECT reference, transaction_id::text, status, fingerprint, reason, detail
 FROM transactions WHERE reference = ANY(%s::text[]) AND NOT derived
@@ -362,7 +367,7 @@ def _load_holds(cursor: psycopg.Cursor[Any], book: Book, named: set[str]) -> Non
     _add_holds(cursor, book)
     others = [_bare(name) for name in named if name not in book.holds]
     if others:
-        cursor.execute(_HOLDS_BY_GROUP, (others, others))
+        cursor.execute(_HOLDS_OF_GROUPS, (others, others))
         _add_holds(cursor, book)
         _load_statuses(cursor, book, others)
 

@@ -38,6 +38,10 @@ HELP_ROUNDS_MAX = 64
 SHRINK_FACTOR = 8
 """A batch that Postgres refuses for its data is tried again with so many times fewer entries."""
 
+COLLISIONS_MAX = 4
+"""So often a batch may find a reference or an id taken that was free a moment before. Then one of
+its requests collides with itself, by an id that was made to, and is set aside."""
+
 WARY_BATCHES = 16
 """After a batch with a reference that was taken, so many look references up before they write."""
 
@@ -128,15 +132,15 @@ class Applier:
                     return BatchReport(partition, busy=True)
                 except pg.UniqueViolation:
                     way.check_taken = True
+                    way.collisions += 1
                     self._wary[partition] = WARY_BATCHES
+                    if way.collisions > COLLISIONS_MAX:
+                        count = _alone(way, count)
                 except (DecideAgain, pg.SerializationFailure, pg.DeadlockDetected) as fault:
                     self._known_balances.forget()
                     log.info("batch.decided_again", partition=partition, why=str(fault))
                 except (pg.DataError, pg.ProgramLimitExceeded, UnicodeError):
-                    if way.alone:
-                        way.refused_data = traceback.format_exc()
-                    way.alone = count == 1
-                    count = max(1, count // SHRINK_FACTOR)
+                    count = _alone(way, count)
                 else:
                     break
                 finally:
@@ -218,6 +222,17 @@ class Applier:
         """Drop entries of ``partition`` that were applied longer ago than the retention."""
         kept_ms = self.log.now_ms() - self.settings.log_retention_seconds * 1000
         self.log.trim(partition, min(cursor, kept_ms << POSITION_COUNTER_BITS))
+
+
+def _alone(way: Way, count: int) -> int:
+    """Narrow a batch that Postgres refuses down to the entry that is to be set aside.
+
+    Called while the refusal is handled. Answers how many entries to try next.
+    """
+    if way.alone:
+        way.refused_data = traceback.format_exc()
+    way.alone = count == 1
+    return max(1, count // SHRINK_FACTOR)
 
 
 @contextmanager

@@ -82,7 +82,8 @@ class Way:
 
     rights: other partitions whose locks it needs. patient: wait for locks. check_taken: look up
     which references and ids are taken. alone: decide a single entry, the oldest. refused_data:
-    why Postgres refused that entry, which is set aside.
+    why Postgres refused that entry, which is set aside. collisions: how often a reference or an id
+    was taken although the journal did not have it.
     """
 
     patient: bool
@@ -90,6 +91,7 @@ class Way:
     rights: set[int] = field(default_factory=set)
     alone: bool = False
     refused_data: str | None = None
+    collisions: int = 0
 
 
 class Attempt:

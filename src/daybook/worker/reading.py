@@ -12,7 +12,6 @@ from daybook.queue.entries import BARRIER, RawEntry, key_of_request
 from daybook.requests import Decoded, decode, fingerprint_of, reference_in
 from daybook.store.unit_of_work import HeldEntry, PartitionRow
 
-
 LARGE_BYTES = 16 * 1024
 """From here on decoding an entry takes so long that it is not done twice."""
 
