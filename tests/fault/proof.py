@@ -13,8 +13,8 @@ from daybook.requests import decode, fingerprint_of
 from daybook.store.scan import RECORD_ID_SQL, request_id_sql
 from daybook.store.verify import verify
 from tests.harness import Installation
+from tests.oracle.entries import accepted_row
 from tests.oracle.judge import audit
-from tests.oracle.shelf import accepted_row
 
 _MICROS = "trunc(extract(epoch FROM {0}) * 1000000)::bigint"
 _RECORDS = f"""

@@ -86,8 +86,8 @@ def _shown(record: dict[str, Any]) -> dict[str, Any]:
     meta_data = json.loads(record["meta_data"] or "{}")
     if record["parts"] is not None:
         return {**shown, "meta_data": meta_data}
-    names = ("source_id", "destination_id", "precise_amount", "precision")
-    return {**shown, "meta_data": meta_data, **{name: record[name] for name in names}}
+    moved = ("source_id", "destination_id", "precise_amount", "precision")
+    return {**shown, "meta_data": meta_data, **{name: record[name] for name in moved}}
 
 
 def _row_shown(row: Row) -> dict[str, Any]:

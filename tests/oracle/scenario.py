@@ -173,7 +173,7 @@ class Parser:
 
     def _thing(self, kind: str, name: str) -> str:
         if kind in ("transaction", "bulk"):
-            return self._id(name)
+            return self.id_named(name)
         if name == "general":
             return "general_ledger_id"
         if "/" in name:
@@ -186,7 +186,7 @@ class Parser:
         options = _options(rest)
         about = {"reference", "meta_data", "made_by", "id"}
         fields = {word: value for word, value in options.items() if word not in about}
-        request = {"kind": "change", "subject_id": subject}
+        request: dict[str, Any] = {"kind": "change", "subject_id": subject}
         request |= {word: value for word, value in options.items() if word in about}
         if fields:
             request["fields"] = fields
@@ -242,7 +242,7 @@ class Parser:
 
     def _action(self, words: list[str]) -> Step:
         kind, name, *rest = words
-        named = self._id(name)
+        named = self.id_named(name)
         amount = _amount(rest.pop(0)) if rest and "=" not in rest[0] else {}
         request = {"kind": kind, "transaction_id": named, **amount, **_options(rest)}
         return Step("", request, self._minted(request, kind, slot_in(named)))
@@ -253,17 +253,17 @@ class Parser:
         return self.ids.setdefault(name, transaction_id_of(name, slot))
 
     def _read_deadline(self, words: list[str]) -> Step:
-        named = self._id(words[1])
+        named = self.id_named(words[1])
         return Step("", {"kind": "deadline", "transaction_id": named}, part_id(named, "deadline"))
 
     def _read_due(self, words: list[str]) -> Step:
         return Step("", self.requests[words[1]], self.ids[words[1]])
 
-    def _id(self, name: str) -> str:
+    def id_named(self, name: str) -> str:
         """The id that a name stands for; ``s.2`` is a part, ``s.scheduled`` and the like too."""
         whole, dot, part = name.rpartition(".")
         if dot:
-            return part_id(self._id(whole), int(part) if part.isdecimal() else part)
+            return part_id(self.id_named(whole), int(part) if part.isdecimal() else part)
         return self.ids.get(name) or transaction_id_of(name, 7)
 
 

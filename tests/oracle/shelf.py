@@ -34,8 +34,7 @@ from daybook.ledger.transaction import (
     movements,
     part_id,
 )
-from daybook.requests import decode, fingerprint_of, validate
-from daybook.requests.models import REQUEST_MODELS
+from tests.oracle.entries import accepted_rows
 from tests.oracle.judge import audit
 
 
@@ -94,7 +93,8 @@ class Shelf:
                 self._read_schedule(book, wanted.transaction_id)
             if isinstance(wanted, NewBalance):
                 named.add(wanted.balance_id)
-            named |= {side for _, leg in movements(wanted) for side in leg[_sides_of(leg)]}
+            for _, leg in movements(wanted):
+                named |= {leg.source_id, leg.destination_id}
             self._read_things(book, wanted)
         for hold in book.holds.values():
             named |= {hold.source_id, hold.destination_id}
@@ -144,7 +144,7 @@ class Shelf:
 
     def _read_holds(self, book: Book, named: str) -> None:
         self._read_status(book, named)
-        for hold_id, stored in sorted(self.holds.items()):
+        for hold_id, stored in self.holds.items():  # as they were made
             own = named in (hold_id, stored["split_id"], stored["bulk_id"])
             if own and hold_id not in book.holds:
                 book.add_hold(Hold(hold_id, **stored))
@@ -200,7 +200,11 @@ class Shelf:
             elif balance.is_new or (balance.touches and now["precision"] != balance.read_precision):
                 return False
         scheduled = {e.instruction.reference: own for own, e in self.schedules.items()}  # type: ignore[union-attr]
-        used = [(r.reference, r.transaction_id) for r in book.records if not r.derived]
+        used: list[tuple[Any, str]] = [
+            (record.reference, record.transaction_id)
+            for record in book.records
+            if not record.derived
+        ]
         used += [(e.instruction.reference, e.request_id) for e in book.new_schedules]  # type: ignore[union-attr]
         created = [new.ledger_id for new, *_ in book.new_ledgers]
         created += [new.identity_id for new, *_ in book.new_identities]
@@ -332,12 +336,6 @@ _HOLD_FIELDS = [
 ]
 
 
-def _sides_of(leg: Any) -> slice:
-    """Where the two sides of a movement stand among its fields."""
-    start = leg._fields.index("source_id")
-    return slice(start, start + 2)
-
-
 def _recorded(record: Record) -> Recorded:
     return Recorded(
         record.transaction_id, record.status, record.fingerprint, record.reason, record.detail
@@ -372,61 +370,3 @@ def _add(stored: dict[str, Any], balance: Balance) -> None:
     stored["inflight_debit"] += balance.added_inflight_debit
     stored["version"] += balance.touches
     stored["precision"] = balance.precision
-
-
-def body_of(request: dict[str, Any], request_id: str) -> bytes:
-    """A request as a producer, or the sweeper, puts it into the log.
-
-    Raises MalformedRequest when the request is refused at the door.
-    """
-    kind = request["kind"]
-    if kind == "deadline":
-        body = {"kind": kind, "transaction_id": request["transaction_id"], "v": 1}
-        return json.dumps(body, separators=(",", ":")).encode()
-    fields = {name: value for name, value in request.items() if name != "kind"}
-    if kind in ("ledger", "balance", "identity", "bulk"):
-        fields[f"{kind}_id"] = request_id
-    return validate(REQUEST_MODELS[kind], fields).body()
-
-
-def entry_of(request: dict[str, Any], request_id: str, position: int) -> Entry:
-    """A request as an entry of the log: validated, written as a body, and decoded again.
-
-    Raises MalformedRequest when the request is refused at the door.
-    """
-    body = body_of(request, request_id)
-    decoded = decode(body, request_id, position >> 20)
-    assert hasattr(decoded, "slot"), f"an accepted request cannot be read: {decoded}"
-    return Entry(
-        position,
-        decoded.slot,
-        request_id,
-        decoded.instruction,
-        fingerprint_of(body),
-        body,
-        decoded.slots,
-    )
-
-
-def accepted_row(entry: Entry) -> dict[str, Any]:
-    """An entry of the log as the judge reads it."""
-    wanted = entry.instruction
-    row = {
-        "position": entry.position,
-        "slot": entry.slot,
-        "slots": entry.slots,
-        "request_id": entry.request_id,
-        "reference": getattr(wanted, "reference", None),
-        "fingerprint": entry.fingerprint,
-        "kind": type(wanted).__name__,
-    }
-    if isinstance(wanted, Bulk):
-        row |= {"atomic": wanted.atomic, "items": [item.reference for item in wanted.items]}
-    if isinstance(wanted, Deadline):
-        row["transaction_id"] = wanted.transaction_id
-    return row
-
-
-def accepted_rows(entries: Iterable[Entry]) -> list[dict[str, Any]]:
-    """The log as the judge reads it."""
-    return [accepted_row(entry) for entry in entries]

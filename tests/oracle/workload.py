@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from daybook.ledger.transaction import Entry, part_id
 from daybook.requests import slot_of
+from tests.oracle.entries import entry_of
 from tests.oracle.facts import Request
 from tests.oracle.model import Model
 from tests.oracle.scenario import (
@@ -21,7 +22,6 @@ from tests.oracle.scenario import (
     slot_in,
     transaction_id_of,
 )
-from tests.oracle.shelf import entry_of
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 Sent = tuple[dict[str, Any], str]

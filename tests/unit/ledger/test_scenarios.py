@@ -13,10 +13,11 @@ from tests.oracle.compare import (
     assert_same_state,
     take,
 )
+from tests.oracle.entries import entry_of
 from tests.oracle.facts import AT_THE_DOOR, ORDER
 from tests.oracle.model import Model
 from tests.oracle.scenario import FIRST_POSITION, Parser, Step, id_of
-from tests.oracle.shelf import Shelf, entry_of
+from tests.oracle.shelf import Shelf
 
 from daybook.errors import MalformedRequest
 from daybook.ledger.rejection import Reason
