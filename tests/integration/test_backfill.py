@@ -14,14 +14,25 @@ from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from tests.harness import Installation, wait_until
 
 from daybook import BalanceRequest, Client, LogUnavailable, Receipt
-from daybook.backfill import Backfill, LineBuilder, Reject, Row, balance_id_of, ledger_id_of
+from daybook.backfill import (
+    Backfill,
+    LineBuilder,
+    Reject,
+    RequestLines,
+    Row,
+    balance_id_of,
+    ledger_id_of,
+)
 from daybook.backfill.loading import check_mapping, load_mapping
 from daybook.backfill.pace import Clock
+from daybook.backfill.run import CHUNK_CHARACTERS_MAX
+from daybook.requests import mint_id, slot_of
 from daybook.store.verify import verify
 
 REPOSITORY = Path(__file__).parents[2]
@@ -65,11 +76,11 @@ def write_csv(path: Path, *lines: str) -> Path:
 
 
 def run(
-    installation: Installation, file: Path | str, mapping: Path, *options: str, **kwargs: Any
+    installation: Installation, file: Path | str, mapping: Path | None, *options: str, **kwargs: Any
 ) -> tuple[int, dict[str, Any], str]:
     """Exit code, summary and messages of a backfill in a process of its own."""
     ended = installation.run(
-        "backfill", str(file), "-m", str(mapping), "--json", *options,
+        "backfill", str(file), *(("-m", str(mapping)) if mapping else ()), "--json", *options,
         cwd=installation.folder, **kwargs,
     )  # fmt: skip
     return ended.returncode, json.loads(ended.stdout or "{}"), ended.stderr
@@ -78,7 +89,7 @@ def run(
 def assert_adds_up(summary: dict[str, Any], lines: int) -> None:
     """Every line is in exactly one count."""
     refused = [*summary["refused_before_log"].values(), *summary["refused_by_ledger"].values()]
-    named = ("applied", "inflight", "duplicates", "unknown", "valid")
+    named = ("applied", "inflight", "scheduled", "duplicates", "unknown", "valid")
     assert sum(summary[name] for name in named) + sum(refused) == summary["lines"] == lines
 
 
@@ -301,6 +312,64 @@ def test_ndjson_comes_from_standard_input(installation: Installation, tmp_path: 
     assert [json.loads(line)["line"] for line in rejects.read_text().splitlines()] == [3, 4]
 
 
+def test_a_file_of_requests_needs_no_mapping(installation: Installation, tmp_path: Path) -> None:
+    """Every kind in one file, in its order; a rerun posts nothing twice, and says so."""
+    installation.workers(1)
+    ledger, owner = f"ldg_{uuid4()}", f"idt_{uuid4()}"
+    first, second = f"bln_{uuid4()}", f"bln_{uuid4()}"
+    hold = mint_id("txn", slot_of(first))
+    money = {"currency": "USD", "precise_amount": 100, "precision": 100}
+    into = {**money, "source": "@World", "allow_overdraft": True}
+    moved = {**money, "source": first, "destination": second}
+    halves = [{"identifier": name, "distribution": "50%"} for name in (first, second)]
+    good: list[dict[str, Any]] = [
+        {"kind": "ledger", "ledger_id": ledger, "name": "Shop"},
+        {"kind": "identity", "identity_id": owner, "first_name": "Ada"},
+        {"kind": "balance", "ledger_id": ledger, "balance_id": first, "currency": "USD"},
+        {"kind": "balance", "ledger_id": ledger, "balance_id": second, "currency": "USD"},
+        {"kind": "change", "subject_id": first, "fields": {"identity_id": owner}, "reference": "c"},
+        {"reference": "in", "destinations": halves, **into, "precise_amount": 1000},
+        {"transactions": [{"reference": f"b{n}", **moved} for n in range(3)], "atomic": True},
+        {"reference": "hold", "transaction_id": hold, "inflight": True, **moved},
+        {"kind": "commit", "transaction_id": hold, "reference": "half", "precise_amount": 50},
+        {"kind": "refund", "transaction_id": hold, "reference": "no refund"},
+        {"reference": "later", "scheduled_for": "2200-01-01T00:00:00Z", **moved},
+    ]
+    bad: list[Any] = [
+        {"kind": "commit", "transaction_id": hold},
+        {"kind": "ledger", "name": "Another"},
+        {"kind": "deadline", "transaction_id": hold},
+        {"reference": "late", "effective_date": "2200-01-01T00:00:00Z", **moved},
+        [],
+    ]
+    file = tmp_path / "requests.ndjson"
+    file.write_text("\n".join(map(json.dumps, [*good, *bad])) + "\n")
+
+    code, summary, _ = run(installation, file, None)
+
+    counts = ("applied", "inflight", "scheduled", "duplicates", "refused_by_ledger")
+    assert code == 0
+    assert [summary[name] for name in counts] == [8, 1, 1, 0, {"not_refundable": 1}]
+    assert summary["refused_before_log"] == {"malformed": 5}
+    assert_adds_up(summary, 16)
+    with (installation.folder / "requests.ndjson.rejects.ndjson").open() as rejects:
+        told = [json.loads(line) for line in rejects]
+    assert [(line["line"], line["reference"]) for line in told if line["line"] >= 12] == [
+        (12, ""), (13, ""), (14, ""), (15, "late"), (16, ""),
+    ]  # fmt: skip
+    assert "reference: is required in a file" in told[0]["reason"]
+    figures = installation.rows("SELECT sum(credit_balance), count(*) FROM balances")
+    assert_proven(installation)
+
+    code, summary, _ = run(installation, file, None)
+
+    assert [summary[name] for name in counts] == [0, 0, 0, 11, {}]
+    assert summary["refused_earlier"] == {"not_refundable": 1}
+    assert installation.rows("SELECT sum(credit_balance), count(*) FROM balances") == figures
+    code, _, said = run(installation, write_csv(tmp_path / "x.csv"), None)
+    assert (code, "give --mapping" in said) == (2, True)
+
+
 def test_without_waiting_nothing_is_known_but_everything_is_queued(
     installation: Installation, mapping_path: Path
 ) -> None:
@@ -516,6 +585,35 @@ def test_the_rate_is_kept_and_outcomes_are_read_on_the_way(installation: Install
     assert sum(clock.sleeps) == pytest.approx(1.9)
     assert applied[len(applied) // 2] >= 50
     assert run.summary.applied == 200
+
+
+class CountedCalls(Client):
+    """The real client, which counts the requests of each call."""
+
+    calls: tuple[int, ...] = ()
+
+    def enqueue_many(self, requests: Sequence[Any]) -> list[Receipt]:
+        self.calls += (len(requests),)
+        return super().enqueue_many(requests)
+
+
+def test_one_call_is_bounded_in_characters(installation: Installation) -> None:
+    """Long lines, such as bulks, go to the log a few at a time."""
+    told = Told()
+    sale = {"source": "@World", "destination": "@Till", "currency": "EUR", "precise_amount": 1}
+    rows = [
+        Row(n, {"reference": f"sale-{n}", **sale}, characters=CHUNK_CHARACTERS_MAX // 4)
+        for n in range(10)
+    ]
+    with closing(CountedCalls(settings=installation.settings)) as client:
+        run = Backfill(
+            client, RequestLines(), reject=told.rejects.append, say=told.said.append,
+            patience_seconds=None,
+        )  # fmt: skip
+        for _ in run.run(rows):
+            pass
+        assert client.calls == (4, 4, 2)
+    assert run.summary.unknown == 10
 
 
 def test_the_window_of_open_lines_is_bounded(

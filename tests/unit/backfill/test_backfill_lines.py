@@ -259,3 +259,21 @@ def test_the_longest_key_fits_into_a_balance() -> None:
     balance_id = built(builder, ROW | {"account": key}).destination
     request = builder.balance_request(balance_id, key, "EUR")
     assert request.meta_data == {"external_id": key}
+
+
+def test_dates_come_from_their_columns() -> None:
+    """When it is applied, and when a hold ends, may lie far ahead."""
+    rules = """
+scheduled_for = { column = "when", optional = true }
+inflight = true
+inflight_expiry_date = { column = "ends", format = "%d.%m.%Y" }
+inflight_commit_date = { column = "commits", optional = true }
+"""
+    builder = builder_of(FIELDS + rules)
+    row = ROW | {"when": "2026-06-01T00:00:00Z", "ends": "1.7.2026", "commits": ""}
+    request = built(builder, row)
+    assert request.scheduled_for == datetime(2026, 6, 1, tzinfo=UTC)
+    assert request.inflight_expiry_date == datetime(2026, 7, 1, tzinfo=UTC)
+    assert request.inflight_commit_date is None
+    reject = refused(builder, row | {"ends": "soon"})
+    assert "inflight_expiry_date: 'soon' in column 'ends' is not a date" in reject.reason
