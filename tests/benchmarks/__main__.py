@@ -20,6 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.benchmarks.history import history_times
 from tests.benchmarks.measures import (
     apply_rate,
     bulk_rate,
@@ -48,7 +49,9 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="daybook-bench-") as folder,
         cluster_from_environment(Path(folder) / "servers") as cluster,
     ):
-        report = run(cluster, Path(folder), options.transactions, options.backlog)
+        report = run(
+            cluster, Path(folder), options.transactions, options.backlog, options.statement_rows
+        )
     if options.json:
         print(json.dumps(report, indent=2))
     else:
@@ -56,8 +59,11 @@ def main() -> int:
     return 0
 
 
-def run(cluster: Cluster, folder: Path, transactions: int, backlog: int) -> dict[str, Any]:
-    """All figures. transactions: in each measured backlog; backlog: for the memory."""
+def run(
+    cluster: Cluster, folder: Path, transactions: int, backlog: int, statement_rows: int
+) -> dict[str, Any]:
+    """All figures. transactions: in each measured backlog; backlog: for the memory;
+    statement_rows: of the balance whose history is read."""
     report: dict[str, Any] = {"machine": machine(), "commit": commit(), "balances": BALANCES}
     with installed(cluster, folder, 2) as two:
         balances = make_balances(two, BALANCES)
@@ -84,6 +90,8 @@ def run(cluster: Cluster, folder: Path, transactions: int, backlog: int) -> dict
             [apply_rate(one, balances, transactions) for _ in range(REPEATS)]
         )
         report["one_message_each"] = one_message_each_rate(one, min(transactions, 4_000))
+    with installed(cluster, folder, 3) as read:
+        report["history"] = history_times(read, statement_rows)
     report["ratios"] = ratios(report)
     return report
 
@@ -118,6 +126,17 @@ def show(report: dict[str, Any]) -> None:
         figures.add_row(name.replace("_", " "), f"{report[name]['per_second']:,.0f}/s")
     if "memory" in report:
         figures.add_row("memory growth of a worker", f"{report['memory']['growth_mib']:.1f} MiB")
+    history = report["history"]
+    of = f"of {history['rows']:,}"
+    for name, title in (
+        ("last_100_ms", f"statement, last 100 {of}"),
+        ("last_100_then_ms", "statement, last 100 before a day in the past"),
+        ("last_100_then_with_snapshot_ms", "the same with a snapshot of the day before"),
+        ("at_ms", "balance at a time in the past"),
+        ("at_with_snapshot_ms", "the same with a snapshot of the day before"),
+    ):
+        figures.add_row(title, f"{history[name]:.1f} ms")
+    figures.add_row("statement of all rows", f"{history['export_per_second']:,.0f} rows/s")
     idle = report["idle"]
     figures.add_row("idle, enqueue to outcome, median", f"{idle['median_ms']:.1f} ms")
     figures.add_row("idle, enqueue to outcome, p99", f"{idle['p99_ms']:.1f} ms")
@@ -162,6 +181,12 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--transactions", type=int, default=200_000, help="in each backlog")
     parser.add_argument("--backlog", type=int, default=500_000, help="for the memory; 0: skip it")
+    parser.add_argument(
+        "--statement-rows",
+        type=int,
+        default=1_000_000,
+        help="of one balance, looked back at",
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
     return parser.parse_args()
 

@@ -11,10 +11,12 @@ from tests.harness import Cluster
 def test_a_short_run_measures_everything(cluster: Cluster, tmp_path: Path) -> None:
     """Each part posts what it says, and the report has every ratio."""
     bench.BALANCES, bench.REPEATS = 50, 1
-    report = bench.run(cluster, tmp_path, transactions=300, backlog=0)
+    report = bench.run(cluster, tmp_path, transactions=300, backlog=0, statement_rows=3_000)
     assert report["apply"]["transactions"] == 300
     assert report["copy"]["rows"] > 300
     assert report["idle"]["requests"] == 300
+    assert report["history"]["rows"] == 3_000
+    assert report["history"]["export_per_second"] > 0
     assert set(report["ratios"]) == {
         "apply / plain COPY",
         "with refusals / without",

@@ -18,6 +18,7 @@ from daybook.requests import slot_of
 from daybook.store import queries
 from daybook.store.history import Statement, StatementLine, balance_at, open_statement
 from daybook.store.snapshots import SnapshotView, take_snapshot
+from daybook.store.verify import verify
 
 INSTANT = timedelta(microseconds=1)
 DAY = timedelta(days=1)
@@ -156,6 +157,7 @@ def test_history_is_the_fold_of_the_journal_whatever_is_backdated(book: Book, se
         around = [date + step for date in dates for step in (-INSTANT, timedelta(0), INSTANT)]
         check_history(book, balance_id, [*moments, *around], bases)
     assert "snapshot" in bases
+    assert verify(book.installation.engine).violations == []
 
 
 def test_a_snapshot_counts_nothing_that_an_open_entry_could_precede(book: Book) -> None:
