@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.harness import Cluster, Installation
 from tests.integration.whole import Whole, bare, fill_whole, tamper
 
+from daybook.store import verify as verifying
 from daybook.store.comparing import Comparison
-from daybook.store.sums import COMPARISONS
+from daybook.store.sums import COMPARISONS, SUM_CHECKS
 from daybook.store.verify import verify
 
 
@@ -314,3 +317,42 @@ def test_a_change_that_is_no_object_is_a_broken_chain_and_no_fault(
         "ledger_mismatch",
         "balance_mismatch",
     } <= report.violations_by_code.keys()
+
+
+EARLIER = "(SELECT min(moment) - interval '10 milliseconds' FROM snapshots)"
+FIGURES_THEN = (
+    "SELECT balance_id, min(moment), min(at), sum(credit), sum(debit) FROM ("
+    "SELECT destination AS balance_id, precise_amount AS credit, 0 AS debit, * FROM applied "
+    "UNION ALL SELECT source, 0, precise_amount, * FROM applied) sides GROUP BY balance_id"
+)
+TAKE_EARLIER = (
+    f"INSERT INTO snapshots SELECT {EARLIER}, max(position) + 1, 0 FROM transactions",
+    "WITH applied AS (SELECT t.source, t.destination, t.precise_amount, s.moment, s.position AS at "
+    "FROM transactions t, (SELECT * FROM snapshots ORDER BY moment LIMIT 1) s "
+    "WHERE t.effective_date <= s.moment AND t.status = 'APPLIED' AND t.parts IS NULL "
+    f"AND t.precise_amount IS NOT NULL) INSERT INTO balance_snapshots {FIGURES_THEN}",
+    "UPDATE snapshots s SET balances = (SELECT count(*) FROM balance_snapshots b "
+    "WHERE b.moment = s.moment)",
+)
+
+
+def test_a_snapshot_of_an_earlier_moment_is_summed_by_itself(
+    shared: Installation, whole: Whole
+) -> None:
+    """Snapshots need not have been taken in the order of their moments."""
+    del whole
+    assert tamper(shared, *TAKE_EARLIER).violations == []
+
+    wrong = f"UPDATE balance_snapshots SET credit_balance = 1 WHERE moment = {EARLIER}"
+    wrong = wrong.replace("min(moment) - interval '10 milliseconds'", "min(moment)")
+    report = tamper(shared, *TAKE_EARLIER, wrong)
+    assert report.violations_by_code.keys() == {"snapshot_mismatch"}
+
+
+def test_the_page_explains_every_code() -> None:
+    """docs/how-to/rebuild.md has a row for each code of a violation, and no other."""
+    page = (Path(__file__).parents[2] / "docs/how-to/rebuild.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `(\w+_\w+)` \|", page, re.M))
+    source = Path(verifying.__file__).read_text(encoding="utf-8")
+    added = set(re.findall(r'report\.add\(\s*"(\w+)"', source))
+    assert listed == added | {check.code for check in SUM_CHECKS}
