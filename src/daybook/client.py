@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from daybook.asking import Asking
 from daybook.errors import LogFull, OutcomeUnknown
+from daybook.looking_ahead import AsyncLookingAhead, LookingAhead
 from daybook.producing import (
     Draft,
     Outcome,
@@ -104,6 +105,14 @@ class Client(Asking[Receipt]):
         send the same again).
         """
         return self.enqueue_flagged(_given(request, fields))
+
+    @property
+    def dry_run(self) -> LookingAhead:
+        """What requests would do: ``client.dry_run.refund(…)`` answers a ``Preview``.
+
+        A worker looks at the ledger as it stands at this moment; nothing is enqueued.
+        """
+        return LookingAhead(self._doorbell, self._log.take_answer, self._clock)
 
     def enqueue_flagged(self, request: Request | Mapping[str, Any], flags: str = "") -> Receipt:
         """Append one request whose entry carries ``flags``. Raises like ``enqueue``."""
@@ -236,6 +245,16 @@ class AsyncClient(Asking[Coroutine[Any, Any, Receipt]]):
         if receipt.state == "conflict":
             raise await self._conflict(made)
         return receipt
+
+    @property
+    def dry_run(self) -> AsyncLookingAhead:
+        """See ``Client.dry_run``."""
+        return AsyncLookingAhead(self._doorbell, self._take_answer, self._clock)
+
+    async def _take_answer(self, answer_id: str) -> bytes | None:
+        with translated_faults():
+            found: bytes | None = await self._redis.getdel(self._keys.answer(answer_id))
+        return found
 
     async def enqueue_many(self, requests: Sequence[Request | Mapping[str, Any]]) -> list[Receipt]:
         """See ``Client.enqueue_many``."""

@@ -23,7 +23,6 @@ from daybook.ledger.transaction import (
     POSITION_COUNTER_BITS,
     Bulk,
     Entry,
-    Kind,
     Record,
     Split,
     Status,
@@ -31,8 +30,8 @@ from daybook.ledger.transaction import (
     movements,
 )
 from daybook.preview import BalancePreview, Figures, Preview, RecordPreview
-from daybook.producing import Draft, draft
-from daybook.requests import Request, decode
+from daybook.producing import draft
+from daybook.requests import Request, decode, fingerprint_of
 from daybook.settings import Settings
 from daybook.store.loading import KnownBalances, load_book
 from daybook.store.queries import reading
@@ -63,21 +62,27 @@ class DryRun(Asking[Preview]):
         Raises MalformedRequest, StoreUnavailable, SchemaOutdated.
         """
         made = draft(fields if request is None else request, self._clock)
-        return _look_ahead(self._engine, self._settings, made, int(self._clock() * 1000))
+        return self.look_ahead(made.entry.request_id, made.entry.body)
+
+    def look_ahead(self, request_id: str, body: bytes) -> Preview:
+        """What the request with this body would do. Raises StoreUnavailable, SchemaOutdated."""
+        now_ms = int(self._clock() * 1000)
+        return _look_ahead(self._engine, self._settings, request_id, body, now_ms)
 
 
-def _look_ahead(engine: Engine, settings: Settings, made: Draft, now_ms: int) -> Preview:
-    wanted = made.entry
-    decoded = decode(wanted.body, wanted.request_id, now_ms)
+def _look_ahead(
+    engine: Engine, settings: Settings, request_id: str, body: bytes, now_ms: int
+) -> Preview:
+    decoded = decode(body, request_id, now_ms)
     if isinstance(decoded, Rejected):
-        return _refused_at_the_door(made.request.kind, decoded)
+        return _refused_at_the_door(decoded)
     entry = Entry(
         now_ms << POSITION_COUNTER_BITS,
         decoded.slot,
-        wanted.request_id,
+        request_id,
         decoded.instruction,
-        wanted.fingerprint,
-        wanted.body,
+        fingerprint_of(body),
+        body,
         decoded.slots,
     )
     with reading(engine) as connection:
@@ -91,12 +96,11 @@ def _look_ahead(engine: Engine, settings: Settings, made: Draft, now_ms: int) ->
                 mixed_precision=settings.precision_policy == "mixed",
                 check_taken=True,
             )
-    return _preview(made.request.kind, book, entry)
+    return _preview(book, entry)
 
 
-def _refused_at_the_door(kind: Kind, rejected: Rejected) -> Preview:
+def _refused_at_the_door(rejected: Rejected) -> Preview:
     return Preview(
-        kind.value,
         False,
         Status.REJECTED.value,
         False,
@@ -107,7 +111,7 @@ def _refused_at_the_door(kind: Kind, rejected: Rejected) -> Preview:
     )
 
 
-def _preview(kind: Kind, book: Book, entry: Entry) -> Preview:
+def _preview(book: Book, entry: Entry) -> Preview:
     before = {name: figures_of(balance) for name, balance in book.balances.items()}
     outcome = post(book, entry)
     if isinstance(outcome, Rejected):
@@ -126,7 +130,6 @@ def _preview(kind: Kind, book: Book, entry: Entry) -> Preview:
         for name, balance in _named(book, entry).items()
     ]
     return Preview(
-        kind.value,
         outcome.status != Status.REJECTED and not outcome.duplicate,
         str(outcome.status),
         outcome.duplicate,

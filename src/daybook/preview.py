@@ -61,7 +61,6 @@ class Preview:
     reason, detail: of a refusal, the code and one sentence.
     """
 
-    kind: str
     would_apply: bool
     status: str
     duplicate: bool

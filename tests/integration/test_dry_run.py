@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 from tests.fault.requests import deposit, make_balances, move
 from tests.harness import Installation
 
+from daybook import AsyncClient, looking_ahead
 from daybook.dry_run import DryRun
+from daybook.errors import OutcomeUnknown
 from daybook.preview import Preview
 from daybook.store.schema import metadata
 
@@ -24,7 +27,7 @@ def dry_run(installation: Installation) -> DryRun:
 def everything(installation: Installation) -> list[Any]:
     """All that stands in the database and in the log."""
     tables = [sorted(installation.rows(f"SELECT {t}::text FROM {t}")) for t in metadata.tables]
-    return [*tables, sorted(installation.redis.keys("*"))]
+    return [*tables, sorted(installation.redis.keys("{daybook}*"))]
 
 
 @pytest.fixture
@@ -114,3 +117,21 @@ def test_a_preview_survives_json(dry_run: DryRun, balances: list[str]) -> None:
     preview = dry_run.enqueue(request)
     assert preview.balances[0].after.balance == 1_000 - 10**60
     assert Preview.from_dict(json.loads(json.dumps(preview.as_dict()))) == preview
+
+
+def test_a_producer_asks_a_worker(installation: Installation, balances: list[str]) -> None:
+    """Without a database of its own, waiting or awaiting; no worker means no answer, said so."""
+    first, second = balances
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(looking_ahead, "ANSWER_SECONDS_MAX", 0.2)
+        with pytest.raises(OutcomeUnknown, match="no worker has looked"):
+            installation.client.dry_run.enqueue(move("r", first, second, 400))
+
+    async def ask() -> Preview:
+        async with AsyncClient(settings=installation.settings) as client:
+            return await client.dry_run.bulk([move("r", first, second, 400)], atomic=True)
+
+    with installation.workers(beat=False):
+        preview = installation.client.dry_run.enqueue(move("r", first, second, 400))
+        assert available(preview) == [(1_000, 600), (1_000, 1_400)]
+        assert available(asyncio.run(ask())) == available(preview)

@@ -19,7 +19,7 @@ QUEUE = LOWER | {"queue"}
 STORE = LOWER | {"store"}
 PRODUCING = QUEUE | {"producing"}
 ASKING = PRODUCING | {"asking"}
-CLIENT = ASKING | {"preview", "client"}
+CLIENT = ASKING | {"preview", "looking_ahead", "client"}
 CELERY = CLIENT | {"celery"}
 INSTALL = QUEUE | STORE | {"install"}  # the schema and the log, in one step
 DRY_RUN = ASKING | STORE | {"preview", "dry_run"}
@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "celery": CELERY,
     "install": INSTALL,
     "preview": frozenset({"preview"}),
+    "looking_ahead": CLIENT,
     "dry_run": DRY_RUN,
     "worker": WORKER,
     "daybook": CLIENT | {"daybook"},  # the package's own __init__: what producers import

@@ -11,7 +11,10 @@ from typing import Any
 
 import structlog
 
+from daybook.errors import LogUnavailable
+
 APPLY_TASK = "daybook.apply"
+DRY_RUN_TASK = "daybook.dry_run"
 INTAKE_QUEUE = "daybook.intake"
 QUEUE_PREFIX = "daybook.partition."
 
@@ -55,6 +58,23 @@ class Doorbell:
             except Exception as fault:  # whatever the broker's transport raises
                 self._quiet_until = time.monotonic() + QUIET_SECONDS
                 log.warning("doorbell.lost", partition=partition, fault=str(fault))
+
+    def ask_for_dry_run(self, request_id: str, body: bytes, answer_id: str, seconds: float) -> None:
+        """Ask any worker what a request would do; forgotten after ``seconds``.
+
+        Raises LogUnavailable when the broker does not take it.
+        """
+        try:
+            self._celery().send_task(
+                DRY_RUN_TASK,
+                args=(request_id, body.decode(), answer_id),
+                queue=INTAKE_QUEUE,
+                expires=seconds,
+                ignore_result=True,
+                retry=False,
+            )
+        except Exception as fault:  # whatever the broker's transport raises
+            raise LogUnavailable(f"the broker does not take a dry run: {fault}") from fault
 
     def close(self) -> None:
         """Close the broker's connections that this object opened."""

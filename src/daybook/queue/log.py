@@ -113,6 +113,10 @@ class Keys:
         """The mark that says a partition's doorbell has been rung."""
         return f"{self.prefix}bell:{partition}"
 
+    def answer(self, answer_id: str) -> str:
+        """Where a worker leaves what a dry run has shown."""
+        return f"{self.prefix}answer:{answer_id}"
+
     def outcome(self, key: str) -> str:
         """Where the outcome of a request is found."""
         return f"{self.prefix}outcome:{key}"
@@ -225,7 +229,18 @@ class Log:
             found = self.client.xrange(self.keys.log(partition), entry_id, entry_id)
         return found[0][1].get(b"b") if found else None
 
+    def take_answer(self, answer_id: str) -> bytes | None:
+        """What a dry run has shown, once; None while no worker has answered."""
+        with translated_faults():
+            found: bytes | None = self.client.getdel(self.keys.answer(answer_id))
+        return found
+
     # --- workers ---
+
+    def leave_answer(self, answer_id: str, answer: str, life_seconds: int) -> None:
+        """Leave what a dry run has shown for who asked for it."""
+        with translated_faults():
+            self.client.set(self.keys.answer(answer_id), answer, ex=life_seconds)
 
     def read(self, partition: int, after: int, count: int, bytes_max: int) -> list[RawEntry]:
         """The next unread entries, at most ``count`` and about ``bytes_max`` bytes of bodies.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from celery.exceptions import Ignore
 
+from daybook.dry_run import DryRun
 from daybook.errors import (
     FieldError,
     LogFull,
@@ -17,7 +19,7 @@ from daybook.errors import (
 )
 from daybook.ledger.rejection import Reason
 from daybook.producing import named_by_task
-from daybook.queue.doorbell import APPLY_TASK, INTAKE_QUEUE, queue_of
+from daybook.queue.doorbell import APPLY_TASK, DRY_RUN_TASK, INTAKE_QUEUE, queue_of
 from daybook.queue.entries import CELERY_RESULT
 from daybook.requests import check_json_amount
 from daybook.requests.models import malformed
@@ -35,6 +37,9 @@ DUPLICATE_WAIT_SECONDS = 0.5
 """How long the intake waits for the outcome of a repeated request before it looks again later."""
 
 DOORBELL_EXPIRES_SECONDS = 60
+
+ANSWER_LIFE_SECONDS = 60
+"""How long the answer to a dry run waits to be fetched."""
 
 
 def ring(partition: int, countdown: float = 0.0) -> None:
@@ -77,6 +82,15 @@ def snapshot() -> dict[str, Any]:
     process = runtime()
     taken = take_snapshot(process.engine, process.log)
     return {"balances": taken.balances if taken else None}
+
+
+@app.task(name=DRY_RUN_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
+def dry_run(request_id: str, body: str, answer_id: str) -> dict[str, Any]:
+    """Look what a request would do, for a producer that has no database of its own."""
+    process = runtime()
+    preview = DryRun(process.engine, process.settings).look_ahead(request_id, body.encode())
+    process.log.leave_answer(answer_id, json.dumps(preview.as_dict()), ANSWER_LIFE_SECONDS)
+    return {"would_apply": preview.would_apply, "reason": preview.reason}
 
 
 @app.task(  # type: ignore[untyped-decorator]
