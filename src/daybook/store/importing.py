@@ -8,38 +8,25 @@ was edited, cut or put together is refused with the number of the line.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import groupby
-from typing import Any, BinaryIO, NamedTuple, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import psycopg
 from psycopg import errors as pg
-from sqlalchemy import (
-    ARRAY,
-    Boolean,
-    Column,
-    Connection,
-    DateTime,
-    Engine,
-    Integer,
-    LargeBinary,
-    Numeric,
-    Table,
-    Uuid,
-    text,
-)
+from sqlalchemy import Connection, Engine, Table, text
 from sqlalchemy.exc import DBAPIError
 
 from daybook.errors import ConfigError, StoreUnavailable
 from daybook.ledger.balance import GENERAL_LEDGER_ID
 from daybook.ledger.chain import GENESIS, link
-from daybook.ledger.transaction import ID_LENGTH, Record
+from daybook.ledger.transaction import Record
 from daybook.store import schema
 from daybook.store.engine import translated_faults
 from daybook.store.exporting import FORMAT_VERSION, TABLES, TransferReport, stored_columns
+from daybook.store.intake import TABLE, Intake, intakes
 from daybook.store.scan import be_patient, driver_of
 from daybook.store.verify import PROGRESS_EVERY_RECORDS, Head, Progress
 
@@ -53,13 +40,6 @@ Install = Callable[[int, int], None]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-_ID = re.compile(r"(?:txn|bulk|bln|ldg|idt)_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_HEX = re.compile(r"(?:[0-9a-f]{2})*")
-_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
-_NULL = "\\N"
-_TABLE = "table"
-"""The member of a line that names its table."""
 
 
 def import_ledger(
@@ -203,118 +183,7 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(text)
 
 
-# Values
-
-
-def _require(is_right: bool, what: str) -> None:
-    if not is_right:
-        raise ValueError(f"must be {what}")
-
-
-def _text(value: Any) -> str:
-    _require(isinstance(value, str) and "\0" not in value, "a text")
-    return str(value).translate(_ESCAPES)
-
-
-def _integer(value: Any) -> str:
-    _require(isinstance(value, int) and not isinstance(value, bool), "a whole number")
-    return str(value)
-
-
-def _number(value: Any) -> str:
-    _require(isinstance(value, str) and _NUMBER.fullmatch(value) is not None, "a number as text")
-    return str(value)
-
-
-def _boolean(value: Any) -> str:
-    _require(isinstance(value, bool), "true or false")
-    return "t" if value else "f"
-
-
-def _bytes(value: Any) -> str:
-    _require(isinstance(value, str) and _HEX.fullmatch(value) is not None, "hexadecimal")
-    return f"\\\\x{value}"
-
-
-def _uuid(value: Any) -> str:
-    _require(isinstance(value, str) and _ID.fullmatch(value) is not None, "an id")
-    return str(value)[-ID_LENGTH:]
-
-
-def _moment(value: Any) -> str:
-    _require(isinstance(value, str) and value.endswith("Z"), "a moment in UTC")
-    datetime.fromisoformat(value)
-    return str(value)
-
-
-def _texts(value: Any) -> str:
-    """An array of texts, as Postgres reads it."""
-    _require(isinstance(value, list) and all(isinstance(item, str) for item in value), "texts")
-    quoted = (item.replace("\\", "\\\\").replace('"', '\\"') for item in value)
-    return _text("{" + ",".join(f'"{item}"' for item in quoted) + "}")
-
-
-def _converter(column: Column[Any]) -> Callable[[Any], str]:
-    """What makes a field for COPY of a value, or raises ValueError."""
-    kind = column.type
-    if isinstance(kind, Uuid):
-        return _uuid
-    if isinstance(kind, LargeBinary):
-        return _bytes
-    if isinstance(kind, DateTime):
-        return _moment
-    if isinstance(kind, Boolean):
-        return _boolean
-    if isinstance(kind, ARRAY):
-        return _texts
-    if isinstance(kind, Numeric):
-        return _number if kind.scale is None else _integer
-    if isinstance(kind, Integer):
-        return _integer
-    return _text
-
-
 # Tables
-
-
-class _Intake(NamedTuple):
-    """How rows of one table are read.
-
-    rank: its place among the tables. converters: of each column, with its place in a line of COPY.
-    """
-
-    rank: int
-    table: Table
-    converters: dict[str, tuple[int, Callable[[Any], str]]]
-
-    @property
-    def statement(self) -> str:
-        return f"COPY {self.table.name} ({', '.join(self.converters)}) FROM STDIN"
-
-    def line(self, row: dict[str, Any]) -> str:
-        """The row as a line of COPY. Raises ValueError that names the field."""
-        fields = [_NULL] * len(self.converters)
-        for name, value in row.items():
-            known = self.converters.get(name)
-            if known is None:
-                if name != _TABLE:
-                    raise ValueError(f"has a field that is not known: {name}")
-            elif value is not None:
-                place, convert = known
-                try:
-                    fields[place] = convert(value)
-                except ValueError as fault:
-                    raise ValueError(f"{name}: {fault}") from None
-        return "\t".join(fields) + "\n"
-
-
-def _intakes() -> dict[str, _Intake]:
-    intakes = {}
-    for rank, table in enumerate(TABLES):
-        columns = enumerate(stored_columns(table))
-        converters = {column.name: (place, _converter(column)) for place, column in columns}
-        intakes[table.name] = _Intake(rank, table, converters)
-    return intakes
 
 
 class _Loading:
@@ -327,7 +196,7 @@ class _Loading:
         self._reader = reader
         self._report = report
         self._tell = tell
-        self._intakes = _intakes()
+        self._intakes = intakes()
         self._counts = dict.fromkeys(self._intakes, 0)
         self.chain = _Chain()
         self.partitions = 0
@@ -336,7 +205,7 @@ class _Loading:
     def run(self) -> None:
         """Load all rows. Raises ConfigError."""
         rank, first = -1, 2
-        for name, rows in groupby(self._reader.rows(), key=lambda row: row.get(_TABLE)):
+        for name, rows in groupby(self._reader.rows(), key=lambda row: row.get(TABLE)):
             intake = self._intakes.get(name) if isinstance(name, str) else None
             if intake is None or intake.rank <= rank:
                 _refuse(self._reader.number, "names a table that is not expected here")
@@ -351,7 +220,7 @@ class _Loading:
         if self.partitions != self._counts[schema.partitions.name]:
             _refuse(self._reader.number, "the partitions are not as many as the installation's")
 
-    def _load(self, intake: _Intake, rows: Iterable[dict[str, Any]], copy: psycopg.Copy) -> None:
+    def _load(self, intake: Intake, rows: Iterable[dict[str, Any]], copy: psycopg.Copy) -> None:
         name, end = intake.table.name, self._report.counts[intake.table.name]
         for row in rows:
             count = self._counts[name] = self._counts[name] + 1
