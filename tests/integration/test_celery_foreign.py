@@ -10,6 +10,7 @@ from typing import Any
 from celery import Celery
 from tests.harness import Installation, wait_until
 
+from daybook.queue.doorbell import INTAKE_QUEUE
 from daybook.settings import celery_url
 
 SERVICE = """
@@ -108,6 +109,35 @@ def test_the_intake_answers_for_what_came_another_way(installation: Installation
     (conflict,) = send(installation, (request("3.00"), "twice-2"))
     assert conflict[1]["transaction_id"] == results[1][1]["transaction_id"]
     assert installation.rows("SELECT count(*) FROM transactions WHERE subject IS NULL") == [(2,)]
+
+
+def test_the_intake_takes_every_kind(installation: Installation) -> None:
+    """The task's id names what has no name: a repeated creation creates nothing twice."""
+    installation.workers(1, beat=False)
+    ledger = {"kind": "ledger", "name": "Foreign"}
+    bulk = {"transactions": [request(reference=f"item-{n}") for n in range(3)]}
+    later = request(scheduled_for="2200-01-01T00:00:00Z")
+    first, again, group = send(installation, (ledger, "L"), (ledger, "L-2"), (bulk, "bulk"))
+    (repeated,) = send(installation, (ledger, "L"))
+    assert first[1]["status"] == again[1]["status"] == "APPLIED"
+    assert repeated[1]["transaction_id"] == first[1]["transaction_id"].replace("txn_", "ldg_")
+    assert first[1]["transaction_id"] != again[1]["transaction_id"]
+    refund = {"kind": "refund", "transaction_id": group[1]["transaction_id"]}
+    assert send(installation, (refund, "back"))[0][1]["status"] == "APPLIED"
+    with Celery("foreign", broker=celery_url(installation.redis_url), set_as_current=False) as app:
+        for _ in range(2):
+            app.send_task(
+                "daybook.enqueue", kwargs={"request": later}, task_id="later", queue=INTAKE_QUEUE
+            )
+    wait_until(lambda: installation.rows("SELECT 1 FROM schedules"), "the schedule")
+    cancel = {
+        "kind": "cancel",
+        "transaction_id": installation.client.status("later").transaction_id,
+    }
+    (cancelled,) = send(installation, (cancel, "cancel"))
+    assert cancelled[1]["status"] == "APPLIED"
+    (answer,) = send(installation, (later, "later"))
+    assert answer[1]["reason"] == "cancelled"
 
 
 def test_the_intake_keeps_a_request_while_the_log_is_full(installation: Installation) -> None:

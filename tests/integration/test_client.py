@@ -121,6 +121,67 @@ def test_the_async_client_says_the_same(installation: Installation) -> None:
     assert statuses == ["APPLIED", "APPLIED", "APPLIED", "INFLIGHT", "APPLIED", "VOID"]
 
 
+def test_both_clients_ask_for_every_kind(installation: Installation) -> None:
+    """A method for each; what is sent again is the same; a schedule is an answer."""
+
+    async def produce() -> list[Any]:
+        async with AsyncClient(settings=installation.settings) as client:
+            ledger = await client.create_ledger("Kinds")
+            owner = await client.create_identity(first_name="Ada", meta_data={"vip": True})
+            balance = await client.create_balance(ledger.id, "USD", identity_id=owner.id)
+            bulk = await client.bulk(
+                [fields("one", destination=balance.id), TransactionRequest(**fields("two"))],
+                atomic=True,
+            )
+            held = await client.bulk([fields("three", destination=balance.id)], inflight=True)
+            later = await client.enqueue(
+                **fields("later", destination=balance.id, scheduled_for="2200-01-01T00:00:00Z")
+            )
+            await asyncio.to_thread(installation.drain)
+            assert (await client.wait("later", 5)).status == "SCHEDULED"
+            receipts = [
+                ledger, owner, balance, bulk, held, later,
+                await client.commit(held.id),
+                await client.refund(bulk.id, meta_data={"why": "returned"}),
+                await client.cancel(later.id),
+                await client.rename_ledger(ledger.id, "Sorts", made_by="ada"),
+                await client.link_identity(balance.id, owner.id),
+                await client.merge_meta_data(bulk.id, {"seen": True}),
+            ]  # fmt: skip
+            await asyncio.to_thread(installation.drain)
+            return [o and o.status for o in await client.wait_many(receipts, 5)]
+
+    statuses = asyncio.run(produce())
+    assert statuses == [*["APPLIED"] * 4, "INFLIGHT", "REJECTED", *["APPLIED"] * 6]
+    client = installation.client
+    again = client.bulk(
+        [fields("three", destination=client.create_balance("general_ledger_id", "USD").id)],
+        inflight=True,
+    )
+    assert again.state == "accepted"
+    same = [fields("four"), fields("five")]
+    assert [client.bulk(same).state for _ in range(2)] == ["accepted", "duplicate"]
+    with pytest.raises(Conflict, match="differs in atomic"):
+        client.bulk(same, atomic=True, reference=client.bulk(same).reference)
+    with pytest.raises(MalformedRequest, match="shoe_size: is not a field"):
+        client.create_identity(shoe_size="44")
+
+
+def test_the_longest_bulk_goes_through_in_one_piece(installation: Installation) -> None:
+    """10,000 transactions and some megabytes, between small requests: all posted, in order."""
+    note = "x" * 1_000
+    bulk = {"transactions": [fields(f"b{n}", description=note) for n in range(10_000)]}
+    receipts = installation.client.enqueue_many([fields("before"), bulk, fields("after")])
+    assert receipts[1].position is not None
+    assert receipts[2].position == receipts[1].position + 1
+    installation.drain()
+    outcomes = installation.client.wait_many(receipts, 5)
+    assert [o and o.status for o in outcomes] == ["APPLIED"] * 3
+    assert installation.rows("SELECT count(*) FROM transactions WHERE source IS NOT NULL") == [
+        (10_002,)
+    ]
+
+
 def test_without_a_server_the_fault_is_named(installation: Installation) -> None:
     """No Redis: LogUnavailable from both clients, quickly."""
     nowhere = Settings(

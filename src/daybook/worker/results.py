@@ -224,7 +224,8 @@ def replies_of(
     entries = {entry.position: entry for entry in batch.decodable}
     for outcome in decision.outcomes:
         _reply_to(replies, book, entries[outcome.position], outcome)
-        if CELERY_RESULT in batch.flags.get(outcome.position, ""):
+        is_final = outcome.status != Status.SCHEDULED  # Celery keeps the first result for good
+        if is_final and CELERY_RESULT in batch.flags.get(outcome.position, ""):
             task_id = outcome.reference or outcome.request_id
             replies.celery.append((task_id, celery_result(outcome)))
     _reply_to_cancelled(replies, book)
