@@ -59,8 +59,8 @@ def key_of_request(reference: str | None, request_id: str) -> str:
 class NewEntry(NamedTuple):
     """What a producer appends.
 
-    fingerprint: 32 bytes. flags: of ``CELERY_RESULT`` and ``DUE``, or empty. slots: of a wide request, which
-    spends from balances of several slots: all of them.
+    fingerprint: 32 bytes. flags: of ``CELERY_RESULT`` and ``DUE``, or empty. slots: of a wide
+    request, which spends from balances of several slots: all of them.
     """
 
     slot: int
