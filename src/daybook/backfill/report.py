@@ -14,7 +14,8 @@ class Summary:
 
     applied, inflight: posted by this run. scheduled: accepted for a later time. duplicates: the
     ledger or the log had them already, nothing happened twice. refused_before_log,
-    refused_by_ledger: by code. unknown: in the log, their outcome was not seen. valid: of a dry run.
+    refused_by_ledger: by code. unknown: in the log, their outcome was not seen. valid: of a dry
+    run.
     refused_earlier: by code, those of the duplicates whose first request was refused.
     """
 
