@@ -6,7 +6,7 @@ never a setting of one process.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects.postgresql import insert
 
 from daybook.errors import ConfigError
@@ -16,6 +16,7 @@ from daybook.settings import Settings, read_settings
 from daybook.store.engine import make_engine, translated_faults
 from daybook.store.migrate import migrate
 from daybook.store.schema import installation, partitions
+from daybook.store.snapshots import newest_position
 
 PARTITIONS_DEFAULT = 2
 PARTITIONS_MAX = 256
@@ -41,7 +42,7 @@ def install(
     try:
         with translated_faults(), engine.begin() as connection:
             number = _record_partitions(connection, partitions)
-            newest = _newest_cursor(connection)
+            newest = newest_position(connection)
     finally:
         engine.dispose()
     client = connect(redis_url, settings)
@@ -69,8 +70,3 @@ def _record_partitions(connection: Connection, wanted: int | None) -> int:
         .on_conflict_do_nothing()
     )
     return number
-
-
-def _newest_cursor(connection: Connection) -> int:
-    newest = select(func.coalesce(func.max(partitions.c.cursor), 0))
-    return int(connection.execute(newest).scalar_one())

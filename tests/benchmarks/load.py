@@ -78,7 +78,7 @@ def split_in_legs(balances: list[str], number: int, legs: int, seed: int = 1) ->
     """Payments from outside to so many balances at once."""
     chosen = random.Random(seed)
     for index in range(number):
-        payees = chosen.sample(balances, legs)
+        payees = chosen.sample(balances, min(legs, len(balances)))
         yield {
             "reference": f"split-{seed}-{index}",
             "source": "@World",
@@ -86,7 +86,7 @@ def split_in_legs(balances: list[str], number: int, legs: int, seed: int = 1) ->
                 {"identifier": payee, "precise_distribution": "100"} for payee in payees
             ],
             "currency": "USD",
-            "precise_amount": 100 * legs,
+            "precise_amount": 100 * len(payees),
             "precision": 100,
             "allow_overdraft": True,
         }

@@ -131,17 +131,20 @@ def list_transactions(
 def _newest_of_balance(
     balance_id: UUID | None, conditions: Sequence[ColumnElement[bool]], limit: int
 ) -> Any:
-    """Each side has an index by (balance, position): read the newest of both."""
-    sides = []
+    """Each side has an index by (balance, position), and another one for records with a date of
+    their own: read the newest of each."""
+    effective, created = transactions.c.effective_date, transactions.c.created_at
+    found = []
     for side in (transactions.c.source, transactions.c.destination):
-        newest = (
-            columns_of(transactions)
-            .where(side == balance_id, *conditions)
-            .order_by(transactions.c.position.desc())
-            .limit(limit)
-        )
-        sides.append(select(newest.subquery()))
-    return union_all(*sides)
+        for dated in (effective == created, effective != created):
+            newest = (
+                columns_of(transactions)
+                .where(side == balance_id, dated, *conditions)
+                .order_by(transactions.c.position.desc())
+                .limit(limit)
+            )
+            found.append(select(newest.subquery()))
+    return union_all(*found)
 
 
 def _newest_of_partitions(conditions: Sequence[ColumnElement[bool]], limit: int) -> Select[Any]:

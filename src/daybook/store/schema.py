@@ -179,25 +179,25 @@ transactions = Table(
         "parent_transaction",
         postgresql_where=text("parent_transaction IS NOT NULL"),
     ),
-    Index("transactions_source_idx", "source", "position"),
-    Index("transactions_destination_idx", "destination", "position"),
     Index(
         "transactions_subject_idx",
         "subject",
         "position",
         postgresql_where=text("subject IS NOT NULL"),
     ),
-    Index(
-        "transactions_source_dated_idx",
-        "source",
-        "effective_date",
-        postgresql_where=text("effective_date <> created_at"),
-    ),
-    Index(
-        "transactions_destination_dated_idx",
-        "destination",
-        "effective_date",
-        postgresql_where=text("effective_date <> created_at"),
+    *(
+        Index(
+            f"transactions_{side}{name}_idx",
+            side,
+            column,
+            postgresql_where=text(f"effective_date {when} created_at"),
+        )
+        for side in ("source", "destination")
+        for name, column, when in (
+            ("", "position", "="),
+            ("_dated", "effective_date", "<>"),
+            ("_dated_position", "position", "<>"),
+        )
     ),
 )
 """The journal: append-only, numbered 1..n and chained by hash in each partition.

@@ -37,7 +37,8 @@ _LATER = "\nUNION ALL\n".join(
         ("destination", "precise_amount AS credit, 0 AS debit"),
     )
     for when in (
-        "position >= :position",
+        "effective_date = created_at AND position >= :position",
+        "effective_date <> created_at AND position >= :position",
         "effective_date > :moment AND effective_date <> created_at AND position < :position",
     )
 )
@@ -152,6 +153,16 @@ def _settled_ms(connection: Connection, request_log: RequestLog) -> int:
         still_open.append(oldest)
     open_ms = [position >> POSITION_COUNTER_BITS for position in still_open]
     return min([now_ms, *open_ms])
+
+
+def newest_position(connection: Connection) -> int:
+    """The position that the log must go on behind: nothing older may be accepted any more.
+
+    The newest that any partition has read, or that a snapshot counts up to.
+    """
+    cursor = select(func.coalesce(func.max(partitions.c.cursor), 0)).scalar_subquery()
+    snapshot = select(func.coalesce(func.max(snapshots.c.position), 0)).scalar_subquery()
+    return int(connection.execute(select(func.greatest(cursor, snapshot))).scalar_one())
 
 
 def _keep_all(connection: Connection, moment: datetime, position: int) -> int:

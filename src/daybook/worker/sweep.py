@@ -12,6 +12,7 @@ from daybook.errors import LogNotInstalled
 from daybook.queue.log import Log
 from daybook.store.engine import translated_faults
 from daybook.store.schema import held_over, partitions
+from daybook.store.snapshots import newest_position
 from daybook.worker.apply import Applier
 
 log = structlog.get_logger()
@@ -26,9 +27,10 @@ def sweep_partitions(
         rows = connection.execute(
             select(partitions.c.partition, partitions.c.cursor, partitions.c.batch)
         ).all()
+        newest = newest_position(connection)
         waiting = set(connection.execute(select(held_over.c.partition).distinct()).scalars())
     cursors = {row.partition: row.cursor for row in rows}
-    repair(request_log, applier, cursors)
+    repair(request_log, applier, len(cursors), newest)
     set_marks_back(request_log, known, cursors)
     unread = set(request_log.first_unread(cursors))
     replied = request_log.replied_batches()
@@ -41,17 +43,16 @@ def sweep_partitions(
     return {"rung": rung}
 
 
-def repair(request_log: Log, applier: Applier, cursors: dict[int, int]) -> None:
-    """Make a log that came back empty, or with an older clock, go on behind the cursors.
+def repair(request_log: Log, applier: Applier, partitions: int, newest: int) -> None:
+    """Make a log that came back empty, or with an older clock, go on behind ``newest``.
 
     Producers are refused until then, so that nothing is accepted behind a cursor and skipped.
     """
-    newest = max(cursors.values(), default=0)
     try:
         request_log.partitions()
     except LogNotInstalled:
-        log.warning("log.reinstalled", partitions=len(cursors))
-        request_log.install(len(cursors), applier.settings.log_entries_max, newest)
+        log.warning("log.reinstalled", partitions=partitions)
+        request_log.install(partitions, applier.settings.log_entries_max, newest)
     if request_log.clock() < newest:
         log.warning("log.clock_forwarded", position=newest)
         request_log.forward_clock(newest)

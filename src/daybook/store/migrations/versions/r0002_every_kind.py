@@ -18,11 +18,23 @@ ALTER TABLE transactions
     ADD COLUMN change json;
 CREATE INDEX transactions_subject_idx ON transactions (subject, position)
     WHERE subject IS NOT NULL;
+DROP INDEX transactions_source_idx;
+DROP INDEX transactions_destination_idx;
+CREATE INDEX transactions_source_idx ON transactions (source, position)
+    WHERE effective_date = created_at;
+CREATE INDEX transactions_destination_idx ON transactions (destination, position)
+    WHERE effective_date = created_at;
 CREATE INDEX transactions_source_dated_idx ON transactions (source, effective_date)
     WHERE effective_date <> created_at;
 CREATE INDEX transactions_destination_dated_idx ON transactions (destination, effective_date)
     WHERE effective_date <> created_at;
+CREATE INDEX transactions_source_dated_position_idx ON transactions (source, position)
+    WHERE effective_date <> created_at;
+CREATE INDEX transactions_destination_dated_position_idx ON transactions (destination, position)
+    WHERE effective_date <> created_at;
 """
+"""Most records take effect when they are accepted, and cost one index entry for each side; those
+with a date of their own cost two."""
 
 HOLDS = """
 ALTER TABLE holds
