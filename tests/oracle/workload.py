@@ -132,6 +132,14 @@ def _valid(draw: Draw, model: Model, number: int) -> dict[str, Any]:
         return _valid_action(draw, model, draw(st.sampled_from(open_holds)))
     if choice < 5:
         return _valid_bulk(draw, model, number)
+    applied = [
+        row.transaction_id
+        for row in model.rows
+        if row.moved and row.status == "APPLIED" and row.kind != "refund"
+    ]
+    fresh = [own for own in applied if own not in model.refunded]
+    if fresh and choice == 5:
+        return {"kind": "refund", "transaction_id": draw(st.sampled_from(fresh))}
     return _valid_movement(draw, model, number)
 
 

@@ -20,7 +20,7 @@ from daybook.ledger.balance import may_be_internal
 from daybook.ledger.book import Book
 from daybook.ledger.posting import ANYTHING, brings, post, reject
 from daybook.ledger.rejection import WAITS_FOR_THE_PAST, Reason, Rejected
-from daybook.ledger.transaction import Bulk, Entry, Outcome, Split, Transaction, movements
+from daybook.ledger.transaction import Bulk, Entry, Outcome, Refund, Split, Transaction, movements
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +171,15 @@ def _is_its_turn(entry: Entry, horizon: Horizon, held: Mapping[str, int]) -> boo
 
     The debits of an application balance share a slot, hence an order. Those of an internal
     balance lie in the slots of all that it pays: where its funds are checked, a younger debit
-    that came first could take the money which an older one was accepted for.
+    that came first could take the money which an older one was accepted for. So could a refund:
+    it lies in the slot of what it reverses, and debits the other side without a look at funds.
     """
     wanted = entry.instruction
+    if isinstance(wanted, Refund):
+        return entry.position < horizon.final_before or (
+            horizon.is_turn_of(entry.position)
+            and min(held.values(), default=entry.position) >= entry.position
+        )
     if isinstance(wanted, Transaction):
         if not may_be_internal(wanted.source_id) or not wanted.checks_funds:
             return True
