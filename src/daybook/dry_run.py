@@ -185,6 +185,7 @@ def _record(record: Record) -> RecordPreview:
         record.source_id,
         record.destination_id,
         record.currency,
+        precision,
         amount,
         amount_text(amount, precision) if known else None,  # type: ignore[arg-type]
     )

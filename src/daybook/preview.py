@@ -48,6 +48,7 @@ class RecordPreview:
     source: str | None
     destination: str | None
     currency: str
+    precision: int | None
     precise_amount: int | None
     amount_string: str | None
 

@@ -135,3 +135,19 @@ def test_a_producer_asks_a_worker(installation: Installation, balances: list[str
         preview = installation.client.dry_run.enqueue(move("r", first, second, 400))
         assert available(preview) == [(1_000, 600), (1_000, 1_400)]
         assert available(asyncio.run(ask())) == available(preview)
+
+
+def test_the_command_line_shows_it(installation: Installation, balances: list[str]) -> None:
+    """Tables for eyes, the whole preview for programs, and an exit code that says no."""
+    first, second = balances
+    request = json.dumps(move("r", first, "@New", 1_000))
+    shown = installation.run("enqueue", request, "--dry-run")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "@New (new)" in shown.stdout
+    items = json.dumps([move("a", first, second, 1), move("b", second, first, 10**6)])
+    refused = installation.run("bulk", "-", "--atomic", "--dry-run", "--json", input=items)
+    assert refused.returncode == 1
+    given = json.loads(refused.stdout)
+    assert given.pop("dry_run") is True
+    preview = Preview.from_dict(given)
+    assert (preview.would_apply, preview.reason) == (False, "insufficient_funds")

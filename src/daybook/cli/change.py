@@ -8,6 +8,7 @@ import typer
 
 from daybook.cli.output import AsJson
 from daybook.cli.sending import (
+    DryRun,
     Fields,
     MadeBy,
     MetaDataText,
@@ -29,6 +30,7 @@ def create_identity(
     ] = None,
     meta_data: MetaDataText = None,
     wait: Wait = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Create an identity: a person or an organisation that owns balances."""
@@ -39,6 +41,7 @@ def create_identity(
         lambda client: client.create_identity(identity_id=identity_id, meta_data=given, **known),
         wait,
         as_json,
+        dry_run,
     )
 
 
@@ -49,6 +52,7 @@ def change_identity(
     by: MadeBy = None,
     reference: OwnReference = None,
     wait: Wait = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Change what is known of an identity. Every change is kept, with who asked for it."""
@@ -59,6 +63,7 @@ def change_identity(
         ),
         wait,
         as_json,
+        dry_run,
     )
 
 
@@ -68,6 +73,7 @@ def rename_ledger(
     by: MadeBy = None,
     reference: OwnReference = None,
     wait: Wait = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Give a ledger another name."""
@@ -75,6 +81,7 @@ def rename_ledger(
         lambda client: client.rename_ledger(ledger, name, made_by=by, reference=reference),
         wait,
         as_json,
+        dry_run,
     )
 
 
@@ -84,6 +91,7 @@ def link_balance(
     by: MadeBy = None,
     reference: OwnReference = None,
     wait: Wait = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Make an identity the owner of a balance."""
@@ -91,6 +99,7 @@ def link_balance(
         lambda client: client.link_identity(balance, identity, made_by=by, reference=reference),
         wait,
         as_json,
+        dry_run,
     )
 
 
@@ -104,6 +113,7 @@ def meta_data(
     by: MadeBy = None,
     reference: OwnReference = None,
     wait: Wait = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Merge meta_data, key by key, over that of a ledger, balance, identity or transaction."""
@@ -112,4 +122,5 @@ def meta_data(
         lambda client: client.merge_meta_data(subject, given, made_by=by, reference=reference),
         wait,
         as_json,
+        dry_run,
     )

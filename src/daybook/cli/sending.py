@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from daybook.cli.exits import Exit
+from daybook.cli.foresight import show_dry_run
 from daybook.cli.output import print_fields, print_json
 from daybook.cli.wiring import open_client
 from daybook.errors import FieldError, MalformedRequest, OutcomeUnknown
@@ -16,7 +17,7 @@ from daybook.ledger.rejection import Reason
 from daybook.ledger.transaction import Status
 
 if TYPE_CHECKING:
-    from daybook.client import Client
+    from daybook.asking import Asking
     from daybook.producing import Receipt
 
 INPUT_BYTES_MAX = 32 << 20
@@ -25,6 +26,10 @@ INPUT_BYTES_MAX = 32 << 20
 Wait = Annotated[
     float | None,
     typer.Option(min=0, metavar="SECONDS", help="Wait for the outcome and show it."),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Show what would happen now; enqueue nothing, write nothing."),
 ]
 MetaDataText = Annotated[
     str | None, typer.Option("--meta-data", metavar="JSON", help="An object, e.g. '{\"note\": 1}'.")
@@ -40,10 +45,18 @@ Fields = Annotated[
 ]
 
 
-def send(ask: Callable[[Client], Receipt], wait: float | None, as_json: bool) -> None:
-    """Send one request, show its receipt or its outcome, and leave with its exit code."""
+def send(
+    ask: Callable[[Asking[Any]], Any], wait: float | None, as_json: bool, dry_run: bool = False
+) -> None:
+    """Send one request, show its receipt or its outcome, and leave with its exit code.
+
+    dry_run: show what it would do instead.
+    """
+    if dry_run:
+        show_dry_run(ask, as_json)
+        return
     with open_client() as client:
-        receipt = ask(client)
+        receipt: Receipt = ask(client)
         shown: dict[str, Any] = {
             "id": receipt.id,
             "reference": receipt.reference,

@@ -9,6 +9,7 @@ import typer
 from daybook.cli.output import AsJson
 from daybook.cli.sending import (
     Description,
+    DryRun,
     MetaDataText,
     OwnReference,
     Wait,
@@ -35,6 +36,7 @@ def create_ledger(
     ] = None,
     meta_data: MetaDataText = None,
     wait: Wait = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Create a ledger. Its id can be used by the very next request."""
@@ -43,6 +45,7 @@ def create_ledger(
         lambda client: client.create_ledger(name, ledger_id=ledger_id, meta_data=given),
         wait,
         as_json,
+        dry_run,
     )
 
 
@@ -58,6 +61,7 @@ def create_balance(
     identity_id: Annotated[str | None, typer.Option("--identity", help="Its owner: idt_….")] = None,
     meta_data: MetaDataText = None,
     wait: Wait = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Create a balance in a ledger. Its id can be used by the very next request."""
@@ -73,6 +77,7 @@ def create_balance(
         ),
         wait,
         as_json,
+        dry_run,
     )
 
 
@@ -142,6 +147,7 @@ def enqueue(
         str | None, typer.Option("--id", help="The id to use (txn_<uuid>); minted if not given.")
     ] = None,
     wait: Wait = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Hand one request to the log, from options, JSON, or both.
@@ -173,7 +179,7 @@ def enqueue(
     }
     fields = read_request(request) if request is not None else {}
     fields |= {name: value for name, value in options.items() if value is not None}
-    send(lambda client: client.enqueue(fields), wait, as_json)
+    send(lambda client: client.enqueue(fields), wait, as_json, dry_run)
 
 
 def commit(
@@ -188,6 +194,7 @@ def commit(
     description: Description = "",
     meta_data: MetaDataText = None,
     wait: Wait = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Post the remainder of a hold, or a part of it; or all holds of a request."""
@@ -203,6 +210,7 @@ def commit(
         ),
         wait,
         as_json,
+        dry_run,
     )
 
 
@@ -212,6 +220,7 @@ def void(
     description: Description = "",
     meta_data: MetaDataText = None,
     wait: Wait = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Release the whole remainder of a hold, or of all holds of a request."""
@@ -222,6 +231,7 @@ def void(
         ),
         wait,
         as_json,
+        dry_run,
     )
 
 
@@ -231,6 +241,7 @@ def refund(
     description: Description = "",
     meta_data: MetaDataText = None,
     wait: Wait = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Reverse an applied transaction in full, or all that a request has posted. Once."""
@@ -241,6 +252,7 @@ def refund(
         ),
         wait,
         as_json,
+        dry_run,
     )
 
 
@@ -250,6 +262,7 @@ def cancel(
     description: Description = "",
     meta_data: MetaDataText = None,
     wait: Wait = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Withdraw a scheduled transaction before its time."""
@@ -260,6 +273,7 @@ def cancel(
         ),
         wait,
         as_json,
+        dry_run,
     )
 
 
@@ -285,6 +299,7 @@ def bulk(
         str | None, typer.Option("--id", help="The id to use (bulk_<uuid>); minted if not given.")
     ] = None,
     wait: Wait = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Hand up to 10,000 transactions to the log as one request, in their order."""
@@ -300,4 +315,4 @@ def bulk(
     }
     fields = read_bulk(file)
     fields |= {name: value for name, value in options.items() if value is not None}
-    send(lambda client: client.enqueue(fields), wait, as_json)
+    send(lambda client: client.enqueue(fields), wait, as_json, dry_run)

@@ -158,7 +158,7 @@ def post_cancel(book: Book, entry: Entry, wanted: Cancel) -> Outcome | Rejected:
     book.close_schedule(schedule.transaction_id)
     book.settled.append(
         (
-            schedule.fingerprint,
+            schedule,
             Outcome(
                 entry.position,
                 schedule.transaction_id,

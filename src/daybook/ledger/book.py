@@ -47,12 +47,16 @@ class Original(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """A transaction that was accepted for a later time and is not due yet."""
+    """A transaction that was accepted for a later time and is not due yet.
+
+    flags: of the entry, as the log has them.
+    """
 
     transaction_id: str
     instruction: Transaction | Split
     position: int
     fingerprint: bytes
+    flags: str = ""
 
 
 class Subject:
@@ -113,7 +117,7 @@ class Book:
         self.new_identities: list[tuple[NewIdentity, bytes, int]] = []
         self.new_schedules: list[Entry] = []
         self.closed_schedules: list[str] = []
-        self.settled: list[tuple[bytes, Outcome]] = []
+        self.settled: list[tuple[Schedule, Outcome]] = []
         self._records_by_id: dict[str, Record] = {}
         self._records_indexed = 0
 

@@ -158,7 +158,8 @@ for i = 3, #ARGV, ARGUMENTS do
   local fingerprint = ARGV[i + 2]
   local known = redis.call('GET', outcome_key)
   if known and string.find(ARGV[i + 4], 'd', 1, true) and string.sub(known, 1, 64) == fingerprint
-    and string.find(known, '"status":"SCHEDULED"', 65, true) then
+    and (string.find(known, '"status":"SCHEDULED"', 65, true)
+      or string.find(known, '"duplicate":true', 65, true)) then
     known = nil -- its time has come
   end
   if known then

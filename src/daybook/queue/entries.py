@@ -16,9 +16,10 @@ CELERY_RESULT = "c"
 
 
 DUE = "d"
-"""Flag of an entry that asks again for what was scheduled, now that its time has come.
+"""Flag of an entry of the sweeper: the time of what it asks for has come.
 
-It is accepted, once, where the same request would be answered with its SCHEDULED outcome.
+It is accepted, once, where the same request would be answered with its SCHEDULED outcome, or with
+one that changed nothing: a deadline that was asked for too early must not be the last.
 """
 
 BARRIER = "b"

@@ -85,7 +85,7 @@ WHERE parent_transaction = ANY(%s::uuid[]) AND kind IN ('refund', 'commit')
 ORDER BY position, sequence
 """
 _SCHEDULES = """
-SELECT transaction_id::text, position, fingerprint, body FROM schedules
+SELECT transaction_id::text, position, fingerprint, flags, body FROM schedules
 WHERE transaction_id = ANY(%s::uuid[]) OR reference = ANY(%s::text[])
 """
 _LEDGERS = "SELECT ledger_id, fingerprint FROM ledgers WHERE ledger_id = ANY(%s::text[])"
@@ -322,13 +322,13 @@ def _load_schedules(
     cursor: psycopg.Cursor[Any], book: Book, references: list[str], named: set[str]
 ) -> None:
     cursor.execute(_SCHEDULES, ([_bare(name) for name in named], references))
-    for bare_id, position, fingerprint, body in cursor:
+    for bare_id, position, fingerprint, flags, body in cursor:
         transaction_id = f"txn_{bare_id}"
         decoded = decode(bytes(body), transaction_id, position >> POSITION_COUNTER_BITS)
         instruction = getattr(decoded, "instruction", None)
         assert isinstance(instruction, Transaction | Split), f"{transaction_id} was accepted"
         book.schedules[transaction_id] = Schedule(
-            transaction_id, instruction, position, fingerprint
+            transaction_id, instruction, position, fingerprint, flags
         )
         recorded = Recorded(transaction_id, Status.SCHEDULED, fingerprint)
         book.references.setdefault(instruction.reference, recorded)
@@ -368,11 +368,15 @@ def _load_holds(cursor: psycopg.Cursor[Any], book: Book, named: set[str]) -> Non
     others = [_bare(name) for name in named if name not in book.holds]
     if others:
         cursor.execute(_HOLDS_OF_GROUPS, (others, others))
-        _add_holds(cursor, book)
+        made = _add_holds(cursor, book)
+        for name in named & book.groups.keys():  # one that the batch names itself was added first
+            book.groups[name].sort(key=made.__getitem__)
         _load_statuses(cursor, book, others)
 
 
-def _add_holds(cursor: psycopg.Cursor[Any], book: Book) -> None:
+def _add_holds(cursor: psycopg.Cursor[Any], book: Book) -> dict[str, int]:
+    """Add the holds that were read; answers the place of each among them."""
+    places: dict[str, int] = {}
     for row in cursor:
         bare_id, source, destination, currency, precision, amount, committed, voided, *more = row
         commits, split, bulk, expires_micros, commits_micros = more
@@ -391,8 +395,10 @@ def _add_holds(cursor: psycopg.Cursor[Any], book: Book) -> None:
             expires_micros,
             commits_micros,
         )
+        places[hold.transaction_id] = len(places)
         if hold.transaction_id not in book.holds:
             book.add_hold(hold)
+    return places
 
 
 def _load_statuses(cursor: psycopg.Cursor[Any], book: Book, bare_ids: list[str]) -> None:

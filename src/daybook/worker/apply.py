@@ -97,7 +97,7 @@ class Applier:
             if report.read == 0 or stuck:
                 helped += 1
                 if helped > HELP_ROUNDS_MAX or not self._help(partition, drained):
-                    drained.more = report.held_over > 0
+                    drained.more = report.held_over > 0 or helped > HELP_ROUNDS_MAX
                     break
             if self._clock() >= deadline:
                 drained.more = True
@@ -214,8 +214,8 @@ class Applier:
             cursors = unit.cursors()
             oldest = unit.oldest_held()
             unit.rollback()
-        for partition, position in self.log.first_unread(cursors).items():
-            oldest[partition] = min(position, oldest.get(partition, position))
+        for other, position in self.log.first_unread(cursors).items():
+            oldest[other] = min(position, oldest.get(other, position))
         return min(oldest, key=lambda p: (oldest[p], p == partition)) if oldest else None
 
     def trim(self, partition: int, cursor: int) -> None:
@@ -230,7 +230,7 @@ def _alone(way: Way, count: int) -> int:
     Called while the refusal is handled. Answers how many entries to try next.
     """
     if way.alone:
-        way.refused_data = traceback.format_exc()
+        way.refused = (way.first, traceback.format_exc())
     way.alone = count == 1
     return max(1, count // SHRINK_FACTOR)
 

@@ -81,17 +81,23 @@ class Way:
     """How a batch is tried; what one attempt learns changes the next.
 
     rights: other partitions whose locks it needs. patient: wait for locks. check_taken: look up
-    which references and ids are taken. alone: decide a single entry, the oldest. refused_data:
-    why Postgres refused that entry, which is set aside. collisions: how often a reference or an id
-    was taken although the journal did not have it.
+    which references and ids are taken. alone: decide a single entry, the oldest. first: position
+    of the oldest entry that was tried last. refused: of the entry that is set aside, its position
+    and why Postgres refused it; by the next try, an older one may have to be decided before it.
+    collisions: how often a reference or an id was taken although the journal did not have it.
     """
 
     patient: bool
     check_taken: bool
     rights: set[int] = field(default_factory=set)
     alone: bool = False
-    refused_data: str | None = None
+    first: int | None = None
+    refused: tuple[int | None, str] | None = None
     collisions: int = 0
+
+    def refused_data(self) -> str | None:
+        """Why Postgres refused the entry that is tried now, if it did."""
+        return self.refused[1] if self.refused and self.refused[0] == self.first else None
 
 
 class Attempt:
@@ -126,7 +132,8 @@ class Attempt:
         if way.alone and ripe:
             parked = self._unit.parked(self._partition, ripe[0].position + 1)
             ripe, raws = ripe[:1], []
-        batch = decode_all(ripe, raws, row, way.refused_data, self._surroundings.decoded)
+        way.first = next((item.position for item in (*ripe, *raws)), None)
+        batch = decode_all(ripe, raws, row, way.refused_data(), self._surroundings.decoded)
         raws = _before_turns(batch, raws, horizon)
         self._report.cursor = row.cursor
         self._report.read = len(raws)

@@ -73,21 +73,28 @@ def append_due(engine: Engine, request_log: Log, ring: Callable[[int], None]) ->
         for item in due:
             batch.append(item.entry)
             if len(batch) >= DUE_MAX:
-                appended += _append(request_log, batch, ring)
+                accepted, is_full = _append(request_log, batch, ring)
+                appended += accepted
                 batch = []
-    appended += _append(request_log, batch, ring)
+                if is_full:  # room that comes meanwhile must not put later times first
+                    break
+    appended += _append(request_log, batch, ring)[0]
     if appended:
         log.info("due.appended", count=appended)
     return appended
 
 
-def _append(request_log: Log, entries: Sequence[NewEntry], ring: Callable[[int], None]) -> int:
+def _append(
+    request_log: Log, entries: Sequence[NewEntry], ring: Callable[[int], None]
+) -> tuple[int, bool]:
+    """Append in one step; answers how many were new, and whether the log became full."""
     if not entries:
-        return 0
+        return 0, False
     results, bells = request_log.append(entries)
     for partition in bells:
         ring(partition)
-    return sum(result.state == "accepted" for result in results)
+    states = [result.state for result in results]
+    return states.count("accepted"), "full" in states
 
 
 def _due_schedules(connection: Connection, now: datetime) -> Iterator[Due]:
@@ -146,4 +153,5 @@ def _deadline_of(transaction_id: str) -> NewEntry:
         fingerprint_of(body),
         request_id,
         body,
+        DUE,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -166,11 +166,11 @@ def _original(book: Book, entry: Entry) -> str:
     )
 
 
-def _reply_to_cancelled(replies: Replies, book: Book) -> None:
+def _reply_to_cancelled(replies: Replies, book: Book, flags: Mapping[int, str]) -> None:
     """Outcomes of what was accepted for later and is cancelled now."""
-    for fingerprint, outcome in book.settled:
+    for schedule, outcome in book.settled:
         value = outcome_value(
-            fingerprint.hex(),
+            schedule.fingerprint.hex(),
             outcome.transaction_id,
             outcome.status,
             outcome.reason,
@@ -178,6 +178,9 @@ def _reply_to_cancelled(replies: Replies, book: Book) -> None:
             position=outcome.position,
         )
         replies.beside.append((key_of_request(outcome.reference, outcome.request_id), value))
+        if CELERY_RESULT in schedule.flags + flags.get(schedule.position, ""):
+            task_id = outcome.reference or outcome.request_id
+            replies.celery.append((task_id, celery_result(outcome)))
 
 
 def celery_result(outcome: Outcome) -> dict[str, Any]:
@@ -228,7 +231,7 @@ def replies_of(
         if is_final and CELERY_RESULT in batch.flags.get(outcome.position, ""):
             task_id = outcome.reference or outcome.request_id
             replies.celery.append((task_id, celery_result(outcome)))
-    _reply_to_cancelled(replies, book)
+    _reply_to_cancelled(replies, book, batch.flags)
     for raw, rejected, _ in undecodable:
         fingerprint = fingerprint_of(raw.body).hex()
         value = outcome_value(
