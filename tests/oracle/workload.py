@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from daybook.ledger.transaction import Entry, part_id
 from daybook.requests import slot_of
+from tests.oracle.amounts import micros
 from tests.oracle.entries import entry_of
 from tests.oracle.facts import Request
 from tests.oracle.model import Model
@@ -212,25 +213,52 @@ def _some_legs(draw: Draw, names: list[str]) -> list[dict[str, str]]:
 
 @st.composite
 def anything(draw: Draw) -> list[Sent]:
-    """Requests of every kind, many of which are refused, repeated, or in conflict."""
+    """Requests of every kind, many of which are refused, repeated, or in conflict.
+
+    A model goes along, so that what is done to transactions often meets one that it fits.
+    """
     requests: list[Sent] = []
-    pending = openings()
+    model, pending = Model(), openings()
     for number in range(draw(st.integers(1, 2 * REQUESTS_MAX))):
         choice = draw(st.integers(0, 9))
-        if pending and choice < 5:
+        due = _due(model, number)
+        if pending and choice < 8:
             requests.append(pending.pop(0))
+        elif due and choice < 4:
+            requests.append(draw(st.sampled_from(due)))
         elif requests and choice == 9:
             requests.append(draw(st.sampled_from(requests)))
         else:
-            requests.append(sent(number, _any_request(draw, number, requests)))
+            requests.append(sent(number, _any_request(draw, number, requests, model)))
+        model.take(*requests[-1], micros_of(number))
     return requests
 
 
-def _any_request(draw: Draw, number: int, before: list[Sent]) -> dict[str, Any]:
+def micros_of(number: int) -> int:
+    """When the ``number``-th request is accepted, in microseconds since the epoch."""
+    return (position_of(number) >> 20) * 1000
+
+
+def _due(model: Model, number: int) -> list[Sent]:
+    """What was scheduled, and what holds have dates, that have come."""
+    now = micros_of(number)
+    due: list[Sent] = [
+        (dict(request), own)
+        for own, request in model.schedules.items()
+        if (micros(request["scheduled_for"]) or 0) <= now
+    ]
+    return due + [
+        sent(number, {"kind": "deadline", "transaction_id": own})
+        for own, hold in model.holds.items()
+        if hold.due(now)
+    ]
+
+
+def _any_request(draw: Draw, number: int, before: list[Sent], model: Model) -> dict[str, Any]:
     ids = _ids(before)
     choice = draw(st.integers(0, 11))
     if ids and choice < 5:
-        return _any_action(draw, number, ids)
+        return _any_action(draw, number, ids, model)
     if choice == 5:
         return _any_change(draw, number, ids)
     if choice < 8:
@@ -264,12 +292,25 @@ def _ids(before: list[Sent]) -> list[str]:
     return ids
 
 
-def _any_action(draw: Draw, number: int, ids: list[str]) -> dict[str, Any]:
+def _fitting(model: Model, kind: str) -> list[str]:
+    """Ids of what an action of this kind could be meant for, and of the requests behind them."""
+    if kind == "cancel":
+        return list(model.schedules)
+    if kind == "refund":
+        fitting = [row for row in model.rows if row.moved and row.status == "APPLIED"]
+    else:
+        fitting = [row for row in model.rows if row.moved and row.status == "INFLIGHT"]
+    groups = [row.parent for row in fitting if row.part and row.parent]
+    return [row.transaction_id for row in fitting] + groups
+
+
+def _any_action(draw: Draw, number: int, ids: list[str], model: Model) -> dict[str, Any]:
     kinds = ["commit", "commit", "void", "refund", "refund", "deadline", "cancel"]
     kind = draw(st.sampled_from(kinds))
-    named = draw(
-        st.sampled_from([own for own in ids if own.startswith("txn_") or kind != "cancel"])
-    )
+    fitting = _fitting(model, kind)
+    of_transactions = [own for own in ids if own.startswith("txn_") or kind != "cancel"]
+    chosen = fitting if fitting and draw(st.integers(0, 3)) else of_transactions or fitting
+    named = draw(st.sampled_from(chosen or ids))
     request: dict[str, Any] = {"kind": kind, "transaction_id": named}
     if kind == "deadline":
         return request
@@ -312,15 +353,16 @@ def _any_movement(draw: Draw, number: int, name: str) -> dict[str, Any]:
         several, single = draw(st.permutations(["source", "destination"]))
         sides = {single: source, f"{several}s": _some_legs(draw, others)}
     more: dict[str, Any] = {
-        "allow_overdraft": draw(st.booleans()),
+        "allow_overdraft": draw(st.sampled_from([True, True, False])),
         "inflight": draw(st.booleans()),
-        "overdraft_limit": draw(st.sampled_from(["0", "0", "0.004", "0.05"])),
-        "currency": draw(st.sampled_from(["USD", "USD", "USD", "EUR"])),
-        "precision": draw(st.sampled_from([100, 100, 100, 10])),
+        "overdraft_limit": draw(st.sampled_from(["0", "0", "0", "0.004", "0.05"])),
+        "currency": draw(st.sampled_from(["USD"] * 11 + ["EUR"])),
+        "precision": draw(st.sampled_from([100] * 11 + [10])),
     }
     if more["inflight"]:
         for name_of_date in ("inflight_expiry_date", "inflight_commit_date"):
             if draw(st.integers(0, 3)) == 0:
                 more[name_of_date] = date_of(number + draw(st.integers(-1, SOON)))
-    amount = draw(st.one_of(st.integers(1, 9), st.sampled_from([10**99, 10**100 - 1])))
+    huge = draw(st.integers(0, 19)) == 0
+    amount = draw(st.sampled_from([10**99, 10**100 - 1]) if huge else st.integers(1, 9))
     return movement(name, amount, sides, **more)
