@@ -16,7 +16,10 @@ from tests.harness import Installation, wait_until
 from daybook.install import install
 from daybook.producing import Outcome
 from daybook.requests import mint_id
+from daybook.store import queries
+from daybook.store.queries import reading
 from daybook.store.verify import verify
+from daybook.store.views import TransactionView
 from daybook.worker.clockwork import append_due
 
 FAR = datetime(2200, 1, 1, tzinfo=UTC)
@@ -427,3 +430,20 @@ def test_an_id_that_something_else_has_is_refused(installation: Installation) ->
     ledger = installation.client.create_ledger("L", ledger_id=f"ldg_{bare}")
     installation.drain()
     assert ledger.wait(5).reason == "reference_conflict"
+
+
+def test_a_leg_is_found_by_its_label(installation: Installation) -> None:
+    """``<reference>_<n>`` is the n-th leg, unless a caller has that reference."""
+    first, second, third = funded(installation)
+    outcome(installation, split("s", first, {second: "50%", third: "left"}, 300))
+    outcome(installation, move("s_1", first, second, 7))
+    with reading(installation.engine) as connection:
+        leg = queries.find_transaction(connection, "s_2")
+        own = queries.find_transaction(connection, "s_1")
+        listed = queries.list_transactions(connection, reference="s_1")
+        assert queries.find_transaction(connection, "s_3") is None
+    assert isinstance(leg, TransactionView)
+    assert (leg.part, leg.precise_amount) == (2, 150)
+    assert isinstance(own, TransactionView)
+    assert own.precise_amount == 7
+    assert [view.precise_amount for view in listed] == [7, 150]

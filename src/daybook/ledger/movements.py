@@ -100,19 +100,21 @@ def post_split(
     book.record(root)
     leg_ids = part_ids(entry.request_id, range(1, len(sides) + 1))
     make_record = leg_records(root)
+    records = book.records
     for number, (leg, leg_id, (source, destination)) in enumerate(
         zip(split.legs, leg_ids, sides, strict=True), 1
     ):
         amount = leg.precise_amount
-        _settle_sides(book, entry, whole, source, destination)
+        if source.precision is None or destination.precision is None:
+            _settle_sides(book, entry, whole, source, destination)
         if whole.inflight:
-            source.add(inflight_debit=amount)
-            destination.add(inflight_credit=amount)
+            source.add(0, 0, 0, amount)
+            destination.add(0, 0, amount)
             book.add_hold(_hold(leg_id, whole, leg, entry.request_id, parent_id))
         else:
-            source.add(debit=amount)
-            destination.add(credit=amount)
-        book.records.append(make_record(leg, leg_id, number))
+            source.add(0, amount)
+            destination.add(amount)
+        records.append(make_record(leg, leg_id, number))
     return outcome_of(entry, whole.reference, status)
 
 
@@ -160,52 +162,59 @@ def _side(book: Book, balance_id: str, indicator: str | None, currency: str) -> 
 
 def _sides(book: Book, split: Split) -> list[tuple[Balance, Balance]] | Rejected:
     """Source and destination of each leg; the same internal balance is one, also when it is new."""
-    known: dict[str, Balance] = {}
-    sides: list[tuple[Balance, Balance]] = []
     currency = split.whole.currency
+    known = book.balances
+    fresh: dict[str, Balance] = {}
+    sides: list[tuple[Balance, Balance]] = []
     for leg in split.legs:
-        pair: list[Balance] = []
-        for balance_id, indicator in (
-            (leg.source_id, leg.source_indicator),
-            (leg.destination_id, leg.destination_indicator),
-        ):
-            balance = known.get(balance_id) or _side(book, balance_id, indicator, currency)
-            if balance is not None:
-                known[balance_id] = balance
-                pair.append(balance)
-        if len(pair) < 2:
-            return _unknown_balance(leg, known.get(leg.source_id), known.get(leg.destination_id))
-        sides.append((pair[0], pair[1]))
+        source = known.get(leg.source_id) or fresh.get(leg.source_id)
+        if source is None and leg.source_indicator is not None:
+            source = book.internal_balance(leg.source_id, leg.source_indicator, currency)
+            fresh[leg.source_id] = source
+        destination = known.get(leg.destination_id) or fresh.get(leg.destination_id)
+        if destination is None and leg.destination_indicator is not None:
+            destination = book.internal_balance(
+                leg.destination_id, leg.destination_indicator, currency
+            )
+            fresh[leg.destination_id] = destination
+        if source is None or destination is None:
+            return _unknown_balance(leg, source, destination)
+        sides.append((source, destination))
     return sides
 
 
 def _refusal_of_legs(
     book: Book, split: Split, sides: Sequence[tuple[Balance, Balance]]
 ) -> Rejected | None:
-    """The refusal that takes precedence, over all legs."""
+    """The refusal that takes precedence, over all legs.
+
+    The balance that all legs share is looked at once, for the total; all others are distinct.
+    """
     whole = split.whole
-    mismatches: list[Rejected] = []
-    balances: dict[str, Balance] = {}
-    for source, destination in sides:
-        for side, balance in (("source", source), ("destination", destination)):
-            if balance.balance_id not in balances:
-                balances[balance.balance_id] = balance
-                mismatch = _mismatch_of(book, whole, side, balance)
-                if mismatch is not None:
-                    mismatches.append(mismatch)
+    several_sources = sides[0][0] is not sides[-1][0]
+    shared = sides[0][1] if several_sources else sides[0][0]
+    amounts = [leg.precise_amount for leg in split.legs]
+    if several_sources:
+        debits = [(source, amount) for (source, _), amount in zip(sides, amounts, strict=True)]
+        credits = [(shared, whole.precise_amount)]
+    else:
+        debits = [(shared, whole.precise_amount)]
+        credits = [(side, amount) for (_, side), amount in zip(sides, amounts, strict=True)]
+    mismatches = [
+        mismatch
+        for side, moves in (("source", debits), ("destination", credits))
+        for balance, _ in moves
+        if balance.currency != whole.currency or balance.precision != whole.precision
+        if (mismatch := _mismatch_of(book, whole, side, balance)) is not None
+    ]
     if mismatches:
         return min(mismatches, key=lambda each: PRECEDENCE[each.reason])
-    debits: dict[str, int] = {}
-    credits: dict[str, int] = {}
-    for leg in split.legs:
-        debits[leg.source_id] = debits.get(leg.source_id, 0) + leg.precise_amount
-        credits[leg.destination_id] = credits.get(leg.destination_id, 0) + leg.precise_amount
-    for balance_id, amount in debits.items():
-        lacking = _lacks_funds(whole, balances[balance_id], amount)
+    for balance, amount in debits if whole.checks_funds else ():
+        lacking = _lacks_funds(whole, balance, amount)
         if lacking is not None:
             return lacking
-    fits = all(balances[name].debit_fits(amount) for name, amount in debits.items()) and all(
-        balances[name].credit_fits(amount) for name, amount in credits.items()
+    fits = all(balance.debit_fits(amount) for balance, amount in debits) and all(
+        balance.credit_fits(amount) for balance, amount in credits
     )
     return None if fits else _overflow(whole.precise_amount)
 

@@ -316,10 +316,12 @@ def write_balances(
 
 
 class _Dates:
-    """Texts of timestamps; most records of a batch share a few."""
+    """Texts of timestamps, and of what parts of a request share; a batch has a few of each."""
 
     def __init__(self) -> None:
         self._known: dict[int, str] = {}
+        self.shared: tuple[Any, ...] = ()
+        self.middle = ""
 
     def text(self, micros: int) -> str:
         known = self._known.get(micros)
@@ -354,6 +356,20 @@ def _line(partition: int, sequence: int, record: Record, head: bytes, dates: _Da
         fingerprint,
         *more,
     ) = record
+    # What the parts of a request have in common is written out once.
+    middle = dates.middle
+    if more[1] is None or record[10:20] != dates.shared:
+        middle = (
+            f"{status}\t{reason or _NULL}\t"
+            f"{detail.translate(_ESCAPES) if detail else _NULL}\t"
+            f"{description.translate(_ESCAPES) if description else ''}\t"
+            f"{'t' if allow_overdraft else 'f'}\t{overdraft_limit or _NULL}\t"
+            f"{position}\t{dates.text(effective_micros)}\t"
+            f"{meta_data.translate(_ESCAPES) if meta_data else _NULL}\t"
+            f"\\\\x{fingerprint.hex()}\t"
+        )
+        if more[1] is not None:
+            dates.shared, dates.middle = record[10:20], middle
     return (
         f"{partition}\t{sequence}\t{transaction_id[-ID_LENGTH:]}\t{kind}\t{reference.translate(_ESCAPES)}\t"
         f"{'t' if derived else 'f'}\t"
@@ -363,13 +379,7 @@ def _line(partition: int, sequence: int, record: Record, head: bytes, dates: _Da
         f"{currency.translate(_ESCAPES)}\t"
         f"{_NULL if precision is None else precision}\t"
         f"{_NULL if precise_amount is None else precise_amount}\t"
-        f"{status}\t{reason or _NULL}\t"
-        f"{detail.translate(_ESCAPES) if detail else _NULL}\t"
-        f"{description.translate(_ESCAPES) if description else ''}\t"
-        f"{'t' if allow_overdraft else 'f'}\t{overdraft_limit or _NULL}\t"
-        f"{position}\t{dates.text(effective_micros)}\t"
-        f"{meta_data.translate(_ESCAPES) if meta_data else _NULL}\t"
-        f"\\\\x{fingerprint.hex()}\t\\\\x{head.hex()}\t"
+        f"{middle}\\\\x{head.hex()}\t"
         f"{_NO_MORE if more == _NOTHING else _more(more, dates)}\n"
     )
 

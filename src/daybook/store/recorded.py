@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -75,6 +76,9 @@ _HOLD_FIGURES = ("amount", "committed", "voided", "commits")
 # Lists
 
 
+_LEG_LABEL = re.compile(r"(.+)_([1-9][0-9]{0,3})", re.DOTALL)
+
+
 def list_transactions(
     connection: Connection,
     *,
@@ -113,10 +117,11 @@ def list_transactions(
     if subject is not None:
         conditions.append(transactions.c.subject == subject)
     if reference is not None:  # two partial indexes: each needs its own condition
-        same = transactions.c.reference == reference
-        conditions.append(
-            or_(and_(same, ~transactions.c.derived), and_(same, transactions.c.derived))
-        )
+        ways = [_by_reference(reference), _by_label(reference)]
+        leg = _leg_labelled(connection, reference)
+        if leg is not None:
+            ways.append(transactions.c.transaction_id == leg)
+        conditions.append(or_(*ways))
     if balance_id is not None:
         query = _newest_of_balance(stored_id(balance_id), conditions, limit)
     elif is_named:
@@ -207,14 +212,48 @@ def find_transaction(
         stored = stored_id(id_or_reference)
         view = _recorded(connection, transactions.c.transaction_id == stored)
         view = view or _scheduled(connection, schedules.c.transaction_id == stored)
-    same = transactions.c.reference == id_or_reference
     view = (
         view
-        or _recorded(connection, and_(same, ~transactions.c.derived))
+        or _recorded(connection, _by_reference(id_or_reference))
         or _scheduled(connection, schedules.c.reference == id_or_reference)
-        or _recorded(connection, and_(same, transactions.c.derived))
+        or _recorded(connection, _by_label(id_or_reference))
+        or _labelled_leg(connection, id_or_reference)
     )
     return find_refusal(connection, id_or_reference) if view is None else _in_full(connection, view)
+
+
+def _by_reference(reference: str) -> ColumnElement[bool]:
+    """A caller's own reference."""
+    return and_(transactions.c.reference == reference, ~transactions.c.derived)
+
+
+def _by_label(label: str) -> ColumnElement[bool]:
+    """A label that the ledger derived, but for those of legs, which no index has."""
+    return and_(
+        transactions.c.reference == label,
+        transactions.c.derived,
+        transactions.c.kind != Kind.TRANSACTION.value,
+    )
+
+
+def _leg_labelled(connection: Connection, label: str) -> UUID | None:
+    """The UUID of the leg labelled ``<reference>_<number>``: it follows from its request."""
+    named = _LEG_LABEL.fullmatch(label)
+    if named is None:
+        return None
+    columns = transactions.c
+    whole = select(columns.transaction_id).where(
+        _by_reference(named[1]),
+        columns.kind == Kind.TRANSACTION.value,
+        columns.parts >= int(named[2]),
+    )
+    found = connection.execute(whole).scalar_one_or_none()
+    return None if found is None else stored_id(part_id(f"txn_{found}", int(named[2])))
+
+
+def _labelled_leg(connection: Connection, label: str) -> TransactionView | None:
+    leg = _leg_labelled(connection, label)
+    return None if leg is None else _recorded(connection, transactions.c.transaction_id == leg)
 
 
 def _recorded(connection: Connection, condition: ColumnElement[bool]) -> TransactionView | None:

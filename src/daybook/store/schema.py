@@ -173,7 +173,11 @@ transactions = Table(
         unique=True,
         postgresql_where=text("NOT derived"),
     ),
-    Index("transactions_derived_reference_idx", "reference", postgresql_where=text("derived")),
+    Index(
+        "transactions_derived_reference_idx",
+        "reference",
+        postgresql_where=text("derived AND kind <> 'transaction'"),
+    ),
     Index(
         "transactions_parent_transaction_idx",
         "parent_transaction",

@@ -18,6 +18,9 @@ ALTER TABLE transactions
     ADD COLUMN change json;
 CREATE INDEX transactions_subject_idx ON transactions (subject, position)
     WHERE subject IS NOT NULL;
+DROP INDEX transactions_derived_reference_idx;
+CREATE INDEX transactions_derived_reference_idx ON transactions (reference)
+    WHERE derived AND kind <> 'transaction';
 DROP INDEX transactions_source_idx;
 DROP INDEX transactions_destination_idx;
 CREATE INDEX transactions_source_idx ON transactions (source, position)
@@ -34,7 +37,8 @@ CREATE INDEX transactions_destination_dated_position_idx ON transactions (destin
     WHERE effective_date <> created_at;
 """
 """Most records take effect when they are accepted, and cost one index entry for each side; those
-with a date of their own cost two."""
+with a date of their own cost two. Labels of legs need no index: the id of a leg follows from its
+request."""
 
 HOLDS = """
 ALTER TABLE holds
