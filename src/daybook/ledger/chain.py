@@ -5,6 +5,7 @@ hash = SHA-256(previous hash ‖ canonical bytes of the record); the first previ
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -19,8 +20,8 @@ _ABSENT = "\1"
 _PLAIN, _WITH_MORE = "1", "2"
 """Versions of the canonical bytes: without and with the fields that few records have."""
 
-_NO_MORE: list[Any] = [None] * 7
-_NO_DATES: list[Any] = [None] * 5
+_NO_MORE: tuple[Any, ...] = (None,) * 7
+_NO_DATES: tuple[Any, ...] = (None,) * 5
 """A record of a part, or with parts, has nearly always nothing else."""
 
 
@@ -41,32 +42,35 @@ def canonical_bytes(partition: int, sequence: int, record: Record) -> bytes:
         currency,
         precision,
         precise_amount,
-        status,
-        reason,
-        detail,
-        description,
-        allow_overdraft,
-        overdraft_limit,
-        position,
-        effective_micros,
-        meta_data,
-        fingerprint,
-        *more,
-    ) = record
+    ) = record[:10]
+    fingerprint, more = record[19], record[20:]
+    # What the parts of a request have in common is written out once.
+    middle = (_middle if more[1] is None else _shared_middle)(record[10:19])
     return (
         f"{_PLAIN if more == _NO_MORE else _WITH_MORE}\0{partition}\0{sequence}\0"
         f"{transaction_id}\0{kind}\0{reference}\0{derived:d}\0"
         f"{parent_id or ''}\0{source_id or ''}\0{destination_id or ''}\0{currency}\0"
         f"{'' if precision is None else precision}\0"
-        f"{'' if precise_amount is None else precise_amount}\0{status}\0"
-        f"{_ABSENT if reason is None else reason}\0{_ABSENT if detail is None else detail}\0"
-        f"{description}\0{allow_overdraft:d}\0{overdraft_limit or ''}\0"
-        f"{position}\0{effective_micros}\0{meta_data or ''}\0"
+        f"{'' if precise_amount is None else precise_amount}\0{middle}"
         f"{'' if more == _NO_MORE else _more_text(more)}"
     ).encode() + fingerprint
 
 
-def _more_text(more: list[Any]) -> str:
+def _middle(shared: tuple[Any, ...]) -> str:
+    """The fields from the status to the meta_data."""
+    status, reason, detail, description, allow_overdraft, limit, position, effective, meta = shared
+    return (
+        f"{status}\0"
+        f"{_ABSENT if reason is None else reason}\0{_ABSENT if detail is None else detail}\0"
+        f"{description}\0{allow_overdraft:d}\0{limit or ''}\0"
+        f"{position}\0{effective}\0{meta or ''}\0"
+    )
+
+
+_shared_middle = lru_cache(maxsize=4)(_middle)
+
+
+def _more_text(more: tuple[Any, ...]) -> str:
     """The fields that few records have, each followed by NUL."""
     if more[2:] == _NO_DATES:
         return f"{more[0] or ''}\0{more[1] or ''}\0\0\0\0\0\0"

@@ -134,26 +134,30 @@ def leg_records(root: Record) -> Callable[[Leg, str, int], Record]:
 
     It takes the leg, its id and its number.
     """
-    (currency, precision) = root.currency, root.precision
+    root_id, reference, currency, precision = root[0], root[2], root[7], root[8]
     shared = root[10:20]  # from the status to the fingerprint
-    dates = root[22:25]
+    dates = root[22:]
 
     def make(leg: Leg, leg_id: str, part: int) -> Record:
-        return Record(
-            leg_id,
-            Kind.TRANSACTION,
-            f"{root.reference}_{part}",
-            True,
-            root.transaction_id,
-            leg.source_id,
-            leg.destination_id,
-            currency,
-            precision,
-            leg.precise_amount,
-            *shared,
-            None,
-            part,
-            *dates,
+        source_id, destination_id, _, _, amount = leg
+        label = f"{reference}_{part}"
+        return Record._make(
+            (
+                leg_id,
+                Kind.TRANSACTION,
+                label,
+                True,
+                root_id,
+                source_id,
+                destination_id,
+                currency,
+                precision,
+                amount,
+                *shared,
+                None,
+                part,
+                *dates,
+            )
         )
 
     return make
