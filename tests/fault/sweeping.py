@@ -1,0 +1,48 @@
+"""The sweeper's part, done in this process, and waiting for what only time brings."""
+
+from __future__ import annotations
+
+from daybook.worker.clockwork import append_due
+from tests.harness import WAIT_SECONDS_MAX, Installation, wait_until
+
+_DUE_SOON = """
+SELECT (SELECT count(*) FROM schedules WHERE scheduled_for < now() + interval '1 hour')
+    + (SELECT count(*) FROM holds WHERE amount > committed + voided
+        AND LEAST(inflight_expiry_date, inflight_commit_date) < now() + interval '1 hour')
+"""
+
+
+def sweep_due(installation: Installation) -> int:
+    """Append what is due; answers how much was new."""
+    return append_due(installation.engine, installation.log, lambda partition: None)
+
+
+def drain_due(installation: Installation, *partitions: int) -> int:
+    """Append what is due and apply everything; answers how much was new."""
+    appended = sweep_due(installation)
+    installation.drain(*partitions)
+    return appended
+
+
+def is_settled(installation: Installation) -> bool:
+    """Whether nothing is open, and nothing waits for a time of this hour."""
+    return (
+        installation.open_entries() == 0
+        and installation.rows(_DUE_SOON) == [(0,)]
+        and installation.open_entries() == 0
+    )
+
+
+def wait_settled(installation: Installation, seconds: float = WAIT_SECONDS_MAX) -> None:
+    """Wait until running workers and beat have settled everything, also what is due later."""
+    wait_until(lambda: is_settled(installation), "everything is settled", seconds)
+
+
+def settle(installation: Installation) -> None:
+    """Settle everything in this process, waiting for what is due a moment later."""
+
+    def settled() -> bool:
+        drain_due(installation)
+        return is_settled(installation)
+
+    wait_until(settled, "everything is settled")
