@@ -64,7 +64,7 @@ def decode(body: bytes, request_id: str, accepted_ms: int) -> Decoded | Rejected
             return Rejected(Reason.MALFORMED, f"request: is longer than {longest} bytes")
     if b"\x00" in body or (b"\\u0000" in body and _ESCAPED_NUL.search(body)):
         return Rejected(Reason.MALFORMED, "request: contains a NUL character")
-    if not long:
+    if len(body) <= _COMMON_BYTES_MAX:
         common = _decode_common(body, request_id)
         if common is not None:
             return common
@@ -81,6 +81,10 @@ def decode(body: bytes, request_id: str, accepted_ms: int) -> Decoded | Rejected
     except MalformedRequest as found:
         first = min(found.errors, key=lambda error: PRECEDENCE[error.code])
         return Rejected(Reason(first.code), _printable(str(found)))
+
+
+_COMMON_BYTES_MAX = 2_048
+"""A longer body is hardly ever common: it would only be parsed twice."""
 
 
 def _decode_common(body: bytes, request_id: str) -> Decoded | None:
