@@ -79,11 +79,13 @@ class Shelf:
         """A book with exactly what these entries name."""
         book = Book(mixed_precision=self.mixed_precision)
         named: set[str] = set()
+        acted_on: set[str] = set()
         for entry in entries:
             wanted = entry.instruction
             self._read_taken(book, entry)
             if isinstance(wanted, Commit | Void | Deadline):
-                self._read_holds(book, wanted.transaction_id)
+                acted_on.add(wanted.transaction_id)
+                self._read_status(book, wanted.transaction_id)
             elif isinstance(wanted, Refund):
                 self._read_originals(book, wanted.transaction_id)
             elif isinstance(wanted, Cancel):
@@ -96,6 +98,9 @@ class Shelf:
             for _, leg in movements(wanted):
                 named |= {leg.source_id, leg.destination_id}
             self._read_things(book, wanted)
+        for hold_id, stored in self.holds.items():  # as they were made
+            if acted_on & {hold_id, stored["split_id"], stored["bulk_id"]}:
+                book.add_hold(Hold(hold_id, **stored))
         for hold in book.holds.values():
             named |= {hold.source_id, hold.destination_id}
         for original in book.originals.values():
@@ -141,13 +146,6 @@ class Shelf:
             book.transactions[transaction_id] = self.records[transaction_id].status
         elif transaction_id in self.schedules:
             book.transactions[transaction_id] = Status.SCHEDULED
-
-    def _read_holds(self, book: Book, named: str) -> None:
-        self._read_status(book, named)
-        for hold_id, stored in self.holds.items():  # as they were made
-            own = named in (hold_id, stored["split_id"], stored["bulk_id"])
-            if own and hold_id not in book.holds:
-                book.add_hold(Hold(hold_id, **stored))
 
     def _read_originals(self, book: Book, named: str) -> None:
         """What is to be refunded, with its parts and the parts of these."""

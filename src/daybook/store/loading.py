@@ -367,6 +367,7 @@ def _load_holds(cursor: psycopg.Cursor[Any], book: Book, named: set[str]) -> Non
     _add_holds(cursor, book)
     others = [_bare(name) for name in named if name not in book.holds]
     if others:
+        book.groups.clear()  # listed anew, in order: some of their holds may be named themselves
         cursor.execute(_HOLDS_OF_GROUPS, (others, others))
         made = _add_holds(cursor, book)
         for name in named & book.groups.keys():  # one that the batch names itself was added first
@@ -396,8 +397,7 @@ def _add_holds(cursor: psycopg.Cursor[Any], book: Book) -> dict[str, int]:
             commits_micros,
         )
         places[hold.transaction_id] = len(places)
-        if hold.transaction_id not in book.holds:
-            book.add_hold(hold)
+        book.add_hold(book.holds.get(hold.transaction_id, hold))
     return places
 
 
