@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from decimal import Decimal
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,10 +25,16 @@ from daybook.settings import Settings
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from daybook.demo.checks import Check
+    from daybook.demo.observer import Seen
     from daybook.demo.play import Result, Tell
 
 TRANSACTIONS_MAX = 100_000
 WORKERS_MAX = 256
+CLAIM_WIDTH = 52
+KINDS_WIDTH = 90
+"""Characters of the reasons that are named on one line."""
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
@@ -45,7 +54,8 @@ def demo(
 ) -> None:
     """Post some thousand transactions in a temporary folder, kill a worker, prove the ledger.
 
-    Exit code 0 only if all is right: each outcome, each balance, each record. Servers that
+    After them, one request of every kind is played, each with what the ledger shows then. Exit code
+    0 only if all is right: each outcome, each balance, each record. Servers that
     DAYBOOK_DATABASE_URL and DAYBOOK_REDIS_URL name are used if they are empty; the demo's ledger
     stays there.
     """
@@ -63,7 +73,7 @@ def demo(
         if as_json:
             print_json({**_plain(result), "folder": str(folder) if is_kept else None})
         else:
-            _print(result)
+            print_result(result)
         if not result.ok:
             raise typer.Exit(Exit.BAD_ANSWER)
     except ConfigError:
@@ -117,40 +127,80 @@ def _progress(console: Console) -> Iterator[Tell]:
         yield tell
 
 
-def _print(result: Result) -> None:
+def print_result(result: Result) -> None:
+    """What a person sees when all is done."""
     print_table(
-        ("name", "currency", "balance", "inflight", "transactions"),
-        [
-            (
-                view.indicator or view.meta_data.get("external_id"),
-                view.currency,
-                amount_text(view.balance, view.precision or 1),
-                amount_text(view.inflight_balance, view.precision or 1),
-                view.version,
-            )
-            for view in result.balances
-        ],
-        right=("balance", "inflight", "transactions"),
-    )
-    print_table(
-        ("outcome", "reason", "requests"),
-        [(*outcome, count) for outcome, count in sorted(result.outcomes.items())],
+        ("outcome", "requests", "of which"),
+        _outcome_rows(result.outcomes),
         right=("requests",),
     )
     typer.echo(
-        f"{result.transactions} transactions in {result.seconds:.1f} s: {result.rate:,.0f}/s from "
-        "the first request to the last outcome, a killed worker included.\n"
+        f"{result.transactions} requests in {result.seconds:.1f} s: {result.rate:,.0f}/s from "
+        "the first to the last outcome, a killed worker included."
     )
-    for check in result.checks:
-        typer.echo(f"{'right' if check.ok else 'WRONG'}  {check.claim}")
-        if check.detail:
-            typer.echo(f"       {check.detail}")
+    _print_scenes(result.scenes)
+    print_table(
+        ("currency", "balances", "credits", "debits", "credits - debits"),
+        [
+            (
+                one.currency,
+                one.balances,
+                amount_text(one.credits, one.precision),
+                amount_text(one.debits, one.precision),
+                amount_text(one.remainder, one.precision),
+            )
+            for one in result.sums
+        ],
+        right=("balances", "credits", "debits", "credits - debits"),
+    )
+    _print_checks(result.checks)
     proved = result.verified
     typer.echo(
-        f"\nverify: {proved.records} records in {len(proved.heads)} partitions, {proved.balances} "
-        f"balances and {proved.holds} holds, {proved.violations_total} violations."
+        f"verify: {proved.records} records in {len(proved.heads)} partitions, {proved.balances} "
+        f"balances and {proved.holds} holds, {proved.violations_total} violations. "
+        f"{'All is right.' if result.ok else 'NOT right: see above.'}"
     )
-    typer.echo("All is right." if result.ok else "NOT right: see above.")
+
+
+def _print_scenes(scenes: Sequence[Seen]) -> None:
+    """Each scene with what may be spent of each balance after it."""
+    from daybook.demo.tally import EUR
+
+    names = list(scenes[0].figures)
+    print_table(
+        ("then one of every kind", "what the ledger shows, and what can be spent", *names),
+        [
+            (
+                scene.what,
+                scene.shown,
+                *(f"{Decimal(scene.figures[name]) / EUR.precision:.2f}" for name in names),
+            )
+            for scene in scenes
+        ],
+        right=names,
+    )
+
+
+def _print_checks(checks: Sequence[Check]) -> None:
+    """Those that hold two on a line, the others with what breaks them."""
+    claims = [check.claim for check in checks if check.ok]
+    for left, right in zip_longest(claims[::2], claims[1::2]):
+        beside = f"  right  {right}" if right else ""
+        typer.echo(f"right  {left:{CLAIM_WIDTH if right else 0}}{beside}")
+    for check in checks:
+        if not check.ok:
+            typer.echo(f"WRONG  {check.claim}\n       {check.detail}")
+
+
+def _outcome_rows(outcomes: Mapping[tuple[str, str], int]) -> Iterator[tuple[str, Any, str]]:
+    """How many there are of each status, and of which kind: a few of them on a line."""
+    statuses = sorted({status for status, _ in outcomes})
+    for status in statuses:
+        kinds = {why: count for (of, why), count in sorted(outcomes.items()) if of == status}
+        named = [f"{count} {why}" for why, count in kinds.items() if why]
+        lines = textwrap.wrap(", ".join(named), KINDS_WIDTH) or [""]
+        yield status, sum(kinds.values()), lines[0]
+        yield from (("", "", line) for line in lines[1:])
 
 
 def _plain(result: Result) -> dict[str, Any]:
@@ -163,7 +213,8 @@ def _plain(result: Result) -> dict[str, Any]:
             {"status": status, "reason": reason or None, "count": count}
             for (status, reason), count in sorted(result.outcomes.items())
         ],
-        "balances": [view.asdict() for view in result.balances],
+        "scenes": [asdict(scene) for scene in result.scenes],
+        "sums": [asdict(one) for one in result.sums],
         "killed_worker": asdict(result.kill),
         "verify": {"ok": result.verified.ok, **asdict(result.verified)},
         "checks": [asdict(check) for check in result.checks],

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from daybook.demo.story import Figures, Step
+from daybook.demo.observer import Seen
+from daybook.demo.tally import Figures, Step
 from daybook.ledger.transaction import Status
 from daybook.producing import Outcome
 from daybook.store.verify import VerifyReport
@@ -30,17 +31,38 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class Sums:
+    """All balances of one currency: how many, and the sums of their figures in minor units."""
+
+    currency: str
+    precision: int
+    balances: int
+    credits: int
+    debits: int
+    inflight_credits: int
+    inflight_debits: int
+
+    @property
+    def remainder(self) -> int:
+        """What is there that came from nowhere: must be zero."""
+        return self.credits - self.debits
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """What the demo found when all was done.
 
     created: outcomes of the requests that create the ledger and its balances.
     outcomes: of each step, in order; None when there was none within the bound.
-    figures: of every balance of the ledger. records_of: journal records by repeated reference.
+    seen: the scenes, in order. figures: of every balance of the ledger. sums: by currency.
+    records_of: journal records by repeated reference.
     """
 
     created: Sequence[Outcome | None]
     outcomes: Sequence[Outcome | None]
+    seen: Sequence[Seen]
     figures: Mapping[str, Figures]
+    sums: Sequence[Sums]
     records_of: Mapping[str, int]
     verified: VerifyReport
     kill: Kill
@@ -61,9 +83,12 @@ def judge(steps: Sequence[Step], expected: Mapping[str, Figures], found: Found) 
         _check("the ledger and its balances were created", _not_created(found)),
         _check("every request has an outcome", _without_outcome(steps, found)),
         _check("outcomes and refusals are the expected ones", _unexpected(steps, found)),
+        _check("every scene came out as promised", _broken_promises(found.seen)),
+        _check("every scene left, or foretold, the right figures", _misfigured(found.seen)),
         _check("every balance is what the plain tally says", _wrong_figures(expected, found)),
         _check("what was sent twice was posted once", _posted_twice(steps, found)),
-        _check("the journal has one record for each request", _miscounted(steps, found)),
+        _check("money sums to zero in every currency", _unbalanced(found.sums)),
+        _check("the journal has a record for each request and part", _miscounted(steps, found)),
         _check("the killed worker was replaced", _not_replaced(found)),
         _check("verify: chain, numbering, balances, holds, sums", _violations(found)),
     ]
@@ -120,6 +145,25 @@ def _wrong_figures(expected: Mapping[str, Figures], found: Found) -> Iterator[st
             yield f"{balance_id} has {given}, not {wanted}"
 
 
+def _broken_promises(seen: Iterable[Seen]) -> Iterator[str]:
+    for scene in seen:
+        if scene.shown != scene.promised:
+            yield f"{scene.what.strip()}: {scene.shown}, not {scene.promised}"
+
+
+def _misfigured(seen: Iterable[Seen]) -> Iterator[str]:
+    for scene in seen:
+        for name, wanted in scene.promised_figures.items():
+            if scene.figures[name] != wanted:
+                yield f"{scene.what.strip()}: {name} has {scene.figures[name]}, not {wanted}"
+
+
+def _unbalanced(sums: Iterable[Sums]) -> Iterator[str]:
+    for one in sums:
+        if one.remainder or one.inflight_credits != one.inflight_debits:
+            yield f"{one.currency}: {one}"
+
+
 def _posted_twice(steps: Sequence[Step], found: Found) -> Iterator[str]:
     for reference in sorted(repeated_references(steps)):
         number = found.records_of.get(reference, 0)
@@ -128,7 +172,8 @@ def _posted_twice(steps: Sequence[Step], found: Found) -> Iterator[str]:
 
 
 def _miscounted(steps: Sequence[Step], found: Found) -> Iterator[str]:
-    wanted = sum(step.is_new for step in steps)
+    wanted = len(found.created) + sum(step.records for step in steps)
+    wanted += sum(scene.records for scene in found.seen)
     if found.verified.records != wanted:
         yield f"{found.verified.records} records, not {wanted}"
 

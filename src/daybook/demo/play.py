@@ -12,8 +12,19 @@ import psutil
 from sqlalchemy import Engine
 
 from daybook.client import Client
-from daybook.demo.checks import Check, Found, Kill, count_outcomes, judge, repeated_references
-from daybook.demo.story import CUSTOMERS_MAX, EUR, TOKEN, Figures, Story
+from daybook.demo.checks import (
+    Check,
+    Found,
+    Kill,
+    Sums,
+    count_outcomes,
+    judge,
+    repeated_references,
+)
+from daybook.demo.observer import Observer, Seen
+from daybook.demo.scenes import Scenes
+from daybook.demo.story import CUSTOMERS_MAX, Story
+from daybook.demo.tally import Figures
 from daybook.embedded.parts import wait_until
 from daybook.errors import ConfigError, LogNotInstalled
 from daybook.producing import Outcome, Receipt
@@ -41,13 +52,14 @@ Tell = Callable[[str, int, int], None]
 class Result:
     """What the demo shows. seconds: from the first request to the last outcome.
 
-    outcomes: how many by (status, reason). balances: the internal ones and two customers.
+    outcomes: how many by (status, reason). scenes: what came of one request of every kind.
     """
 
     transactions: int
     seconds: float
     outcomes: Mapping[tuple[str, str], int]
-    balances: list[BalanceView]
+    scenes: Sequence[Seen]
+    sums: Sequence[Sums]
     kill: Kill
     verified: VerifyReport
     checks: list[Check]
@@ -77,29 +89,43 @@ class Play:
         Raises what the client and the store raise.
         """
         workers_before = _children(worker_pid)
-        with Client(instance["redis_url"], settings=settings) as client:
-            opened = client.enqueue_many(self._story.openings)
-            began = time.monotonic()
-            receipts, kill = self._send(client, worker_pid)
-            outcomes = self._await_outcomes(client, receipts)
-            seconds = time.monotonic() - began
-            created = client.wait_many(opened, LOOK_SECONDS)
-        kill = replace(kill, replaced_by=_await_replacement(worker_pid, workers_before))
-        self._say(f"In its place runs {', '.join(map(str, kill.replaced_by)) or 'nothing'}.")
         engine = make_engine(instance["database_url"], settings, "daybook demo")
         try:
-            found, balances = self._look(engine, created, outcomes, kill)
+            with Client(instance["redis_url"], settings=settings) as client:
+                opened = client.enqueue_many(self._story.openings)
+                began = time.monotonic()
+                receipts, kill = self._send(client, worker_pid)
+                outcomes = self._await_outcomes(client, receipts)
+                seconds = time.monotonic() - began
+                created = client.wait_many(opened, LOOK_SECONDS)
+                replaced_by = _await_replacement(worker_pid, workers_before)
+                self._say(f"In its place runs {', '.join(map(str, replaced_by)) or 'nothing'}.")
+                seen = self._play_scenes(client, engine, instance["redis_url"], settings)
+            kill = replace(kill, replaced_by=replaced_by)
+            found = self._look(engine, created, outcomes, seen, kill)
         finally:
             engine.dispose()
         return Result(
             len(outcomes),
             seconds,
             count_outcomes(outcomes),
-            balances,
+            seen,
+            found.sums,
             kill,
             found.verified,
             judge(self._story.steps, self._story.tally.figures(), found),
         )
+
+    def _play_scenes(
+        self, client: Client, engine: Engine, redis_url: str, settings: Settings
+    ) -> list[Seen]:
+        redis = connect(redis_url, settings)
+        try:
+            request_log = Log(redis, settings.namespace)
+            observer, story = Observer(engine, settings), self._story
+            return Scenes(client, observer, request_log, story.tally, story.ledger_id).play()
+        finally:
+            redis.close()
 
     def _send(self, client: Client, worker_pid: int) -> tuple[list[Receipt], Kill]:
         """Send all requests in order, and kill a worker process half-way."""
@@ -140,8 +166,9 @@ class Play:
         engine: Engine,
         created: Sequence[Outcome | None],
         outcomes: Sequence[Outcome | None],
+        seen: Sequence[Seen],
         kill: Kill,
-    ) -> tuple[Found, list[BalanceView]]:
+    ) -> Found:
         """Read what the ledger has, and have it proved."""
         references = repeated_references(self._story.steps)
         with reading(engine) as connection:
@@ -150,24 +177,16 @@ class Play:
                 reference: len(list_transactions(connection, reference=reference))
                 for reference in references
             }
-        found = Found(
+        return Found(
             created,
             outcomes,
+            seen,
             {view.balance_id: _figures(view) for view in balances},
+            _sums(balances),
             records_of,
             verify(engine, self._tell),
             kill,
         )
-        return found, self._shown(balances)
-
-    def _shown(self, balances: Iterable[BalanceView]) -> list[BalanceView]:
-        """The internal balances, and a customer with euros and one with tokens."""
-        customers = [
-            next(one.balance_id for one in self._story.customers if one.money is money)
-            for money in (EUR, TOKEN)
-        ]
-        chosen = [view for view in balances if view.indicator or view.balance_id in customers]
-        return sorted(chosen, key=lambda view: (view.indicator or "~", view.currency))
 
 
 def require_empty(settings: Settings) -> None:
@@ -225,3 +244,22 @@ def _children(worker_pid: int) -> dict[int, psutil.Process]:
 
 def _figures(view: BalanceView) -> Figures:
     return Figures(view.balance, view.inflight_credit_balance, view.inflight_debit_balance)
+
+
+def _sums(balances: Iterable[BalanceView]) -> list[Sums]:
+    """The sums over all balances of each currency."""
+    by_currency: dict[str, list[BalanceView]] = {}
+    for view in balances:
+        by_currency.setdefault(view.currency, []).append(view)
+    return [
+        Sums(
+            currency,
+            max(view.precision or 1 for view in views),
+            len(views),
+            sum(view.credit_balance for view in views),
+            sum(view.debit_balance for view in views),
+            sum(view.inflight_credit_balance for view in views),
+            sum(view.inflight_debit_balance for view in views),
+        )
+        for currency, views in sorted(by_currency.items())
+    ]

@@ -7,15 +7,15 @@ to be refused can't be funded by anything, so that every outcome is known before
 
 from __future__ import annotations
 
-import random
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import cycle
-from typing import Any, NamedTuple
+from typing import Any
 
-from daybook.ledger.balance import internal_balance_id
+from daybook.demo.groups import Groups
+from daybook.demo.tally import MONEYS, Customer, Step, id_of
+from daybook.demo.telling import too_much
 from daybook.ledger.rejection import Reason
 from daybook.ledger.transaction import Status
 from daybook.requests import (
@@ -26,96 +26,21 @@ from daybook.requests import (
     TransactionRequest,
     VoidRequest,
     mint_id,
+    slot_of,
 )
-from daybook.requests.bounds import slot_of
 
 SEED = 1494  # the year in which double entry was first printed
 CUSTOMERS_MAX = 300
 TRANSACTIONS_PER_CUSTOMER = 10
 TRANSACTIONS_MIN = 200
 """Fewer would not have room for each kind of request."""
-SPECIAL_EVERY = 15
-"""One request of so many is a special one: refused, repeated, or into the overdraft."""
+SPECIAL_EVERY_MIN = 12
+SPECIALS_MAX = 200
+"""One request of at least so many, and about so many in all, are special ones: refused, repeated,
+refunded, into the overdraft, or of several payers, whose partitions all wait for each other."""
 OPEN_HOLDS_MAX = 50
 OVERDRAFT_LIMIT = 100
 """Major units."""
-
-
-class Money(NamedTuple):
-    """A currency of the story; amounts are integers in minor units."""
-
-    currency: str
-    precision: int
-    deposit: int
-    payment_max: int
-
-
-EUR = Money("EUR", 100, 1_000_00, 120_00)
-USD = Money("USD", 100, 1_000_00, 120_00)
-TOKEN = Money("TOKEN", 10**18, 7 * 10**29 + 1, 10**29)
-MONEYS = (EUR, USD, EUR, USD, TOKEN)
-"""In turn, one for each customer."""
-
-
-class Customer(NamedTuple):
-    """A customer with one balance."""
-
-    name: str
-    balance_id: str
-    money: Money
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One request, and the outcome that it must have.
-
-    is_new: whether it uses its reference for the first time, so that the ledger records it.
-    """
-
-    kind: str
-    request: Request
-    status: Status
-    reason: Reason | None = None
-    is_new: bool = True
-
-
-class Figures(NamedTuple):
-    """What a balance must show, in minor units."""
-
-    balance: int
-    inflight_credit: int
-    inflight_debit: int
-
-
-class Tally:
-    """What each balance must come to, as plain sums by balance id."""
-
-    def __init__(self) -> None:
-        self._balance: Counter[str] = Counter()
-        self._coming: Counter[str] = Counter()
-        self._leaving: Counter[str] = Counter()
-
-    def move(self, source: str, destination: str, amount: int) -> None:
-        """Money moves."""
-        self._balance[source] -= amount
-        self._balance[destination] += amount
-
-    def hold(self, source: str, destination: str, amount: int) -> None:
-        """Money is held, or released when ``amount`` is negative."""
-        self._leaving[source] += amount
-        self._coming[destination] += amount
-
-    def available(self, balance_id: str) -> int:
-        """What may be spent."""
-        return self._balance[balance_id] - self._leaving[balance_id]
-
-    def figures(self) -> dict[str, Figures]:
-        """Every balance that was touched."""
-        touched = self._balance.keys() | self._coming.keys() | self._leaving.keys()
-        return {
-            one: Figures(self._balance[one], self._coming[one], self._leaving[one])
-            for one in sorted(touched)
-        }
 
 
 @dataclass(slots=True)
@@ -128,20 +53,18 @@ class OpenHold:
     remainder: int
 
 
-class Story:
+class Story(Groups):
     """``openings`` create the ledger and the balances; ``steps`` are ``transactions`` many."""
 
     def __init__(self, transactions: int, seed: int = SEED) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - the same story each time
-        self._holds: list[OpenHold] = []
-        self.tally = Tally()
-        self.steps: list[Step] = []
-        self.ledger = LedgerRequest(name="Customers", ledger_id=mint_id("ldg"))
         number = min(CUSTOMERS_MAX, transactions // TRANSACTIONS_PER_CUSTOMER)
-        self.customers = [
+        customers = [
             Customer(f"customer-{n}", mint_id("bln"), MONEYS[n % len(MONEYS)])
             for n in range(1, number + 1)
         ]
+        super().__init__(customers, seed)
+        self._holds: list[OpenHold] = []
+        self.ledger_id = mint_id("ldg")
         self._tell(transactions)
 
     @property
@@ -149,42 +72,41 @@ class Story:
         """The ledger and one balance for each customer."""
         balances = [
             BalanceRequest(
-                ledger_id=self.ledger.ledger_id or "",
+                ledger_id=self.ledger_id,
                 currency=customer.money.currency,
                 balance_id=customer.balance_id,
                 meta_data={"external_id": customer.name},
             )
             for customer in self.customers
         ]
-        return [self.ledger, *balances]
+        return [LedgerRequest(name="Customers", ledger_id=self.ledger_id), *balances]
 
     def _tell(self, transactions: int) -> None:
         ordinary: list[Callable[[Customer], None]] = [
             *(self._deposit, self._pay, self._pay, self._pay, self._fee),
             *(self._withdraw, self._hold, self._hold, self._settle, self._settle),
+            self._share_out,
         ]
         special = cycle(
             [
                 *(self._repeat, self._conflict, self._overspend, self._overdraw),
                 *(self._overdraw_too_far, self._unknown, self._mismatch, self._commit_too_much),
+                *(self._chip_in, self._bulk, self._bulk_with_a_fault),
+                *(self._refund, self._refund_again),
             ]
         )
+        special_every = max(SPECIAL_EVERY_MIN, transactions // SPECIALS_MAX)
         for customer in self.customers:
             self._deposit(customer)
         while len(self.steps) < transactions:
-            is_special = len(self.steps) % SPECIAL_EVERY == 0
+            is_special = len(self.steps) % special_every == 0
             tell = next(special) if is_special else self._random.choice(ordinary)
             tell(self._random.choice(self.customers))
 
     # What is applied
 
-    def _deposit(self, customer: Customer) -> None:
-        amount = customer.money.deposit + self._random.randrange(customer.money.deposit)
-        self._move("deposit", "@World", customer.balance_id, customer.money, amount, {})
-
     def _pay(self, customer: Customer) -> None:
-        others = [c for c in self.customers if c.money is customer.money and c is not customer]
-        self._spend("payment", customer, self._random.choice(others).balance_id)
+        self._spend("payment", customer, self._friend_of(customer).balance_id)
 
     def _fee(self, customer: Customer) -> None:
         self._spend("fee", customer, "@Fees")
@@ -211,20 +133,6 @@ class Story:
         else:
             self._move(kind, customer.balance_id, destination, customer.money, amount, {})
 
-    def _move(
-        self,
-        kind: str,
-        source: str,
-        destination: str,
-        money: Money,
-        amount: int,
-        options: dict[str, Any],
-    ) -> None:
-        if source.startswith("@"):
-            options = {**options, "allow_overdraft": True}
-        self._ask(kind, source, destination, money, amount, Status.APPLIED, **options)
-        self.tally.move(_id_of(source, money), _id_of(destination, money), amount)
-
     # Holds
 
     def _hold(self, customer: Customer) -> None:
@@ -237,7 +145,7 @@ class Story:
         hold_id = mint_id("txn", slot_of(source))
         options: dict[str, Any] = {"inflight": True, "transaction_id": hold_id}
         self._ask("hold", source, "@Cards", money, amount, Status.INFLIGHT, **options)
-        cards = _id_of("@Cards", money)
+        cards = id_of("@Cards", money)
         self.tally.hold(source, cards, amount)
         self._holds.append(OpenHold(hold_id, customer, cards, amount))
 
@@ -295,12 +203,12 @@ class Story:
         )
 
     def _overspend(self, customer: Customer) -> None:
-        self._refused(customer, "@Fees", Reason.INSUFFICIENT_FUNDS, _too_much(customer.money))
+        self._refused(customer, "@Fees", Reason.INSUFFICIENT_FUNDS, too_much(customer.money))
 
     def _overdraw_too_far(self, customer: Customer) -> None:
         limit = {"overdraft_limit": Decimal(OVERDRAFT_LIMIT)}
         reason = Reason.OVERDRAFT_LIMIT_EXCEEDED
-        self._refused(customer, "@Fees", reason, _too_much(customer.money), **limit)
+        self._refused(customer, "@Fees", reason, too_much(customer.money), **limit)
 
     def _unknown(self, customer: Customer) -> None:
         self._refused(customer, mint_id("bln"), Reason.UNKNOWN_BALANCE)
@@ -330,38 +238,3 @@ class Story:
     ) -> None:
         source, money, kind = customer.balance_id, customer.money, reason.replace("_", " ")
         self._ask(kind, source, destination, money, amount, Status.REJECTED, reason, **options)
-
-    def _ask(
-        self,
-        kind: str,
-        source: str,
-        destination: str,
-        money: Money,
-        amount: int,
-        status: Status,
-        reason: Reason | None = None,
-        **options: Any,
-    ) -> TransactionRequest:
-        request = TransactionRequest(
-            reference=self._reference(kind),
-            source=source,
-            destination=destination,
-            currency=money.currency,
-            precise_amount=amount,
-            precision=money.precision,
-            **options,
-        )
-        self.steps.append(Step(kind, request, status, reason))
-        return request
-
-    def _reference(self, kind: str) -> str:
-        return f"{kind.replace(' ', '-')}-{len(self.steps) + 1}"
-
-
-def _id_of(name: str, money: Money) -> str:
-    return internal_balance_id(name, money.currency) if name.startswith("@") else name
-
-
-def _too_much(money: Money) -> int:
-    """More than all deposits of the story together."""
-    return money.deposit * 10**9
