@@ -8,13 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from celery import Celery
-from tests.harness import Installation, wait_until
+from tests.harness import Cluster, Installation, wait_until
 
 from daybook.settings import celery_url
 
@@ -23,8 +24,36 @@ SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py"))
 CELERY = (sys.executable, "-m", "celery", "-A", "celery_service")
 SECONDS_MAX = 120
 PAGES = ("README.md", "docs/tutorial.md")
+HOW_TO = (
+    "legs",
+    "bulk",
+    "refunds",
+    "schedules",
+    "holds",
+    "identities",
+    "dry-run",
+    "history",
+    "rebuild",
+)
+"""Pages of docs/how-to, in the order in which they are run on one installation."""
+
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.M | re.S)
 """What a page marks as ``sh`` or ``python`` can be run as it stands, one block after the other."""
+
+SHOWN = re.compile(r"^```(?:sh|python)\n(?:(?!```).)*^```\n\n```\n(.*?)^```$", re.M | re.S)
+"""A block without a language right behind one that is run: what it prints."""
+
+VARIES = (
+    (
+        re.compile(
+            r"(txn|bln|ldg|idt|bulk)_(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{4}…)"
+        ),
+        r"\1_…",
+    ),
+    (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?"), "moment"),
+    (re.compile(r"─+"), "─"),
+    (re.compile(r" +"), " "),
+)
 
 
 def run(script: str, installation: Installation, *arguments: str) -> str:
@@ -98,18 +127,21 @@ def test_an_example_that_goes_wrong_is_noticed(installation: Installation, tmp_p
         run(str(copy), installation)
 
 
-def as_script(page: str) -> str:
+def as_script(page: str, blocks_min: int = 8) -> str:
     """The blocks of a page as one script."""
     blocks = BLOCK.findall((EXAMPLES.parent / page).read_text(encoding="utf-8"))
-    assert len(blocks) >= 8
+    assert len(blocks) >= blocks_min
     return "\n".join(
         text if language == "sh" else f"python3 - <<'PY'\n{text}PY" for language, text in blocks
     )
 
 
-def run_script(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a page's script as its reader would: in an empty folder, without any setting."""
+def run_script(
+    script: str, folder: Path, settings: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess[str]:
+    """Run a page's script as its reader would: in an empty folder, without other settings."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DAYBOOK_")}
+    environment |= {k: v for k, v in settings.items() if k.startswith("DAYBOOK_")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     output = folder / "output.txt"
     with output.open("wb") as writer:  # no pipe: what was started would keep it open
@@ -135,6 +167,36 @@ def test_the_commands_of_a_page_run(page: str, tmp_path: Path) -> None:
     assert "insufficient_funds" in done.stdout
     assert "exit code 1" in done.stdout
     assert "All is right: " in done.stdout
+
+
+@pytest.fixture(scope="module")
+def shop(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation for all pages of docs/how-to, with a worker and beat."""
+    made = Installation(cluster, 2, tmp_path_factory.mktemp("shop"))
+    made.workers(1)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("name", HOW_TO)
+def test_the_commands_of_a_how_to_page_print_what_it_shows(
+    name: str, shop: Installation, tmp_path: Path
+) -> None:
+    """Each block of the page runs, and each line of output on the page is printed."""
+    page = (EXAMPLES.parent / f"docs/how-to/{name}.md").read_text(encoding="utf-8")
+    script = as_script(f"docs/how-to/{name}.md", blocks_min=2)
+    done = run_script(script, tmp_path, shop.environment)
+    assert done.returncode == 0, done.stdout
+    printed = {masked(line) for line in done.stdout.splitlines()}
+    shown = [masked(line) for block in SHOWN.findall(page) for line in block.splitlines()]
+    assert [line for line in shown if line not in printed and line != "…"] == [], done.stdout
+
+
+def masked(line: str) -> str:
+    """A line of output without what differs from run to run."""
+    for pattern, mask in VARIES:
+        line = pattern.sub(mask, line)
+    return line.strip()
 
 
 def test_the_example_without_daybook_says_what_it_needs() -> None:
