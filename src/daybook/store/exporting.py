@@ -97,6 +97,7 @@ def export_ledger(
             for row in _told(_rows(connection, table), table.name, report, tell):
                 put(row)
     write(_line({"daybook": "end", "lines": report.lines, "sha256": digest.hexdigest()}))
+    report.lines += 1
     return report
 
 
