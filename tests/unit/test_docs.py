@@ -98,7 +98,7 @@ def test_commands_on_pages_exist() -> None:
     first_words = {command.split()[1] for command in existing}
     for page in PAGES:
         for block in CODE.findall(page.read_text(encoding="utf-8")):
-            used = set(re.findall(r"(?:^|[(;&|] ?|worker )daybook ([a-z]+)", block, re.M))
+            used = set(re.findall(r"(?:^|[(;&|] ?|worker )daybook ([a-z-]+)", block, re.M))
             assert used <= first_words, page
 
 
