@@ -163,12 +163,18 @@ def test_a_worker_dies_between_any_two_steps_of_a_wide_request(
 def test_who_waits_at_a_barrier_helps_its_home(
     install_daybook: Install, home: int, other: int
 ) -> None:
-    """One worker that was woken for the other partition alone gets past the barrier."""
+    """One worker that was woken for the other partition alone gets past the barrier.
+
+    There is one at the same position in every partition, where help would be in vain.
+    """
     installation = install_daybook(4)
     made = wallets(installation, 1, 10)
     installation.drain()
+    third, fourth = {0, 1, 2, 3} - {home, other}
     receipts = [
-        installation.client.enqueue(wide("w", made[home] + made[other])),
+        installation.client.enqueue(
+            wide("w", made[home] + made[third] + made[fourth] + made[other])
+        ),
         installation.client.enqueue(move("behind", made[other][0], "@Shop", 1)),
     ]
     applier = installation.applier()

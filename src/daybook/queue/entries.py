@@ -29,6 +29,9 @@ It has that entry's position and request id; its body is the number of that part
 reads it stops there until nothing is unread in that partition at or before the position.
 """
 
+BARRIER_DIGITS_MAX = 4
+"""Digits of a partition's number."""
+
 
 def position_of(entry_id: bytes | str) -> int:
     """The position of a stream entry id ``<milliseconds>-<counter>``."""

@@ -205,7 +205,8 @@ class Applier:
     def _oldest_open(self, partition: int) -> int | None:
         """The partition whose oldest open entry is the oldest of all.
 
-        Of two it is the other one: a barrier has the position of the entry that it waits for.
+        Of several it is the home: a barrier has the position of the request that it waits for,
+        and so have the other barriers, where nothing can be done before.
         """
         with translated_faults(), self._engine.connect() as connection:
             raw = connection.connection.driver_connection
@@ -216,7 +217,12 @@ class Applier:
             unit.rollback()
         for other, position in self.log.first_unread(cursors).items():
             oldest[other] = min(position, oldest.get(other, position))
-        return min(oldest, key=lambda p: (oldest[p], p == partition)) if oldest else None
+        first = min(oldest.values(), default=0)
+        tied = [other for other, position in oldest.items() if position == first]
+        if len(tied) < 2:
+            return tied[0] if tied else None
+        home = self.log.home_at(first, tied)
+        return home if home in tied else min(tied, key=lambda other: other == partition)
 
     def trim(self, partition: int, cursor: int) -> None:
         """Drop entries of ``partition`` that were applied longer ago than the retention."""

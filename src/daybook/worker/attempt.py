@@ -132,7 +132,7 @@ class Attempt:
         if way.alone and ripe:
             parked = self._unit.parked(self._partition, ripe[0].position + 1)
             ripe, raws = ripe[:1], []
-        way.first = next((item.position for item in (*ripe, *raws)), None)
+        way.first = ripe[0].position if ripe else raws[0].position if raws else None
         batch = decode_all(ripe, raws, row, way.refused_data(), self._surroundings.decoded)
         raws = _before_turns(batch, raws, horizon)
         self._report.cursor = row.cursor

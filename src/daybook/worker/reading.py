@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.ledger.transaction import POSITION_COUNTER_BITS, Entry
-from daybook.queue.entries import BARRIER, RawEntry, key_of_request
+from daybook.queue.entries import BARRIER, BARRIER_DIGITS_MAX, RawEntry, key_of_request
 from daybook.requests import Decoded, decode, fingerprint_of, reference_in
 from daybook.store.unit_of_work import HeldEntry, PartitionRow
 
@@ -17,9 +17,6 @@ LARGE_BYTES = 16 * 1024
 
 LARGE_KEPT_MAX = 64
 """Large entries that a worker keeps decoded: those that wait for their turn."""
-
-BARRIER_DIGITS_MAX = 4
-"""Digits of a partition's number."""
 
 
 class Undecodable(NamedTuple):
