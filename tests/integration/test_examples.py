@@ -16,6 +16,7 @@ from types import MappingProxyType
 import pytest
 from celery import Celery
 from tests.harness import Cluster, Installation, wait_until
+from tests.preloaded import preloaded_daybook
 
 from daybook.settings import celery_url
 
@@ -137,12 +138,18 @@ def as_script(page: str, blocks_min: int = 8) -> str:
 
 
 def run_script(
-    script: str, folder: Path, settings: Mapping[str, str] = MappingProxyType({})
+    script: str,
+    folder: Path,
+    settings: Mapping[str, str] = MappingProxyType({}),
+    programs: Path = Path(sys.executable).parent,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a page's script as its reader would: in an empty folder, without other settings."""
+    """Run a page's script as its reader would: in an empty folder, without other settings.
+
+    programs: where ``daybook`` is found first.
+    """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DAYBOOK_")}
     environment |= {k: v for k, v in settings.items() if k.startswith("DAYBOOK_")}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    path = os.pathsep.join((str(programs), str(Path(sys.executable).parent), environment["PATH"]))
     output = folder / "output.txt"
     with output.open("wb") as writer:  # no pipe: what was started would keep it open
         done = subprocess.run(
@@ -178,14 +185,21 @@ def shop(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     made.close()
 
 
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a ``daybook`` that starts at once."""
+    with preloaded_daybook(tmp_path_factory.mktemp("programs")) as folder:
+        yield folder
+
+
 @pytest.mark.parametrize("name", HOW_TO)
 def test_the_commands_of_a_how_to_page_print_what_it_shows(
-    name: str, shop: Installation, tmp_path: Path
+    name: str, shop: Installation, programs: Path, tmp_path: Path
 ) -> None:
     """Each block of the page runs, and each line of output on the page is printed."""
     page = (EXAMPLES.parent / f"docs/how-to/{name}.md").read_text(encoding="utf-8")
     script = as_script(f"docs/how-to/{name}.md", blocks_min=2)
-    done = run_script(script, tmp_path, shop.environment)
+    done = run_script(script, tmp_path, shop.environment, programs)
     assert done.returncode == 0, done.stdout
     printed = {masked(line) for line in done.stdout.splitlines()}
     shown = [masked(line) for block in SHOWN.findall(page) for line in block.splitlines()]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,10 @@ from daybook import errors
 from daybook.cli import app
 from daybook.cli.exits import Exit
 from daybook.ledger.rejection import WAITS_FOR_THE_PAST, Reason
-from daybook.requests import REQUEST_MODELS, bounds
+from daybook.ledger.transaction import Kind, Status
+from daybook.preview import BalancePreview, Figures, Preview, RecordPreview
+from daybook.producing import Outcome, Receipt
+from daybook.requests import REQUEST_MODELS, LegRequest, bounds
 from daybook.settings import Settings
 from daybook.store.schema import metadata
 
@@ -25,6 +30,7 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 ROW = re.compile(r"^\| *(?P<first>[^|]+?) *\|(?P<rest>.*)\|$", re.M)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```$", re.M | re.S)
+PREVIEWED = (BalancePreview, Figures, RecordPreview)
 FOREIGN_WORDS = re.compile(
     r"pypi|artifactory|index-url|simple/|issue \d|#\d+\b|/work/|/home/", re.I
 )
@@ -55,6 +61,17 @@ def commands(command: object, path: str) -> Iterator[str]:
             yield from commands(below, f"{path} {name}")
         else:
             yield f"{path} {name}"
+
+
+def options(command: object) -> set[str]:
+    """Every long option of the commands below ``command``."""
+    found = {
+        name
+        for parameter in getattr(command, "params", ())
+        for name in parameter.opts
+        if name.startswith("--") and name not in ("--install-completion", "--show-completion")
+    }
+    return found.union(*map(options, getattr(command, "commands", {}).values()))
 
 
 def defaults() -> dict[str, str]:
@@ -92,6 +109,13 @@ def test_every_command_has_a_row() -> None:
     assert len(existing) >= 17
 
 
+def test_every_option_is_named() -> None:
+    """Each long option of each command stands on some page below docs/."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES if "docs" in page.parts)
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
+    assert options(typer.main.get_command(app)) - named == set()
+
+
 def test_commands_on_pages_exist() -> None:
     """Every `daybook …` in a block of code begins with a command that there is."""
     existing = set(commands(typer.main.get_command(app), "daybook"))
@@ -122,7 +146,9 @@ def section(page: str, title: str) -> str:
     return page.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
 
 
-@pytest.mark.parametrize("model", REQUEST_MODELS.values(), ids=lambda model: model.__name__)
+@pytest.mark.parametrize(
+    "model", [*REQUEST_MODELS.values(), LegRequest], ids=lambda model: model.__name__
+)
 def test_every_field_of_a_request_has_a_row(model: type) -> None:
     """docs/reference/requests.md has a row for each field of each request, and no other."""
     part = section(text_of("docs/reference/requests.md"), model.__name__)
@@ -151,6 +177,45 @@ def test_the_bounds_of_a_field_are_said(field: str, bound: int) -> None:
     part = section(text_of("docs/reference/requests.md"), "TransactionRequest")
     (row,) = re.findall(rf"^\| `{field}` \|.*$", part, re.M)
     assert re.search(rf"\b{bound:,}\b", row), row
+
+
+def test_kinds_and_bounds_of_requests_are_said() -> None:
+    """docs/reference/requests.md names each kind that may be asked for, and how many fit in one."""
+    page = text_of("docs/reference/requests.md")
+    kinds = page.split("its member `kind` says", 1)[1].split("Without it", 1)[0]
+    assert set(re.findall(r"`(\w+)`", kinds)) == set(REQUEST_MODELS)
+    assert f"1 to {bounds.BULK_ITEMS_MAX:,} of TransactionRequest" in page
+    assert f"1 to {bounds.LEGS_MAX:,} legs" in page
+    assert f"at most {bounds.BODY_BYTES_MAX:,} bytes" in page
+    assert f"{bounds.LEG_BYTES_MAX} more for each leg" in page
+    assert f"a bulk has {bounds.BULK_BODY_BYTES_MAX >> 20} MiB" in page
+
+
+@pytest.mark.parametrize(("column", "values"), [("kind", Kind), ("status", Status)])
+def test_what_a_record_can_be_is_said(column: str, values: type[StrEnum]) -> None:
+    """docs/reference/tables.md names each kind and each status of a record, and no other."""
+    row = rows("docs/reference/tables.md")[column]
+    said = set(re.findall(r"`(\w+)`", row)) - {"holds"}
+    assert said == {value.value for value in values} - {"deadline", "QUEUED"}  # never recorded
+
+
+@pytest.mark.parametrize(
+    ("title", "kind"), [("Receipt", Receipt), ("Outcome", Outcome), ("Preview", Preview)]
+)
+def test_every_field_of_an_answer_is_described(title: str, kind: type) -> None:
+    """docs/reference/client.md names each field that a producer gets to read."""
+    part = section(text_of("docs/reference/client.md"), title)
+    public = {name for name in dir(kind) if not name.startswith("_")} - {"from_dict"}
+    if kind is Receipt:
+        public -= {"client", "fingerprint", "key"}  # its own means of asking
+    assert public - set(re.findall(r"`(\w+)", part)) == set()
+
+
+def test_every_figure_of_a_preview_is_described() -> None:
+    """docs/reference/client.md names what a preview says of a balance and of a record."""
+    part = section(text_of("docs/reference/client.md"), "Preview")
+    figures = {field.name for kind in PREVIEWED for field in dataclasses.fields(kind)}
+    assert figures - set(re.findall(r"`(\w+)", part)) == set()
 
 
 def test_every_table_is_described() -> None:
