@@ -38,6 +38,7 @@ def print_statement(balance_id: str) -> None:
     engine = make_engine(read_settings().require_database_url())
     with queries.reading(engine) as connection:
         statement = open_statement(connection, balance_id)
+        assert statement is not None  # the balance exists
         for line in statement:
             what = line.description or "sale"
             print(f"{what:<12}{line.credit - line.debit:>8}{line.balance:>8}")

@@ -16,7 +16,8 @@ from daybook.settings import Settings
 
 NEWER = """
     SELECT partition, sequence, reference, status, precise_amount, currency FROM transactions
-    WHERE partition = %s AND sequence > %s ORDER BY sequence LIMIT 1000
+    WHERE partition = %s AND sequence > %s AND kind = 'transaction' AND parts IS NULL
+    ORDER BY sequence LIMIT 1000
 """
 ENDS = "SELECT partition, sequence FROM partitions ORDER BY partition"
 

@@ -165,11 +165,11 @@ def run_script(
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_commands_of_a_page_run(page: str, tmp_path: Path) -> None:
+def test_the_commands_of_a_page_run(page: str, programs: Path, tmp_path: Path) -> None:
     """From `daybook up` to `daybook down`, each command does what the page says, in its order."""
     script = as_script(page)
     assert script.rstrip().endswith("daybook down")
-    done = run_script(f"trap 'daybook down' EXIT\n{script}", tmp_path)
+    done = run_script(f"trap 'daybook down' EXIT\n{script}", tmp_path, programs=programs)
     assert done.returncode == 0, done.stdout
     assert "insufficient_funds" in done.stdout
     assert "exit code 1" in done.stdout
