@@ -13,6 +13,7 @@ from daybook.store.engine import make_worker_engine
 from daybook.store.unit_of_work import UnitOfWork
 from daybook.worker.apply import Applier
 from daybook.worker.attempt import Attempt
+from daybook.worker.clockwork import append_due
 from tests.harness import Installation
 
 DIED = 9
@@ -29,6 +30,10 @@ POINTS: dict[str, tuple[Any, str, bool]] = {
     "before-commit": (UnitOfWork, "commit", False),
     "committed": (UnitOfWork, "commit", True),
     "replied": (Applier, "reply", True),
+}
+SWEEPER_POINTS: dict[str, tuple[Any, str, bool]] = {
+    "before-append": (Log, "append", False),
+    "appended": (Log, "append", True),
 }
 """Where a worker can die: what it calls there, and whether it dies after that or before."""
 
@@ -53,6 +58,10 @@ def die_at(
             status = 0
         finally:
             os._exit(status)
+    return _died(pid)
+
+
+def _died(pid: int) -> bool:
     _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     assert code in (0, DIED), code
@@ -70,7 +79,7 @@ def _live(installation: Installation, partitions: tuple[int, ...], settings: Any
 
 
 def _arm(point: str, hits: int) -> None:
-    owner, name, after = POINTS[point]
+    owner, name, after = (POINTS | SWEEPER_POINTS)[point]
     original: Callable[..., Any] = getattr(owner, name)
     left = [hits]
 
@@ -84,3 +93,19 @@ def _arm(point: str, hits: int) -> None:
         return answer
 
     setattr(owner, name, dying)
+
+
+def die_sweeping(installation: Installation, point: str, hits: int) -> bool:
+    """Let a sweeper append what is due and die before or after its ``hits``-th append."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            _arm(point, hits)
+            engine = make_worker_engine(installation.worker_url, installation.settings)
+            redis = connect(installation.redis_url, installation.settings)
+            append_due(engine, Log(redis, installation.settings.namespace), lambda partition: None)
+            status = 0
+        finally:
+            os._exit(status)
+    return _died(pid)

@@ -15,13 +15,13 @@ from daybook.ledger.transaction import Bulk, Split, part_id
 from daybook.producing import Receipt
 from daybook.queue.entries import BARRIER, NewEntry, entry_id_of, key_of_reference
 from daybook.requests import fingerprint_of, mint_bulk_id, slot_of
-from daybook.store.engine import make_engine, make_worker_engine
 from daybook.worker.attempt import Attempt
 from daybook.worker.sweep import sweep_partitions
 from tests.fault.dying import POINTS, die_at
 from tests.fault.killer import Killer
 from tests.fault.proof import assert_proved
 from tests.fault.requests import bulk, deposit, legs, make_balances, move
+from tests.fault.restoring import copy_of, restore
 from tests.fault.test_kills import feed
 from tests.fault.test_rights import drain_together
 from tests.fault.wallets import assert_turns, balance_in, turns, wallets
@@ -59,7 +59,7 @@ def test_every_spend_takes_its_turn(install_daybook: Install, partitions: int) -
     """Singles, bulks and several sources spend the same balances: each outcome as one by one."""
     installation = install_daybook(partitions)
     names = [name for some in wallets(installation, 2, 60, seed=partitions) for name in some]
-    requests, purses = turns(Random(partitions), names, 60, 30 * partitions)
+    requests, purses = turns(Random(partitions), names, 60, 80)
     installation.client.enqueue_many(requests)
     drain_together(installation, 3, partitions)
     assert_turns(installation, purses)
@@ -106,7 +106,7 @@ def test_every_spend_takes_its_turn_while_producers_go_on(
 
 @pytest.mark.parametrize(
     ("partitions", "number", "kills"),
-    [(4, 240, 2), *(pytest.param(p, 2_000, 25, marks=pytest.mark.campaign) for p in (2, 8))],
+    [(4, 120, 2), *(pytest.param(p, 2_000, 25, marks=pytest.mark.campaign) for p in (2, 8))],
 )
 def test_spends_take_their_turns_while_workers_are_killed(
     install_daybook: Install,
@@ -192,7 +192,7 @@ def test_a_barrier_at_the_end_of_a_stream_is_passed_without_the_sweeper(
     installation = install_daybook(4)
     made = wallets(installation, 1, 50)
     names = [name for some in made for name in some]
-    installation.workers(2, beat=False)
+    installation.workers(1, beat=False, concurrency=2)
     receipts = [
         installation.client.enqueue(wide(f"w{number}", names[number:] + names[:number]))
         for number in range(4)
@@ -442,30 +442,20 @@ def test_a_restored_database_replays_wide_requests_in_their_turns(
     """With barriers in the gap, whatever partition is woken first: the same outcomes again."""
     installation = install_daybook(4)
     names = [name for some in wallets(installation, 2, 80) for name in some]
-    requests, purses = turns(Random(5), names, 80, 90)
-    installation.client.enqueue_many(requests[:30])
+    requests, purses = turns(Random(5), names, 80, 60)
+    installation.client.enqueue_many(requests[:25])
     drain_together(installation, 2, 1)
-    backup = installation.cluster.migrated_database()
-    installation.cluster.drop_database(backup)
-    installation.engine.dispose()
-    installation.owner.dispose()
-    name, database = backup.rsplit("/", 1)[1].split("?")[0], installation.owner_url
-    installation.cluster._execute(
-        f"CREATE DATABASE {name} TEMPLATE {database.rsplit('/', 1)[1].split('?')[0]}"
-    )
-    installation.client.enqueue_many(requests[30:])
+    backup = copy_of(installation)
+    installation.client.enqueue_many(requests[25:])
     drain_together(installation, 3, 2)
     assert_turns(installation, purses)
-    installation.owner_url = backup  # from here on everything is the restored one
-    installation.owner = make_engine(backup)
-    installation.engine = make_worker_engine(backup, installation.settings)
+    restore(installation, backup)
     rung: list[int] = []
     sweep_partitions(installation.engine, installation.log, installation.applier(), rung.append)
     assert set(rung) == {0, 1, 2, 3}
     drain_together(installation, 3, 3)
     assert_turns(installation, purses)
     assert_proved(installation)
-    installation.cluster.drop_database(database)
 
 
 def test_a_wide_request_of_one_partition_leaves_no_barrier(installation: Installation) -> None:

@@ -102,10 +102,10 @@ local function overtake(partition)
     if about[at] == 'last-generated-id' then
       local newest_ms, newest_counter = string.match(about[at + 1], '^(%d+)-(%d+)$')
       newest_ms, newest_counter = tonumber(newest_ms), tonumber(newest_counter)
-      if newest_ms > server_ms + AHEAD_MS_MAX then
-        return false
-      end
       if newest_ms > ms or (newest_ms == ms and newest_counter >= counter) then
+        if newest_ms > server_ms + AHEAD_MS_MAX then
+          return false -- the log's own clock may be there: it never goes back
+        end
         ms, counter = newest_ms, newest_counter
         tick()
       end

@@ -225,7 +225,10 @@ def replies_of(
     """What to tell the producers of a batch, entry by entry."""
     replies = Replies()
     entries = {entry.position: entry for entry in batch.decodable}
+    over = set(book.closed_schedules)  # a replay may find them accepted and due in one batch
     for outcome in decision.outcomes:
+        if outcome.status == Status.SCHEDULED and outcome.transaction_id in over:
+            continue
         _reply_to(replies, book, entries[outcome.position], outcome)
         is_final = outcome.status != Status.SCHEDULED  # Celery keeps the first result for good
         if is_final and CELERY_RESULT in batch.flags.get(outcome.position, ""):
