@@ -56,7 +56,7 @@ def assert_all_told(installation: Installation, receipts: list[Receipt]) -> None
     assert_proved(installation)
 
 
-@pytest.mark.parametrize(("partitions", "seed", "number"), campaign((2, 1, 120)))
+@pytest.mark.parametrize(("partitions", "seed", "number"), campaign((2, 1, 80)))
 def test_workers_die_at_every_point(
     install_daybook: Install, partitions: int, seed: int, number: int
 ) -> None:
@@ -75,7 +75,7 @@ def test_workers_die_at_every_point(
     assert_all_told(installation, receipts)
 
 
-@pytest.mark.parametrize(("partitions", "seed", "number"), campaign((4, 2, 120)))
+@pytest.mark.parametrize(("partitions", "seed", "number"), campaign((4, 2, 60)))
 def test_the_database_is_restored_to_an_earlier_point(
     install_daybook: Install, partitions: int, seed: int, number: int
 ) -> None:
@@ -95,7 +95,7 @@ def test_the_database_is_restored_to_an_earlier_point(
     assert_all_told(installation, receipts)
 
 
-@pytest.mark.parametrize(("partitions", "seed", "number"), campaign((2, 3, 100)))
+@pytest.mark.parametrize(("partitions", "seed", "number"), campaign((2, 3, 80)))
 def test_the_log_comes_back_without_outcomes_and_clock(
     install_daybook: Install, partitions: int, seed: int, number: int
 ) -> None:
@@ -117,7 +117,7 @@ def test_the_log_comes_back_without_outcomes_and_clock(
     assert_all_told(installation, receipts)
 
 
-@pytest.mark.parametrize(("partitions", "seed", "number"), campaign((2, 4, 120)))
+@pytest.mark.parametrize(("partitions", "seed", "number"), campaign((2, 4, 90)))
 def test_the_log_is_full_again_and_again(
     install_daybook: Install, partitions: int, seed: int, number: int
 ) -> None:

@@ -284,10 +284,10 @@ def test_one_of_two_first_precisions_wins(install_daybook: Callable[[int], Insta
 def test_a_mixed_load_stands_the_judge(
     install_daybook: Callable[[int], Installation], partitions: int
 ) -> None:
-    """Transfers, holds, commits, voids, repetitions and refusals, by several appliers at once."""
+    """Requests of every kind, repetitions and refusals, by several appliers at once."""
     installation = install_daybook(partitions)
-    balances, made = make_balances(installation, 15)
-    requests = mixed(Random(partitions), balances, 600, "m")
+    balances, made = make_balances(installation, 15, seed=partitions)
+    requests = mixed(Random(partitions), balances, 300, "m")
     receipts = made + installation.client.enqueue_many(requests)
     drain_together(installation, 3, partitions)
     outcomes = installation.client.wait_many(receipts, 5)
