@@ -12,8 +12,9 @@ balance keep their order.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import merge
 from typing import NamedTuple
 
 from daybook.ledger.balance import may_be_internal
@@ -114,17 +115,17 @@ class BatchDecision:
 
 def decide_batch(
     book: Book,
-    waiting: Iterable[Entry],
+    waiting: Sequence[Entry],
     entries: Iterable[Entry],
     horizon: Horizon = ALONE,
     held_over_max: int = 10_000,
     parked: Sequence[Parked] = (),
 ) -> BatchDecision:
-    """Decide what was held over (``waiting``, oldest first), then the new ``entries``, in order.
+    """Decide what was held over (``waiting``) and the new ``entries``, oldest first.
 
-    parked: what stays held over without a decision; younger than ``waiting``, older than
-    ``entries``. held_over_max: the batch is cut before the entry that would exceed it, and before
-    one of several slots whose turn has not come.
+    parked: what stays held over without a decision. held_over_max: the batch is cut before the new
+    entry that would exceed it, and before one of several slots whose turn has not come. All three
+    are in order; of one partition, what is held over is older than what is new.
     """
     decision = BatchDecision()
     held_slots: set[int] = set()
@@ -150,20 +151,37 @@ def decide_batch(
         for name in held.brings:
             held_brings.setdefault(name, entry.position)
 
-    for entry in waiting:
-        decide(entry)
-    for item in parked:
-        held_slots.add(item.slot)
-        for name in item.brings:
-            held_brings.setdefault(name, item.position)
-    for entry in entries:
-        if len(parked) + len(decision.held_over) >= held_over_max:
-            break
-        if entry.slots and (held_slots or not horizon.is_turn_of(entry.position)):
-            break
-        decide(entry)
-        decision.consumed += 1
+    is_cut = False
+    for item, is_new in _in_order(waiting, parked, entries):
+        if isinstance(item, Parked):
+            held_slots.add(item.slot)
+            for name in item.brings:
+                held_brings.setdefault(name, item.position)
+        elif not is_new:
+            if is_cut:  # younger than what stays unread in another partition
+                decision.held_over.append(HeldOver(item, ()))
+            else:
+                decide(item)
+        elif not is_cut:
+            full = len(parked) + len(decision.held_over) >= held_over_max
+            waits = bool(item.slots) and (bool(held_slots) or not horizon.is_turn_of(item.position))
+            is_cut = full or waits
+            if not is_cut:
+                decide(item)
+                decision.consumed += 1
     return decision
+
+
+def _in_order(
+    waiting: Sequence[Entry], parked: Sequence[Parked], entries: Iterable[Entry]
+) -> Iterator[tuple[Entry | Parked, bool]]:
+    """All of them by position, with whether each is new."""
+    if not waiting and not parked:
+        return ((entry, True) for entry in entries)
+    held = ((entry, False) for entry in waiting)
+    kept = ((item, False) for item in parked)
+    new = ((entry, True) for entry in entries)
+    return merge(held, kept, new, key=lambda found: found[0].position)
 
 
 def _is_its_turn(entry: Entry, horizon: Horizon, held: Mapping[str, int]) -> bool:

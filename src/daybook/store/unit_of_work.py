@@ -20,8 +20,8 @@ _LOCK_FREE_PARTITION = _LOCK_PARTITIONS + " SKIP LOCKED"
 _LOCK_INTERNAL = "SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key"
 _CURSORS = "SELECT partition, cursor FROM partitions"
 _HELD_ELSEWHERE = """
-SELECT name, min(position) FROM held_over, unnest(brings) AS name WHERE partition <> %s
-GROUP BY name
+SELECT name, min(position) FROM held_over, unnest(brings) AS name
+WHERE partition <> ALL(%s::smallint[]) GROUP BY name
 """
 _HELD = """
 SELECT position, request_id, flags, body FROM held_over WHERE partition = %s AND position < %s
@@ -129,9 +129,9 @@ class UnitOfWork:
         self.cursor.execute(_CURSORS)
         return dict(self.cursor.fetchall())
 
-    def held_elsewhere(self, partition: int) -> dict[str, int]:
-        """What entries held over in other partitions would bring, and the oldest of them."""
-        self.cursor.execute(_HELD_ELSEWHERE, (partition,))
+    def held_elsewhere(self, partitions: Iterable[int]) -> dict[str, int]:
+        """What entries held over in all other partitions would bring, and the oldest of them."""
+        self.cursor.execute(_HELD_ELSEWHERE, (list(partitions),))
         return dict(self.cursor.fetchall())
 
     def oldest_held(self) -> dict[int, int]:

@@ -128,6 +128,7 @@ class Applier:
                     done = attempt.run(way)
                 except MoreRights as needed:
                     way.rights |= needed.partitions
+                    way.join |= needed.join
                 except (pg.LockNotAvailable, pg.QueryCanceled):
                     return BatchReport(partition, busy=True)
                 except pg.UniqueViolation:
@@ -151,8 +152,8 @@ class Applier:
                 )
         if way.check_taken and not done.report.outcomes.get("duplicate"):
             self._wary[partition] = self._wary.get(partition, 0) - 1
-        if done.row is not None:
-            self.reply(done.row, done.replies.all, done.replies.celery)
+        for row, replies in done.replies:
+            self.reply(row, replies.all, replies.celery)
         return done.report
 
     def reply(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from heapq import merge
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 
 from daybook.ledger.balance import may_be_internal
-from daybook.ledger.batch import ALONE, BatchDecision, Horizon, decide_batch
+from daybook.ledger.batch import ALONE, POSITION_MAX, BatchDecision, Horizon, decide_batch
 from daybook.ledger.book import Book
 from daybook.ledger.transaction import (
     POSITION_COUNTER_BITS,
@@ -32,7 +34,15 @@ from daybook.store.journal import (
 )
 from daybook.store.loading import KnownBalances, load_book
 from daybook.store.unit_of_work import HeldEntry, PartitionRow, UnitOfWork
-from daybook.worker.reading import Batch, LargeDecoded, before_barriers, decode_all
+from daybook.worker.reading import (
+    Batch,
+    LargeDecoded,
+    Read,
+    decode_all,
+    first_closed_barrier,
+    home_of,
+    is_barrier,
+)
 from daybook.worker.refusals import refusals_of
 from daybook.worker.results import (
     BatchReport,
@@ -44,19 +54,22 @@ from daybook.worker.results import (
 
 
 class MoreRights(Exception):  # noqa: N818 - an order to the caller, not an error
-    """The batch debits balances of other partitions: their locks come first, in order."""
+    """The batch needs the locks of other partitions, too: they are taken first, in order.
 
-    def __init__(self, partitions: set[int]) -> None:
+    join: their entries are to be read and decided together with its own.
+    """
+
+    def __init__(self, partitions: set[int], *, join: bool) -> None:
         super().__init__(partitions)
         self.partitions = partitions
+        self.join = join
 
 
 class Done(NamedTuple):
-    """A finished attempt: its report and, when something was written, what to reply."""
+    """A finished attempt: its report and, of each partition that it moved, what to reply."""
 
     report: BatchReport
-    replies: Replies
-    row: PartitionRow | None
+    replies: list[tuple[PartitionRow, Replies]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +93,18 @@ class Surroundings:
 class Way:
     """How a batch is tried; what one attempt learns changes the next.
 
-    rights: other partitions whose locks it needs. patient: wait for locks. check_taken: look up
-    which references and ids are taken. alone: decide a single entry, the oldest. first: position
-    of the oldest entry that was tried last. refused: of the entry that is set aside, its position
-    and why Postgres refused it; by the next try, an older one may have to be decided before it.
-    collisions: how often a reference or an id was taken although the journal did not have it.
+    rights: other partitions whose locks it needs. join: their entries are decided together with
+    its own, in one order. patient: wait for locks. check_taken: look up which references and ids
+    are taken. alone: decide a single entry, the oldest. first: position of the oldest entry that
+    was tried last. refused: of the entry that is set aside, its position and why Postgres refused
+    it; by the next try, an older one may have to be decided before it. collisions: how often a
+    reference or an id was taken although the journal did not have it.
     """
 
     patient: bool
     check_taken: bool
     rights: set[int] = field(default_factory=set)
+    join: bool = False
     alone: bool = False
     first: int | None = None
     refused: tuple[int | None, str] | None = None
@@ -116,31 +131,27 @@ class Attempt:
 
     def run(self, way: Way) -> Done:
         """Lock, read, decide, write, commit."""
-        row = self._lock(way)
-        if row is None:
+        rows = self._lock(way)
+        if self._partition not in rows:
             self._report.busy = True
-            return Done(self._report, Replies(), None)
-        self._reply_for_the_dead(row)
-        raws = self._log.read(
-            self._partition, row.cursor, self._count, self._settings.batch_bytes_max
-        )
-        unread = self._unread_elsewhere(row)
-        raws = before_barriers(raws, unread)
-        horizon = self._horizon(row, unread)
-        ripe = self._unit.held(self._partition, horizon.ripe_before)
-        parked = self._unit.parked(self._partition, horizon.ripe_before)
-        if way.alone and ripe:
-            parked = self._unit.parked(self._partition, ripe[0].position + 1)
-            ripe, raws = ripe[:1], []
-        way.first = ripe[0].position if ripe else raws[0].position if raws else None
-        batch = decode_all(ripe, raws, row, way.refused_data(), self._surroundings.decoded)
-        raws = _before_turns(batch, raws, horizon)
-        self._report.cursor = row.cursor
-        self._report.read = len(raws)
-        self._report.held_over = len(parked) + len(ripe)
-        if not raws and not ripe:
-            return Done(self._report, Replies(), None)
-        self._take_rights(batch, row, way.rights)
+            return Done(self._report, [])
+        own = rows[self._partition]
+        self._report.cursor = own.cursor
+        for row in rows.values():
+            self._reply_for_the_dead(row)
+        joined = list(rows.values()) if way.join else [own]
+        reads, horizon = self._read(joined, way)
+        batch = decode_all(reads, way.refused_data(), self._surroundings.decoded)
+        self._join_for_wide(batch, own, {row.partition for row in joined})
+        limit = _before_turns(batch, horizon)
+        if limit is not None:
+            reads = _limited(reads, limit)
+        self._report.read = sum(len(read.raws) for read in reads)
+        parked = sorted(item for read in reads for item in read.parked)
+        self._report.held_over = len(parked) + len(batch.held)
+        if not self._report.read and not batch.held:
+            return Done(self._report, [])
+        self._take_rights(batch, own, rows.keys())
         book = load_book(
             self._unit.cursor,
             batch.decodable,
@@ -153,12 +164,72 @@ class Attempt:
             book, batch.waiting, batch.entries, horizon, self._settings.held_over_max, parked
         )
         self._report.held_over = len(parked) + len(decision.held_over)
-        return self._write(row, batch, raws, book, decision)
+        self._report.opened = {row.partition for row in joined} - {self._partition}
+        return self._write(reads, batch, book, decision)
 
-    def _lock(self, way: Way) -> PartitionRow | None:
+    def _lock(self, way: Way) -> dict[int, PartitionRow]:
         if way.rights or way.patient:
-            return self._unit.lock(sorted({self._partition, *way.rights})).get(self._partition)
-        return self._unit.lock_if_free(self._partition)
+            return self._unit.lock(sorted({self._partition, *way.rights}))
+        row = self._unit.lock_if_free(self._partition)
+        return {} if row is None else {self._partition: row}
+
+    def _read(self, joined: Sequence[PartitionRow], way: Way) -> tuple[list[Read], Horizon]:
+        """What is new and what is held over in the joined partitions, and what is open elsewhere.
+
+        Of several partitions only so much is taken that nothing older is left in any of them.
+        """
+        fence = self._log.clock() if len(joined) > 1 else POSITION_MAX
+        bytes_max = self._settings.batch_bytes_max
+        found = [
+            self._log.read(row.partition, row.cursor, self._count, bytes_max) for row in joined
+        ]
+        unread = self._unread_elsewhere(joined)
+        horizon = self._horizon(joined, unread)
+        reads = [
+            Read(
+                row,
+                raws,
+                self._unit.held(row.partition, horizon.ripe_before),
+                self._unit.parked(row.partition, horizon.ripe_before),
+            )
+            for row, raws in zip(joined, found, strict=True)
+        ]
+        if len(joined) > 1:
+            fence = max(fence, *(raws[0].position for raws in found if raws), 0)
+            reads = _limited(reads, min([fence, *_read_up_to(found, self._count, bytes_max)]))
+            reads = _before_twins(reads)
+        barrier = first_closed_barrier(_in_order(reads), unread)
+        if barrier is not None:
+            if barrier is next(_in_order(reads)) and not any(read.held for read in reads):
+                home = {home_of(barrier)}
+                raise MoreRights(home | {row.partition for row in joined[1:]}, join=True)
+            reads = _limited(reads, barrier.position - 1)
+        if way.alone:
+            reads = self._first_alone(reads)
+        way.first = _oldest(reads)
+        return reads, horizon
+
+    def _first_alone(self, reads: Sequence[Read]) -> list[Read]:
+        """Only the oldest entry: of what is held over if there is something, else of what is new.
+
+        Barriers before it are taken along.
+        """
+        held = [item.position for read in reads for item in read.held]
+        if held:
+            oldest = min(held)
+            return [
+                Read(
+                    read.row,
+                    [],
+                    [item for item in read.held if item.position == oldest],
+                    self._unit.parked(read.row.partition, oldest + 1),
+                )
+                for read in reads
+            ]
+        if self._count > 1:
+            return list(reads)
+        first = next((raw.position for raw in _in_order(reads) if not is_barrier(raw)), None)
+        return list(reads) if first is None else _limited(reads, first)
 
     def _reply_for_the_dead(self, row: PartitionRow) -> None:
         """Reply to the last batch, when its worker died between its commit and its replies."""
@@ -173,12 +244,24 @@ class Attempt:
         outcomes += [(key, value) for key, value in beside.get("outcomes", [])]
         self._surroundings.reply(row, outcomes, beside.get("celery", []))
 
-    def _take_rights(self, batch: Batch, row: PartitionRow, rights: set[int]) -> None:
+    def _join_for_wide(self, batch: Batch, own: PartitionRow, joined: set[int]) -> None:
+        """A request that spends in several partitions is decided together with their entries.
+
+        So many such requests behind each other do not send the workers to and fro. It is done
+        when one comes first, so that what lies before it goes its own way.
+        """
+        if batch.waiting or not batch.entries:
+            return
+        needed = {slot % own.partitions for slot in batch.entries[0].slots}
+        if needed - joined:
+            raise MoreRights((needed | joined) - {self._partition}, join=True)
+
+    def _take_rights(self, batch: Batch, own: PartitionRow, locked: Collection[int]) -> None:
         """See that every funds-checked debit is ours to decide (design, section 3)."""
         foreign: set[int] = set()
         internal: set[str] = set()
         for entry in batch.decodable:
-            foreign.update(slot % row.partitions for slot in entry.slots)
+            foreign.update(slot % own.partitions for slot in entry.slots)
             wanted = entry.instruction
             if isinstance(wanted, Transaction):
                 if not wanted.checks_funds:
@@ -186,32 +269,32 @@ class Attempt:
                 if may_be_internal(wanted.source_id):
                     internal.add(wanted.source_id)
                 if wanted.source_indicator is None:
-                    foreign.add(slot_of(wanted.source_id) % row.partitions)
+                    foreign.add(slot_of(wanted.source_id) % own.partitions)
             elif isinstance(wanted, Split | Bulk):
                 for whole, leg in movements(wanted):
                     if whole.checks_funds and may_be_internal(leg.source_id):
                         internal.add(leg.source_id)
                     if whole.checks_funds and leg.source_indicator is None:
-                        foreign.add(slot_of(leg.source_id) % row.partitions)
-        missing = foreign - rights - {self._partition}
+                        foreign.add(slot_of(leg.source_id) % own.partitions)
+        missing = foreign - set(locked)
         if missing:
-            raise MoreRights(missing)
-        self._report.opened = foreign - {self._partition}
+            raise MoreRights(missing, join=False)
         self._unit.lock_internal(internal)
 
-    def _unread_elsewhere(self, row: PartitionRow) -> dict[int, int]:
+    def _unread_elsewhere(self, joined: Sequence[PartitionRow]) -> dict[int, int]:
         """The first unread entry of each other partition. Read after the batch."""
-        if row.partitions == 1:
+        if joined[0].partitions == len(joined):
             return {}
         cursors = self._unit.cursors()
-        cursors.pop(self._partition, None)
+        for row in joined:
+            cursors.pop(row.partition, None)
         return self._log.first_unread(cursors)
 
-    def _horizon(self, row: PartitionRow, unread: Mapping[int, int]) -> Horizon:
+    def _horizon(self, joined: Sequence[PartitionRow], unread: Mapping[int, int]) -> Horizon:
         """What is open elsewhere. Read before the figures."""
-        if row.partitions == 1:
+        if joined[0].partitions == len(joined):
             return ALONE
-        held_elsewhere = self._unit.held_elsewhere(self._partition)
+        held_elsewhere = self._unit.held_elsewhere(row.partition for row in joined)
         final_before = 0
         bound = self._settings.refusal_wait_seconds_max
         if bound is not None:
@@ -219,72 +302,163 @@ class Attempt:
         return Horizon(min(unread.values(), default=None), held_elsewhere, final_before)
 
     def _write(
-        self,
-        row: PartitionRow,
-        batch: Batch,
-        raws: Sequence[RawEntry],
-        book: Book,
-        decision: BatchDecision,
+        self, reads: Sequence[Read], batch: Batch, book: Book, decision: BatchDecision
     ) -> Done:
-        report = self._report
-        cursor = _new_cursor(row, batch, raws, decision)
-        undecodable = [item for item in batch.undecodable if item.raw.position <= cursor]
+        report, unit = self._report, self._unit
+        cursors = _new_cursors(reads, batch, decision)
+        undecodable = [
+            item
+            for item in batch.undecodable
+            if item.raw.position <= cursors[batch.homes[item.raw.position]]
+        ]
         still_held = {held.entry.position for held in decision.held_over}
-        released = [position for position in batch.held if position not in still_held]
-        if cursor == row.cursor and not released:
-            return Done(report, Replies(), None)
+        released = _by_home(reads, batch, batch.held, lambda position: position)
+        released = {
+            home: [position for position in found if position not in still_held]
+            for home, found in released.items()
+        }
+        moved = [
+            read.row
+            for read in reads
+            if cursors[read.row.partition] != read.row.cursor or released.get(read.row.partition)
+        ]
+        if not moved:
+            return Done(report, [])
         report.progress = True
         replies = replies_of(batch, book, decision, undecodable)
-        unit = self._unit
         write_creations(unit.cursor, book)
-        sequence, head = write_records(
-            unit.cursor, self._partition, row.sequence, row.head, book.records
-        )
+        records = _by_home(reads, batch, book.records, lambda record: record.position)
+        ends = {
+            row.partition: write_records(
+                unit.cursor, row.partition, row.sequence, row.head, records.get(row.partition, ())
+            )
+            for row in moved
+        }
         write_holds(unit.cursor, book.changed_holds())
         write_schedules(unit.cursor, book, batch.flags)
         known = set(batch.held)
-        unit.change_held(
-            self._partition,
-            released,
-            [
-                (_held_entry(held.entry, batch.flags), held.entry.slot, held.brings)
-                for held in decision.held_over
-                if held.entry.position not in known
-            ],
-        )
-        unit.refuse(self._partition, refusals_of(book, decision, undecodable))
-        beside = {"outcomes": replies.beside, "celery": replies.celery}
+        added = [held for held in decision.held_over if held.entry.position not in known]
+        held_over = _by_home(reads, batch, added, lambda held: held.entry.position)
+        refused = refusals_of(book, decision, undecodable)
+        refusals = _by_home(reads, batch, refused, lambda refusal: refusal.position)
+        for row in moved:
+            unit.change_held(
+                row.partition,
+                released.get(row.partition, []),
+                [
+                    (_held_entry(held.entry, batch.flags), held.entry.slot, held.brings)
+                    for held in held_over.get(row.partition, ())
+                ],
+            )
+            unit.refuse(row.partition, refusals.get(row.partition, []))
         write_changes(unit.cursor, book)
         write_balances(unit.cursor, book.touched_balances(), mixed_precision=book.mixed_precision)
-        unit.advance(row, cursor, sequence, head, beside)
+        done: list[tuple[PartitionRow, Replies]] = []
+        for row in moved:
+            told = replies.get(row.partition, Replies())
+            cursor = cursors[row.partition]
+            beside = {"outcomes": told.beside, "celery": told.celery}
+            unit.advance(row, cursor, *ends[row.partition], beside)
+            done.append((row._replace(batch=row.batch + 1, cursor=cursor), told))
         unit.commit()
         count_outcomes(report, decision)
         for _ in undecodable:
             report.count("rejected")
-        return Done(report, replies, row._replace(batch=row.batch + 1, cursor=cursor))
+        return Done(report, done)
 
 
-def _before_turns(batch: Batch, raws: list[RawEntry], horizon: Horizon) -> list[RawEntry]:
+ItemT = TypeVar("ItemT")
+
+
+def _by_home(
+    reads: Sequence[Read],
+    batch: Batch,
+    items: Iterable[ItemT],
+    position_of: Callable[[ItemT], int],
+) -> dict[int, list[ItemT]]:
+    """Items of a batch by the partition in whose log their entry stands."""
+    if len(reads) == 1:
+        return {reads[0].row.partition: list(items)}
+    found: dict[int, list[ItemT]] = {}
+    homes = batch.homes
+    for item in items:
+        found.setdefault(homes[position_of(item)], []).append(item)
+    return found
+
+
+def _in_order(reads: Sequence[Read]) -> Iterator[RawEntry]:
+    """The new entries of all partitions, oldest first."""
+    if len(reads) == 1:
+        return iter(reads[0].raws)
+    return merge(*(read.raws for read in reads), key=lambda raw: raw.position)
+
+
+def _oldest(reads: Iterable[Read]) -> int | None:
+    """The position of the oldest entry that is held over or new."""
+    firsts = [read.held[0].position for read in reads if read.held]
+    firsts += [raw.position for read in reads for raw in islice(_requests(read.raws), 1)]
+    return min(firsts, default=None)
+
+
+def _requests(raws: Iterable[RawEntry]) -> Iterator[RawEntry]:
+    return (raw for raw in raws if not is_barrier(raw))
+
+
+def _limited(reads: Iterable[Read], limit: int) -> list[Read]:
+    """Without the new entries behind the position ``limit``."""
+    return [
+        read._replace(raws=[raw for raw in read.raws if raw.position <= limit]) for read in reads
+    ]
+
+
+def _read_up_to(found: Iterable[Sequence[RawEntry]], count: int, bytes_max: int) -> Iterator[int]:
+    """How far each partition was read that may have more."""
+    for raws in found:
+        if raws and (len(raws) >= count or sum(len(raw.body) for raw in raws) >= bytes_max):
+            yield raws[-1].position
+
+
+def _before_twins(reads: list[Read]) -> list[Read]:
+    """No position may stand for two requests. Only entries written by hand can share one."""
+    seen: set[int] = set()
+    twins = [
+        raw.position
+        for read in reads
+        for raw in _requests(read.raws)
+        if raw.position in seen or seen.add(raw.position)  # type: ignore[func-returns-value]
+    ]
+    if not twins:
+        return reads
+    first, *others = _limited(reads, min(twins))
+    return [first, *_limited(others, min(twins) - 1)]
+
+
+def _before_turns(batch: Batch, horizon: Horizon) -> int | None:
     """Cut the batch before the first entry of several slots whose turn has not come.
 
-    So its partitions are not locked for nothing.
+    So its partitions are not locked for nothing. Answers the last position that stays.
     """
     for index, entry in enumerate(batch.entries):
         if entry.slots and not horizon.is_turn_of(entry.position):
             del batch.entries[index:]
-            return [raw for raw in raws if raw.position < entry.position]
-    return raws
+            return entry.position - 1
+    return None
 
 
-def _new_cursor(
-    row: PartitionRow, batch: Batch, raws: Sequence[RawEntry], decision: BatchDecision
-) -> int:
-    """The position of the last entry that this batch takes; a cut batch leaves the rest unread."""
+def _new_cursors(reads: Sequence[Read], batch: Batch, decision: BatchDecision) -> dict[int, int]:
+    """The position of the last entry that is taken of each partition.
+
+    A cut batch leaves the rest unread.
+    """
+    first_left = POSITION_MAX
     if decision.consumed < len(batch.entries):
         first_left = batch.entries[decision.consumed].position
-        taken = [raw.position for raw in raws if raw.position < first_left]
-        return taken[-1] if taken else row.cursor
-    return raws[-1].position if raws else row.cursor
+    return {
+        row.partition: max(
+            (raw.position for raw in raws if raw.position < first_left), default=row.cursor
+        )
+        for row, raws, _, _ in reads
+    }
 
 
 def _held_entry(entry: Entry, flags: dict[int, str]) -> HeldEntry:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import NamedTuple
 
+from daybook.ledger.batch import Parked
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.ledger.transaction import POSITION_COUNTER_BITS, Entry
 from daybook.queue.entries import BARRIER, BARRIER_DIGITS_MAX, RawEntry, key_of_request
@@ -27,10 +29,24 @@ class Undecodable(NamedTuple):
     traceback: str | None = None
 
 
+class Read(NamedTuple):
+    """What was read of one partition.
+
+    raws: new entries. held: entries held over that are worth another decision. parked: those that
+    are not.
+    """
+
+    row: PartitionRow
+    raws: list[RawEntry]
+    held: list[HeldEntry]
+    parked: list[Parked]
+
+
 class Batch(NamedTuple):
-    """What was read: held-over entries, new ones, and those that are no requests.
+    """What was read, in order: held-over entries, new ones, and those that are no requests.
 
     held: positions of what was held over. flags: of entries that have some, by position.
+    homes: the partition in which each of them stands, by position.
     """
 
     held: list[int]
@@ -38,6 +54,7 @@ class Batch(NamedTuple):
     entries: list[Entry]
     undecodable: list[Undecodable]
     flags: dict[int, str]
+    homes: dict[int, int]
 
     @property
     def decodable(self) -> list[Entry]:
@@ -65,58 +82,61 @@ class LargeDecoded:
             self._known[(raw.position, raw.request_id)] = (raw.body, decoded)
 
 
-def decode_all(
-    held: Sequence[HeldEntry],
-    raws: Sequence[RawEntry],
-    row: PartitionRow,
-    refused_data: str | None,
-    large: LargeDecoded,
-) -> Batch:
-    """Decode what was held over and what is new.
+def decode_all(reads: Iterable[Read], refused_data: str | None, large: LargeDecoded) -> Batch:
+    """Decode what was held over and what is new, of all partitions in one order.
 
     refused_data: why Postgres refused the data of the one entry that there is: it is set aside.
     """
-    batch = Batch([item.position for item in held], [], [], [], {})
-    waiting = [
-        RawEntry(item.position, item.request_id, _key_of(item), item.flags, item.body)
-        for item in held
-    ]
-    if refused_data is not None:
-        rejected = Rejected(Reason.QUARANTINED, "Postgres refused its data: it was set aside")
-        batch.undecodable.extend(
-            Undecodable(raw, rejected, refused_data) for raw in (*waiting, *raws)
-        )
-        return batch
-    for raw in waiting:
-        _decode_one(batch, raw, row, large, batch.waiting)
-    for raw in raws:
-        if not _is_barrier(raw):
-            _decode_one(batch, raw, row, large, batch.entries)
+    batch = Batch([], [], [], [], {}, {})
+    waiting: list[tuple[int, PartitionRow, RawEntry]] = []
+    new: list[tuple[int, PartitionRow, RawEntry]] = []
+    for row, raws, held, _ in reads:
+        waiting += ((item.position, row, _as_raw(item)) for item in held)
+        new += ((raw.position, row, raw) for raw in raws if not is_barrier(raw))
+    for into, found in ((batch.waiting, waiting), (batch.entries, new)):
+        found.sort(key=itemgetter(0))
+        for position, row, raw in found:
+            batch.homes[position] = row.partition
+            if refused_data is not None:
+                rejected = Rejected(
+                    Reason.QUARANTINED, "Postgres refused its data: it was set aside"
+                )
+                batch.undecodable.append(Undecodable(raw, rejected, refused_data))
+            else:
+                _decode_one(batch, raw, row, large, into)
+    batch.held.extend(position for position, _, _ in waiting)
     return batch
 
 
-def before_barriers(raws: list[RawEntry], unread: Mapping[int, int]) -> list[RawEntry]:
-    """The entries before the first barrier that is still closed.
+def _as_raw(held: HeldEntry) -> RawEntry:
+    """An entry that was held over. It could be decoded then, so its key follows from it."""
+    key = key_of_request(reference_in(held.body), held.request_id)
+    return RawEntry(held.position, held.request_id, key, held.flags, held.body)
+
+
+def first_closed_barrier(raws: Iterable[RawEntry], unread: Mapping[int, int]) -> RawEntry | None:
+    """The first barrier behind which nothing may be read yet.
 
     A barrier stands for a request in another partition, its home, that spends from balances of
     this one, too: what is younger waits until the home has read that far.
     unread: position of the first unread entry of each other partition that has one.
     """
-    for index, raw in enumerate(raws):
-        if _is_barrier(raw) and raw.body.isdigit():
-            first_unread = unread.get(int(raw.body[:BARRIER_DIGITS_MAX]))
+    for raw in raws:
+        if is_barrier(raw) and raw.body.isdigit():
+            first_unread = unread.get(home_of(raw))
             if first_unread is not None and first_unread <= raw.position:
-                return raws[:index]
-    return raws
+                return raw
+    return None
 
 
-def _is_barrier(raw: RawEntry) -> bool:
+def home_of(barrier: RawEntry) -> int:
+    """The partition whose request a barrier stands for."""
+    return int(barrier.body[:BARRIER_DIGITS_MAX])
+
+
+def is_barrier(raw: RawEntry) -> bool:
+    """Whether this entry is no request, but the mark of one in another partition."""
     return BARRIER in raw.flags and not raw.key
-
-
-def _key_of(held: HeldEntry) -> str:
-    """The outcome key of an entry that could be decoded when it was held over."""
-    return key_of_request(reference_in(held.body), held.request_id)
 
 
 def _decode_one(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from daybook.ledger.batch import BatchDecision
-from daybook.ledger.book import Book
+from daybook.ledger.book import Book, Schedule
 from daybook.ledger.rejection import Reason
 from daybook.ledger.transaction import (
     Deadline,
@@ -166,21 +167,22 @@ def _original(book: Book, entry: Entry) -> str:
     )
 
 
-def _reply_to_cancelled(replies: Replies, book: Book, flags: Mapping[int, str]) -> None:
-    """Outcomes of what was accepted for later and is cancelled now."""
-    for schedule, outcome in book.settled:
-        value = outcome_value(
-            schedule.fingerprint.hex(),
-            outcome.transaction_id,
-            outcome.status,
-            outcome.reason,
-            outcome.detail,
-            position=outcome.position,
-        )
-        replies.beside.append((key_of_request(outcome.reference, outcome.request_id), value))
-        if CELERY_RESULT in schedule.flags + flags.get(schedule.position, ""):
-            task_id = outcome.reference or outcome.request_id
-            replies.celery.append((task_id, celery_result(outcome)))
+def _reply_to_cancelled(
+    replies: Replies, schedule: Schedule, outcome: Outcome, flags: Mapping[int, str]
+) -> None:
+    """The outcome of what was accepted for later and is cancelled now."""
+    value = outcome_value(
+        schedule.fingerprint.hex(),
+        outcome.transaction_id,
+        outcome.status,
+        outcome.reason,
+        outcome.detail,
+        position=outcome.position,
+    )
+    replies.beside.append((key_of_request(outcome.reference, outcome.request_id), value))
+    if CELERY_RESULT in schedule.flags + flags.get(schedule.position, ""):
+        task_id = outcome.reference or outcome.request_id
+        replies.celery.append((task_id, celery_result(outcome)))
 
 
 def celery_result(outcome: Outcome) -> dict[str, Any]:
@@ -221,37 +223,49 @@ def count_outcomes(report: BatchReport, decision: BatchDecision) -> None:
 
 def replies_of(
     batch: Batch, book: Book, decision: BatchDecision, undecodable: Sequence[Undecodable]
-) -> Replies:
-    """What to tell the producers of a batch, entry by entry."""
-    replies = Replies()
+) -> dict[int, Replies]:
+    """What to tell the producers of a batch, entry by entry; by partition."""
+    found: defaultdict[int, Replies] = defaultdict(Replies)
     entries = {entry.position: entry for entry in batch.decodable}
     over = set(book.closed_schedules)  # a replay may find them accepted and due in one batch
     for outcome in decision.outcomes:
         if outcome.status == Status.SCHEDULED and outcome.transaction_id in over:
             continue
+        replies = found[batch.homes[outcome.position]]
         _reply_to(replies, book, entries[outcome.position], outcome)
         is_final = outcome.status != Status.SCHEDULED  # Celery keeps the first result for good
         if is_final and CELERY_RESULT in batch.flags.get(outcome.position, ""):
             task_id = outcome.reference or outcome.request_id
             replies.celery.append((task_id, celery_result(outcome)))
-    _reply_to_cancelled(replies, book, batch.flags)
-    for raw, rejected, _ in undecodable:
-        fingerprint = fingerprint_of(raw.body).hex()
+    for schedule, outcome in book.settled:
+        replies = found[batch.homes[outcome.position]]
+        _reply_to_cancelled(replies, schedule, outcome, batch.flags)
+    for item in undecodable:
+        _reply_to_undecodable(found[batch.homes[item.raw.position]], item)
+    return found
+
+
+def _reply_to_undecodable(replies: Replies, item: Undecodable) -> None:
+    raw, rejected, _ = item
+    request_id = storable(raw.request_id)
+    if raw.key:
         value = outcome_value(
-            fingerprint, storable(raw.request_id), Status.REJECTED, rejected.reason, rejected.detail
+            fingerprint_of(raw.body).hex(),
+            request_id,
+            Status.REJECTED,
+            rejected.reason,
+            rejected.detail,
         )
-        if raw.key:
-            replies.beside.append((raw.key, value))
-        reference = reference_in(raw.body)
-        if CELERY_RESULT in raw.flags and reference:
-            outcome = Outcome(
-                raw.position,
-                raw.request_id,
-                storable(raw.request_id),
-                reference,
-                Status.REJECTED,
-                rejected.reason,
-                rejected.detail,
-            )
-            replies.celery.append((reference, celery_result(outcome)))
-    return replies
+        replies.beside.append((raw.key, value))
+    reference = reference_in(raw.body)
+    if CELERY_RESULT in raw.flags and reference:
+        outcome = Outcome(
+            raw.position,
+            raw.request_id,
+            request_id,
+            reference,
+            Status.REJECTED,
+            rejected.reason,
+            rejected.detail,
+        )
+        replies.celery.append((reference, celery_result(outcome)))
