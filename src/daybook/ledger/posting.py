@@ -14,7 +14,6 @@ from daybook.ledger.actions import (
     post_cancel,
     post_commit,
     post_deadline,
-    post_refund,
     post_void,
     rejected_action,
 )
@@ -30,6 +29,7 @@ from daybook.ledger.creations import (
 )
 from daybook.ledger.movements import post_split, post_transaction
 from daybook.ledger.records import split_record, transaction_record
+from daybook.ledger.refunds import post_refund
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.ledger.transaction import (
     Bulk,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import merge
-from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from daybook.ledger.balance import may_be_internal
 from daybook.ledger.batch import ALONE, POSITION_MAX, BatchDecision, Horizon, decide_batch
@@ -20,7 +18,6 @@ from daybook.ledger.transaction import (
     Transaction,
     movements,
 )
-from daybook.queue.entries import RawEntry
 from daybook.queue.log import Log
 from daybook.requests import reference_in, slot_of
 from daybook.settings import Settings
@@ -34,6 +31,16 @@ from daybook.store.journal import (
 )
 from daybook.store.loading import KnownBalances, load_book
 from daybook.store.unit_of_work import HeldEntry, PartitionRow, UnitOfWork
+from daybook.worker.joining import (
+    before_turns,
+    before_twins,
+    by_home,
+    in_order,
+    limited,
+    new_cursors,
+    oldest,
+    read_up_to,
+)
 from daybook.worker.reading import (
     Batch,
     LargeDecoded,
@@ -143,9 +150,9 @@ class Attempt:
         reads, horizon = self._read(joined, way)
         batch = decode_all(reads, way.refused_data(), self._surroundings.decoded)
         self._join_for_wide(batch, own, {row.partition for row in joined})
-        limit = _before_turns(batch, horizon)
+        limit = before_turns(batch, horizon)
         if limit is not None:
-            reads = _limited(reads, limit)
+            reads = limited(reads, limit)
         self._report.read = sum(len(read.raws) for read in reads)
         parked = sorted(item for read in reads for item in read.parked)
         self._report.held_over = len(parked) + len(batch.held)
@@ -196,17 +203,17 @@ class Attempt:
         ]
         if len(joined) > 1:
             fence = max(fence, *(raws[0].position for raws in found if raws), 0)
-            reads = _limited(reads, min([fence, *_read_up_to(found, self._count, bytes_max)]))
-            reads = _before_twins(reads)
-        barrier = first_closed_barrier(_in_order(reads), unread)
+            reads = limited(reads, min([fence, *read_up_to(found, self._count, bytes_max)]))
+            reads = before_twins(reads)
+        barrier = first_closed_barrier(in_order(reads), unread)
         if barrier is not None:
-            if barrier is next(_in_order(reads)) and not any(read.held for read in reads):
+            if barrier is next(in_order(reads)) and not any(read.held for read in reads):
                 home = {home_of(barrier)}
                 raise MoreRights(home | {row.partition for row in joined[1:]}, join=True)
-            reads = _limited(reads, barrier.position - 1)
+            reads = limited(reads, barrier.position - 1)
         if way.alone:
             reads = self._first_alone(reads)
-        way.first = _oldest(reads)
+        way.first = oldest(reads)
         return reads, horizon
 
     def _first_alone(self, reads: Sequence[Read]) -> list[Read]:
@@ -228,8 +235,8 @@ class Attempt:
             ]
         if self._count > 1:
             return list(reads)
-        first = next((raw.position for raw in _in_order(reads) if not is_barrier(raw)), None)
-        return list(reads) if first is None else _limited(reads, first)
+        first = next((raw.position for raw in in_order(reads) if not is_barrier(raw)), None)
+        return list(reads) if first is None else limited(reads, first)
 
     def _reply_for_the_dead(self, row: PartitionRow) -> None:
         """Reply to the last batch, when its worker died between its commit and its replies."""
@@ -305,14 +312,14 @@ class Attempt:
         self, reads: Sequence[Read], batch: Batch, book: Book, decision: BatchDecision
     ) -> Done:
         report, unit = self._report, self._unit
-        cursors = _new_cursors(reads, batch, decision)
+        cursors = new_cursors(reads, batch, decision)
         undecodable = [
             item
             for item in batch.undecodable
             if item.raw.position <= cursors[batch.homes[item.raw.position]]
         ]
         still_held = {held.entry.position for held in decision.held_over}
-        released = _by_home(reads, batch, batch.held, lambda position: position)
+        released = by_home(reads, batch, batch.held, lambda position: position)
         released = {
             home: [position for position in found if position not in still_held]
             for home, found in released.items()
@@ -327,7 +334,7 @@ class Attempt:
         report.progress = True
         replies = replies_of(batch, book, decision, undecodable)
         write_creations(unit.cursor, book)
-        records = _by_home(reads, batch, book.records, lambda record: record.position)
+        records = by_home(reads, batch, book.records, lambda record: record.position)
         ends = {
             row.partition: write_records(
                 unit.cursor, row.partition, row.sequence, row.head, records.get(row.partition, ())
@@ -338,9 +345,9 @@ class Attempt:
         write_schedules(unit.cursor, book, batch.flags)
         known = set(batch.held)
         added = [held for held in decision.held_over if held.entry.position not in known]
-        held_over = _by_home(reads, batch, added, lambda held: held.entry.position)
+        held_over = by_home(reads, batch, added, lambda held: held.entry.position)
         refused = refusals_of(book, decision, undecodable)
-        refusals = _by_home(reads, batch, refused, lambda refusal: refusal.position)
+        refusals = by_home(reads, batch, refused, lambda refusal: refusal.position)
         for row in moved:
             unit.change_held(
                 row.partition,
@@ -365,100 +372,6 @@ class Attempt:
         for _ in undecodable:
             report.count("rejected")
         return Done(report, done)
-
-
-ItemT = TypeVar("ItemT")
-
-
-def _by_home(
-    reads: Sequence[Read],
-    batch: Batch,
-    items: Iterable[ItemT],
-    position_of: Callable[[ItemT], int],
-) -> dict[int, list[ItemT]]:
-    """Items of a batch by the partition in whose log their entry stands."""
-    if len(reads) == 1:
-        return {reads[0].row.partition: list(items)}
-    found: dict[int, list[ItemT]] = {}
-    homes = batch.homes
-    for item in items:
-        found.setdefault(homes[position_of(item)], []).append(item)
-    return found
-
-
-def _in_order(reads: Sequence[Read]) -> Iterator[RawEntry]:
-    """The new entries of all partitions, oldest first."""
-    if len(reads) == 1:
-        return iter(reads[0].raws)
-    return merge(*(read.raws for read in reads), key=lambda raw: raw.position)
-
-
-def _oldest(reads: Iterable[Read]) -> int | None:
-    """The position of the oldest entry that is held over or new."""
-    firsts = [read.held[0].position for read in reads if read.held]
-    firsts += [raw.position for read in reads for raw in islice(_requests(read.raws), 1)]
-    return min(firsts, default=None)
-
-
-def _requests(raws: Iterable[RawEntry]) -> Iterator[RawEntry]:
-    return (raw for raw in raws if not is_barrier(raw))
-
-
-def _limited(reads: Iterable[Read], limit: int) -> list[Read]:
-    """Without the new entries behind the position ``limit``."""
-    return [
-        read._replace(raws=[raw for raw in read.raws if raw.position <= limit]) for read in reads
-    ]
-
-
-def _read_up_to(found: Iterable[Sequence[RawEntry]], count: int, bytes_max: int) -> Iterator[int]:
-    """How far each partition was read that may have more."""
-    for raws in found:
-        if raws and (len(raws) >= count or sum(len(raw.body) for raw in raws) >= bytes_max):
-            yield raws[-1].position
-
-
-def _before_twins(reads: list[Read]) -> list[Read]:
-    """No position may stand for two requests. Only entries written by hand can share one."""
-    seen: set[int] = set()
-    twins = [
-        raw.position
-        for read in reads
-        for raw in _requests(read.raws)
-        if raw.position in seen or seen.add(raw.position)  # type: ignore[func-returns-value]
-    ]
-    if not twins:
-        return reads
-    first, *others = _limited(reads, min(twins))
-    return [first, *_limited(others, min(twins) - 1)]
-
-
-def _before_turns(batch: Batch, horizon: Horizon) -> int | None:
-    """Cut the batch before the first entry of several slots whose turn has not come.
-
-    So its partitions are not locked for nothing. Answers the last position that stays.
-    """
-    for index, entry in enumerate(batch.entries):
-        if entry.slots and not horizon.is_turn_of(entry.position):
-            del batch.entries[index:]
-            return entry.position - 1
-    return None
-
-
-def _new_cursors(reads: Sequence[Read], batch: Batch, decision: BatchDecision) -> dict[int, int]:
-    """The position of the last entry that is taken of each partition.
-
-    A cut batch leaves the rest unread.
-    """
-    first_left = POSITION_MAX
-    if decision.consumed < len(batch.entries):
-        first_left = batch.entries[decision.consumed].position
-    return {
-        row.partition: max(
-            (raw.position for raw in raws if raw.position < first_left), default=row.cursor
-        )
-        for row, raws, _, _ in reads
-    }
 
 
 def _held_entry(entry: Entry, flags: dict[int, str]) -> HeldEntry:

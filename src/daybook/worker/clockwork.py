@@ -31,6 +31,9 @@ log = structlog.get_logger()
 DUE_MAX = 500
 """Due transactions that are read and appended at a time."""
 
+DUE_BYTES_MAX = 4 << 20
+"""About so many bytes are appended at a time: the server does nothing else meanwhile."""
+
 DUE_ROUNDS_MAX = 40
 """How many times one sweep does that: 20,000 of each sort in a second, by default."""
 
@@ -66,16 +69,17 @@ def append_due(engine: Engine, request_log: Log, ring: Callable[[int], None]) ->
     Answers how many were new. Raises StoreUnavailable, LogUnavailable, LogFull.
     """
     now = datetime.fromtimestamp(request_log.now_ms() / 1000, UTC)
-    appended = 0
+    appended = size = 0
     batch: list[NewEntry] = []
     with translated_faults(), engine.connect() as connection:
         due = heapq.merge(_due_schedules(connection, now), _due_holds(connection, now))
         for item in due:
             batch.append(item.entry)
-            if len(batch) >= DUE_MAX:
+            size += len(item.entry.body)
+            if len(batch) >= DUE_MAX or size >= DUE_BYTES_MAX:
                 accepted, is_full = _append(request_log, batch, ring)
                 appended += accepted
-                batch = []
+                batch, size = [], 0
                 if is_full:  # room that comes meanwhile must not put later times first
                     break
     appended += _append(request_log, batch, ring)[0]
