@@ -21,6 +21,8 @@ def test_a_short_run_measures_everything(cluster: Cluster, tmp_path: Path) -> No
         "apply / plain COPY",
         "with refusals / without",
         "one partition / two",
+        "in atomic bulks of 1,000 / single",
+        "cost of 100 legs / of a single",
         "apply / one Celery message each",
     }
     assert all(value > 0 for value in report["ratios"].values())
