@@ -247,8 +247,8 @@ def outcome_for(receipt: Receipt, value: bytes) -> Outcome:
         return Outcome(
             receipt.id,
             receipt.reference,
-            Status.REJECTED,
-            Reason.REFERENCE_CONFLICT,
+            Status.REJECTED.value,
+            Reason.REFERENCE_CONFLICT.value,
             f"reference: {receipt.reference} belongs to another request, {state.request_id}",
         )
     return outcome_of(state, receipt.reference, duplicate=receipt.state == "duplicate")

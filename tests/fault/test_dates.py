@@ -73,7 +73,7 @@ def dated(random: Random, names: Sequence[str], number: int, name: str = "d") ->
 
 
 def due_times(installation: Installation) -> list[datetime]:
-    """The times of everything that the sweeper appended, in the order of acceptance."""
+    """The times of everything that the sweeper appended, in the order of (first) acceptance."""
     when: dict[str, datetime] = {}
     for own, moment in installation.rows(
         "SELECT 'txn_' || parent_transaction, scheduled_for FROM transactions "
@@ -81,12 +81,12 @@ def due_times(installation: Installation) -> list[datetime]:
         "LEAST(inflight_expiry_date, inflight_commit_date) FROM holds"
     ):
         when[own] = when[part_id(own, "deadline")] = moment
-    found: list[tuple[int, datetime]] = []
+    found: dict[str, tuple[int, datetime]] = {}
     for partition in range(installation.partitions):
         for raw in installation.log.read(partition, 0, 100_000, 1 << 30):
             if "d" in raw.flags:
-                found.append((raw.position, when[raw.request_id]))
-    return [moment for _, moment in sorted(found)]
+                found.setdefault(raw.request_id, (raw.position, when[raw.request_id]))
+    return [moment for _, moment in sorted(found.values())]
 
 
 def assert_all_settled(installation: Installation, number: int) -> None:

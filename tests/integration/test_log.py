@@ -263,6 +263,6 @@ def test_what_is_due_is_accepted_once_behind_its_schedule(installation: Installa
         "duplicate",
     ]
     assert [raw.flags for raw in read_all(installation, 0)] == [DUE]
-    applied = outcome_value(request.fingerprint.hex(), "txn_1", "APPLIED", position=8)
-    installation.log.reply(0, 2, 0, [(request.key, applied)], 60)
+    refused = outcome_value(request.fingerprint.hex(), "txn_1", "REJECTED", "x", position=8)
+    installation.log.reply(0, 2, 0, [(request.key, refused)], 60)
     assert installation.log.append([due])[0][0].state == "duplicate"

@@ -34,9 +34,9 @@ def moment_of(given: str | None, option: str) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(given)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise typer.BadParameter(f"{option}: {given} is not a date like 2026-04-22") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def end_of(given: str | None, option: str) -> datetime | None:

@@ -157,10 +157,10 @@ for i = 3, #ARGV, ARGUMENTS do
   local outcome_key = prefix .. 'outcome:' .. ARGV[i + 1]
   local fingerprint = ARGV[i + 2]
   local known = redis.call('GET', outcome_key)
-  if known and string.find(ARGV[i + 4], 'd', 1, true) and string.sub(known, 1, 64) == fingerprint
-    and (string.find(known, '"status":"SCHEDULED"', 65, true)
-      or string.find(known, '"duplicate":true', 65, true)) then
-    known = nil -- its time has come
+  if known and string.find(ARGV[i + 4], 'd', 1, true) and string.sub(known, 65, 65) == 'R'
+    and (string.sub(known, 1, 64) ~= fingerprint
+      or not string.find(known, '"status":"REJECTED"', 65, true)) then
+    known = nil -- Postgres says that it is due, so what stands there is older, or of a stranger
   end
   if known then
     local same = string.sub(known, 1, 64) == fingerprint

@@ -9,7 +9,9 @@ from typing import NamedTuple
 from daybook.ledger.transaction import POSITION_COUNTER_BITS, Status
 
 FINGERPRINT_HEX_LENGTH = 64
-_COUNTER_MASK = (1 << POSITION_COUNTER_BITS) - 1
+COUNTER_MAX = (1 << POSITION_COUNTER_BITS) - 1
+"""Largest counter of an entry id."""
+
 
 CELERY_RESULT = "c"
 """Flag of an entry whose outcome is also stored as a Celery result, under its reference."""
@@ -42,7 +44,7 @@ def position_of(entry_id: bytes | str) -> int:
 
 def entry_id_of(position: int) -> str:
     """The stream entry id of a position."""
-    return f"{position >> POSITION_COUNTER_BITS}-{position & _COUNTER_MASK}"
+    return f"{position >> POSITION_COUNTER_BITS}-{position & COUNTER_MAX}"
 
 
 def key_of_reference(reference: str) -> str:

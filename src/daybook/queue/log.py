@@ -6,22 +6,28 @@ cluster too.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 import redis
+import structlog
 
+from daybook.ledger.transaction import POSITION_COUNTER_BITS
 from daybook.queue.connect import not_installed, translated_faults
 from daybook.queue.entries import (
     BARRIER,
     BARRIER_DIGITS_MAX,
+    COUNTER_MAX,
     NewEntry,
     RawEntry,
     entry_id_of,
     position_of,
 )
+
+log = structlog.get_logger()
 
 BELL_LIFE_MS = 1_000
 """How long a doorbell counts as rung: a lost one is rung again by the next append after that."""
@@ -31,6 +37,18 @@ READ_SLICE = 512
 
 Larger ones than 64 KiB are marked by the append in a stream beside, and read alone.
 """
+
+AHEAD_MS_MAX = 60_000
+"""How far ahead of the server's clock an entry may be that was written past the script."""
+
+_MS_DIGITS = 13
+_LONG_ID = 21
+"""Ids of this length and more may have a counter that no position has room for."""
+
+_SHOWN_BYTES = 200
+
+ANEW_ENTRIES_MAX = 50_000
+"""Longest stream that is made anew to be rid of an entry; of a longer one the id stays reserved."""
 
 COUNT_SLICE = 5_000
 COUNT_SLICES_MAX = 400
@@ -81,6 +99,22 @@ end
 return false
 """
 """What the first barrier says: the request of its position may be large."""
+_TAKE_OUT = """
+redis.call('XDEL', KEYS[1], ARGV[1])
+if redis.call('XLEN', KEYS[1]) > tonumber(ARGV[2]) then
+  return 0
+end
+redis.call('DEL', KEYS[2])
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+')) do
+  redis.call('XADD', KEYS[2], entry[1], unpack(entry[2]))
+end
+redis.call('DEL', KEYS[1])
+if redis.call('EXISTS', KEYS[2]) == 1 then
+  redis.call('RENAME', KEYS[2], KEYS[1])
+end
+return 1
+"""
+"""Made anew without the entry, so that what comes next need not have a larger id."""
 _FORWARD = """
 local clock = redis.call('GET', KEYS[1])
 if clock then
@@ -189,6 +223,7 @@ class Log:
         self._first = client.register_script(_FIRST)
         self._home = client.register_script(_HOME)
         self._forward = client.register_script(_FORWARD)
+        self._take_out = client.register_script(_TAKE_OUT)
 
     # --- installation ---
 
@@ -272,6 +307,7 @@ class Log:
         """
         entries: list[RawEntry] = []
         size, start, stream = 0, after, self.keys.log(partition)
+        latest = str(int(time.time() * 1000) + AHEAD_MS_MAX).encode()
         with translated_faults():
             marks = self._take_bell(partition, after, count)
             while len(entries) < count and size < bytes_max:
@@ -284,15 +320,42 @@ class Log:
                     "+" if end is None else entry_id_of(end),
                     count=wanted,
                 )
-                entries += [_raw_entry(entry_id, fields) for entry_id, fields in found]
-                size += sum(len(entry.body) for entry in entries[-len(found) :]) if found else 0
+                known = len(entries)
+                entries += [
+                    _raw_entry(entry_id, fields)
+                    for entry_id, fields in found
+                    if (
+                        len(entry_id) < _LONG_ID
+                        and entry_id[:_MS_DIGITS] <= latest
+                        and entry_id[_MS_DIGITS:].startswith(b"-")
+                    )
+                    or self._is_lawful(partition, entry_id, fields)
+                ]
+                size += sum(len(entry.body) for entry in entries[known:])
                 if len(found) == wanted:
-                    start = entries[-1].position
+                    start = entries[-1].position if entries else start
                 elif end is None:
                     break
                 else:
                     start = end
         return entries
+
+    def _is_lawful(self, partition: int, entry_id: bytes, fields: dict[bytes, bytes]) -> bool:
+        """Whether the log can have given this id; else the entry is taken out.
+
+        Somebody wrote it into the stream by hand: no position stands for it, or one in a future
+        that would become everybody's present. Nobody was told that it is accepted.
+        """
+        milliseconds, _, counter = entry_id.decode().partition("-")
+        if int(counter) <= COUNTER_MAX and len(milliseconds) <= _MS_DIGITS:
+            latest = max(self.now_ms() + AHEAD_MS_MAX, self.clock() >> POSITION_COUNTER_BITS)
+            if int(milliseconds) <= latest:
+                return True
+        body = fields.get(b"b", b"")[:_SHOWN_BYTES]
+        log.error("entry.unlawful_id", partition=partition, entry_id=entry_id.decode(), body=body)
+        stream = self.keys.log(partition)
+        self._take_out(keys=[stream, f"{stream}:anew"], args=[entry_id, ANEW_ENTRIES_MAX])
+        return False
 
     def _take_bell(self, partition: int, after: int, count: int) -> list[tuple[int, int]]:
         """Take down the doorbell's mark; the next large entries: position and bytes of each."""

@@ -128,7 +128,7 @@ def reference_in(body: bytes) -> str | None:
     """The reference of a body that may be broken, for the record of its refusal."""
     try:
         found = json.loads(_without_items(body))["reference"]
-        return clean_text(found)[:REFERENCE_LENGTH_MAX] if isinstance(found, str) else None
+        return clean_text(found)[:REFERENCE_LENGTH_MAX] or None if isinstance(found, str) else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
@@ -148,6 +148,10 @@ def _bytes_max(fields: Any) -> int:
     return BODY_BYTES_MAX + LEG_BYTES_MAX * (legs - 1)
 
 
+_ERRORS_TOLD_MAX = 1_000
+"""Errors of one body that are looked at: telling a million would keep a worker for a minute."""
+
+
 def _undecodable(body: bytes, invalid: ValidationError) -> Rejected:
     try:
         version = json.loads(body)["v"]
@@ -155,6 +159,9 @@ def _undecodable(body: bytes, invalid: ValidationError) -> Rejected:
         version = BODY_VERSION
     if isinstance(version, int) and not isinstance(version, bool) and version != BODY_VERSION:
         return _unsupported(version)
+    if invalid.error_count() > _ERRORS_TOLD_MAX:
+        message = f"request: {invalid.error_count()} fields are wrong, too many to tell"
+        return Rejected(Reason.MALFORMED, message)
     errors = [
         str(field_error({**error, "loc": _place(error["loc"])}))
         for error in invalid.errors(include_url=False)

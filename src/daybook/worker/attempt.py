@@ -19,7 +19,7 @@ from daybook.ledger.transaction import (
     movements,
 )
 from daybook.queue.log import Log
-from daybook.requests import reference_in, slot_of
+from daybook.requests import fingerprint_of, reference_in, slot_of
 from daybook.settings import Settings
 from daybook.store.journal import (
     write_balances,
@@ -45,6 +45,7 @@ from daybook.worker.reading import (
     Batch,
     LargeDecoded,
     Read,
+    Undecodable,
     decode_all,
     first_closed_barrier,
     home_of,
@@ -308,6 +309,16 @@ class Attempt:
             final_before = (self._log.now_ms() - int(bound * 1000)) << POSITION_COUNTER_BITS
         return Horizon(min(unread.values(), default=None), held_elsewhere, final_before)
 
+    def _taken_keys(self, undecodable: Sequence[Undecodable]) -> set[str]:
+        """Outcome keys that entries name which are no requests, and that belong to others."""
+        keys = [item.raw.key for item in undecodable if item.raw.key]
+        own = {item.raw.key: fingerprint_of(item.raw.body).hex() for item in undecodable}
+        return {
+            key
+            for key, value in zip(keys, self._log.outcomes(keys), strict=True)
+            if value is not None and not value.startswith(own[key].encode())
+        }
+
     def _write(
         self, reads: Sequence[Read], batch: Batch, book: Book, decision: BatchDecision
     ) -> Done:
@@ -332,7 +343,7 @@ class Attempt:
         if not moved:
             return Done(report, [])
         report.progress = True
-        replies = replies_of(batch, book, decision, undecodable)
+        replies = replies_of(batch, book, decision, undecodable, self._taken_keys(undecodable))
         write_creations(unit.cursor, book)
         records = by_home(reads, batch, book.records, lambda record: record.position)
         ends = {

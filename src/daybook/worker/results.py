@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -222,9 +222,16 @@ def count_outcomes(report: BatchReport, decision: BatchDecision) -> None:
 
 
 def replies_of(
-    batch: Batch, book: Book, decision: BatchDecision, undecodable: Sequence[Undecodable]
+    batch: Batch,
+    book: Book,
+    decision: BatchDecision,
+    undecodable: Sequence[Undecodable],
+    taken_keys: Collection[str],
 ) -> dict[int, Replies]:
-    """What to tell the producers of a batch, entry by entry; by partition."""
+    """What to tell the producers of a batch, entry by entry; by partition.
+
+    taken_keys: outcome keys that what is no request names and that belong to others.
+    """
     found: defaultdict[int, Replies] = defaultdict(Replies)
     entries = {entry.position: entry for entry in batch.decodable}
     over = set(book.closed_schedules)  # a replay may find them accepted and due in one batch
@@ -241,14 +248,14 @@ def replies_of(
         replies = found[batch.homes[outcome.position]]
         _reply_to_cancelled(replies, schedule, outcome, batch.flags)
     for item in undecodable:
-        _reply_to_undecodable(found[batch.homes[item.raw.position]], item)
+        _reply_to_undecodable(found[batch.homes[item.raw.position]], item, taken_keys)
     return found
 
 
-def _reply_to_undecodable(replies: Replies, item: Undecodable) -> None:
+def _reply_to_undecodable(replies: Replies, item: Undecodable, taken_keys: Collection[str]) -> None:
     raw, rejected, _ = item
     request_id = storable(raw.request_id)
-    if raw.key:
+    if raw.key and raw.key not in taken_keys:
         value = outcome_value(
             fingerprint_of(raw.body).hex(),
             request_id,
