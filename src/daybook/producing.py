@@ -249,7 +249,7 @@ def outcome_for(receipt: Receipt, value: bytes) -> Outcome:
             receipt.reference,
             Status.REJECTED.value,
             Reason.REFERENCE_CONFLICT.value,
-            f"reference: {receipt.reference} belongs to another request, {state.request_id}",
+            f"{receipt.reference or receipt.id} belongs to another request, {state.request_id}",
         )
     return outcome_of(state, receipt.reference, duplicate=receipt.state == "duplicate")
 

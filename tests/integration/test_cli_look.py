@@ -18,6 +18,7 @@ from tests.integration.posting import Posting, divided, move
 from daybook import __version__
 from daybook.cli.exits import Exit
 from daybook.ledger.transaction import Commit, Void
+from daybook.store import queries
 
 FIGURES = {"credit_balance", "debit_balance", "inflight_credit_balance", "inflight_debit_balance"}
 OUTCOME_SECONDS_MAX = 60
@@ -463,3 +464,18 @@ def test_the_version_needs_no_command() -> None:
     """--version shows the package's version."""
     result = run_in({"PATH": os.environ["PATH"]}, "--version")
     assert (result.returncode, result.stdout) == (Exit.OK, f"daybook {__version__}\n")
+
+
+def test_what_is_no_id_finds_nothing(installation: Installation) -> None:
+    """A filter that is no id is bad input; it never stands for things without one."""
+    for command in (
+        ("transactions", "--parent", "nope"),
+        ("transactions", "--balance", "nope"),
+        ("balances", "--identity", "nope"),
+    ):
+        shown = installation.run(*command)
+        assert shown.returncode == Exit.BAD_INPUT
+        assert "nope is no id like" in " ".join(shown.stderr.split())
+    with queries.reading(installation.engine) as connection:
+        assert queries.list_transactions(connection, parent="nope") == []
+        assert queries.list_transactions(connection, balance_id="nope") == []

@@ -429,7 +429,9 @@ def test_an_id_that_something_else_has_is_refused(installation: Installation) ->
     bare = paid.id[4:]
     ledger = installation.client.create_ledger("L", ledger_id=f"ldg_{bare}")
     installation.drain()
-    assert ledger.wait(5).reason == "reference_conflict"
+    refused = ledger.wait(5)
+    assert refused.reason == "reference_conflict"
+    assert "by a thing of another kind" in (refused.detail or "")
 
 
 def test_a_leg_is_found_by_its_label(installation: Installation) -> None:

@@ -249,19 +249,13 @@ def test_a_mark_whose_entry_is_gone_stops_no_reader(installation: Installation) 
 
 
 def test_what_is_due_is_accepted_once_behind_its_schedule(installation: Installation) -> None:
-    """A producer hears SCHEDULED again, the sweeper gets one entry in; a conflict stays one."""
+    """A producer hears SCHEDULED again, the sweeper gets one entry in."""
     request = entry(1)
     due = request._replace(flags=DUE)
     scheduled = outcome_value(request.fingerprint.hex(), "txn_1", "SCHEDULED", position=7)
     installation.log.reply(0, 1, 0, [(request.key, scheduled)], 60)
-    other = due._replace(fingerprint=b"x" * 32)
-    results, _ = installation.log.append([request, other, due, due])
-    assert [result.state for result in results] == [
-        "duplicate",
-        "conflict",
-        "accepted",
-        "duplicate",
-    ]
+    results, _ = installation.log.append([request, due, due])
+    assert [result.state for result in results] == ["duplicate", "accepted", "duplicate"]
     assert [raw.flags for raw in read_all(installation, 0)] == [DUE]
     refused = outcome_value(request.fingerprint.hex(), "txn_1", "REJECTED", "x", position=8)
     installation.log.reply(0, 2, 0, [(request.key, refused)], 60)

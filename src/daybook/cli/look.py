@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from daybook.cli.output import AsJson, print_fields, print_json, print_table
-from daybook.cli.showing import Limit, end_of, major, moment_of, say_more
+from daybook.cli.showing import Limit, checked_id, end_of, major, moment_of, say_more
 from daybook.cli.wiring import open_client, open_reading
 from daybook.errors import ConfigError, LogUnavailable, NotFound
 from daybook.ledger.balance import internal_balance_id
@@ -83,11 +83,11 @@ def balances(
     with open_reading() as connection:
         found = queries.list_balances(
             connection,
-            ledger_id=ledger,
+            ledger_id=checked_id(ledger, "ledger"),
             currency=currency,
             indicator=indicator,
             external_id=external_id,
-            identity_id=identity,
+            identity_id=checked_id(identity, "identity"),
             after=after,
             limit=limit,
         )
@@ -238,11 +238,11 @@ def transactions(
     with open_reading() as connection:
         found = queries.list_transactions(
             connection,
-            balance_id=balance,
+            balance_id=checked_id(balance, "balance"),
             status=status,
             reference=reference,
             since=moment_of(since, "--since"),
-            parent=parent,
+            parent=checked_id(parent, "parent"),
             kind=kind,
             subject=subject,
             limit=limit,

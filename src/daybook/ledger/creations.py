@@ -28,8 +28,9 @@ def post_ledger(book: Book, entry: Entry, wanted: NewLedger) -> Outcome | Reject
     """Create a ledger."""
     if wanted.ledger_id in book.ledgers:
         return _created_again(entry, "ledger_id", book.ledgers[wanted.ledger_id])
-    if _is_taken(book, entry):
-        return _conflict(entry, "ledger_id")
+    taken = _taken(book, entry, "ledger_id")
+    if taken is not None:
+        return taken
     book.add_ledger(wanted, entry.fingerprint, entry.position)
     given = {"name": _text(wanted.name), "meta_data": wanted.meta_data}
     return _created(book, entry, Kind.LEDGER, given)
@@ -46,8 +47,9 @@ def post_balance(book: Book, entry: Entry, wanted: NewBalance) -> Outcome | Reje
         return _created_again(
             entry, "balance_id", entry.fingerprint if untouched else known.fingerprint
         )
-    if _is_taken(book, entry):
-        return _conflict(entry, "balance_id")
+    taken = _taken(book, entry, "balance_id")
+    if taken is not None:
+        return taken
     if wanted.ledger_id not in book.ledgers:
         return _unknown(Reason.UNKNOWN_LEDGER, "ledger_id", wanted.ledger_id)
     if wanted.identity_id is not None and wanted.identity_id not in book.identities:
@@ -67,8 +69,9 @@ def post_identity(book: Book, entry: Entry, wanted: NewIdentity) -> Outcome | Re
     """Create an identity."""
     if wanted.identity_id in book.identities:
         return _created_again(entry, "identity_id", book.identities[wanted.identity_id])
-    if _is_taken(book, entry):
-        return _conflict(entry, "identity_id")
+    taken = _taken(book, entry, "identity_id")
+    if taken is not None:
+        return taken
     book.add_identity(wanted, entry.fingerprint, entry.position)
     given = {"fields": wanted.fields, "meta_data": wanted.meta_data}
     return _created(book, entry, Kind.IDENTITY, given)
@@ -137,9 +140,16 @@ def _subject(book: Book, subject_id: str) -> Subject | None:
     return known
 
 
-def _is_taken(book: Book, entry: Entry) -> bool:
-    """Whether something else has an id with the same UUID: the journal keeps them apart by it."""
-    return book.recorded(None, entry.request_id) is not None
+def _taken(book: Book, entry: Entry, field: str) -> Rejected | None:
+    """The refusal of an id whose UUID something else has: the journal tells things apart by it."""
+    recorded = book.recorded(None, entry.request_id)
+    if recorded is None:
+        return None
+    return Rejected(
+        Reason.REFERENCE_CONFLICT,
+        f"{field}: the UUID of {entry.request_id} is taken, by a thing of another kind; "
+        "choose another",
+    )
 
 
 def _created(

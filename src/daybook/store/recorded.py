@@ -100,6 +100,8 @@ def list_transactions(
     Without ``balance_id``, ``parent``, ``subject`` and ``reference`` they are the records that each
     partition wrote last.
     """
+    if any(given is not None and stored_id(given) is None for given in (balance_id, parent)):
+        return []
     limit = bounded(limit)
     is_named = not (parent is None and reference is None and subject is None)
     conditions: list[ColumnElement[bool]] = []

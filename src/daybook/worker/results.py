@@ -138,7 +138,14 @@ def _reply_to(replies: Replies, book: Book, entry: Entry, outcome: Outcome) -> N
 
 def _belongs_to_another(book: Book, entry: Entry) -> bool:
     """Whether the key of a conflict is taken: the id may be taken while the reference is not."""
-    reference = getattr(entry.instruction, "reference", None)
+    wanted = entry.instruction
+    if isinstance(wanted, NewLedger):
+        return entry.request_id in book.ledgers
+    if isinstance(wanted, NewBalance):
+        return entry.request_id in book.balances
+    if isinstance(wanted, NewIdentity):
+        return entry.request_id in book.identities
+    reference = getattr(wanted, "reference", None)
     return reference is None or reference in book.references
 
 
