@@ -147,6 +147,7 @@ def references_by_key(installation: Installation, side: str) -> dict[str, list[s
 
 
 @needs_data
+@pytest.mark.campaign
 def test_a_year_of_a_bank_survives_kills(installation: Installation) -> None:
     """Two workers die every second or so: exact balances, each account in the order of the file."""
     figures: Counter[str] = Counter()
