@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import itertools
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,6 +29,7 @@ from daybook.settings import Settings
 from daybook.store.engine import make_engine, make_worker_engine
 from daybook.store.migrate import migrate
 from daybook.worker.apply import Applier
+from tests.preloaded import preloaded_daybook
 
 WORKER_LOGIN = "daybook_test_worker"
 WORKER_PASSWORD = "only-for-tests"
@@ -171,9 +175,9 @@ class Installation:
         return started
 
     def run(self, *arguments: str, timeout: float = 120, **kwargs: Any) -> Any:
-        """Run the command line on this installation."""
+        """Run the command line on this installation, from a process that has loaded it once."""
         return subprocess.run(
-            [sys.executable, "-m", "daybook.cli", *arguments],
+            [str(_preloaded_command()), *arguments],
             env=self.environment,
             capture_output=True,
             text=True,
@@ -270,6 +274,15 @@ class Workers:
         """What the workers wrote."""
         path = self._installation.folder / "worker.log"
         return path.read_text(errors="replace") if path.exists() else ""
+
+
+@lru_cache(maxsize=1)
+def _preloaded_command() -> Path:
+    """The program ``daybook`` of ``tests.preloaded``, until this process ends."""
+    open_ones = contextlib.ExitStack()
+    atexit.register(open_ones.close)
+    folder = Path(open_ones.enter_context(tempfile.TemporaryDirectory(prefix="daybook-cli-")))
+    return open_ones.enter_context(preloaded_daybook(folder)) / "daybook"
 
 
 @contextlib.contextmanager
