@@ -30,8 +30,8 @@ check: setup ## Lint, formatting, types, the compose file and the Dockerfile
 bench: setup ## Measure the figures that Daybook promises, as ratios in one run
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
-faults: setup ## Run the long fault campaigns: kills, pauses, restarts
-	$(BIN)/python -m pytest -m campaign $(ARGS) tests/fault
+faults: setup ## Run the long campaigns: kills, pauses, restarts
+	$(BIN)/python -m pytest -m campaign $(ARGS)
 
 up: setup ## Start PostgreSQL, Valkey, workers and beat in .daybook (ends with Ctrl-C)
 	$(BIN)/daybook up

@@ -173,7 +173,7 @@ def test_a_year_of_a_bank_survives_kills(installation: Installation) -> None:
 @pytest.mark.parametrize(
     "partitions",
     [
-        8,
+        pytest.param(8, marks=pytest.mark.campaign),
         pytest.param(1, marks=pytest.mark.campaign),
         pytest.param(2, marks=pytest.mark.campaign),
     ],

@@ -61,7 +61,8 @@ def outcomes_of(
     return [(o.status, o.reason) for o in outcomes if isinstance(o, Outcome)]
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.campaign)])
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", [1, 2])
 def test_refusals_do_not_depend_on_the_number_of_partitions(
     install_daybook: Callable[[int], Installation], seed: int
 ) -> None:

@@ -134,7 +134,14 @@ def test_a_year_of_a_bank_is_posted_once(installation: Installation) -> None:
 
 
 @needs_data
-@pytest.mark.parametrize("partitions", [1, 2, 8])
+@pytest.mark.parametrize(
+    "partitions",
+    [
+        pytest.param(1, marks=pytest.mark.campaign),
+        pytest.param(2, marks=pytest.mark.campaign),
+        8,
+    ],
+)
 def test_token_transfers_apply_in_the_order_of_the_file(
     install_daybook: Callable[[int], Installation], partitions: int
 ) -> None:

@@ -109,6 +109,7 @@ def test_a_lost_doorbell_is_rung_again(installation: Installation) -> None:
     assert {o and o.status for o in outcomes} == {"APPLIED"}
 
 
+@pytest.mark.campaign
 def test_two_workers_share_one_partition(installation: Installation) -> None:
     """Doubled doorbells and two workers on each queue: every entry once."""
     app = Celery(broker=celery_url(installation.redis_url))

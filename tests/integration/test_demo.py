@@ -132,6 +132,7 @@ def recorded_parts(folder: Path) -> list[str]:
     return [part["name"] for roster in rosters for part in json.loads(roster)]
 
 
+@pytest.mark.campaign
 def test_the_demo_uses_empty_servers_and_refuses_those_of_others(
     cluster: Cluster, tmp_path: Path
 ) -> None:

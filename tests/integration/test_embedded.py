@@ -343,6 +343,7 @@ def test_killed_supervisor_leaves_nothing_and_starts_again(instance: Path) -> No
     assert len(living_parts(instance)) == 4
 
 
+@pytest.mark.campaign
 def test_named_servers_are_used_and_only_the_rest_is_started(tmp_path: Path) -> None:
     """With ``DAYBOOK_DATABASE_URL`` set, ``up`` starts no PostgreSQL and works on that one."""
     home = tmp_path / "home"
@@ -363,6 +364,7 @@ def test_named_servers_are_used_and_only_the_rest_is_started(tmp_path: Path) -> 
         assert {one.name for one in living_parts(tmp_path / "servers")} == {"postgres", "valkey"}
 
 
+@pytest.mark.campaign
 def test_other_number_of_partitions_is_refused_with_the_reason(tmp_path: Path) -> None:
     """``up`` in the background hands on why it can't be, and leaves nothing running."""
     home = tmp_path / "home"
