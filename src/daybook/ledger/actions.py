@@ -12,13 +12,7 @@ from decimal import Decimal
 from daybook.ledger.book import Book
 from daybook.ledger.inflight import Hold
 from daybook.ledger.money import to_minor
-from daybook.ledger.records import (
-    action_record,
-    outcome_of,
-    sent_again,
-    split_record,
-    transaction_record,
-)
+from daybook.ledger.records import action_record, as_part, outcome_of, request_record
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.ledger.transaction import (
     Action,
@@ -29,7 +23,6 @@ from daybook.ledger.transaction import (
     Kind,
     Outcome,
     Record,
-    Split,
     Status,
     Void,
     part_id,
@@ -38,9 +31,6 @@ from daybook.ledger.transaction import (
 
 def post_commit(book: Book, entry: Entry, wanted: Commit) -> Outcome | Rejected:
     """Post the remainder of a hold or a part of it; of a request, that of each of its holds."""
-    recorded = book.recorded(wanted.reference, entry.request_id)
-    if recorded is not None:
-        return sent_again(entry, wanted.reference, recorded)
     holds = _open_holds(book, entry, wanted)
     if isinstance(holds, Rejected):
         return holds
@@ -60,9 +50,6 @@ def post_commit(book: Book, entry: Entry, wanted: Commit) -> Outcome | Rejected:
 
 def post_void(book: Book, entry: Entry, wanted: Void) -> Outcome | Rejected:
     """Release the remainder of a hold, or of each hold of a request."""
-    recorded = book.recorded(wanted.reference, entry.request_id)
-    if recorded is not None:
-        return sent_again(entry, wanted.reference, recorded)
     holds = _open_holds(book, entry, wanted)
     if isinstance(holds, Rejected):
         return holds
@@ -96,9 +83,6 @@ def post_deadline(book: Book, entry: Entry, wanted: Deadline) -> Outcome:
 
 def post_cancel(book: Book, entry: Entry, wanted: Cancel) -> Outcome | Rejected:
     """Withdraw a scheduled transaction: it is recorded as refused, and its reference is used."""
-    recorded = book.recorded(wanted.reference, entry.request_id)
-    if recorded is not None:
-        return sent_again(entry, wanted.reference, recorded)
     schedule = book.schedules.get(wanted.transaction_id)
     if schedule is None:
         known = status_of(book, wanted.transaction_id)
@@ -110,7 +94,7 @@ def post_cancel(book: Book, entry: Entry, wanted: Cancel) -> Outcome | Rejected:
             "only what is SCHEDULED can be cancelled",
         )
     instruction = schedule.instruction
-    whole = instruction.whole if isinstance(instruction, Split) else instruction
+    whole = instruction.whole
     if whole.scheduled_micros is not None and whole.scheduled_micros <= entry.accepted_ms * 1000:
         return Rejected(
             Reason.NOT_SCHEDULED,
@@ -120,10 +104,7 @@ def post_cancel(book: Book, entry: Entry, wanted: Cancel) -> Outcome | Rejected:
     book.record(action_record(entry, wanted, label, Status.APPLIED))
     rejected = Rejected(Reason.CANCELLED, f"cancelled by {entry.request_id}")
     cancelled = entry._replace(request_id=schedule.transaction_id, fingerprint=schedule.fingerprint)
-    if isinstance(instruction, Split):
-        book.record(split_record(cancelled, instruction, Status.REJECTED, rejected))
-    else:
-        book.record(transaction_record(cancelled, instruction, Status.REJECTED, rejected))
+    book.record(request_record(cancelled, instruction, Status.REJECTED, rejected))
     book.close_schedule(schedule.transaction_id)
     book.settled.append(
         (
@@ -313,12 +294,7 @@ def _record_on_hold(
     status = Status.APPLIED if isinstance(wanted, Commit) else Status.VOID
     record = _on_hold(action_record(entry, wanted, label, status), hold, amount)
     if hold.transaction_id != wanted.transaction_id:
-        record = record._replace(
-            transaction_id=part_id(entry.request_id, number),
-            reference=f"{wanted.reference}_{number}" if wanted.reference else label,
-            derived=True,
-            part=number,
-        )
+        record = as_part(record, wanted, number, label)
     book.record(record)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
+from operator import attrgetter
 
 from daybook.ledger.money import FIGURE_MAX
 
@@ -33,8 +35,22 @@ def may_be_internal(balance_id: str) -> bool:
     return balance_id[_VERSION_PLACE] == "8"
 
 
-BalanceState = tuple[int | None, int, int, int, int, int, int, int, int, int]
+BalanceState = tuple[int | None, ...]
 """What ``Balance.state`` answers."""
+
+_CHANGING = (
+    "precision",
+    "credit",
+    "debit",
+    "inflight_credit",
+    "inflight_debit",
+    "added_credit",
+    "added_debit",
+    "added_inflight_credit",
+    "added_inflight_debit",
+    "touches",
+)
+_changing: Callable[[object], BalanceState] = attrgetter(*_CHANGING)
 
 
 class Balance:
@@ -134,33 +150,12 @@ class Balance:
 
     def state(self) -> BalanceState:
         """All that transactions change, for ``restore``."""
-        return (
-            self.precision,
-            self.credit,
-            self.debit,
-            self.inflight_credit,
-            self.inflight_debit,
-            self.added_credit,
-            self.added_debit,
-            self.added_inflight_credit,
-            self.added_inflight_debit,
-            self.touches,
-        )
+        return _changing(self)
 
     def restore(self, state: BalanceState) -> None:
         """Go back to an earlier state."""
-        (
-            self.precision,
-            self.credit,
-            self.debit,
-            self.inflight_credit,
-            self.inflight_debit,
-            self.added_credit,
-            self.added_debit,
-            self.added_inflight_credit,
-            self.added_inflight_debit,
-            self.touches,
-        ) = state
+        for name, value in zip(_CHANGING, state, strict=True):
+            setattr(self, name, value)
 
     def credit_fits(self, amount: int) -> bool:
         """Whether ``amount`` more on the credit side, posted or held, stays a legal figure."""

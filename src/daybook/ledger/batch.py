@@ -21,7 +21,7 @@ from daybook.ledger.balance import may_be_internal
 from daybook.ledger.book import Book
 from daybook.ledger.posting import ANYTHING, brings, post, reject
 from daybook.ledger.rejection import WAITS_FOR_THE_PAST, Reason, Rejected
-from daybook.ledger.transaction import Bulk, Entry, Outcome, Refund, Split, Transaction, movements
+from daybook.ledger.transaction import Entry, Outcome, Refund, movements
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +198,6 @@ def _is_its_turn(entry: Entry, horizon: Horizon, held: Mapping[str, int]) -> boo
             horizon.is_turn_of(entry.position)
             and min(held.values(), default=entry.position) >= entry.position
         )
-    if isinstance(wanted, Transaction):
-        if not may_be_internal(wanted.source_id) or not wanted.checks_funds:
-            return True
-        return horizon.is_final(entry.position, (wanted.source_id,), held)
-    if not isinstance(wanted, Split | Bulk):
-        return True
     internal = {
         leg.source_id
         for whole, leg in movements(wanted)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from daybook.ledger.book import Book
 from daybook.ledger.movements import post_split, post_transaction
-from daybook.ledger.records import sent_again, split_record, transaction_record
+from daybook.ledger.records import request_record
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.ledger.transaction import (
     Bulk,
@@ -31,9 +31,6 @@ def post_bulk(book: Book, entry: Entry, bulk: Bulk) -> Outcome | Rejected:
 
     It comes up only when nothing older is open anywhere, so the refusal of an item is final.
     """
-    recorded = book.recorded(bulk.reference, entry.request_id)
-    if recorded is not None:
-        return sent_again(entry, bulk.reference, recorded)
     named = {
         balance_id
         for _, leg in movements(bulk)
@@ -111,11 +108,10 @@ def _record_refused(
     if item.reference in book.references:
         return
     part = _entry_of(entry, item, part_id(entry.request_id, number))
-    if isinstance(item, Split):
-        record = split_record(part, item, Status.REJECTED, rejected)
-    else:
-        record = transaction_record(part, item, Status.REJECTED, rejected)
-    book.record(record._replace(parent_id=entry.request_id, part=number))
+    record = request_record(
+        part, item, Status.REJECTED, rejected, parent_id=entry.request_id, part=number
+    )
+    book.record(record)
 
 
 def _entry_of(entry: Entry, item: Transaction | Split, item_id: str) -> Entry:
@@ -151,7 +147,7 @@ def _root_of_posted(entry: Entry, bulk: Bulk, refused: Sequence[tuple[int, Rejec
 
 def _status(posted: Sequence[Transaction | Split]) -> Status:
     """INFLIGHT when every item that was posted is a hold."""
-    held = all((item.whole if isinstance(item, Split) else item).inflight for item in posted)
+    held = all(item.whole.inflight for item in posted)
     return Status.INFLIGHT if held else Status.APPLIED
 
 

@@ -6,7 +6,7 @@ import json
 
 from daybook.ledger.book import Book, Subject, balance_of
 from daybook.ledger.meta import merge
-from daybook.ledger.records import outcome_of, sent_again
+from daybook.ledger.records import outcome_of
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.ledger.transaction import (
     Change,
@@ -87,9 +87,6 @@ _UNKNOWN_SUBJECT = {
 
 def post_change(book: Book, entry: Entry, wanted: Change) -> Outcome | Rejected:
     """Set fields of a ledger, balance or identity, and merge meta_data by key."""
-    recorded = book.recorded(wanted.reference, entry.request_id)
-    if recorded is not None:
-        return sent_again(entry, wanted.reference, recorded)
     fields: dict[str, str] = json.loads(wanted.fields)
     owner = fields.get("identity_id")
     if owner is not None and owner not in book.identities:

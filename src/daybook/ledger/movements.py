@@ -10,6 +10,7 @@ from daybook.ledger.inflight import Hold
 from daybook.ledger.records import (
     leg_records,
     outcome_of,
+    request_record,
     sent_again,
     split_record,
     transaction_record,
@@ -129,19 +130,14 @@ def _is_due(book: Book, entry: Entry, recorded: Recorded) -> bool:
         return False
     if schedule.fingerprint != entry.fingerprint:
         return False
-    wanted = schedule.instruction
-    whole = wanted.whole if isinstance(wanted, Split) else wanted
-    return whole.scheduled_micros is None or not _is_early(entry, whole.scheduled_micros)
+    scheduled_micros = schedule.instruction.whole.scheduled_micros
+    return scheduled_micros is None or not _is_early(entry, scheduled_micros)
 
 
 def _schedule(book: Book, entry: Entry, wanted: Transaction | Split) -> Outcome:
     """Keep the transaction until its time. Balances and funds are looked at then."""
-    if isinstance(wanted, Split):
-        record = split_record(entry, wanted, Status.SCHEDULED)
-    else:
-        record = transaction_record(entry, wanted, Status.SCHEDULED)
     book.record(
-        record._replace(
+        request_record(entry, wanted, Status.SCHEDULED)._replace(
             transaction_id=part_id(entry.request_id, "scheduled"),
             kind=Kind.SCHEDULE,
             reference=f"{wanted.reference}_scheduled",

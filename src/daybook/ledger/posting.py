@@ -28,7 +28,7 @@ from daybook.ledger.creations import (
     post_ledger,
 )
 from daybook.ledger.movements import post_split, post_transaction
-from daybook.ledger.records import split_record, transaction_record
+from daybook.ledger.records import request_record, sent_again
 from daybook.ledger.refunds import post_refund
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.ledger.transaction import (
@@ -127,10 +127,8 @@ def brings(book: Book, entry: Entry) -> tuple[str, ...]:
 def _rejected_record(book: Book, entry: Entry, rejected: Rejected) -> Record | None:
     """The record of a refusal; None for creations, which are kept with their raw bytes instead."""
     wanted = entry.instruction
-    if isinstance(wanted, Transaction):
-        return transaction_record(entry, wanted, Status.REJECTED, rejected)
-    if isinstance(wanted, Split):
-        return split_record(entry, wanted, Status.REJECTED, rejected)
+    if isinstance(wanted, Transaction | Split):
+        return request_record(entry, wanted, Status.REJECTED, rejected)
     if isinstance(wanted, Commit | Void | Refund | Cancel):
         return rejected_action(book, entry, wanted, rejected)
     if isinstance(wanted, Change):
@@ -138,17 +136,33 @@ def _rejected_record(book: Book, entry: Entry, rejected: Rejected) -> Record | N
     return None
 
 
-_POST: dict[type, Callable[[Book, Entry, Any], Outcome | Rejected]] = {
+_Post = Callable[[Book, Entry, Any], Outcome | Rejected]
+
+
+def _once(post_new: _Post) -> _Post:
+    """Answer a request that is recorded already with its original, whatever else holds for it."""
+
+    def post_or_repeat(book: Book, entry: Entry, wanted: Any) -> Outcome | Rejected:
+        recorded = book.recorded(wanted.reference, entry.request_id)
+        if recorded is not None:
+            return sent_again(entry, wanted.reference, recorded)
+        return post_new(book, entry, wanted)
+
+    return post_or_repeat
+
+
+# Transactions look for themselves: one that was scheduled is recorded, and posted all the same.
+_POST: dict[type, _Post] = {
     Transaction: post_transaction,
     Split: post_split,
-    Bulk: post_bulk,
-    Commit: post_commit,
-    Void: post_void,
-    Refund: post_refund,
-    Cancel: post_cancel,
+    Bulk: _once(post_bulk),
+    Commit: _once(post_commit),
+    Void: _once(post_void),
+    Refund: _once(post_refund),
+    Cancel: _once(post_cancel),
     Deadline: post_deadline,
     NewLedger: post_ledger,
     NewBalance: post_balance,
     NewIdentity: post_identity,
-    Change: post_change,
+    Change: _once(post_change),
 }

@@ -19,6 +19,7 @@ from daybook.ledger.transaction import (
     Split,
     Status,
     Transaction,
+    part_id,
 )
 
 ACTION_KINDS: dict[type, Kind] = {
@@ -120,6 +121,21 @@ def split_record(
     return record._replace(source_id=source_id, destination_id=destination_id, parts=parts)
 
 
+def request_record(
+    entry: Entry,
+    wanted: Transaction | Split,
+    status: str,
+    rejected: Rejected | None = None,
+    *,
+    parent_id: str | None = None,
+    part: int | None = None,
+) -> Record:
+    """The record of a request as a whole, with one movement or with several legs."""
+    if isinstance(wanted, Split):
+        return split_record(entry, wanted, status, rejected, parent_id=parent_id, part=part)
+    return transaction_record(entry, wanted, status, rejected, parent_id=parent_id, part=part)
+
+
 def shared_sides(split: Split) -> tuple[str | None, str | None]:
     """The source and the destination that all legs have; None for the side with several."""
     first, second = split.legs[0], split.legs[-1]
@@ -197,4 +213,14 @@ def action_record(
         entry.accepted_ms * 1000,
         wanted.meta_data,
         entry.fingerprint,
+    )
+
+
+def as_part(record: Record, wanted: Action, part: int, label: str) -> Record:
+    """The record of an action, as that of its ``part``-th part. label: see ``action_record``."""
+    return record._replace(
+        transaction_id=part_id(record.transaction_id, part),
+        reference=f"{wanted.reference}_{part}" if wanted.reference else label,
+        derived=True,
+        part=part,
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from daybook.ledger.actions import status_of, unknown_transaction
 from daybook.ledger.book import Book, Original
 from daybook.ledger.meta import merge
-from daybook.ledger.records import action_record, outcome_of, sent_again
+from daybook.ledger.records import action_record, as_part, outcome_of
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.ledger.transaction import Entry, Kind, Outcome, Refund, Status, part_id
 
@@ -17,9 +17,6 @@ NAMED_MAX = 5
 
 def post_refund(book: Book, entry: Entry, wanted: Refund) -> Outcome | Rejected:
     """Reverse an applied transaction, or all those of a request, in full and once."""
-    recorded = book.recorded(wanted.reference, entry.request_id)
-    if recorded is not None:
-        return sent_again(entry, wanted.reference, recorded)
     original = book.original(wanted.transaction_id)
     if original is None:
         status = status_of(book, wanted.transaction_id)
@@ -129,10 +126,5 @@ def _refund(book: Book, entry: Entry, wanted: Refund, original: Original, part: 
         meta_data=merge(original.meta_data, wanted.meta_data),
     )
     if part is not None:
-        record = record._replace(
-            transaction_id=part_id(entry.request_id, part),
-            reference=f"{wanted.reference}_{part}" if wanted.reference else label,
-            derived=True,
-            part=part,
-        )
+        record = as_part(record, wanted, part, label)
     book.record(record)

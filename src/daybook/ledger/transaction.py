@@ -6,7 +6,7 @@ times faster than frozen dataclasses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from hashlib import sha256
 from typing import NamedTuple
@@ -74,6 +74,11 @@ class Transaction(NamedTuple):
     expires_micros: int | None = None
     commits_micros: int | None = None
     scheduled_micros: int | None = None
+
+    @property
+    def whole(self) -> Transaction:
+        """Itself: what a ``Split`` has for the request as one transaction."""
+        return self
 
     @property
     def checks_funds(self) -> bool:
@@ -348,16 +353,15 @@ def public_id(bare_id: str) -> str:
     return f"bulk_{bare_id}" if is_bulk(bare_id) else f"txn_{bare_id}"
 
 
-def movements(instruction: Instruction) -> Iterator[tuple[Transaction, Transaction | Leg]]:
+def movements(instruction: Instruction) -> Sequence[tuple[Transaction, Transaction | Leg]]:
     """Every movement that an instruction asks for, with the transaction that says how."""
     if isinstance(instruction, Transaction):
-        yield instruction, instruction
-    elif isinstance(instruction, Split):
-        for leg in instruction.legs:
-            yield instruction.whole, leg
-    elif isinstance(instruction, Bulk):
-        for item in instruction.items:
-            yield from movements(item)
+        return ((instruction, instruction),)
+    if isinstance(instruction, Split):
+        return [(instruction.whole, leg) for leg in instruction.legs]
+    if isinstance(instruction, Bulk):
+        return [movement for item in instruction.items for movement in movements(item)]
+    return ()
 
 
 class Outcome(NamedTuple):

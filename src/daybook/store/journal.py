@@ -232,12 +232,11 @@ def write_schedules(cursor: psycopg.Cursor[Any], book: Book, flags: Mapping[int,
 
 def _schedule(entry: Entry, flags: Mapping[int, str]) -> tuple[Any, ...]:
     wanted = entry.instruction
-    whole = wanted.whole if isinstance(wanted, Split) else wanted
-    assert isinstance(whole, Transaction)
+    assert isinstance(wanted, Transaction | Split)
     return (
         entry.request_id[4:],
-        whole.reference,
-        _date(whole.scheduled_micros),
+        wanted.reference,
+        _date(wanted.whole.scheduled_micros),
         entry.position,
         flags.get(entry.position, ""),
         entry.fingerprint,

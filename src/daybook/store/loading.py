@@ -243,35 +243,23 @@ def _figures_wanted(entries: Sequence[Entry]) -> set[str]:
     wanted: set[str] = set()
     for entry in entries:
         instruction = entry.instruction
-        if isinstance(instruction, Transaction):
-            if instruction.checks_funds:
-                wanted.add(instruction.source_id)
-            if instruction.precise_amount >= LARGE_AMOUNT:
-                wanted.add(instruction.source_id)
-                wanted.add(instruction.destination_id)
-        elif isinstance(instruction, NewBalance):
+        if isinstance(instruction, NewBalance):
             wanted.add(instruction.balance_id)
-        elif isinstance(instruction, Split | Bulk):
-            for whole, leg in movements(instruction):
-                if whole.checks_funds:
-                    wanted.add(leg.source_id)
-                if whole.precise_amount >= LARGE_AMOUNT:
-                    wanted.add(leg.source_id)
-                    wanted.add(leg.destination_id)
+        for whole, leg in movements(instruction):
+            if whole.checks_funds:
+                wanted.add(leg.source_id)
+            if whole.precise_amount >= LARGE_AMOUNT:
+                wanted.add(leg.source_id)
+                wanted.add(leg.destination_id)
     return wanted
 
 
 def _named_balances(entries: Sequence[Entry], book: Book) -> set[str]:
     named: set[str] = set()
     for entry in entries:
-        instruction = entry.instruction
-        if isinstance(instruction, Transaction):
-            named.add(instruction.source_id)
-            named.add(instruction.destination_id)
-        elif isinstance(instruction, Split | Bulk):
-            for _, leg in movements(instruction):
-                named.add(leg.source_id)
-                named.add(leg.destination_id)
+        for _, leg in movements(entry.instruction):
+            named.add(leg.source_id)
+            named.add(leg.destination_id)
     for hold in book.holds.values():
         named.add(hold.source_id)
         named.add(hold.destination_id)
@@ -313,9 +301,7 @@ def _load_references(
 def _is_scheduled(entry: Entry) -> bool:
     """Whether its reference must be looked up: no index holds it together with the journal's."""
     wanted = entry.instruction
-    if isinstance(wanted, Split):
-        wanted = wanted.whole
-    return isinstance(wanted, Transaction) and wanted.scheduled_micros is not None
+    return isinstance(wanted, Transaction | Split) and wanted.whole.scheduled_micros is not None
 
 
 def _load_schedules(

@@ -12,10 +12,7 @@ from daybook.ledger.batch import ALONE, POSITION_MAX, BatchDecision, Horizon, de
 from daybook.ledger.book import Book
 from daybook.ledger.transaction import (
     POSITION_COUNTER_BITS,
-    Bulk,
     Entry,
-    Split,
-    Transaction,
     movements,
 )
 from daybook.queue.log import Log
@@ -270,20 +267,13 @@ class Attempt:
         internal: set[str] = set()
         for entry in batch.decodable:
             foreign.update(slot % own.partitions for slot in entry.slots)
-            wanted = entry.instruction
-            if isinstance(wanted, Transaction):
-                if not wanted.checks_funds:
+            for whole, leg in movements(entry.instruction):
+                if not whole.checks_funds:
                     continue
-                if may_be_internal(wanted.source_id):
-                    internal.add(wanted.source_id)
-                if wanted.source_indicator is None:
-                    foreign.add(slot_of(wanted.source_id) % own.partitions)
-            elif isinstance(wanted, Split | Bulk):
-                for whole, leg in movements(wanted):
-                    if whole.checks_funds and may_be_internal(leg.source_id):
-                        internal.add(leg.source_id)
-                    if whole.checks_funds and leg.source_indicator is None:
-                        foreign.add(slot_of(leg.source_id) % own.partitions)
+                if may_be_internal(leg.source_id):
+                    internal.add(leg.source_id)
+                if leg.source_indicator is None:
+                    foreign.add(slot_of(leg.source_id) % own.partitions)
         missing = foreign - set(locked)
         if missing:
             raise MoreRights(missing, join=False)
