@@ -161,6 +161,32 @@ def test_a_worker_dies_between_any_two_steps_of_a_wide_request(
     assert_proved(installation)
 
 
+def test_joined_partitions_keep_marks_of_their_own(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever takes two partitions replies for each by its own batches, and moves no other's marks."""
+    (poor,), (rich,) = wallets(installation, 1, 100)
+    installation.drain()
+    for number in range(3):  # one partition is some batches ahead of the other
+        installation.client.enqueue(move(f"ahead-{number}", poor, "@Shop", 1))
+        installation.drain(0)
+    cursors = dict(installation.rows("SELECT partition, cursor FROM partitions"))
+    assert installation.log.cursor_marks() == cursors
+    receipt = installation.client.enqueue(wide("w", [poor, rich]))
+    with monkeypatch.context() as dead:
+        dead.setattr(installation.log, "reply", lambda *_: None)  # after its commit
+        installation.applier().drain(1)
+    assert installation.log.cursor_marks() == cursors
+    installation.drain()
+    assert receipt.wait(5).status == "APPLIED"
+    assert installation.log.cursor_marks() == dict(
+        installation.rows("SELECT partition, cursor FROM partitions")
+    )
+    assert installation.log.replied_batches() == dict(
+        installation.rows("SELECT partition, batch FROM partitions")
+    )
+
+
 # Barriers
 
 

@@ -18,8 +18,6 @@ import structlog
 from daybook.ledger.transaction import POSITION_COUNTER_BITS
 from daybook.queue.connect import not_installed, translated_faults
 from daybook.queue.entries import (
-    BARRIER,
-    BARRIER_DIGITS_MAX,
     COUNTER_MAX,
     NewEntry,
     RawEntry,
@@ -84,21 +82,6 @@ end
 return found
 """
 """Ids alone: a first entry may be large."""
-_HOME = """
-for _, stream in ipairs(KEYS) do
-  local entries = redis.call('XRANGE', stream, ARGV[1], ARGV[1])
-  local fields = entries[1] and entries[1][2] or {}
-  local found = {}
-  for at = 1, #fields, 2 do
-    found[fields[at]] = fields[at + 1]
-  end
-  if found.k == '' and found.c and string.find(found.c, ARGV[2], 1, true) then
-    return found.b
-  end
-end
-return false
-"""
-"""What the first barrier says: the request of its position may be large."""
 _TAKE_OUT = """
 redis.call('XDEL', KEYS[1], ARGV[1])
 if redis.call('XLEN', KEYS[1]) > tonumber(ARGV[2]) then
@@ -221,7 +204,6 @@ class Log:
         self._reply = client.register_script(_REPLY)
         self._count = client.register_script(_COUNT)
         self._first = client.register_script(_FIRST)
-        self._home = client.register_script(_HOME)
         self._forward = client.register_script(_FORWARD)
         self._take_out = client.register_script(_TAKE_OUT)
 
@@ -380,13 +362,6 @@ class Log:
             for partition, entry_id in zip(cursors, found, strict=True)
             if entry_id is not None
         }
-
-    def home_at(self, position: int, partitions: Sequence[int]) -> int | None:
-        """Where the wide request of this position stands, as a barrier of it says."""
-        streams = [self.keys.log(partition) for partition in partitions]
-        with translated_faults():
-            found = self._home(keys=streams, args=[entry_id_of(position), BARRIER])
-        return int(found[:BARRIER_DIGITS_MAX]) if found and found.isdigit() else None
 
     def count_unread(self, partition: int, after: int) -> int:
         """How many entries of ``partition`` come after the position ``after``."""

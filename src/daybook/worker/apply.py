@@ -206,8 +206,8 @@ class Applier:
     def _oldest_open(self, partition: int) -> int | None:
         """The partition whose oldest open entry is the oldest of all.
 
-        Of several it is the home: a barrier has the position of the request that it waits for,
-        and so have the other barriers, where nothing can be done before.
+        Of several it is another one: a wide request and its barriers share their position, and
+        whoever comes to one of them takes all of their partitions.
         """
         with translated_faults(), self._engine.connect() as connection:
             raw = connection.connection.driver_connection
@@ -218,12 +218,7 @@ class Applier:
             unit.rollback()
         for other, position in self.log.first_unread(cursors).items():
             oldest[other] = min(position, oldest.get(other, position))
-        first = min(oldest.values(), default=0)
-        tied = [other for other, position in oldest.items() if position == first]
-        if len(tied) < 2:
-            return tied[0] if tied else None
-        home = self.log.home_at(first, tied)
-        return home if home in tied else min(tied, key=lambda other: other == partition)
+        return min(oldest, key=lambda p: (oldest[p], p == partition), default=None)
 
     def trim(self, partition: int, cursor: int) -> None:
         """Drop entries of ``partition`` that were applied longer ago than the retention."""

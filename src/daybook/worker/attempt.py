@@ -142,8 +142,9 @@ class Attempt:
             return Done(self._report, [])
         own = rows[self._partition]
         self._report.cursor = own.cursor
+        replied = self._log.replied_batches()
         for row in rows.values():
-            self._reply_for_the_dead(row)
+            self._reply_for_the_dead(row, replied.get(row.partition, 0))
         joined = list(rows.values()) if way.join else [own]
         reads, horizon = self._read(joined, way)
         batch = decode_all(reads, way.refused_data(), self._surroundings.decoded)
@@ -236,12 +237,11 @@ class Attempt:
         first = next((raw.position for raw in in_order(reads) if not is_barrier(raw)), None)
         return list(reads) if first is None else limited(reads, first)
 
-    def _reply_for_the_dead(self, row: PartitionRow) -> None:
+    def _reply_for_the_dead(self, row: PartitionRow, replied: int) -> None:
         """Reply to the last batch, when its worker died between its commit and its replies."""
-        replied = self._log.replied_batches().get(self._partition, 0)
         if replied > row.batch:
             # Postgres was restored to an earlier point: what is to be replayed must not be trimmed.
-            self._log.set_back(self._partition, row.cursor)
+            self._log.set_back(row.partition, row.cursor)
         if replied >= row.batch:
             return
         beside = json.loads(row.batch_outcomes or "{}")
