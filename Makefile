@@ -6,6 +6,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.daybook-installed
 ARGS ?=
+# Tests wait more than they compute: three at a time keep two cores busy.
+TESTS_AT_ONCE ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench faults up down image-steps constraints clean
@@ -18,7 +20,7 @@ demo: setup ## Post some thousand transactions in a temporary folder, kill a wor
 	$(BIN)/daybook demo
 
 test: setup ## Run the tests, without benchmarks and long fault campaigns
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist worksteal $(ARGS)
 
 check: setup ## Lint, formatting, types, the compose file and the Dockerfile
 	$(BIN)/ruff check .

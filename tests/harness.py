@@ -33,8 +33,7 @@ from tests.preloaded import preloaded_daybook
 
 WORKER_LOGIN = "daybook_test_worker"
 WORKER_PASSWORD = "only-for-tests"
-TEMPLATE = "daybook_test_template"
-REDIS_DATABASES = range(1, 16)
+REDIS_DATABASES_MAX = 15
 WAIT_SECONDS_MAX = 60.0
 
 _numbers = itertools.count(1)
@@ -60,7 +59,8 @@ class Cluster:
     def __init__(self, database_url: str, redis_url: str) -> None:
         self.database_url = database_url
         self.redis_url = redis_url
-        self._redis_databases = itertools.cycle(REDIS_DATABASES)
+        self._template = f"daybook_test_template_{os.getpid()}"
+        self._redis_databases = itertools.cycle(_redis_databases())
         self._make_template()
 
     def _url(self, database: str) -> str:
@@ -74,15 +74,22 @@ class Cluster:
 
     def _make_template(self) -> None:
         self._execute(
-            f"DROP DATABASE IF EXISTS {TEMPLATE}",
-            f"CREATE DATABASE {TEMPLATE}",
+            f"DROP DATABASE IF EXISTS {self._template}",
+            f"CREATE DATABASE {self._template}",
         )
-        migrate(self._url(TEMPLATE))
-        self._execute(
-            f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{WORKER_LOGIN}') "
-            f"THEN CREATE ROLE {WORKER_LOGIN} LOGIN PASSWORD '{WORKER_PASSWORD}' "
-            "IN ROLE daybook_worker; END IF; END $$"
-        )
+        with psycopg.connect(self.database_url) as connection:
+            # Other runs may use these servers: roles are the same for all of their databases.
+            connection.execute("SELECT pg_advisory_xact_lock(hashtext('daybook tests'))")
+            migrate(self._url(self._template))
+            connection.execute(
+                "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = "
+                f"'{WORKER_LOGIN}') THEN CREATE ROLE {WORKER_LOGIN} LOGIN PASSWORD "
+                f"'{WORKER_PASSWORD}' IN ROLE daybook_worker; END IF; END $$"
+            )
+
+    def close(self) -> None:
+        """Leave nothing behind: the servers may be somebody's own."""
+        self.drop_database(self._url(self._template))
 
     def empty_database(self) -> str:
         """The address of a new database without tables, as its owner."""
@@ -93,7 +100,7 @@ class Cluster:
     def migrated_database(self) -> str:
         """The address of a new database with the schema, as its owner."""
         name = f"daybook_test_{os.getpid()}_{next(_numbers)}"
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {self._template}")
         return self._url(name)
 
     def drop_database(self, database_url: str) -> None:
@@ -276,6 +283,13 @@ class Workers:
         return path.read_text(errors="replace") if path.exists() else ""
 
 
+def _redis_databases() -> range:
+    """The databases that this process may empty: its share, when several run the tests."""
+    share = REDIS_DATABASES_MAX // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first = 1 + share * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    return range(first, first + share)
+
+
 @lru_cache(maxsize=1)
 def _preloaded_command() -> Path:
     """The program ``daybook`` of ``tests.preloaded``, until this process ends."""
@@ -293,7 +307,8 @@ def cluster_from_environment(folder: Path) -> Iterator[Cluster]:
         os.environ.get("DAYBOOK_REDIS_URL"),
     )
     if database_url and redis_url:
-        yield Cluster(database_url, redis_url)
+        with contextlib.closing(Cluster(database_url, redis_url)) as found:
+            yield found
         return
     from daybook.embedded import start_servers
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -15,6 +15,7 @@ from daybook.producing import Outcome
 from daybook.store.unit_of_work import UnitOfWork
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, mixed, move
+from tests.fault.wallets import wallets
 from tests.harness import Installation
 
 ROUNDS_MAX = 500
@@ -107,20 +108,10 @@ def test_the_same_spends_are_refused_whatever_the_partitions(
     assert answers[1:] == [answers[0]] * 3
 
 
-def homes(installation: Installation, balances: Sequence[str]) -> Iterator[int]:
-    """The partition of each balance."""
-    from daybook.requests.bounds import slot_of
-
-    return (slot_of(balance) % installation.partitions for balance in balances)
-
-
 def test_a_refusal_waits_and_is_bounded_when_asked(installation: Installation) -> None:
     """A spend whose money may still come is held over; with a bound in time it is refused."""
-    balances, _ = make_balances(installation, 8)
+    (a,), (b,) = wallets(installation, 1, 0)
     installation.drain()
-    where = list(homes(installation, balances))
-    a = balances[where.index(0)]
-    b = balances[where.index(1)]
     installation.client.enqueue(deposit("older", a, 500))
     spend = installation.client.enqueue(move("younger", b, "@Shop", 100))
     applier = installation.applier()
@@ -139,10 +130,8 @@ def test_a_refusal_waits_and_is_bounded_when_asked(installation: Installation) -
 
 def test_a_held_over_bound_cuts_the_batch(installation: Installation) -> None:
     """At the bound the rest stays unread; once the past is applied everything goes on."""
-    balances, _ = make_balances(installation, 8)
+    (a,), (b,) = wallets(installation, 1, 0)
     installation.drain()
-    where = list(homes(installation, balances))
-    a, b = balances[where.index(0)], balances[where.index(1)]
     funding = [deposit("in", a, 600), move("fund", a, b, 600)]
     spends = [move(f"s-{i}", b, "@Shop", 10) for i in range(60)]
     receipts = installation.client.enqueue_many([*funding, *spends])
@@ -205,12 +194,11 @@ def test_two_partitions_cannot_decide_over_the_same_internal_money(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both want to decide before either writes: one has to wait, and finds the money gone."""
-    balances, _ = make_balances(installation, 8)
+    sides = wallets(installation, 1, 0)
     installation.client.enqueue(deposit("fund", "@Pool", 30))
     installation.drain()
-    where = list(homes(installation, balances))
     receipts = installation.client.enqueue_many(
-        [move(f"p-{i}", "@Pool", balances[where.index(i)], 30) for i in (0, 1)]
+        [move(f"p-{i}", "@Pool", *sides[i], 30) for i in (0, 1)]
     )
     both_decided = threading.Barrier(2)
     change_held = UnitOfWork.change_held
@@ -255,12 +243,10 @@ def test_one_of_two_first_precisions_wins(install_daybook: Callable[[int], Insta
     """Two partitions fix the precision of @World differently at once: one holds, one is refused."""
     for attempt in range(5):
         installation = install_daybook(2)
-        balances, _ = make_balances(installation, 10)
+        sides = wallets(installation, 1, 0)
         installation.drain()
-        where = list(homes(installation, balances))
-        sides = [balances[where.index(0)], balances[where.index(1)]]
         receipts = installation.client.enqueue_many(
-            [deposit(f"w-{i}", sides[i], 10, precision=(100, 1_000)[i]) for i in (0, 1)]
+            [deposit(f"w-{i}", *sides[i], 10, precision=(100, 1_000)[i]) for i in (0, 1)]
         )
         gate = threading.Barrier(2)
 

@@ -164,7 +164,7 @@ def test_a_worker_dies_between_any_two_steps_of_a_wide_request(
 def test_joined_partitions_keep_marks_of_their_own(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever takes two partitions replies for each by its own batches, and moves no other's marks."""
+    """Whoever takes two partitions replies for each by its own batches."""
     (poor,), (rich,) = wallets(installation, 1, 100)
     installation.drain()
     for number in range(3):  # one partition is some batches ahead of the other

@@ -44,8 +44,8 @@ from daybook.requests.bounds import BODY_BYTES_MAX, BULK_BODY_BYTES_MAX
 A, B, C, D = (f"bln_00000000-0000-4000-8000-00000000000{end}" for end in "abcd")
 WORLD = internal_balance_id("@World", "USD")
 OWNER = "idt_00000000-0000-4000-8000-000000000001"
-HOLD, BULK = mint_id("txn", 7, 0), mint_bulk_id(7, 0)
-ACTING = mint_id("txn", 7)
+HOLD, BULK = "txn_00000000-0000-7007-85f1-2dc06ad2464e", "bulk_00000000-0000-8007-85f1-2dc06ad2464e"
+ACTING = "txn_018bcfe5-6800-7007-85f1-2dc06ad2464e"
 ACCEPTED_MS = 1_700_000_000_000
 DATE, MICROS = "2023-11-14T22:13:21+00:00", 1_700_000_001_000_000
 Given = dict[str, Any]
@@ -267,7 +267,7 @@ def test_creations_are_read() -> None:
     assert found.instruction == NewBalance(A, general, "USD", None, OWNER, None)
 
 
-OTHER = mint_id("txn", 8)
+OTHER = "txn_018bcfe5-6800-7008-85f1-2dc06ad2464e"
 
 
 @pytest.mark.parametrize("kind", ["commit", "void", "refund", "cancel"])
