@@ -39,7 +39,7 @@ def post_bulk(book: Book, entry: Entry, bulk: Bulk) -> Outcome | Rejected:
     savepoint = book.savepoint(named)
     refused: list[tuple[int, Rejected]] = []
     try:
-        ids = part_ids(entry.request_id, range(1, len(bulk.items) + 1))
+        ids = part_ids(entry.request_id, 1, len(bulk.items))
         for number, (item, item_id) in enumerate(zip(bulk.items, ids, strict=True), 1):
             refusal = _post_item(book, _entry_of(entry, item, item_id), item, entry, number)
             if refusal is None:

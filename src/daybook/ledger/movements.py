@@ -99,7 +99,7 @@ def post_split(
     if whole.scheduled_micros is not None:
         book.close_schedule(entry.request_id)
     book.record(root)
-    leg_ids = part_ids(entry.request_id, range(1, len(sides) + 1))
+    leg_ids = part_ids(entry.request_id, 1, len(sides))
     make_record = leg_records(root)
     records = book.records
     for number, (leg, leg_id, (source, destination)) in enumerate(

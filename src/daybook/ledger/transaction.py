@@ -6,7 +6,7 @@ times faster than frozen dataclasses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from hashlib import sha256
 from typing import NamedTuple
@@ -325,19 +325,30 @@ def part_id(request_id: str, part: int | str) -> str:
     It keeps the request's slot: whatever is done to the part later finds the request's partition.
     part: its number, or a word for a part that is not numbered.
     """
-    return next(part_ids(request_id, (part,)))
+    if isinstance(part, int):
+        return part_ids(request_id, part, part)[0]
+    return _part(request_id, sha256(f"{request_id}\0{part}".encode()).hexdigest())
 
 
-def part_ids(request_id: str, parts: Iterable[int | str]) -> Iterator[str]:
-    """The ids of several parts of a request."""
+def part_ids(request_id: str, first: int, last: int) -> list[str]:
+    """The ids of the parts ``first`` to ``last`` of a request.
+
+    They count on from a digest of the request's id, so that an index keeps them side by side.
+    """
+    start = int(sha256(f"{request_id}\0".encode()).hexdigest()[:_PART_DIGITS], 16)
+    return [
+        _part(request_id, f"{(start + part) % _PART_ENDS:0{_PART_DIGITS}x}")
+        for part in range(first, last + 1)
+    ]
+
+
+_PART_DIGITS = 15
+_PART_ENDS = 16**_PART_DIGITS
+
+
+def _part(request_id: str, digits: str) -> str:
     bare = request_id[-ID_LENGTH:]
-    head = f"txn_{bare[:14]}8{bare[15:18]}-a"
-    request_digest = sha256(f"{request_id}\0".encode())
-    for part in parts:
-        digest = request_digest.copy()
-        digest.update(str(part).encode())
-        text = digest.hexdigest()
-        yield f"{head}{text[:3]}-{text[3:15]}"
+    return f"txn_{bare[:14]}8{bare[15:18]}-a{digits[:3]}-{digits[3:15]}"
 
 
 def is_bulk(bare_id: str) -> bool:

@@ -8,7 +8,7 @@ nothing deadlocks (design, section 3).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -111,6 +111,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
+COPY_LINES = 512
+"""So many rows are sent at a time: Postgres writes them while the next ones are chained."""
+
+
 class DecideAgain(Exception):  # noqa: N818 - an order to the caller, not an error
     """What a decision took for granted changed meanwhile: roll back and decide the batch again."""
 
@@ -120,20 +124,22 @@ def write_records(
     partition: int,
     sequence: int,
     head: bytes,
-    records: Iterable[Record],
+    records: Sequence[Record],
 ) -> tuple[int, bytes]:
     """Append ``records`` to the partition's journal, after ``sequence`` with the hash ``head``.
 
     Returns the new sequence and head.
     """
-    lines = []
+    if not records:
+        return sequence, head
     dates = _Dates()
-    for record in records:
-        sequence += 1
-        head = link(head, partition, sequence, record)
-        lines.append(_line(partition, sequence, record, head, dates))
-    if lines:
-        with cursor.copy(_COPY) as copy:
+    with cursor.copy(_COPY) as copy:
+        for start in range(0, len(records), COPY_LINES):
+            lines = []
+            for record in records[start : start + COPY_LINES]:
+                sequence += 1
+                head = link(head, partition, sequence, record)
+                lines.append(_line(partition, sequence, record, head, dates))
             copy.write("".join(lines).encode())
     return sequence, head
 

@@ -31,7 +31,7 @@ from daybook.ledger.transaction import (
     Transaction,
     Void,
     movements,
-    part_id,
+    part_ids,
     public_id,
 )
 from daybook.requests import decode
@@ -409,9 +409,9 @@ def _load_originals(cursor: psycopg.Cursor[Any], book: Book, named: set[str]) ->
         found = [_original(row) for row in cursor]
         book.originals |= {original.transaction_id: original for original in found}
         wanted = [
-            _bare(part_id(original.transaction_id, number))
+            _bare(part)
             for original in found
-            for number in range(1, (original.parts or 0) + 1)
+            for part in part_ids(original.transaction_id, 1, original.parts or 0)
         ]
         if not wanted:
             break

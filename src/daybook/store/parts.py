@@ -9,7 +9,7 @@ from daybook.store.scan import RECORD_ID_SQL, request_id_sql
 
 _PART_ID = """(
     substr(root.transaction_id::text, 1, 14) || '8' || substr(root.transaction_id::text, 16, 3)
-    || '-a' || substr(digest, 1, 3) || '-' || substr(digest, 4, 12)
+    || '-a' || substr(digits, 1, 3) || '-' || substr(digits, 4, 12)
 )::uuid"""
 """The id of a part, from the request's id and its number: see ``ledger.transaction.part_id``."""
 
@@ -52,8 +52,10 @@ WITH roots AS (
                 THEN 'differs from ' || root.id || ' in what all legs share'
         END AS problem
     FROM linked part LEFT JOIN roots root ON root.transaction_id = part.root,
-        LATERAL (SELECT encode(sha256(convert_to(root.id, 'UTF8') || '\\x00'::bytea
-            || convert_to(part.part::text, 'UTF8')), 'hex') AS digest) made
+        LATERAL (SELECT encode(sha256(convert_to(root.id, 'UTF8') || '\\x00'::bytea), 'hex')
+            AS digest) hashed,
+        LATERAL (SELECT lpad(to_hex((('x0' || substr(digest, 1, 15))::bit(64)::bigint + part.part)
+            & ((1::bigint << 60) - 1)), 15, '0') AS digits) made
 ), sums AS (
     SELECT root, count(*) AS found, count(*) FILTER (WHERE status <> 'REJECTED') AS posted,
         count(DISTINCT part) AS numbers, min(part) AS first, max(part) AS last,

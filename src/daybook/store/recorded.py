@@ -38,6 +38,7 @@ from daybook.ledger.transaction import (
     Kind,
     Status,
     part_id,
+    part_ids,
     public_id,
 )
 from daybook.store.rows import (
@@ -115,7 +116,7 @@ def list_transactions(
         first = int(since.timestamp() * 1000) << POSITION_COUNTER_BITS
         conditions.append(transactions.c.position >= first)
     if parent is not None:
-        conditions.append(transactions.c.parent_transaction == stored_id(parent))
+        conditions.append(_names_as_parent(connection, parent))
     if subject is not None:
         conditions.append(transactions.c.subject == subject)
     if reference is not None:  # two partial indexes: each needs its own condition
@@ -224,6 +225,23 @@ def find_transaction(
     return find_refusal(connection, id_or_reference) if view is None else _in_full(connection, view)
 
 
+def _names_as_parent(connection: Connection, parent: str) -> ColumnElement[bool]:
+    """What was done to a transaction has an index; legs and items have ids that follow from it."""
+    columns, stored = transactions.c, stored_id(parent)
+    parts = connection.execute(select(columns.parts).where(columns.transaction_id == stored))
+    ids = _part_ids(public_id(str(stored)), parts.scalar() or 0)
+    names_it = columns.parent_transaction == stored
+    return or_(
+        and_(names_it, columns.kind != Kind.TRANSACTION.value),
+        and_(names_it, _is_one_of(transactions, ids)),
+    )
+
+
+def _part_ids(request_id: str, parts: int) -> list[str]:
+    """The UUIDs of the first ``parts`` parts of a request."""
+    return [part[-ID_LENGTH:] for part in part_ids(request_id, 1, parts)]
+
+
 def _by_reference(reference: str) -> ColumnElement[bool]:
     """A caller's own reference."""
     return and_(transactions.c.reference == reference, ~transactions.c.derived)
@@ -310,7 +328,7 @@ def _refund_of(connection: Connection, view: TransactionView) -> str | None:
 def _parts_of(connection: Connection, view: TransactionView) -> list[TransactionView]:
     """The records that carry a request out: their ids follow from its own."""
     shown = min(view.parts or 0, PARTS_SHOWN_MAX)
-    ids = [part_id(view.transaction_id, number + 1)[-ID_LENGTH:] for number in range(shown)]
+    ids = _part_ids(view.transaction_id, shown)
     if not ids:
         return []
     query = columns_of(transactions).where(_is_one_of(transactions, ids))

@@ -181,7 +181,7 @@ transactions = Table(
     Index(
         "transactions_parent_transaction_idx",
         "parent_transaction",
-        postgresql_where=text("parent_transaction IS NOT NULL"),
+        postgresql_where=text("parent_transaction IS NOT NULL AND kind <> 'transaction'"),
     ),
     Index(
         "transactions_subject_idx",

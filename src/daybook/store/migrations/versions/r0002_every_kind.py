@@ -21,6 +21,9 @@ CREATE INDEX transactions_subject_idx ON transactions (subject, position)
 DROP INDEX transactions_derived_reference_idx;
 CREATE INDEX transactions_derived_reference_idx ON transactions (reference)
     WHERE derived AND kind <> 'transaction';
+DROP INDEX transactions_parent_transaction_idx;
+CREATE INDEX transactions_parent_transaction_idx ON transactions (parent_transaction)
+    WHERE parent_transaction IS NOT NULL AND kind <> 'transaction';
 DROP INDEX transactions_source_idx;
 DROP INDEX transactions_destination_idx;
 CREATE INDEX transactions_source_idx ON transactions (source, position)
@@ -37,8 +40,8 @@ CREATE INDEX transactions_destination_dated_position_idx ON transactions (destin
     WHERE effective_date <> created_at;
 """
 """Most records take effect when they are accepted, and cost one index entry for each side; those
-with a date of their own cost two. Labels of legs need no index: the id of a leg follows from its
-request."""
+with a date of their own cost two. Legs and items need no index by label or by parent: their ids
+follow from that of their request."""
 
 HOLDS = """
 ALTER TABLE holds
