@@ -11,6 +11,7 @@ from typing import Any, Self
 from daybook.asking import Asking
 from daybook.errors import LogFull, OutcomeUnknown
 from daybook.looking_ahead import AsyncLookingAhead, LookingAhead
+from daybook.points import Point, reach
 from daybook.producing import (
     Draft,
     Outcome,
@@ -172,12 +173,15 @@ class Client(Asking[Receipt]):
     def _append(self, made: Sequence[Draft]) -> list[Receipt]:
         receipts: list[Receipt] = []
         for part in append_slices(made):
+            reach(Point.DRAFTED)
             try:
                 results, bells = self._log.append([item.entry for item in part])
             except LogFull as fault:
                 fault.accepted = tuple(receipts)
                 raise
+            reach(Point.APPENDED)
             self._doorbell.ring(bells)
+            reach(Point.RUNG)
             receipts += _receipts(part, results, receipts, self)
         return receipts
 

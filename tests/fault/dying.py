@@ -3,44 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
-import daybook.worker.attempt as attempt_module
+from daybook.points import Point, Watcher, watched
 from daybook.queue.connect import connect
 from daybook.queue.log import Log
 from daybook.store.engine import make_worker_engine
-from daybook.store.unit_of_work import UnitOfWork
 from daybook.worker.apply import Applier
-from daybook.worker.attempt import Attempt
 from daybook.worker.clockwork import append_due
 from tests.harness import Installation
 
 DIED = 9
 
-POINTS: dict[str, tuple[Any, str, bool]] = {
-    "locked": (Attempt, "_lock", True),
-    "read": (Log, "read", True),
-    "rights-taken": (Attempt, "_take_rights", True),
-    "loaded": (attempt_module, "load_book", True),
-    "decided": (attempt_module, "decide_batch", True),
-    "records-written": (attempt_module, "write_records", True),
-    "holds-written": (attempt_module, "write_holds", True),
-    "balances-written": (attempt_module, "write_balances", True),
-    "before-commit": (UnitOfWork, "commit", False),
-    "committed": (UnitOfWork, "commit", True),
-    "replied": (Applier, "reply", True),
-}
-SWEEPER_POINTS: dict[str, tuple[Any, str, bool]] = {
-    "before-append": (Log, "append", False),
-    "appended": (Log, "append", True),
-}
-"""Where a worker can die: what it calls there, and whether it dies after that or before."""
+POINTS = [
+    Point.LOCKED,
+    Point.READ,
+    Point.HORIZON_READ,
+    Point.RIGHTS_TAKEN,
+    Point.LOADED,
+    Point.DECIDED,
+    Point.RECORDS_WRITTEN,
+    Point.HOLDS_WRITTEN,
+    Point.BALANCES_WRITTEN,
+    Point.BEFORE_COMMIT,
+    Point.COMMITTED,
+    Point.REPLIED,
+]
+"""Where a worker can die in a batch."""
+SWEEPER_POINTS = [Point.DUE_READ, Point.DUE_APPENDED]
 
 
 def die_at(
     installation: Installation,
-    point: str,
+    point: Point,
     *partitions: int,
     hits: int = 1,
     **settings: Any,
@@ -53,8 +48,8 @@ def die_at(
     if pid == 0:
         status = 1
         try:
-            _arm(point, hits)
-            _live(installation, partitions, settings)
+            with watched(_dies(point, hits)):
+                _live(installation, partitions, settings)
             status = 0
         finally:
             os._exit(status)
@@ -78,33 +73,29 @@ def _live(installation: Installation, partitions: tuple[int, ...], settings: Any
         applier.drain(partition)
 
 
-def _arm(point: str, hits: int) -> None:
-    owner, name, after = (POINTS | SWEEPER_POINTS)[point]
-    original: Callable[..., Any] = getattr(owner, name)
+def _dies(point: Point, hits: int) -> Watcher:
+    """What ends this process at ``point``, at the ``hits``-th time."""
     left = [hits]
 
-    def dying(*arguments: Any, **more: Any) -> Any:
-        left[0] -= 1
-        if left[0] == 0 and not after:
-            os._exit(DIED)
-        answer = original(*arguments, **more)
+    def watcher(reached: Point) -> None:
+        left[0] -= reached is point
         if left[0] == 0:
             os._exit(DIED)
-        return answer
 
-    setattr(owner, name, dying)
+    return watcher
 
 
-def die_sweeping(installation: Installation, point: str, hits: int) -> bool:
+def die_sweeping(installation: Installation, point: Point, hits: int) -> bool:
     """Let a sweeper append what is due and die before or after its ``hits``-th append."""
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            _arm(point, hits)
             engine = make_worker_engine(installation.worker_url, installation.settings)
             redis = connect(installation.redis_url, installation.settings)
-            append_due(engine, Log(redis, installation.settings.namespace), lambda partition: None)
+            log = Log(redis, installation.settings.namespace)
+            with watched(_dies(point, hits)):
+                append_due(engine, log, lambda partition: None)
             status = 0
         finally:
             os._exit(status)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from daybook.ledger.transaction import POSITION_COUNTER_BITS, part_id
+from daybook.points import Point
 from daybook.producing import Receipt
 from daybook.queue.entries import NewEntry, key_of_id
 from daybook.queue.log import Log
@@ -184,11 +185,11 @@ def test_after_a_long_absence_the_order_of_the_times_is_kept(
     assert verify(installation.owner).violations == []
 
 
-@pytest.mark.parametrize("point", ["appended", "before-append"])
+@pytest.mark.parametrize("point", [Point.DUE_APPENDED, Point.DUE_READ])
 def test_a_sweeper_that_dies_leaves_nothing_out(
     installation: Installation,
     let_pass: Callable[[Installation, float], None],
-    point: str,
+    point: Point,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In the middle of its slices, before it rang for anybody: the next one goes on."""
@@ -201,9 +202,9 @@ def test_a_sweeper_that_dies_leaves_nothing_out(
     rung: list[int] = []
     sweep_partitions(installation.engine, installation.log, installation.applier(), rung.append)
     assert rung == [0, 1]
-    if point == "appended":
+    if point is Point.DUE_APPENDED:
         installation.drain(0)  # some of it is applied already when the next one looks
-    assert sweep_due(installation) == (15 if point == "appended" else 25)
+    assert sweep_due(installation) == (15 if point is Point.DUE_APPENDED else 25)
     installation.drain()
     assert_all_settled(installation, 45)
     assert due_times(installation) == sorted(due_times(installation))

@@ -69,7 +69,7 @@ def test_workers_die_at_every_point(
         receipts += installation.client.enqueue_many(some)
         sweep_due(installation)
         order = random.sample(range(partitions), partitions)
-        point, hits = random.choice(list(POINTS)), random.randint(1, 3)
+        point, hits = random.choice(POINTS), random.randint(1, 3)
         deaths += die_at(installation, point, *order, hits=hits, batch_entries_min=8)
     assert deaths > 3
     assert_all_told(installation, receipts)

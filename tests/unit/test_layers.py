@@ -19,7 +19,7 @@ QUEUE = LOWER | {"queue"}
 STORE = LOWER | {"store"}
 PRODUCING = QUEUE | {"producing"}
 ASKING = PRODUCING | {"asking"}
-CLIENT = ASKING | {"preview", "looking_ahead", "client"}
+CLIENT = ASKING | {"points", "preview", "looking_ahead", "client"}
 CELERY = CLIENT | {"celery"}
 INSTALL = QUEUE | STORE | {"install"}  # the schema and the log, in one step
 DRY_RUN = ASKING | STORE | {"preview", "dry_run"}
@@ -29,6 +29,7 @@ TOP = CELERY | WORKER | {"cli", "embedded", "backfill", "demo", "daybook"}
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "ledger": LEDGER,
     "errors": frozenset({"errors"}),
+    "points": frozenset({"points"}),
     "settings": frozenset({"errors", "settings"}),
     "requests": REQUESTS,
     "queue": QUEUE,
@@ -51,7 +52,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 }
 """For each module or folder directly under ``daybook``: which of them it may import."""
 
-STANDARD_LIBRARY_ONLY = frozenset({"ledger", "errors"})
+STANDARD_LIBRARY_ONLY = frozenset({"ledger", "errors", "points"})
 
 
 def imported_names(path: Path, package_dir: Path) -> Iterator[tuple[int, str]]:

@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 
 from daybook.errors import StoreUnavailable
 from daybook.ledger.transaction import POSITION_COUNTER_BITS
+from daybook.points import Point, reach
 from daybook.queue.log import Log
 from daybook.settings import Settings
 from daybook.store.engine import translated_faults
@@ -154,6 +155,7 @@ class Applier:
             self._wary[partition] = self._wary.get(partition, 0) - 1
         for row, replies in done.replies:
             self.reply(row, replies.all, replies.celery)
+        reach(Point.REPLIED)
         return done.report
 
     def reply(
@@ -224,6 +226,7 @@ class Applier:
         """Drop entries of ``partition`` that were applied longer ago than the retention."""
         kept_ms = self.log.now_ms() - self.settings.log_retention_seconds * 1000
         self.log.trim(partition, min(cursor, kept_ms << POSITION_COUNTER_BITS))
+        reach(Point.TRIMMED)
 
 
 def _alone(way: Way, count: int) -> int:

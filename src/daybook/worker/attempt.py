@@ -15,6 +15,7 @@ from daybook.ledger.transaction import (
     Entry,
     movements,
 )
+from daybook.points import Point, reach
 from daybook.queue.log import Log
 from daybook.requests import fingerprint_of, reference_in, slot_of
 from daybook.settings import Settings
@@ -137,6 +138,7 @@ class Attempt:
     def run(self, way: Way) -> Done:
         """Lock, read, decide, write, commit."""
         rows = self._lock(way)
+        reach(Point.LOCKED)
         if self._partition not in rows:
             self._report.busy = True
             return Done(self._report, [])
@@ -147,6 +149,7 @@ class Attempt:
             self._reply_for_the_dead(row, replied.get(row.partition, 0))
         joined = list(rows.values()) if way.join else [own]
         reads, horizon = self._read(joined, way)
+        reach(Point.HORIZON_READ)
         batch = decode_all(reads, way.refused_data(), self._surroundings.decoded)
         self._join_for_wide(batch, own, {row.partition for row in joined})
         limit = before_turns(batch, horizon)
@@ -158,6 +161,7 @@ class Attempt:
         if not self._report.read and not batch.held:
             return Done(self._report, [])
         self._take_rights(batch, own, rows.keys())
+        reach(Point.RIGHTS_TAKEN)
         book = load_book(
             self._unit.cursor,
             batch.decodable,
@@ -166,9 +170,11 @@ class Attempt:
             check_taken=way.check_taken or bool(batch.undecodable),
             refused_references=[reference_in(item.raw.body) for item in batch.undecodable],
         )
+        reach(Point.LOADED)
         decision = decide_batch(
             book, batch.waiting, batch.entries, horizon, self._settings.held_over_max, parked
         )
+        reach(Point.DECIDED)
         self._report.held_over = len(parked) + len(decision.held_over)
         self._report.opened = {row.partition for row in joined} - {self._partition}
         return self._write(reads, batch, book, decision)
@@ -189,6 +195,7 @@ class Attempt:
         found = [
             self._log.read(row.partition, row.cursor, self._count, bytes_max) for row in joined
         ]
+        reach(Point.READ)
         unread = self._unread_elsewhere(joined)
         horizon = self._horizon(joined, unread)
         reads = [
@@ -342,7 +349,9 @@ class Attempt:
             )
             for row in moved
         }
+        reach(Point.RECORDS_WRITTEN)
         write_holds(unit.cursor, book.changed_holds())
+        reach(Point.HOLDS_WRITTEN)
         write_schedules(unit.cursor, book, batch.flags)
         known = set(batch.held)
         added = [held for held in decision.held_over if held.entry.position not in known]
@@ -361,6 +370,7 @@ class Attempt:
             unit.refuse(row.partition, refusals.get(row.partition, []))
         write_changes(unit.cursor, book)
         write_balances(unit.cursor, book.touched_balances(), mixed_precision=book.mixed_precision)
+        reach(Point.BALANCES_WRITTEN)
         done: list[tuple[PartitionRow, Replies]] = []
         for row in moved:
             told = replies.get(row.partition, Replies())
@@ -368,7 +378,9 @@ class Attempt:
             beside = {"outcomes": told.beside, "celery": told.celery}
             unit.advance(row, cursor, *ends[row.partition], beside)
             done.append((row._replace(batch=row.batch + 1, cursor=cursor), told))
+        reach(Point.BEFORE_COMMIT)
         unit.commit()
+        reach(Point.COMMITTED)
         count_outcomes(report, decision)
         for _ in undecodable:
             report.count("rejected")

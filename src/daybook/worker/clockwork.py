@@ -20,6 +20,7 @@ from daybook.ledger.transaction import (
     Kind,
     part_id,
 )
+from daybook.points import Point, reach
 from daybook.queue.entries import DUE, NewEntry, key_of_id, key_of_reference
 from daybook.queue.log import Log
 from daybook.requests import decode, fingerprint_of, slot_of_transaction
@@ -94,7 +95,9 @@ def _append(
     """Append in one step; answers how many were new, and whether the log became full."""
     if not entries:
         return 0, False
+    reach(Point.DUE_READ)
     results, bells = request_log.append(entries)
+    reach(Point.DUE_APPENDED)
     for partition in bells:
         ring(partition)
     states = [result.state for result in results]
