@@ -28,6 +28,7 @@ from daybook.queue.log import Log
 from daybook.settings import Settings
 from daybook.store.engine import make_engine, make_worker_engine
 from daybook.store.migrate import migrate
+from daybook.store.store import Store
 from daybook.worker.apply import Applier
 from tests.preloaded import preloaded_daybook
 
@@ -139,6 +140,7 @@ class Installation:
         self.redis = connect(self.redis_url, self.settings)
         self.log = Log(self.redis, self.settings.namespace)
         self.engine: Engine = make_worker_engine(self.worker_url, self.settings)
+        self.store = Store(self.engine)
         self.owner: Engine = make_engine(self.owner_url)
         self.client = Client(settings=self.settings)
         self._closing = contextlib.ExitStack()
@@ -146,7 +148,7 @@ class Installation:
     def applier(self, **settings: Any) -> Applier:
         """An applier in this process, with settings of its own."""
         changed = self.settings.model_copy(update=settings)
-        return Applier(self.engine, self.log, changed)
+        return Applier(self.store, self.log, changed)
 
     def drain(self, *partitions: int, applier: Applier | None = None) -> None:
         """Apply everything that is in the log, in this process."""

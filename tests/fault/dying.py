@@ -9,6 +9,7 @@ from daybook.points import Point, Watcher, watched
 from daybook.queue.connect import connect
 from daybook.queue.log import Log
 from daybook.store.engine import make_worker_engine
+from daybook.store.store import Store
 from daybook.worker.apply import Applier
 from daybook.worker.clockwork import append_due
 from tests.harness import Installation
@@ -68,7 +69,7 @@ def _live(installation: Installation, partitions: tuple[int, ...], settings: Any
     changed = installation.settings.model_copy(update=settings)
     engine = make_worker_engine(installation.worker_url, changed)
     log = Log(connect(installation.redis_url, changed), changed.namespace)
-    applier = Applier(engine, log, changed)
+    applier = Applier(Store(engine), log, changed)
     for partition in partitions:
         applier.drain(partition)
 
@@ -95,7 +96,7 @@ def die_sweeping(installation: Installation, point: Point, hits: int) -> bool:
             redis = connect(installation.redis_url, installation.settings)
             log = Log(redis, installation.settings.namespace)
             with watched(_dies(point, hits)):
-                append_due(engine, log, lambda partition: None)
+                append_due(Store(engine), log, lambda partition: None)
             status = 0
         finally:
             os._exit(status)

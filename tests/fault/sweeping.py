@@ -14,7 +14,7 @@ SELECT (SELECT count(*) FROM schedules WHERE scheduled_for < now() + interval '1
 
 def sweep_due(installation: Installation) -> int:
     """Append what is due; answers how much was new."""
-    return append_due(installation.engine, installation.log, lambda partition: None)
+    return append_due(installation.store, installation.log, lambda partition: None)
 
 
 def drain_due(installation: Installation, *partitions: int) -> int:

@@ -200,7 +200,7 @@ def test_a_sweeper_that_dies_leaves_nothing_out(
     let_pass(installation, 1_800)
     assert die_sweeping(installation, point, hits=3)
     rung: list[int] = []
-    sweep_partitions(installation.engine, installation.log, installation.applier(), rung.append)
+    sweep_partitions(installation.store, installation.log, installation.applier(), rung.append)
     assert rung == [0, 1]
     if point is Point.DUE_APPENDED:
         installation.drain(0)  # some of it is applied already when the next one looks
@@ -385,7 +385,7 @@ def test_an_emptied_log_loses_no_date(
     def empty() -> None:
         installation.redis.flushdb()
         applier = installation.applier()
-        sweep_partitions(installation.engine, installation.log, applier, lambda partition: None)
+        sweep_partitions(installation.store, installation.log, applier, lambda partition: None)
         let_pass(installation, 0)
 
     empty()
@@ -433,7 +433,7 @@ def test_a_restored_database_keeps_every_date_once(
     goal = installation.rows("SELECT * FROM balances ORDER BY balance_id")
     restore(installation, backup)
     applier = installation.applier()
-    sweep_partitions(installation.engine, installation.log, applier, lambda partition: None)
+    sweep_partitions(installation.store, installation.log, applier, lambda partition: None)
     sweep_due(installation)
     installation.drain(1, 0)
     drain_due(installation)

@@ -13,7 +13,7 @@ from tests.harness import Installation, wait_until
 def sweep(installation: Installation) -> list[int]:
     """What the sweeper does in a worker; answers the partitions that it rang for."""
     rung: list[int] = []
-    sweep_partitions(installation.engine, installation.log, installation.applier(), rung.append)
+    sweep_partitions(installation.store, installation.log, installation.applier(), rung.append)
     return rung
 
 

@@ -45,7 +45,7 @@ def slices(requests: list[Any], number: int) -> Iterator[list[Any]]:
 def sweep(installation: Installation) -> None:
     """What the sweeper does beside appending what is due."""
     applier = installation.applier()
-    sweep_partitions(installation.engine, installation.log, applier, lambda partition: None)
+    sweep_partitions(installation.store, installation.log, applier, lambda partition: None)
 
 
 def assert_all_told(installation: Installation, receipts: list[Receipt]) -> None:

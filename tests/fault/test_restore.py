@@ -8,6 +8,7 @@ from sqlalchemy.engine import make_url
 from daybook import BalanceRequest
 from daybook.requests import mint_id
 from daybook.store.engine import make_worker_engine
+from daybook.store.store import Store
 from daybook.store.verify import verify
 from daybook.worker.apply import Applier
 from daybook.worker.sweep import sweep_partitions
@@ -31,9 +32,9 @@ def test_a_restored_database_replays_the_gap(installation: Installation) -> None
     assert _figures(backup) != goal
 
     engine = make_worker_engine(backup, installation.settings)
-    applier = Applier(engine, installation.log, installation.settings)
+    applier = Applier(Store(engine), installation.log, installation.settings)
     rung: list[int] = []
-    sweep_partitions(engine, installation.log, applier, rung.append)
+    sweep_partitions(Store(engine), installation.log, applier, rung.append)
     assert rung, "the gap is unread again"
     for partition in range(installation.partitions):
         applier.drain(partition)

@@ -115,7 +115,7 @@ def test_what_is_due_is_not_stopped_by_a_strangers_key(installation: Installatio
     installation.redis.set(installation.log.keys.outcome(scheduled.key), stranger)
     installation.drain()
     wait_until(lambda: datetime.now(UTC) > soon + timedelta(milliseconds=50), "it is due")
-    append_due(installation.engine, installation.log, lambda partition: None)
+    append_due(installation.store, installation.log, lambda partition: None)
     installation.drain()
     rows = installation.rows(
         "SELECT kind, status FROM transactions WHERE reference = 'later' OR kind = 'void' "

@@ -478,7 +478,7 @@ def test_a_restored_database_replays_wide_requests_in_their_turns(
     assert_turns(installation, purses)
     restore(installation, backup)
     rung: list[int] = []
-    sweep_partitions(installation.engine, installation.log, installation.applier(), rung.append)
+    sweep_partitions(installation.store, installation.log, installation.applier(), rung.append)
     assert set(rung) == {0, 1, 2, 3}
     drain_together(installation, 3, 3)
     assert_turns(installation, purses)

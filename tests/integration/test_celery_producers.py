@@ -162,7 +162,7 @@ def test_a_delay_is_kept_by_the_ledger(service: Shop) -> None:
 
     def swept() -> bool:
         installation = service.installation
-        append_due(installation.engine, installation.log, lambda at: client._doorbell.ring([at]))
+        append_due(installation.store, installation.log, lambda at: client._doorbell.ring([at]))
         return bool(later.ready())
 
     wait_until(swept, "applied when it is due", SECONDS_MAX)

@@ -52,7 +52,7 @@ def figures(installation: Installation, balance_id: str) -> tuple[int, int, int]
 
 def sweep_due(installation: Installation) -> int:
     """What the sweeper does for due things, then everything applied."""
-    appended = append_due(installation.engine, installation.log, lambda partition: None)
+    appended = append_due(installation.store, installation.log, lambda partition: None)
     installation.drain()
     return appended
 

@@ -10,6 +10,17 @@ from typing import Any, NamedTuple
 import psycopg
 
 from daybook.ledger.batch import Parked
+from daybook.ledger.book import Book
+from daybook.ledger.transaction import Entry, Record
+from daybook.store.journal import (
+    write_balances,
+    write_changes,
+    write_creations,
+    write_holds,
+    write_records,
+    write_schedules,
+)
+from daybook.store.loading import KnownBalances, load_book
 
 _LOCK_PARTITIONS = """
 SELECT partition, cursor, sequence, head, batch, batch_sequence, batch_outcomes,
@@ -187,6 +198,43 @@ class UnitOfWork:
                     for r in refusals
                 ],
             )
+
+    def load_book(
+        self,
+        entries: Sequence[Entry],
+        known: KnownBalances,
+        *,
+        mixed_precision: bool,
+        check_taken: bool,
+        refused_references: Iterable[str | None],
+    ) -> Book:
+        """The book for ``entries``: see ``store.loading``."""
+        return load_book(
+            self.cursor,
+            entries,
+            known,
+            mixed_precision=mixed_precision,
+            check_taken=check_taken,
+            refused_references=refused_references,
+        )
+
+    def write_creations(self, book: Book) -> None:
+        """Insert what the batch creates. Raises DecideAgain."""
+        write_creations(self.cursor, book)
+
+    def write_records(self, row: PartitionRow, records: Sequence[Record]) -> tuple[int, bytes]:
+        """Append to the partition's journal; answers its new sequence and head."""
+        return write_records(self.cursor, row.partition, row.sequence, row.head, records)
+
+    def write_holds(self, book: Book, flags: Mapping[int, str]) -> None:
+        """Bring holds and schedules up to date. flags: of entries that have some, by position."""
+        write_holds(self.cursor, book.changed_holds())
+        write_schedules(self.cursor, book, flags)
+
+    def write_balances(self, book: Book) -> None:
+        """Change things, and add to balances, locking them last. Raises DecideAgain."""
+        write_changes(self.cursor, book)
+        write_balances(self.cursor, book.touched_balances(), mixed_precision=book.mixed_precision)
 
     def advance(
         self,

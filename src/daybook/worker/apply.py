@@ -12,20 +12,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg
 import structlog
 from psycopg import errors as pg
-from sqlalchemy import Engine
 
 from daybook.errors import StoreUnavailable
 from daybook.ledger.transaction import POSITION_COUNTER_BITS
 from daybook.points import Point, reach
 from daybook.queue.log import Log
 from daybook.settings import Settings
-from daybook.store.engine import translated_faults
 from daybook.store.journal import DecideAgain
 from daybook.store.loading import KnownBalances
-from daybook.store.unit_of_work import PartitionRow, UnitOfWork
+from daybook.store.store import Store
+from daybook.store.unit_of_work import PartitionRow
 from daybook.worker.attempt import Attempt, MoreRights, Surroundings, Way
 from daybook.worker.reading import LargeDecoded
 from daybook.worker.results import BatchReport, DrainReport
@@ -60,13 +58,13 @@ class Applier:
 
     def __init__(
         self,
-        engine: Engine,
+        store: Store,
         request_log: Log,
         settings: Settings,
         store_celery_result: StoreCeleryResult | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._engine = engine
+        self._store = store
         self.log = request_log
         self.settings = settings
         self._store_celery_result = store_celery_result
@@ -119,11 +117,9 @@ class Applier:
         surroundings = Surroundings(
             self.log, self.settings, self._known_balances, self._large_decoded, self.reply
         )
-        with translated_faults(), self._engine.connect() as connection:
-            raw = connection.connection.driver_connection
-            assert isinstance(raw, psycopg.Connection)
+        with self._store.units() as begin:
             for _ in range(ATTEMPTS_MAX):
-                unit = UnitOfWork(raw)
+                unit = begin()
                 attempt = Attempt(surroundings, unit, partition, count)
                 try:
                     done = attempt.run(way)
@@ -211,10 +207,8 @@ class Applier:
         Of several it is another one: a wide request and its barriers share their position, and
         whoever comes to one of them takes all of their partitions.
         """
-        with translated_faults(), self._engine.connect() as connection:
-            raw = connection.connection.driver_connection
-            assert isinstance(raw, psycopg.Connection)
-            unit = UnitOfWork(raw)
+        with self._store.units() as begin:
+            unit = begin()
             cursors = unit.cursors()
             oldest = unit.oldest_held()
             unit.rollback()

@@ -19,15 +19,7 @@ from daybook.points import Point, reach
 from daybook.queue.log import Log
 from daybook.requests import fingerprint_of, reference_in, slot_of
 from daybook.settings import Settings
-from daybook.store.journal import (
-    write_balances,
-    write_changes,
-    write_creations,
-    write_holds,
-    write_records,
-    write_schedules,
-)
-from daybook.store.loading import KnownBalances, load_book
+from daybook.store.loading import KnownBalances
 from daybook.store.unit_of_work import HeldEntry, PartitionRow, UnitOfWork
 from daybook.worker.joining import (
     before_turns,
@@ -162,8 +154,7 @@ class Attempt:
             return Done(self._report, [])
         self._take_rights(batch, own, rows.keys())
         reach(Point.RIGHTS_TAKEN)
-        book = load_book(
-            self._unit.cursor,
+        book = self._unit.load_book(
             batch.decodable,
             self._surroundings.known_balances,
             mixed_precision=self._settings.precision_policy == "mixed",
@@ -341,18 +332,14 @@ class Attempt:
             return Done(report, [])
         report.progress = True
         replies = replies_of(batch, book, decision, undecodable, self._taken_keys(undecodable))
-        write_creations(unit.cursor, book)
+        unit.write_creations(book)
         records = by_home(reads, batch, book.records, lambda record: record.position)
         ends = {
-            row.partition: write_records(
-                unit.cursor, row.partition, row.sequence, row.head, records.get(row.partition, ())
-            )
-            for row in moved
+            row.partition: unit.write_records(row, records.get(row.partition, ())) for row in moved
         }
         reach(Point.RECORDS_WRITTEN)
-        write_holds(unit.cursor, book.changed_holds())
+        unit.write_holds(book, batch.flags)
         reach(Point.HOLDS_WRITTEN)
-        write_schedules(unit.cursor, book, batch.flags)
         known = set(batch.held)
         added = [held for held in decision.held_over if held.entry.position not in known]
         held_over = by_home(reads, batch, added, lambda held: held.entry.position)
@@ -368,8 +355,7 @@ class Attempt:
                 ],
             )
             unit.refuse(row.partition, refusals.get(row.partition, []))
-        write_changes(unit.cursor, book)
-        write_balances(unit.cursor, book.touched_balances(), mixed_precision=book.mixed_precision)
+        unit.write_balances(book)
         reach(Point.BALANCES_WRITTEN)
         done: list[tuple[PartitionRow, Replies]] = []
         for row in moved:

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 import structlog
-from sqlalchemy import Connection, Engine, text
 
 from daybook.ledger.transaction import (
     POSITION_COUNTER_BITS,
@@ -25,7 +24,7 @@ from daybook.queue.entries import DUE, NewEntry, key_of_id, key_of_reference
 from daybook.queue.log import Log
 from daybook.requests import decode, fingerprint_of, slot_of_transaction
 from daybook.requests.bounds import BODY_VERSION
-from daybook.store.engine import translated_faults
+from daybook.store.store import Store
 
 log = structlog.get_logger()
 
@@ -38,21 +37,6 @@ DUE_BYTES_MAX = 4 << 20
 DUE_ROUNDS_MAX = 40
 """How many times one sweep does that: 20,000 of each sort in a second, by default."""
 
-_SCHEDULES = text("""
-SELECT scheduled_for, position, transaction_id::text, reference, flags, body FROM schedules
-WHERE scheduled_for <= :now AND (scheduled_for, position) > (:after, :position)
-ORDER BY scheduled_for, position LIMIT :limit
-""")
-_HOLDS = text("""
-SELECT LEAST(inflight_expiry_date, inflight_commit_date) AS due,
-    coalesce(split, transaction_id)::text AS named, transaction_id::text FROM holds
-WHERE amount > (committed + voided)
-    AND LEAST(inflight_expiry_date, inflight_commit_date) IS NOT NULL
-    AND LEAST(inflight_expiry_date, inflight_commit_date) <= :now
-    AND (LEAST(inflight_expiry_date, inflight_commit_date), transaction_id) >
-        (:after, CAST(:last AS uuid))
-ORDER BY LEAST(inflight_expiry_date, inflight_commit_date), transaction_id LIMIT :limit
-""")
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 _NO_ID = "00000000-0000-0000-0000-000000000000"
 
@@ -64,7 +48,7 @@ class Due(NamedTuple):
     entry: NewEntry
 
 
-def append_due(engine: Engine, request_log: Log, ring: Callable[[int], None]) -> int:
+def append_due(store: Store, request_log: Log, ring: Callable[[int], None]) -> int:
     """Append a request for everything that is due by the log's clock, in the order of the times.
 
     Answers how many were new. Raises StoreUnavailable, LogUnavailable, LogFull.
@@ -72,17 +56,15 @@ def append_due(engine: Engine, request_log: Log, ring: Callable[[int], None]) ->
     now = datetime.fromtimestamp(request_log.now_ms() / 1000, UTC)
     appended = size = 0
     batch: list[NewEntry] = []
-    with translated_faults(), engine.connect() as connection:
-        due = heapq.merge(_due_schedules(connection, now), _due_holds(connection, now))
-        for item in due:
-            batch.append(item.entry)
-            size += len(item.entry.body)
-            if len(batch) >= DUE_MAX or size >= DUE_BYTES_MAX:
-                accepted, is_full = _append(request_log, batch, ring)
-                appended += accepted
-                batch, size = [], 0
-                if is_full:  # room that comes meanwhile must not put later times first
-                    break
+    for item in heapq.merge(_due_schedules(store, now), _due_holds(store, now)):
+        batch.append(item.entry)
+        size += len(item.entry.body)
+        if len(batch) >= DUE_MAX or size >= DUE_BYTES_MAX:
+            accepted, is_full = _append(request_log, batch, ring)
+            appended += accepted
+            batch, size = [], 0
+            if is_full:  # room that comes meanwhile must not put later times first
+                break
     appended += _append(request_log, batch, ring)[0]
     if appended:
         log.info("due.appended", count=appended)
@@ -104,13 +86,11 @@ def _append(
     return states.count("accepted"), "full" in states
 
 
-def _due_schedules(connection: Connection, now: datetime) -> Iterator[Due]:
+def _due_schedules(store: Store, now: datetime) -> Iterator[Due]:
     """Scheduled transactions: the same request, under the same id, accepted once more."""
     after, position = _LONG_AGO, 0
     for _ in range(DUE_ROUNDS_MAX):
-        rows = connection.execute(
-            _SCHEDULES, {"now": now, "after": after, "position": position, "limit": DUE_MAX}
-        ).all()
+        rows = store.due_schedules(now, after, position, DUE_MAX)
         for row in rows:
             transaction_id = f"txn_{row.transaction_id}"
             body = bytes(row.body)
@@ -130,14 +110,12 @@ def _due_schedules(connection: Connection, now: datetime) -> Iterator[Due]:
         after, position = rows[-1].scheduled_for, rows[-1].position
 
 
-def _due_holds(connection: Connection, now: datetime) -> Iterator[Due]:
+def _due_holds(store: Store, now: datetime) -> Iterator[Due]:
     """Holds whose expiry or commit date has come; the legs of one request together."""
     after, last = _LONG_AGO, _NO_ID
     named: set[str] = set()
     for _ in range(DUE_ROUNDS_MAX):
-        rows = connection.execute(
-            _HOLDS, {"now": now, "after": after, "last": last, "limit": DUE_MAX}
-        ).all()
+        rows = store.due_holds(now, after, last, DUE_MAX)
         for row in rows:
             if row.named not in named:
                 named.add(row.named)

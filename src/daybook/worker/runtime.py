@@ -17,6 +17,7 @@ from daybook.settings import read_settings
 from daybook.store.engine import make_engine, make_worker_engine, translated_faults
 from daybook.store.migrate import check_revision
 from daybook.store.schema import installation
+from daybook.store.store import Store
 from daybook.worker.apply import Applier
 from daybook.worker.celery_app import app
 
@@ -32,7 +33,8 @@ class Runtime:
         self.log = Log(
             connect(self.settings.require_redis_url(), self.settings), self.settings.namespace
         )
-        self.applier = Applier(self.engine, self.log, self.settings, _store_celery_result)
+        self.store = Store(self.engine)
+        self.applier = Applier(self.store, self.log, self.settings, _store_celery_result)
         self.client = Client(settings=self.settings)
 
 

@@ -6,35 +6,26 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from sqlalchemy import Engine, select
 
 from daybook.errors import LogNotInstalled
 from daybook.queue.log import Log
-from daybook.store.engine import translated_faults
-from daybook.store.schema import held_over, partitions
-from daybook.store.snapshots import newest_position
+from daybook.store.store import Store
 from daybook.worker.apply import Applier
 
 log = structlog.get_logger()
 
 
 def sweep_partitions(
-    engine: Engine, request_log: Log, applier: Applier, ring: Callable[[int], None]
+    store: Store, request_log: Log, applier: Applier, ring: Callable[[int], None]
 ) -> dict[str, Any]:
     """Ring for every partition with open entries or unsent replies; answers which."""
     known = request_log.cursor_marks()  # before the cursors that they follow
-    with translated_faults(), engine.connect() as connection:
-        rows = connection.execute(
-            select(partitions.c.partition, partitions.c.cursor, partitions.c.batch)
-        ).all()
-        newest = newest_position(connection)
-        waiting = set(connection.execute(select(held_over.c.partition).distinct()).scalars())
-    cursors = {row.partition: row.cursor for row in rows}
+    cursors, batches, waiting, newest = store.marks()
     repair(request_log, applier, len(cursors), newest)
     set_marks_back(request_log, known, cursors)
     unread = set(request_log.first_unread(cursors))
     replied = request_log.replied_batches()
-    unsent = {row.partition for row in rows if row.batch > replied.get(row.partition, 0)}
+    unsent = {own for own, batch in batches.items() if batch > replied.get(own, 0)}
     rung = sorted(unread | waiting | unsent)
     for partition in rung:
         ring(partition)

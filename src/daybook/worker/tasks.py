@@ -72,8 +72,8 @@ def apply(partition: int) -> dict[str, Any]:
 def sweep() -> dict[str, Any]:
     """Ring for partitions with open entries; repair and trim the log; append what is due."""
     process = runtime()
-    swept = sweep_partitions(process.engine, process.log, process.applier, ring)
-    return swept | {"due": append_due(process.engine, process.log, ring)}
+    swept = sweep_partitions(process.store, process.log, process.applier, ring)
+    return swept | {"due": append_due(process.store, process.log, ring)}
 
 
 @app.task(name=SNAPSHOT_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
