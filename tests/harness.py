@@ -140,10 +140,14 @@ class Installation:
         self.redis = connect(self.redis_url, self.settings)
         self.log = Log(self.redis, self.settings.namespace)
         self.engine: Engine = make_worker_engine(self.worker_url, self.settings)
-        self.store = Store(self.engine)
         self.owner: Engine = make_engine(self.owner_url)
         self.client = Client(settings=self.settings)
         self._closing = contextlib.ExitStack()
+
+    @property
+    def store(self) -> Store:
+        """The database, as the workers' role."""
+        return Store(self.engine)
 
     def applier(self, **settings: Any) -> Applier:
         """An applier in this process, with settings of its own."""

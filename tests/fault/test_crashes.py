@@ -26,7 +26,7 @@ class Dying(Applier):
         os._exit(9)
 
 found = runtime()
-applier = Dying(found.engine, found.log, found.settings)
+applier = Dying(found.store, found.log, found.settings)
 for partition in range(found.log.partitions()):
     applier.drain(partition)
 """
