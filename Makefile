@@ -10,11 +10,11 @@ ARGS ?=
 TESTS_AT_ONCE ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench faults up down image-steps constraints clean
+.PHONY: help setup demo test check bench simulate faults up down image-steps constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  Options: PYTHON=python3.13 (used for .venv), ARGS='...' (passed on by test, bench and faults)"
+	@echo "  Options: PYTHON=python3.13 (used for .venv), ARGS='...' (passed on by test, bench, simulate and faults)"
 
 demo: setup ## Post some thousand transactions in a temporary folder, kill a worker, verify
 	$(BIN)/daybook demo
@@ -31,6 +31,10 @@ check: setup ## Lint, formatting, types, the compose file and the Dockerfile
 
 bench: setup ## Measure the figures that Daybook promises, as ratios in one run
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+simulate: setup ## Run the pipeline under simulated faults: SEED=7 STEPS=24 for one run, RUNS=, ARGS=--mutations
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS)) \
+		$(if $(RUNS),--runs $(RUNS)) $(ARGS)
 
 faults: setup ## Run the long campaigns: kills, pauses, restarts
 	$(BIN)/python -m pytest -m campaign $(ARGS)

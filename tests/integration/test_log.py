@@ -109,8 +109,8 @@ def test_trimming_leaves_what_is_not_applied(installation: Installation) -> None
 
 def test_a_late_reply_never_moves_the_marks_back(installation: Installation) -> None:
     """A worker that was stopped for long replies for an old batch: the newer mark stands."""
-    installation.log.reply(0, 7, 700 << 20, [("t:new", "x")], 60)
-    installation.log.reply(0, 6, 600 << 20, [("t:old", "y")], 60)
+    installation.log.reply(0, 7, 700 << 20, (0, 9), [("t:new", "x")], 60)
+    installation.log.reply(0, 6, 600 << 20, (0, 8), [("t:old", "y")], 60)
     assert installation.log.replied_batches() == {0: 7}
     assert installation.redis.hget(installation.log.keys.cursors, "0") == b"700-0"
     assert installation.log.outcomes(["t:new", "t:old"]) == [b"x", b"y"]
@@ -176,7 +176,7 @@ def test_a_full_partition_refuses_a_wide_request_whole(installation: Installatio
     assert installation.log.outcomes([wide.key, "t:8"]) == [None, None]
     assert read_all(installation, 0) == []
     assert first[2].position is not None
-    installation.log.reply(1, 1, first[2].position, [], 60)
+    installation.log.reply(1, 1, first[2].position, (0, 0), [], 60)
     (accepted,), bells = installation.log.append([wide])
     assert (accepted.state, bells) == ("accepted", [0])
     assert [raw.flags for raw in read_all(installation, 1)] == [BARRIER]
@@ -202,10 +202,10 @@ def test_a_server_without_memory_refuses_a_wide_request_whole(
     assert not any(raw.flags for raw in read_all(installation, 1))
     for partition in (0, 1):
         assert old[50 + partition].position is not None
-        installation.log.reply(partition, 1, old[50 + partition].position or 0, [], 60)
+        installation.log.reply(partition, 1, old[50 + partition].position or 0, (0, 0), [], 60)
     assert installation.log.append([wide])[0][0].state == "full"  # 52 entries went for it
     for partition in (0, 1):
-        installation.log.reply(partition, 2, old[198 + partition].position or 0, [], 60)
+        installation.log.reply(partition, 2, old[198 + partition].position or 0, (0, 0), [], 60)
     (accepted,), _ = installation.log.append([wide])
     assert accepted.position is not None
     assert [raw.position for raw in read_all(installation, 1)] == [accepted.position]
@@ -253,10 +253,10 @@ def test_what_is_due_is_accepted_once_behind_its_schedule(installation: Installa
     request = entry(1)
     due = request._replace(flags=DUE)
     scheduled = outcome_value(request.fingerprint.hex(), "txn_1", "SCHEDULED", position=7)
-    installation.log.reply(0, 1, 0, [(request.key, scheduled)], 60)
+    installation.log.reply(0, 1, 0, (0, 0), [(request.key, scheduled)], 60)
     results, _ = installation.log.append([request, due, due])
     assert [result.state for result in results] == ["duplicate", "accepted", "duplicate"]
     assert [raw.flags for raw in read_all(installation, 0)] == [DUE]
     refused = outcome_value(request.fingerprint.hex(), "txn_1", "REJECTED", "x", position=8)
-    installation.log.reply(0, 2, 0, [(request.key, refused)], 60)
+    installation.log.reply(0, 2, 0, (0, 0), [(request.key, refused)], 60)
     assert installation.log.append([due])[0][0].state == "duplicate"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import merge
 from typing import NamedTuple
 
@@ -46,6 +46,12 @@ class Horizon:
         """
         unread = POSITION_MAX if self.open_from is None else self.open_from
         return max(unread, self.final_before)
+
+    def up_to(self, position: int) -> Horizon:
+        """The horizon of a batch that leaves open what is younger, in its own partitions, too."""
+        first = position + 1
+        open_from = first if self.open_from is None else min(self.open_from, first)
+        return replace(self, open_from=open_from)
 
     def is_turn_of(self, position: int) -> bool:
         """Whether nothing older than ``position`` is open in any other partition."""

@@ -153,14 +153,36 @@ local function ring(partition)
   end
 end
 
+-- Whether what stands under an outcome key is of an entry that was applied: the log has lost the
+-- outcome with its end. (Or it is held over; then what is due is accepted once more, to no effect.)
+local function is_stale(known)
+  local home, at_ms, at_counter = string.match(known, ' (%d+) (%d+)-(%d+)$')
+  local cursor = home and redis.call('HGET', prefix .. 'cursors', home)
+  if not cursor then
+    return false
+  end
+  local cursor_ms, cursor_counter = string.match(cursor, '^(%d+)-(%d+)$')
+  at_ms, cursor_ms = tonumber(at_ms), tonumber(cursor_ms)
+  return at_ms < cursor_ms
+    or (at_ms == cursor_ms and tonumber(at_counter) <= tonumber(cursor_counter))
+end
+
+-- Whether an entry of the sweeper is to be accepted although its key is known: Postgres says that it
+-- is due, so what stands there is older, or of a stranger.
+local function is_due_still(known, fingerprint)
+  if string.sub(known, 65, 65) == 'Q' then
+    return is_stale(known)
+  end
+  return string.sub(known, 1, 64) ~= fingerprint
+    or not string.find(known, '"status":"REJECTED"', 65, true)
+end
+
 for i = 3, #ARGV, ARGUMENTS do
   local outcome_key = prefix .. 'outcome:' .. ARGV[i + 1]
   local fingerprint = ARGV[i + 2]
   local known = redis.call('GET', outcome_key)
-  if known and string.find(ARGV[i + 4], 'd', 1, true) and string.sub(known, 65, 65) == 'R'
-    and (string.sub(known, 1, 64) ~= fingerprint
-      or not string.find(known, '"status":"REJECTED"', 65, true)) then
-    known = nil -- Postgres says that it is due, so what stands there is older, or of a stranger
+  if known and string.find(ARGV[i + 4], 'd', 1, true) and is_due_still(known, fingerprint) then
+    known = nil
   end
   if known then
     local same = string.sub(known, 1, 64) == fingerprint

@@ -139,6 +139,7 @@ class Keys:
         self.clock = f"{self.prefix}clock"
         self.cursors = f"{self.prefix}cursors"
         self.replied = f"{self.prefix}replied"
+        self.told = f"{self.prefix}told"
 
     def log(self, partition: int) -> str:
         """The stream of a partition."""
@@ -384,6 +385,12 @@ class Log:
             found = self.client.hgetall(self.keys.replied)
         return {int(partition): int(batch) for partition, batch in found.items()}
 
+    def told_sequences(self) -> dict[int, int]:
+        """Up to which sequence the outcomes of each partition were written."""
+        with translated_faults():
+            found = self.client.hgetall(self.keys.told)
+        return {int(partition): int(sequence) for partition, sequence in found.items()}
+
     def cursor_marks(self) -> dict[int, int]:
         """The cursors as the log knows them, by partition: what may be trimmed for room."""
         with translated_faults():
@@ -396,6 +403,7 @@ class Log:
             pipeline = self.client.pipeline(transaction=True)
             pipeline.hset(self.keys.cursors, str(partition), entry_id_of(cursor))
             pipeline.hdel(self.keys.replied, str(partition))
+            pipeline.hdel(self.keys.told, str(partition))
             pipeline.execute()
 
     def reply(
@@ -403,15 +411,20 @@ class Log:
         partition: int,
         batch: int,
         cursor: int,
+        records: tuple[int, int],
         outcomes: Sequence[tuple[str, str]],
         retention_seconds: int,
     ) -> None:
-        """Write outcomes (key, value) of a committed batch, and that it has been replied to."""
+        """Write outcomes (key, value) of a committed batch, and that it has been replied to.
+
+        records: the sequences behind which, and up to which, these are the outcomes.
+        """
         arguments: list[Any] = [
             self.keys.prefix,
             partition,
             batch,
             entry_id_of(cursor),
+            *records,
             retention_seconds,
         ]
         for pair in outcomes:

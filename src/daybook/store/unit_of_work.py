@@ -56,7 +56,7 @@ _ADVANCE = """
 UPDATE partitions SET cursor = %s, sequence = %s, head = %s, batch = batch + 1,
     batch_sequence = %s, batch_outcomes = %s, applied_at = now() WHERE partition = %s
 """
-_LAST_RECORDS = """
+_RECORDS_SINCE = """
 SELECT reference, derived, transaction_id::text, status, reason, detail, fingerprint, position
 FROM transactions WHERE partition = %s AND sequence > %s
     AND kind NOT IN ('ledger', 'balance', 'identity')
@@ -248,9 +248,9 @@ class UnitOfWork:
         text = json.dumps(outcomes, separators=(",", ":")) if any(outcomes.values()) else None
         self.cursor.execute(_ADVANCE, (cursor, sequence, head, row.sequence, text, row.partition))
 
-    def last_records(self, row: PartitionRow) -> list[tuple[Any, ...]]:
-        """The journal rows of the last unit of work: what its replies are made of."""
-        self.cursor.execute(_LAST_RECORDS, (row.partition, row.batch_sequence))
+    def records_since(self, row: PartitionRow, sequence: int) -> list[tuple[Any, ...]]:
+        """The journal rows behind ``sequence``: what replies are made of."""
+        self.cursor.execute(_RECORDS_SINCE, (row.partition, sequence))
         return self.cursor.fetchall()
 
     def commit(self) -> None:

@@ -162,7 +162,8 @@ class Applier:
     ) -> None:
         """Tell producers what the committed batch ``row.batch`` decided."""
         retention = self.settings.outcome_retention_seconds
-        self.log.reply(row.partition, row.batch, row.cursor, outcomes, retention)
+        records = (row.batch_sequence, row.sequence)
+        self.log.reply(row.partition, row.batch, row.cursor, records, outcomes, retention)
         if self._store_celery_result is None:
             return
         for task_id, result in celery_results:

@@ -26,6 +26,7 @@ from daybook.worker.joining import (
     before_twins,
     by_home,
     in_order,
+    left_unread,
     limited,
     new_cursors,
     oldest,
@@ -49,6 +50,9 @@ from daybook.worker.results import (
     replies_from_journal,
     replies_of,
 )
+
+TOLD_LATE_MAX = 50_000
+"""Records whose outcomes are written once more at most, after the log has lost its end."""
 
 
 class MoreRights(Exception):  # noqa: N818 - an order to the caller, not an error
@@ -147,6 +151,7 @@ class Attempt:
         limit = before_turns(batch, horizon)
         if limit is not None:
             reads = limited(reads, limit)
+            horizon = horizon.up_to(limit)
         self._report.read = sum(len(read.raws) for read in reads)
         parked = sorted(item for read in reads for item in read.parked)
         self._report.held_over = len(parked) + len(batch.held)
@@ -200,8 +205,8 @@ class Attempt:
         ]
         if len(joined) > 1:
             fence = max(fence, *(raws[0].position for raws in found if raws), 0)
-            reads = limited(reads, min([fence, *read_up_to(found, self._count, bytes_max)]))
-            reads = before_twins(reads)
+            fence = min([fence, *read_up_to(found, self._count, bytes_max)])
+            reads = before_twins(limited(reads, fence))
         barrier = first_closed_barrier(in_order(reads), unread)
         if barrier is not None:
             if barrier is next(in_order(reads)) and not any(read.held for read in reads):
@@ -211,41 +216,49 @@ class Attempt:
         if way.alone:
             reads = self._first_alone(reads)
         way.first = oldest(reads)
+        if len(joined) > 1:
+            # What is held over in one partition may need what is left unread in another.
+            horizon = horizon.up_to(min([fence, *left_unread(found, reads)]))
         return reads, horizon
 
     def _first_alone(self, reads: Sequence[Read]) -> list[Read]:
-        """Only the oldest entry: of what is held over if there is something, else of what is new.
-
-        Barriers before it are taken along.
-        """
-        held = [item.position for read in reads for item in read.held]
-        if held:
-            oldest = min(held)
+        """Only the oldest entry, be it held over or new. Barriers before it are taken along."""
+        held = min((item.position for read in reads for item in read.held), default=POSITION_MAX)
+        new = next((raw.position for raw in in_order(reads) if not is_barrier(raw)), POSITION_MAX)
+        if held < new:
             return [
                 Read(
                     read.row,
                     [],
-                    [item for item in read.held if item.position == oldest],
-                    self._unit.parked(read.row.partition, oldest + 1),
+                    [item for item in read.held if item.position == held],
+                    self._unit.parked(read.row.partition, held + 1),
                 )
                 for read in reads
             ]
-        if self._count > 1:
+        if self._count > 1 or new == POSITION_MAX:
             return list(reads)
-        first = next((raw.position for raw in in_order(reads) if not is_barrier(raw)), None)
-        return list(reads) if first is None else limited(reads, first)
+        return [
+            read._replace(held=[], parked=self._unit.parked(read.row.partition, 0))
+            for read in limited(reads, new)
+        ]
 
     def _reply_for_the_dead(self, row: PartitionRow, replied: int) -> None:
-        """Reply to the last batch, when its worker died between its commit and its replies."""
+        """Reply to the last batch, when its worker died between its commit and its replies.
+
+        Also to those before it, where the log has lost its end, and what it had been told with it.
+        """
         if replied > row.batch:
             # Postgres was restored to an earlier point: what is to be replayed must not be trimmed.
             self._log.set_back(row.partition, row.cursor)
         if replied >= row.batch:
             return
         beside = json.loads(row.batch_outcomes or "{}")
-        outcomes = replies_from_journal(self._unit.last_records(row))
+        told = min(self._log.told_sequences().get(row.partition, 0), row.batch_sequence)
+        since = max(told, row.sequence - TOLD_LATE_MAX)
+        outcomes = replies_from_journal(self._unit.records_since(row, since))
         outcomes += [(key, value) for key, value in beside.get("outcomes", [])]
-        self._surroundings.reply(row, outcomes, beside.get("celery", []))
+        now = row._replace(batch_sequence=told)
+        self._surroundings.reply(now, outcomes, beside.get("celery", []))
 
     def _join_for_wide(self, batch: Batch, own: PartitionRow, joined: set[int]) -> None:
         """A request that spends in several partitions is decided together with their entries.
@@ -363,7 +376,13 @@ class Attempt:
             cursor = cursors[row.partition]
             beside = {"outcomes": told.beside, "celery": told.celery}
             unit.advance(row, cursor, *ends[row.partition], beside)
-            done.append((row._replace(batch=row.batch + 1, cursor=cursor), told))
+            now = row._replace(
+                cursor=cursor,
+                sequence=ends[row.partition][0],
+                batch=row.batch + 1,
+                batch_sequence=row.sequence,
+            )
+            done.append((now, told))
         reach(Point.BEFORE_COMMIT)
         unit.commit()
         reach(Point.COMMITTED)

@@ -63,6 +63,13 @@ def read_up_to(found: Iterable[Sequence[RawEntry]], count: int, bytes_max: int) 
             yield raws[-1].position
 
 
+def left_unread(found: Iterable[Sequence[RawEntry]], reads: Iterable[Read]) -> Iterator[int]:
+    """Before which position each partition stops, of whose ``found`` entries not all are taken."""
+    for raws, read in zip(found, reads, strict=True):
+        for raw in raws[len(read.raws) : len(read.raws) + 1]:
+            yield raw.position - 1
+
+
 def before_twins(reads: list[Read]) -> list[Read]:
     """No position may stand for two requests. Only entries written by hand can share one."""
     seen: set[int] = set()

@@ -1,0 +1,277 @@
+"""The request log in memory: what ``daybook.queue.log.Log`` and its scripts do, step for step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from daybook.errors import LogNotInstalled
+from daybook.ledger.transaction import POSITION_COUNTER_BITS
+from daybook.queue.entries import (
+    BARRIER,
+    COUNTER_MAX,
+    DUE,
+    NewEntry,
+    RawEntry,
+    entry_id_of,
+    read_value,
+)
+from daybook.queue.log import BELL_LIFE_MS, Appended
+
+Touch = Callable[[str], None]
+"""Called before and after each call: others may take their turn there, or the call may fail."""
+
+
+@dataclass
+class State:
+    """Everything that the server keeps."""
+
+    partitions: int | None = None
+    entries_max: int = 0
+    clock: int = 0
+    streams: dict[int, list[RawEntry]] = field(default_factory=dict)
+    bells: dict[int, int] = field(default_factory=dict)
+    outcomes: dict[str, str] = field(default_factory=dict)
+    cursors: dict[int, int] = field(default_factory=dict)
+    replied: dict[int, int] = field(default_factory=dict)
+    told: dict[int, int] = field(default_factory=dict)
+
+    def copy(self) -> State:
+        """A state of its own, for later."""
+        return replace(
+            self,
+            streams={at: list(entries) for at, entries in self.streams.items()},
+            bells=dict(self.bells),
+            outcomes=dict(self.outcomes),
+            cursors=dict(self.cursors),
+            replied=dict(self.replied),
+            told=dict(self.told),
+        )
+
+
+class MemoryLog:
+    """A log with the interface of ``Log``.
+
+    time_ms: the server's time. accepted: every entry that was ever accepted, by position. lost:
+    those of them that the server has lost before they were applied; a worker may have read them.
+    """
+
+    def __init__(self, time_ms: Callable[[], int], touch: Touch) -> None:
+        self.state = State()
+        self.accepted: dict[int, NewEntry] = {}
+        self.lost: dict[int, NewEntry] = {}
+        self._time_ms = time_ms
+        self._touch = touch
+
+    # --- installation ---
+
+    def install(self, partitions: int, entries_max: int, clock: int) -> None:
+        self._touch("install")
+        self.state.clock = max(self.state.clock, clock)
+        self.state.partitions, self.state.entries_max = partitions, entries_max
+
+    def partitions(self) -> int:
+        self._touch("partitions")
+        return self._installed()
+
+    def _installed(self) -> int:
+        if self.state.partitions is None:
+            raise LogNotInstalled("this server holds no request log")
+        return self.state.partitions
+
+    def forward_clock(self, position: int) -> None:
+        self._touch("forward_clock")
+        self.state.clock = max(self.state.clock, position)
+
+    def clock(self) -> int:
+        self._touch("clock")
+        return self.state.clock
+
+    def now_ms(self) -> int:
+        self._touch("now_ms")
+        return self._time_ms()
+
+    # --- producers ---
+
+    def append(self, entries: Sequence[NewEntry]) -> tuple[list[Appended], list[int]]:
+        self._touch("append")
+        partitions = self._installed()
+        results: list[Appended] = []
+        bells: dict[int, None] = {}
+        is_full = False
+        for entry in entries:
+            known = self._known(entry)
+            if known is not None:
+                same = known.startswith(entry.fingerprint.hex())
+                results.append(Appended("duplicate" if same else "conflict", value=known))
+                continue
+            home = entry.slot % partitions
+            places = {home: None} | {slot % partitions: None for slot in entry.slots}
+            is_full = is_full or not all(self._has_room(place) for place in places)
+            if is_full:
+                results.append(Appended("full"))
+                continue
+            position = self._tick()
+            self._write(entry, position, home, places)
+            results.append(Appended("accepted", position=position))
+            for place in places:
+                if self._ring(place):
+                    bells[place] = None
+        self._touch("append")
+        return results, list(bells)
+
+    def _known(self, entry: NewEntry) -> str | None:
+        known = self.state.outcomes.get(entry.key)
+        if known is None or DUE not in entry.flags:
+            return known
+        if known[64] == "Q":
+            state = read_value(known)
+            cursor = self.state.cursors.get(state.partition or 0, -1)
+            return None if (state.position or 0) <= cursor else known
+        same = known.startswith(entry.fingerprint.hex())
+        return known if same and '"status":"REJECTED"' in known else None
+
+    def _has_room(self, partition: int) -> bool:
+        stream = self.state.streams.setdefault(partition, [])
+        if len(stream) >= self.state.entries_max and partition in self.state.cursors:
+            cursor = self.state.cursors[partition]
+            stream[:] = [raw for raw in stream if raw.position > cursor]
+        return len(stream) < self.state.entries_max
+
+    def _tick(self) -> int:
+        """The next position: by the server's time, and never behind one that was given."""
+        now = self._time_ms()
+        last_ms, counter = divmod(self.state.clock, 1 << POSITION_COUNTER_BITS)
+        if now > last_ms:
+            self.state.clock = now << POSITION_COUNTER_BITS
+        elif counter >= COUNTER_MAX:
+            self.state.clock = (last_ms + 1) << POSITION_COUNTER_BITS
+        else:
+            self.state.clock += 1
+        return self.state.clock
+
+    def _write(self, entry: NewEntry, position: int, home: int, places: Mapping[int, None]) -> None:
+        for place in places:
+            raw = RawEntry(position, entry.request_id, entry.key, entry.flags, entry.body)
+            if place != home:
+                raw = RawEntry(position, entry.request_id, "", BARRIER, str(home).encode())
+            self.state.streams.setdefault(place, []).append(raw)
+        self.accepted[position] = entry
+        fingerprint, own = entry.fingerprint.hex(), entry.request_id
+        self.state.outcomes[entry.key] = f"{fingerprint}Q{own} {home} {entry_id_of(position)}"
+
+    def _ring(self, partition: int) -> bool:
+        if self.state.bells.get(partition, 0) > self._time_ms():
+            return False
+        self.state.bells[partition] = self._time_ms() + BELL_LIFE_MS
+        return True
+
+    def outcomes(self, keys: Sequence[str]) -> list[bytes | None]:
+        self._touch("outcomes")
+        found = (self.state.outcomes.get(key) for key in keys)
+        return [None if value is None else value.encode() for value in found]
+
+    def body_at(self, partition: int, position: int) -> bytes | None:
+        self._touch("body_at")
+        stream = self.state.streams.get(partition, [])
+        return next((raw.body for raw in stream if raw.position == position), None)
+
+    # --- workers ---
+
+    def read(self, partition: int, after: int, count: int, bytes_max: int) -> list[RawEntry]:
+        self._touch("read")
+        self.state.bells.pop(partition, None)
+        found: list[RawEntry] = []
+        size = 0
+        for raw in self.state.streams.get(partition, []):
+            if raw.position > after:
+                if len(found) >= count or size >= bytes_max:
+                    break
+                found.append(raw)
+                size += len(raw.body)
+        return found
+
+    def first_unread(self, cursors: Mapping[int, int]) -> dict[int, int]:
+        self._touch("first_unread")
+        return self.first_behind(cursors)
+
+    def first_behind(self, cursors: Mapping[int, int]) -> dict[int, int]:
+        """``first_unread``, for whoever looks from outside."""
+        found = {
+            partition: next(
+                (r.position for r in self.state.streams.get(partition, []) if r.position > cursor),
+                None,
+            )
+            for partition, cursor in cursors.items()
+        }
+        return {
+            partition: position for partition, position in found.items() if position is not None
+        }
+
+    def count_unread(self, partition: int, after: int) -> int:
+        self._touch("count_unread")
+        return sum(raw.position > after for raw in self.state.streams.get(partition, []))
+
+    def replied_batches(self) -> dict[int, int]:
+        self._touch("replied_batches")
+        return dict(self.state.replied)
+
+    def told_sequences(self) -> dict[int, int]:
+        self._touch("told_sequences")
+        return dict(self.state.told)
+
+    def cursor_marks(self) -> dict[int, int]:
+        self._touch("cursor_marks")
+        return dict(self.state.cursors)
+
+    def set_back(self, partition: int, cursor: int) -> None:
+        self._touch("set_back")
+        self.state.cursors[partition] = cursor
+        self.state.replied.pop(partition, None)
+        self.state.told.pop(partition, None)
+
+    def reply(
+        self,
+        partition: int,
+        batch: int,
+        cursor: int,
+        records: tuple[int, int],
+        outcomes: Sequence[tuple[str, str]],
+        retention_seconds: int,
+    ) -> None:
+        del retention_seconds  # that is another fault: outcomes lost
+        self._touch("reply")
+        self.state.outcomes.update(outcomes)
+        if batch >= self.state.replied.get(partition, -1):
+            self.state.cursors[partition] = cursor
+            if self.state.told.get(partition, 0) >= records[0]:
+                self.state.replied[partition] = batch
+                self.state.told[partition] = records[1]
+        self._touch("reply")
+
+    def trim(self, partition: int, before: int) -> int:
+        self._touch("trim")
+        stream = self.state.streams.get(partition, [])
+        kept = [raw for raw in stream if raw.position >= before]
+        gone = len(stream) - len(kept)
+        self.state.streams[partition] = kept
+        return gone
+
+    # --- what happens to the server ---
+
+    def come_back(self, state: State, cursors: Mapping[int, int]) -> None:
+        """The server has lost what was written since ``state``.
+
+        cursors: what lies behind them was applied; what else was accepted since then is lost.
+        """
+        kept = {raw.position for stream in state.streams.values() for raw in stream}
+        for partition, stream in self.state.streams.items():
+            for raw in stream:
+                if (
+                    raw.key
+                    and raw.position > cursors[partition]
+                    and raw.position not in kept
+                    and raw.position in self.accepted
+                ):
+                    self.lost[raw.position] = self.accepted.pop(raw.position)
+        self.state = state

@@ -1,0 +1,540 @@
+"""Postgres in memory: units of work with locks, conflicts and time-outs, over plain tables.
+
+Statements see what others have committed, and a unit's own changes come true with its commit, as
+under READ COMMITTED. Faults are psycopg's own, as the real store raises them.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from operator import itemgetter
+from typing import Any
+
+import psycopg
+from psycopg import errors as pg
+
+from daybook.ledger.balance import Balance
+from daybook.ledger.batch import Parked
+from daybook.ledger.book import Book, Recorded
+from daybook.ledger.chain import GENESIS, link
+from daybook.ledger.transaction import (
+    ID_LENGTH,
+    Entry,
+    Record,
+    Split,
+    Status,
+    Transaction,
+)
+from daybook.requests import fingerprint_of
+from daybook.store.engine import translated_faults
+from daybook.store.journal import DecideAgain
+from daybook.store.loading import KnownBalances, _figures_wanted
+from daybook.store.store import DueHold, DueSchedule, Marks
+from daybook.store.unit_of_work import HeldEntry, PartitionRow, Refusal
+from tests.oracle.shelf import _HOLD_FIELDS, Shelf, _add, _recorded
+from tests.simulation.chaos import Chaos, Fault
+from tests.simulation.scheduler import Scheduler
+
+LOCK_TIMEOUT_MS = 5_000
+IDLE_TIMEOUT_MS = 30_000
+"""A unit that does nothing for so long is ended by the server, when somebody waits for it."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CREATIONS = ("ledger", "balance", "identity")
+_ROWS = ("partition", "balance")
+"""Locks of rows that are always there: they are taken in one order, so they never deadlock."""
+
+Lock = tuple[str, Any]
+
+
+@dataclass
+class Tables:
+    """Everything that is committed."""
+
+    shelf: Shelf
+    rows: dict[int, PartitionRow]
+    held: dict[tuple[int, int], tuple[HeldEntry, int, tuple[str, ...]]] = field(
+        default_factory=dict
+    )
+    refusals: list[tuple[int, Refusal]] = field(default_factory=list)
+    refused_references: dict[str, Recorded] = field(default_factory=dict)
+    flags: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def empty(cls, partitions: int) -> Tables:
+        """A ledger after its installation."""
+        rows = {
+            p: PartitionRow(p, 0, 0, GENESIS, 0, 0, None, partitions) for p in range(partitions)
+        }
+        return cls(Shelf(partitions), rows)
+
+
+class MemoryStore:
+    """A store with the interface of ``Store``."""
+
+    def __init__(self, partitions: int, scheduler: Scheduler, chaos: Chaos) -> None:
+        self.tables = Tables.empty(partitions)
+        self.scheduler = scheduler
+        self.chaos = chaos
+        self.holders: dict[Lock, MemoryUnit] = {}
+        self.deadlocks: list[str] = []
+
+    @contextmanager
+    def units(self) -> Iterator[Callable[[], MemoryUnit]]:
+        with translated_faults():
+            self.touch("connect")
+            yield lambda: MemoryUnit(self)
+
+    def touch(self, call: str) -> None:
+        """Others may take their turns; or the server does not answer."""
+        self.scheduler.pause()
+        if self.chaos.strikes(Fault.ERROR, f"store:{call}"):
+            raise psycopg.OperationalError("the connection is lost")
+
+    def marks(self) -> Marks:
+        with translated_faults():
+            self.touch("marks")
+        rows = self.tables.rows
+        cursors = {p: row.cursor for p, row in rows.items()}
+        waiting = {partition for partition, _ in self.tables.held}
+        batches = {p: row.batch for p, row in rows.items()}
+        return Marks(cursors, batches, waiting, max(cursors.values()))
+
+    def due_schedules(
+        self, now: datetime, after: datetime, position: int, limit: int
+    ) -> Sequence[DueSchedule]:
+        with translated_faults():
+            self.touch("due_schedules")
+        found = []
+        for transaction_id, entry in self.tables.shelf.schedules.items():
+            wanted = entry.instruction
+            assert isinstance(wanted, Transaction | Split)
+            moment = _moment(wanted.whole.scheduled_micros or 0)
+            if moment <= now and (moment, entry.position) > (after, position):
+                flags = self.tables.flags.get(transaction_id, "")
+                bare = transaction_id[-ID_LENGTH:]
+                found.append(
+                    DueSchedule(moment, entry.position, bare, wanted.reference, flags, entry.body)
+                )
+        return sorted(found)[:limit]
+
+    def due_holds(self, now: datetime, after: datetime, last: str, limit: int) -> Sequence[DueHold]:
+        with translated_faults():
+            self.touch("due_holds")
+        found = []
+        for hold_id, hold in self.tables.shelf.holds.items():
+            dates = [hold[name] for name in ("expires_micros", "commits_micros") if hold[name]]
+            if dates and hold["amount"] > hold["committed"] + hold["voided"]:
+                moment, bare = _moment(min(dates)), hold_id[-ID_LENGTH:]
+                if moment <= now and (moment, bare) > (after, last):
+                    named = (hold["split_id"] or hold_id)[-ID_LENGTH:]
+                    found.append(DueHold(moment, named, bare))
+        return sorted(found, key=itemgetter(0, 2))[:limit]
+
+    # --- what happens to the server ---
+
+    def backup(self) -> Tables:
+        """What could be restored later."""
+        return copy.deepcopy(self.tables)
+
+    def restore(self, tables: Tables) -> None:
+        """The server comes back as it was then; every connection is gone."""
+        for unit in set(self.holders.values()):
+            unit.end(dead=True)
+        self.tables = tables
+
+
+class MemoryUnit:
+    """A unit of work with the interface of ``UnitOfWork``."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._tables = store.tables
+        self._locks: list[Lock] = []
+        self._changes: list[Callable[[], None]] = []
+        self._created: set[str] = set()
+        self._dead = False
+        self._waits_for: MemoryUnit | None = None
+        self._active_ms = store.scheduler.now_ms
+
+    # --- locks ---
+
+    def lock(self, partitions: Sequence[int]) -> dict[int, PartitionRow]:
+        self._say("lock")
+        for partition in partitions:
+            self._take(("partition", partition))
+            self._store.scheduler.pause()
+        return {partition: self._tables.rows[partition] for partition in partitions}
+
+    def lock_if_free(self, partition: int) -> PartitionRow | None:
+        self._say("lock_if_free")
+        holder = self._store.holders.get(("partition", partition))
+        if holder is not None and not holder.is_idle():
+            return None
+        self._take(("partition", partition))
+        return self._tables.rows[partition]
+
+    def lock_internal(self, balance_ids: Iterable[str]) -> None:
+        self._say("lock_internal")
+        for balance_id in sorted(set(balance_ids)):
+            self._take(("right", balance_id))
+
+    def is_idle(self) -> bool:
+        """Whether the server may end this unit; then it does."""
+        if self._store.scheduler.now_ms - self._active_ms < IDLE_TIMEOUT_MS or self._waits_for:
+            return False
+        self.end(dead=True)
+        return True
+
+    def _take(self, lock: Lock) -> None:
+        holders = self._store.holders
+
+        def is_free() -> bool:
+            holder = holders.get(lock)
+            return holder is None or holder is self or holder.is_idle()
+
+        if not is_free():
+            self._waits_for = holders[lock]
+            try:
+                self._refuse_deadlock(lock)
+                if not self._store.scheduler.wait_for(is_free, LOCK_TIMEOUT_MS):
+                    raise pg.LockNotAvailable("canceling statement due to lock timeout")
+            finally:
+                self._waits_for = None
+            self._must_live()
+        if holders.get(lock) is not self:
+            holders[lock] = self
+            self._locks.append(lock)
+
+    def _refuse_deadlock(self, lock: Lock) -> None:
+        unit, kinds = self._waits_for, {lock[0]}
+        for _ in range(len(self._store.holders) + 1):
+            if unit is None:
+                return
+            if unit is self:
+                if kinds <= set(_ROWS):
+                    self._store.deadlocks.append(f"deadlock at {lock}")
+                raise pg.DeadlockDetected("deadlock detected")
+            unit = unit._waits_for
+
+    def _say(self, statement: str) -> None:
+        """Send a statement: others may go first, and the connection may be gone."""
+        self._store.touch(statement)
+        self._must_live()
+        self._active_ms = self._store.scheduler.now_ms
+
+    def _must_live(self) -> None:
+        if self._dead:
+            raise psycopg.OperationalError("terminating connection")
+
+    # --- reading ---
+
+    def cursors(self) -> dict[int, int]:
+        self._say("cursors")
+        return {partition: row.cursor for partition, row in self._tables.rows.items()}
+
+    def held_elsewhere(self, partitions: Iterable[int]) -> dict[str, int]:
+        self._say("held_elsewhere")
+        own = set(partitions)
+        oldest: dict[str, int] = {}
+        for (partition, position), (_, _, brings) in self._tables.held.items():
+            for name in () if partition in own else brings:
+                oldest[name] = min(oldest.get(name, position), position)
+        return oldest
+
+    def oldest_held(self) -> dict[int, int]:
+        self._say("oldest_held")
+        oldest: dict[int, int] = {}
+        for partition, position in self._tables.held:
+            oldest[partition] = min(oldest.get(partition, position), position)
+        return oldest
+
+    def held(self, partition: int, before: int) -> list[HeldEntry]:
+        self._say("held")
+        return [entry for entry, _, _ in self._held_in(partition) if entry.position < before]
+
+    def parked(self, partition: int, start: int) -> list[Parked]:
+        self._say("parked")
+        return [
+            Parked(entry.position, slot, brings)
+            for entry, slot, brings in self._held_in(partition)
+            if entry.position >= start
+        ]
+
+    def _held_in(self, partition: int) -> list[tuple[HeldEntry, int, tuple[str, ...]]]:
+        found = [held for (own, _), held in self._tables.held.items() if own == partition]
+        return sorted(found, key=lambda held: held[0].position)
+
+    def load_book(
+        self,
+        entries: Sequence[Entry],
+        known: KnownBalances,
+        *,
+        mixed_precision: bool,
+        check_taken: bool,
+        refused_references: Iterable[str | None],
+    ) -> Book:
+        self._say("load_book")
+        shelf = self._tables.shelf
+        shelf.mixed_precision = mixed_precision
+        book = shelf.book_for(entries)
+        if not check_taken:
+            self._forget_taken(book, entries)
+        references = [own for entry in entries for own in _references_of(entry)]
+        for reference in filter(None, [*references, *refused_references]):
+            refused = self._tables.refused_references.get(reference)
+            if refused is not None:
+                book.references[reference] = refused
+            elif check_taken and reference in shelf.references:
+                book.references[reference] = shelf.references[reference]
+        for refusal in (refusal for _, refusal in self._tables.refusals):
+            if refusal.request_id in _named(entries):
+                book.transactions.setdefault(refusal.request_id, Status.REJECTED)
+        wanted = _figures_wanted(entries)
+        for balance_id, balance in list(book.balances.items()):
+            recalled = None if balance_id in wanted else known.recall(balance_id)
+            if recalled is not None:
+                book.balances[balance_id] = recalled
+            else:
+                known.remember(balance)
+        self._active_ms = self._store.scheduler.now_ms
+        return book
+
+    def _forget_taken(self, book: Book, entries: Sequence[Entry]) -> None:
+        """What is only looked up when it is asked for, or when actions have no reference."""
+        shelf = self._tables.shelf
+        looked_up = {
+            entry.request_id[-ID_LENGTH:]
+            for entry in entries
+            if not getattr(entry.instruction, "reference", None)
+        }
+        scheduled = any(
+            isinstance(entry.instruction, Transaction | Split)
+            and entry.instruction.whole.scheduled_micros is not None
+            for entry in entries
+        )
+        for reference in list(book.references) if not scheduled else ():
+            if reference in shelf.references:
+                del book.references[reference]
+        for bare in list(book.taken_ids):
+            if bare not in looked_up and f"txn_{bare}" not in shelf.schedules:
+                del book.taken_ids[bare]
+
+    def records_since(self, row: PartitionRow, sequence: int) -> list[tuple[Any, ...]]:
+        self._say("records_since")
+        return [
+            (
+                r.reference,
+                r.derived,
+                r.transaction_id[-ID_LENGTH:],
+                r.status,
+                r.reason,
+                r.detail,
+                r.fingerprint,
+                r.position,
+            )
+            for r in self._tables.shelf.journals[row.partition].records[sequence:]
+            if r.kind not in _CREATIONS and not _is_part(r.transaction_id[-ID_LENGTH:])
+        ]
+
+    # --- writing ---
+
+    def write_creations(self, book: Book) -> None:
+        self._say("write_creations")
+        shelf = self._tables.shelf
+        for own in [new.ledger_id for new, *_ in book.new_ledgers]:
+            self._insert(("ledger", own), own in shelf.ledgers)
+        for own in [new.identity_id for new, *_ in book.new_identities]:
+            self._insert(("identity", own), own in shelf.identities)
+        for own in sorted(balance.balance_id for balance, _ in book.new_balances):
+            self._take(("new balance", own))
+            if own in shelf.balances:
+                raise DecideAgain("an internal balance was created meanwhile")
+            self._created.add(own)
+        self._changes.append(lambda: shelf._create(book))
+
+    def _insert(self, key: Lock, is_taken: bool) -> None:
+        """Insert under a unique key: whoever does the same at once waits for the end of this."""
+        self._take(key)
+        if is_taken:
+            raise pg.UniqueViolation(f"duplicate key {key}")
+
+    def write_records(self, row: PartitionRow, records: Sequence[Record]) -> tuple[int, bytes]:
+        self._say("write_records")
+        shelf, sequence, head = self._tables.shelf, row.sequence, row.head
+        bare_ids = {own[-ID_LENGTH:] for own in shelf.records}
+        for record in records:
+            sequence += 1
+            head = link(head, row.partition, sequence, record)
+            bare = record.transaction_id[-ID_LENGTH:]
+            self._insert(("id", bare), bare in bare_ids)
+            bare_ids.add(bare)
+            self._take(("sequence", (row.partition, sequence)))
+            if not record.derived:
+                self._insert(("reference", record.reference), record.reference in shelf.references)
+        if len(shelf.journals[row.partition].records) != row.sequence:
+            raise pg.UniqueViolation("duplicate key (partition, sequence)")
+
+        def append() -> None:
+            shelf.journals[row.partition].records.extend(records)
+            for record in records:
+                shelf.records[record.transaction_id] = record
+                if not record.derived:
+                    shelf.references[record.reference] = _recorded(record)
+
+        self._changes.append(append)
+        return sequence, head
+
+    def write_holds(self, book: Book, flags: Mapping[int, str]) -> None:
+        self._say("write_holds")
+        shelf = self._tables.shelf
+        taken = {e.instruction.reference for e in shelf.schedules.values()}  # type: ignore[union-attr]
+        for entry in book.new_schedules:
+            reference = entry.instruction.reference  # type: ignore[union-attr]
+            self._insert(("schedule", reference), reference in taken)
+
+        def change() -> None:
+            for hold in book.changed_holds():
+                kept = {name: getattr(hold, name) for name in _HOLD_FIELDS}
+                shelf.holds[hold.transaction_id] = kept
+            for entry in book.new_schedules:
+                shelf.schedules[entry.request_id] = entry
+                self._tables.flags[entry.request_id] = flags.get(entry.position, "")
+            for transaction_id in book.closed_schedules:
+                shelf.schedules.pop(transaction_id, None)
+
+        self._changes.append(change)
+
+    def change_held(
+        self,
+        partition: int,
+        released: Sequence[int],
+        added: Sequence[tuple[HeldEntry, int, Sequence[str]]],
+    ) -> None:
+        self._say("change_held")
+        held = self._tables.held
+        for entry, _, _ in added:
+            if (partition, entry.position) in held:
+                raise pg.UniqueViolation("duplicate key (partition, position) of held_over")
+
+        def change() -> None:
+            for position in released:
+                held.pop((partition, position), None)
+            for entry, slot, brings in added:
+                held[partition, entry.position] = (entry, slot, tuple(brings))
+
+        self._changes.append(change)
+
+    def refuse(self, partition: int, refusals: Sequence[Refusal]) -> None:
+        self._say("refuse")
+        tables = self._tables
+        for refusal in refusals:
+            if refusal.uses_reference:
+                reference = refusal.reference
+                self._insert(("refused", reference), reference in tables.refused_references)
+
+        def change() -> None:
+            for refusal in refusals:
+                tables.refusals.append((partition, refusal))
+                tables.shelf.refused_ids.add(refusal.request_id)
+                if refusal.uses_reference and refusal.reference:
+                    tables.refused_references[refusal.reference] = Recorded(
+                        refusal.request_id,
+                        Status.REJECTED,
+                        fingerprint_of(refusal.body),
+                        refusal.reason,
+                        refusal.detail,
+                    )
+
+        self._changes.append(change)
+
+    def write_balances(self, book: Book) -> None:
+        self._say("write_balances")
+        shelf = self._tables.shelf
+        touched = book.touched_balances()
+        ordered = sorted(touched, key=lambda b: (b.indicator is not None, b.balance_id))
+        for balance in ordered:
+            if balance.balance_id not in self._created:
+                self._take(("balance", balance.balance_id))
+                self._compare(balance, mixed=book.mixed_precision)
+            self._store.scheduler.pause()
+
+        def change() -> None:
+            for balance in ordered:
+                precision = shelf.balances[balance.balance_id]["precision"]
+                _add(shelf.balances[balance.balance_id], balance)
+                if precision is not None:
+                    shelf.balances[balance.balance_id]["precision"] = precision
+
+        self._changes.append(change)
+
+    def _compare(self, balance: Balance, *, mixed: bool) -> None:
+        stored = self._tables.shelf.balances.get(balance.balance_id)
+        if stored is None or (not mixed and stored["precision"] not in (None, balance.precision)):
+            raise DecideAgain("a balance got another precision, or is gone")
+
+    def advance(
+        self,
+        row: PartitionRow,
+        cursor: int,
+        sequence: int,
+        head: bytes,
+        outcomes: Mapping[str, Any],
+    ) -> None:
+        self._say("advance")
+        rows = self._tables.rows
+        text = json.dumps(outcomes) if any(outcomes.values()) else None
+
+        def change() -> None:
+            batch = rows[row.partition].batch + 1
+            rows[row.partition] = PartitionRow(
+                row.partition, cursor, sequence, head, batch, row.sequence, text, row.partitions
+            )
+
+        self._changes.append(change)
+
+    def commit(self) -> None:
+        self._say("commit")
+        if self._store.chaos.strikes(Fault.CONFLICT, "commit"):
+            raise pg.SerializationFailure("could not serialize access")
+        for change in self._changes:
+            change()
+        self.end(dead=False)
+        if self._store.chaos.strikes(Fault.UNKNOWN, "commit"):
+            self._dead = True
+            raise psycopg.OperationalError("the connection was lost after the commit was sent")
+
+    def rollback(self) -> None:
+        self.end(dead=self._dead)
+
+    def end(self, *, dead: bool) -> None:
+        """Forget what is not committed, and let go of every lock."""
+        self._dead = dead
+        for lock in self._locks:
+            if self._store.holders.get(lock) is self:
+                del self._store.holders[lock]
+        self._locks.clear()
+        self._changes.clear()
+        self._created.clear()
+
+
+def _moment(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def _references_of(entry: Entry) -> list[str | None]:
+    items = getattr(entry.instruction, "items", ())
+    return [getattr(entry.instruction, "reference", None), *(item.reference for item in items)]
+
+
+def _named(entries: Iterable[Entry]) -> set[str]:
+    return {getattr(entry.instruction, "transaction_id", "") for entry in entries}
+
+
+def _is_part(bare_id: str) -> bool:
+    return bare_id[14] == "8" and bare_id[19] in "ab"

@@ -1,0 +1,471 @@
+"""What stands in for log and store in simulations does what the real ones do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors as pg
+
+from daybook.errors import LogNotInstalled, StoreUnavailable
+from daybook.ledger.batch import decide_batch
+from daybook.producing import drafts
+from daybook.queue.entries import BARRIER, DUE, NewEntry, RawEntry, outcome_value
+from daybook.store.journal import DecideAgain
+from daybook.store.loading import KnownBalances
+from daybook.store.store import Store
+from daybook.store.unit_of_work import HeldEntry, PartitionRow, Refusal, UnitOfWork
+from daybook.worker.apply import Applier
+from daybook.worker.clockwork import append_due
+from tests.harness import Installation
+from tests.oracle.entries import entry_of
+from tests.simulation.chaos import Chaos
+from tests.simulation.load import openings
+from tests.simulation.memory_log import MemoryLog
+from tests.simulation.memory_store import MemoryStore
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.world import FIRST_MS
+
+BYTES_MAX = 1 << 20
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+NO_ID = "00000000-0000-0000-0000-000000000000"
+
+
+class Quiet:
+    """The parts of a simulation in which nothing goes wrong. now_ms: its time."""
+
+    def __init__(self, partitions: int) -> None:
+        self.now_ms = FIRST_MS
+        chaos = Chaos(Random(1))
+        chaos.calm = True
+        self.log: Any = MemoryLog(lambda: self.now_ms, lambda call: None)
+        self.log.install(partitions, 100_000, 0)
+        self.store: Any = MemoryStore(partitions, Scheduler(Random(1), FIRST_MS), chaos)
+
+
+# The log
+
+
+@pytest.fixture(params=["memory", "real"])
+def log(request: pytest.FixtureRequest) -> Any:
+    """A log with two partitions."""
+    if request.param == "memory":
+        return Quiet(2).log
+    return request.getfixturevalue("installation").log
+
+
+def entry(name: str, slot: int = 0, **more: Any) -> NewEntry:
+    """An entry that only the log looks at."""
+    fingerprint = more.pop("fingerprint", b"f" * 32)
+    return NewEntry(slot, f"t:{name}", fingerprint, f"txn_{name}", name.encode(), **more)
+
+
+def states(log: Any, *entries: NewEntry) -> list[str]:
+    return [each.state for each in log.append(entries)[0]]
+
+
+def test_positions_are_one_order_for_all_partitions(log: Any) -> None:
+    """Each entry comes after those before it, whatever its partition; clock and streams agree."""
+    results, bells = log.append([entry(f"e{n}", n % 2) for n in range(6)])
+    positions = [each.position for each in results]
+    assert positions == sorted(set(positions))
+    assert sorted(bells) == [0, 1]
+    assert log.clock() == positions[-1]
+    for partition in (0, 1):
+        read = log.read(partition, 0, 10, BYTES_MAX)
+        assert [raw.position for raw in read] == positions[partition::2]
+        assert read[0] == RawEntry(
+            positions[partition], f"txn_e{partition}", f"t:e{partition}", "", b"e%d" % partition
+        )
+        assert log.body_at(partition, positions[partition]) == b"e%d" % partition
+    assert log.first_unread({0: 0, 1: positions[1]}) == {0: positions[0], 1: positions[3]}
+    assert log.first_unread({0: positions[-1], 1: positions[-1]}) == {}
+    assert log.count_unread(0, positions[0]) == 2
+    assert [raw.position for raw in log.read(0, positions[0], 1, BYTES_MAX)] == [positions[2]]
+
+
+def test_a_key_is_accepted_once(log: Any) -> None:
+    """The same again is a duplicate, another under the key a conflict, with what stands there."""
+    assert states(log, entry("a"), entry("a"), entry("a", fingerprint=b"g" * 32)) == [
+        "accepted",
+        "duplicate",
+        "conflict",
+    ]
+    (known,) = log.outcomes(["t:a"])
+    assert known.startswith(b"f".hex().encode() * 32 + b"Qtxn_a 0 ")
+    log.reply(
+        0, 1, log.clock(), (0, 1), [("t:a", outcome_value("66" * 32, "txn_a", "APPLIED"))], 60
+    )
+    (again,), _ = log.append([entry("a")])
+    assert (again.state, again.value[64:65]) == ("duplicate", "R")
+    assert log.outcomes(["t:a", "t:none"])[1] is None
+
+
+def test_a_bell_rings_until_it_is_taken_down(log: Any) -> None:
+    """Who appends to a partition that is rung already need not ring; a read takes the mark down."""
+    assert log.append([entry("a")])[1] == [0]
+    assert log.append([entry("b")])[1] == []
+    log.read(0, 0, 10, BYTES_MAX)
+    assert log.append([entry("c")])[1] == [0]
+
+
+def test_a_wide_entry_leaves_a_barrier(log: Any) -> None:
+    """It stands in its home, and under the same position a mark of it in each other partition."""
+    (wide,), bells = log.append([entry("w", 1, slots=(1, 2, 4))])
+    assert sorted(bells) == [0, 1]
+    (barrier,) = log.read(0, 0, 10, BYTES_MAX)
+    assert barrier == RawEntry(wide.position, "txn_w", "", BARRIER, b"1")
+    (home,) = log.read(1, 0, 10, BYTES_MAX)
+    assert (home.position, home.body) == (wide.position, b"w")
+
+
+def test_a_full_partition_refuses_and_all_behind(log: Any) -> None:
+    """What is applied gives room; otherwise the first that has none, and all after it, are full."""
+    log.install(2, 2, 0)
+    accepted = log.append([entry("a"), entry("b")])[0]
+    assert states(log, entry("c"), entry("d", 1)) == ["full", "full"]
+    log.reply(0, 1, accepted[0].position, (0, 0), [], 60)
+    assert states(log, entry("c"), entry("e")) == ["accepted", "full"]
+
+
+def test_what_is_due_comes_once_more(log: Any) -> None:
+    """Over the outcome of the time when it was accepted, over a stale one, and not over its own."""
+    (first,), _ = log.append([entry("s")])
+    scheduled = outcome_value("66" * 32, "txn_s", "SCHEDULED")
+    due = entry("s", flags=DUE)
+    assert states(log, due) == ["duplicate"]  # it is queued
+    log.reply(0, 1, first.position, (0, 0), [], 60)
+    assert states(log, due, due) == ["accepted", "duplicate"]  # its outcome was lost
+    log.reply(0, 2, log.clock(), (0, 0), [("t:s", scheduled)], 60)
+    assert states(log, due) == ["accepted"]
+    refused = outcome_value("66" * 32, "txn_s", "REJECTED", "cancelled", "it was")
+    log.reply(0, 3, log.clock(), (0, 0), [("t:s", refused)], 60)
+    assert states(log, due) == ["duplicate"]
+
+
+def test_marks_follow_the_newest_batch(log: Any) -> None:
+    """A late reply moves none back; a gap in what was told keeps the batch unsent."""
+    log.reply(0, 2, 200, (0, 4), [], 60)
+    log.reply(0, 1, 100, (0, 2), [], 60)
+    assert (log.replied_batches(), log.cursor_marks()) == ({0: 2}, {0: 200})
+    assert log.told_sequences() == {0: 4}
+    log.reply(0, 5, 500, (7, 9), [], 60)
+    assert (log.replied_batches(), log.cursor_marks()) == ({0: 2}, {0: 500})
+    log.reply(0, 5, 500, (4, 9), [], 60)
+    assert (log.replied_batches(), log.told_sequences()) == ({0: 5}, {0: 9})
+    log.set_back(0, 100)
+    assert (log.replied_batches(), log.cursor_marks(), log.told_sequences()) == ({}, {0: 100}, {})
+
+
+def test_the_clock_never_goes_back(log: Any) -> None:
+    """What comes next comes behind a position to which the clock was put, and trims keep it."""
+    ahead = log.clock() + (5_000 << 20) + (log.now_ms() << 20)
+    log.forward_clock(ahead)
+    log.forward_clock(1)
+    results, _ = log.append([entry("a"), entry("b")])
+    assert [each.position for each in results] == [ahead + 1, ahead + 2]
+    log.trim(0, ahead + 2)
+    assert log.first_unread({0: 0}).get(0) in (ahead + 1, ahead + 2)  # about so much goes
+    assert log.clock() == ahead + 2
+
+
+def test_a_log_that_is_not_installed_takes_nothing() -> None:
+    """Neither appends nor tells how many partitions there are."""
+    log = Quiet(1).log
+    log.state.partitions = None
+    with pytest.raises(LogNotInstalled):
+        log.append([entry("a")])
+    with pytest.raises(LogNotInstalled):
+        log.partitions()
+
+
+# The store
+
+
+@pytest.fixture(params=["memory", "real"])
+def store(request: pytest.FixtureRequest) -> Any:
+    """An empty ledger with two partitions."""
+    if request.param == "memory":
+        return Quiet(2).store
+    return Store(request.getfixturevalue("installation").engine)
+
+
+@pytest.fixture
+def units(store: Any) -> Iterator[Callable[[], UnitOfWork]]:
+    """Begins units of work, each on a connection of its own, rolled back in the end."""
+    opened: list[Any] = []
+
+    def begin() -> UnitOfWork:
+        opened.append(store.units())
+        unit: UnitOfWork = opened[-1].__enter__()()
+        opened.append(unit)
+        return unit
+
+    yield begin
+    for each in reversed(opened):
+        if hasattr(each, "rollback"):
+            each.rollback()
+        else:
+            each.__exit__(None, None, None)
+
+
+def post(
+    unit: Any, row: PartitionRow, requests: list[tuple[dict[str, Any], str]], **more: Any
+) -> Any:
+    """Decide and write requests in this unit, up to the cursor."""
+    first = max(row.cursor, FIRST_MS << 20) + 1
+    entries = [entry_of(request, own, first + n) for n, (request, own) in enumerate(requests)]
+    book = unit.load_book(
+        entries,
+        KnownBalances(),
+        mixed_precision=False,
+        check_taken=more.pop("check_taken", True),
+        refused_references=[],
+    )
+    decision = decide_batch(book, [], entries)
+    unit.write_creations(book)
+    end = unit.write_records(row, book.records)
+    unit.write_holds(book, {})
+    unit.write_balances(book)
+    unit.advance(row, entries[-1].position, *end, {})
+    return decision
+
+
+def money(
+    name: str, amount: int = 5, precision: int = 100, **more: Any
+) -> tuple[dict[str, Any], str]:
+    """A deposit into an internal balance, with its id."""
+    request = {
+        "kind": "transaction",
+        "reference": name,
+        "source": "@World",
+        "destination": "@Till",
+        "currency": "USD",
+        "precise_amount": amount,
+        "precision": precision,
+        "allow_overdraft": True,
+        **more,
+    }
+    (draft,) = drafts([request], lambda: FIRST_MS / 1000)
+    return request, draft.entry.request_id
+
+
+def test_a_partition_has_one_holder(units: Any) -> None:
+    """Who has its lock keeps others from it until the end; who waits gives up in time."""
+    one, two = units(), units()
+    assert one.lock([0, 1]).keys() == {0, 1}
+    assert two.lock_if_free(0) is None
+    with pytest.raises(pg.LockNotAvailable):
+        two.lock([1])
+    two.rollback()
+    one.commit()
+    row = two.lock_if_free(0)
+    assert (row.partition, row.cursor, row.batch, row.partitions) == (0, 0, 0, 2)
+
+
+def test_a_unit_is_true_with_its_commit(units: Any) -> None:
+    """Others see nothing of it before, and all of it after; a rollback leaves nothing."""
+    one, two = units(), units()
+    row = one.lock([0])[0]
+    post(one, row, [money("a")])
+    assert two.cursors() == {0: 0, 1: 0}
+    one.rollback()
+    row = one.lock([0])[0]
+    post(one, row, [money("a"), money("b")])
+    one.commit()
+    assert two.cursors()[0] > 0
+    row = two.lock([0])[0]
+    assert (row.sequence, row.batch, row.batch_sequence) == (2, 1, 0)
+    assert [found[0] for found in two.records_since(row, 1)] == ["b"]
+
+
+def test_a_reference_is_used_once(units: Any) -> None:
+    """Written again unseen it is refused by the index; looked up, it is a conflict."""
+    request = money("a")
+    one = units()
+    post(one, one.lock([0])[0], [request])
+    one.commit()
+    again = units()
+    with pytest.raises(pg.UniqueViolation):
+        post(again, again.lock([0])[0], [money("a", 6)], check_taken=False)
+    again.rollback()
+    decision = post(again, again.lock([0])[0], [money("a", 6)])
+    assert [outcome.reason for outcome in decision.outcomes] == ["reference_conflict"]
+
+
+def test_what_a_decision_took_for_granted_is_compared(units: Any) -> None:
+    """Another has created the balance meanwhile, or given it another precision: decide again."""
+    one, two, three = units(), units(), units()
+    first, second = one.lock([0])[0], two.lock([1])[1]
+    entries = [entry_of(*money("b"), (FIRST_MS << 20) + 1)]
+    book = two.load_book(
+        entries, KnownBalances(), mixed_precision=False, check_taken=True, refused_references=[]
+    )
+    decide_batch(book, [], entries)
+    post(one, first, [money("a")])
+    one.commit()
+    with pytest.raises(DecideAgain):
+        two.write_creations(book)
+    two.rollback()
+    second = three.lock([1])[1]
+    decision = post(three, second, [money("c", 1, precision=10)])
+    assert [outcome.reason for outcome in decision.outcomes] == ["precision_mismatch"]
+
+
+def test_what_is_held_over_waits_in_order(units: Any, store: Any) -> None:
+    """By position, with what it brings, until released; what is refused keeps its reference."""
+    unit = units()
+    unit.lock([0])
+    held = [HeldEntry(n, f"txn_{n}", "c", b"%d" % n) for n in (7, 3, 5)]
+    unit.change_held(0, [], [(each, each.position, [f"bln_{each.position}"]) for each in held])
+    unit.refuse(0, [Refusal(9, "txn_9", "r", True, "unknown_balance", "no", b"{}")])
+    unit.commit()
+    assert [each.position for each in unit.held(0, 6)] == [3, 5]
+    assert [(each.position, each.slot, list(each.brings)) for each in unit.parked(0, 6)] == [
+        (7, 7, ["bln_7"])
+    ]
+    assert unit.held_elsewhere([1]) == {"bln_3": 3, "bln_5": 5, "bln_7": 7}
+    assert unit.held_elsewhere([0]) == {}
+    assert unit.oldest_held() == {0: 3}
+    unit.rollback()
+    assert store.marks().waiting == {0}
+    row = unit.lock([0])[0]
+    decision = post(unit, row, [money("r")])
+    assert [outcome.reason for outcome in decision.outcomes] == ["reference_conflict"]
+    unit.rollback()
+    unit.lock([0])
+    unit.change_held(0, [3, 5, 7], [])
+    unit.commit()
+    assert unit.oldest_held() == {}
+
+
+def test_a_lost_connection_is_a_store_that_is_away(store: Any) -> None:
+    """Whatever the driver says of it becomes StoreUnavailable at the edge of the store."""
+    with pytest.raises(StoreUnavailable), store.units():
+        raise psycopg.OperationalError("gone")
+
+
+def told(store: Any, rows: Callable[[str], list[Any]]) -> Any:
+    """Everything that is recorded, in one order."""
+    if isinstance(store, MemoryStore):
+        tables = store.tables
+        heads = [
+            (p, row.cursor, row.sequence, row.head, row.batch) for p, row in tables.rows.items()
+        ]
+        figures = [
+            (
+                own,
+                b["credit"],
+                b["debit"],
+                b["inflight_credit"],
+                b["inflight_debit"],
+                b["version"],
+                b["precision"],
+            )
+            for own, b in tables.shelf.balances.items()
+        ]
+        holds = [
+            (own, h["amount"], h["committed"], h["voided"]) for own, h in tables.shelf.holds.items()
+        ]
+        refused = [(p, r.position, r.reason, r.uses_reference) for p, r in tables.refusals]
+        return (
+            sorted(heads),
+            sorted(figures, key=str),
+            sorted(holds),
+            sorted(refused),
+            sorted(tables.shelf.schedules),
+        )
+    return (
+        rows("SELECT partition, cursor, sequence, head, batch FROM partitions ORDER BY 1"),
+        sorted(
+            [
+                (own, *map(int, figures), None if precision is None else int(precision))
+                for own, *figures, precision in rows(
+                    "SELECT 'bln_' || balance_id, credit_balance, debit_balance, "
+                    "inflight_credit_balance, inflight_debit_balance, version, precision FROM balances"
+                )
+            ],
+            key=str,
+        ),
+        [
+            (own, int(amount), int(committed), int(voided))
+            for own, amount, committed, voided in rows(
+                "SELECT 'txn_' || transaction_id, amount, committed, voided FROM holds ORDER BY 1"
+            )
+        ],
+        rows("SELECT partition, position, reason, uses_reference FROM refusals ORDER BY 1, 2"),
+        [own for (own,) in rows("SELECT 'txn_' || transaction_id FROM schedules ORDER BY 1")],
+    )
+
+
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(s, marks=pytest.mark.campaign) for s in range(2, 12))]
+)
+def test_both_stores_record_the_same(installation: Installation, seed: int) -> None:
+    """The same log leads to the same chain, figures, holds and refusals, to the last hash."""
+    quiet, requests = Quiet(2), seeded_requests(seed)
+    recorded = []
+    for store in (quiet.store, installation.store):
+        quiet.now_ms = FIRST_MS
+        quiet.log.state = type(quiet.log.state)()
+        quiet.log.install(2, 100_000, 0)
+        applier = Applier(store, quiet.log, installation.settings)
+        for start in range(0, len(requests), 20):
+            quiet.now_ms += 400
+            quiet.log.append(requests[start : start + 20])
+            append_due(store, quiet.log, lambda partition: None)
+            for partition in (0, 1, 0, 1):
+                applier.drain(partition)
+        quiet.now_ms += 60_000
+        append_due(store, quiet.log, lambda partition: None)
+        for partition in (0, 1, 0, 1):
+            applier.drain(partition)
+        recorded.append(told(store, lambda query: installation.rows(query)))
+    for ours, theirs in zip(*recorded, strict=True):
+        assert [tuple(row) if isinstance(row, tuple) else row for row in ours] == [
+            tuple(bytes(v) if isinstance(v, memoryview) else v for v in row)
+            if isinstance(row, tuple)
+            else row
+            for row in theirs
+        ]
+
+
+def seeded_requests(seed: int) -> list[NewEntry]:
+    """Entries of every kind, with dates in the time of ``Quiet``."""
+    from tests.simulation.load import Mix, drawn
+
+    random = Random(seed)
+    names, first = openings(random, 7)
+    mix = Mix(random, names, f"s{seed}", lambda: FIRST_MS)
+    return [
+        draft.entry
+        for draft in drafts([*first, *drawn(mix, random, 150, "t")], lambda: FIRST_MS / 1000)
+    ]
+
+
+def test_both_stores_find_the_same_due(units: Any, store: Any) -> None:
+    """Schedules and dates of holds, in the order of their times, behind where one stopped."""
+    now = datetime.fromtimestamp(FIRST_MS / 1000, UTC) + timedelta(seconds=30)
+    unit = units()
+    soon = now - timedelta(seconds=10)
+    requests = [
+        money("s1", scheduled_for=soon.isoformat()),
+        money("s2", scheduled_for=(soon + timedelta(seconds=1)).isoformat()),
+        money("h1", inflight=True, inflight_expiry_date=soon.isoformat()),
+        money("h2", inflight=True, inflight_commit_date=(now + timedelta(hours=1)).isoformat()),
+    ]
+    post(unit, unit.lock([0])[0], requests)
+    unit.commit()
+    found = store.due_schedules(now, LONG_AGO, 0, 10)
+    assert [(each.reference, each.scheduled_for) for each in found] == [
+        ("s1", soon),
+        ("s2", soon + timedelta(seconds=1)),
+    ]
+    assert [e.reference for e in store.due_schedules(now, soon, found[0].position, 10)] == ["s2"]
+    holds = store.due_holds(now, LONG_AGO, NO_ID, 10)
+    assert [(each.named, each.due) for each in holds] == [(requests[2][1][-36:], soon)]
+    assert store.due_holds(now, soon, holds[0].transaction_id, 10) == []

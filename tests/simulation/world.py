@@ -1,0 +1,489 @@
+"""One run: producers, workers, a sweeper and what goes wrong, until nothing is open; the judge."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from random import Random
+from typing import Any
+from unittest import mock
+
+import psycopg
+import structlog
+
+from daybook.client import Client
+from daybook.errors import (
+    DaybookError,
+    LogFull,
+    LogUnavailable,
+    MalformedRequest,
+    ReferenceConflict,
+    StoreUnavailable,
+)
+from daybook.ledger.chain import GENESIS, link
+from daybook.ledger.rejection import Rejected
+from daybook.ledger.transaction import Entry
+from daybook.points import Point, watched
+from daybook.producing import Outcome, Receipt
+from daybook.queue.entries import read_value
+from daybook.requests import decode, fingerprint_of
+from daybook.settings import Settings
+from daybook.worker.apply import Applier
+from daybook.worker.clockwork import append_due
+from daybook.worker.sweep import sweep_partitions
+from tests.oracle.entries import accepted_row
+from tests.oracle.judge import audit
+from tests.simulation.chaos import STALL_MS, Chaos, Fault
+from tests.simulation.load import Mix, drawn, openings
+from tests.simulation.memory_log import MemoryLog
+from tests.simulation.memory_store import MemoryStore
+from tests.simulation.scheduler import Crash, Scheduler
+
+FIRST_MS = 1_790_000_000_000
+RESTART_MS = 500
+RETRY_MS = 200
+SWEEP_MS = 300
+LIFE_MS_MAX = 4_000
+"""What comes back, or is restored, was taken so long before at most."""
+CLOCK_JUMP_MS_MAX = 3_000
+CLOCK_JUMPS = 0.4
+TURNS_MAX = 60_000
+"""A run that has not come to rest after so many turns is stuck."""
+PRODUCERS = 2
+PAUSES_MS = (5, 20, 20, 1_200)
+"""Most requests come in a rush, some much later: when the servers are not what they were."""
+SECONDS_AWAKE = 3
+
+
+_IN_A_UNIT = list(Point)[list(Point).index(Point.LOCKED) : list(Point).index(Point.REPLIED)]
+
+
+@dataclass
+class Verdict:
+    """What came of a run. trace: digest of all that happened, the same for the same seed."""
+
+    seed: int
+    steps: int
+    violations: list[str]
+    accepted: int = 0
+    records: int = 0
+    turns: int = 0
+    trace: str = ""
+    happened: dict[tuple[str, str], int] = field(default_factory=dict)
+
+
+class _Bells:
+    """Doorbells between producers and workers: lost, late and doubled."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.rung: list[tuple[int, int]] = []
+
+    def ring(self, partitions: Iterable[int]) -> None:
+        """As ``Doorbell.ring``."""
+        for partition in partitions:
+            self.ring_one(partition)
+
+    def ring_one(self, partition: int) -> None:
+        world = self._world
+        if world.chaos.strikes(Fault.BELL_LOST):
+            return
+        late = world.random.randint(0, 2_000) if world.chaos.strikes(Fault.BELL_LATE) else 0
+        self.rung.append((world.scheduler.now_ms + late, partition))
+
+    def any_due(self) -> bool:
+        return any(due <= self._world.scheduler.now_ms for due, _ in self.rung)
+
+    def take(self) -> int | None:
+        """A partition whose doorbell has come, in no order."""
+        due = [
+            at for at, (moment, _) in enumerate(self.rung) if moment <= self._world.scheduler.now_ms
+        ]
+        return self.rung.pop(self._world.random.choice(due))[1] if due else None
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class SimulatedClient(Client):
+    """The real client, over a log in memory."""
+
+    def __init__(self, world: World) -> None:
+        self._settings = world.settings
+        self._log: Any = world.log
+        self._doorbell: Any = world.bells
+        self._clock = lambda: world.scheduler.now_ms / 1000
+
+
+class World:
+    """Everything that one seed decides."""
+
+    def __init__(self, seed: int, steps: int) -> None:
+        self.seed = seed
+        self.random = Random(f"world-{seed}")
+        self.chaos = Chaos(Random(f"chaos-{seed}"))
+        self.scheduler = Scheduler(Random(f"turns-{seed}"), FIRST_MS)
+        self.partitions = self.random.choice([1, 2, 2, 3, 4])
+        self.is_restored = self.chaos.loss is Fault.RESTORE
+        self.settings = Settings(
+            batch_entries_min=self.random.choice([1, 2, 4, 8]),
+            batch_entries_max=self.random.choice([8, 16]),
+            held_over_max=self.random.choice([1, 2, 5, 100]),
+            log_retention_seconds=3_600 if self.is_restored else self.random.choice([0, 60]),
+            drain_seconds_max=0.5,
+        )
+        self.skew_ms = 0
+        self.log = MemoryLog(lambda: self.scheduler.now_ms + self.skew_ms, self._touch_log)
+        self.store = MemoryStore(self.partitions, self.scheduler, self.chaos)
+        self.bells = _Bells(self)
+        self.producing = 0
+        self.sweeps = 0
+        self.told: dict[str, Outcome] = {}
+        self.violations: list[str] = []
+        self._digest = sha256()
+        self.log.state.partitions, self.log.state.entries_max = self.partitions, 100_000
+        self._load(steps)
+
+    # --- who acts ---
+
+    def _load(self, steps: int) -> None:
+        names, first = openings(Random(f"openings-{self.seed}"), self.random.randint(6, 8))
+        each = max(steps // PRODUCERS, 1)
+        for number in range(PRODUCERS):
+            random = Random(f"load-{self.seed}-{number}")
+            mix = Mix(random, names, f"p{number}", lambda: self.scheduler.now_ms)
+            self._spawn_producer(number, first if number == 0 else [], mix, random, each)
+        for number in range(self.random.choice([1, 2, 2, 3])):
+            self.scheduler.spawn(f"worker-{number}", lambda: self._work(self._applier()))
+        self.scheduler.spawn("beat", self._beat)
+        self.scheduler.spawn("fate", self._fate)
+
+    def _spawn_producer(
+        self, number: int, first: list[dict[str, Any]], mix: Mix, random: Random, count: int
+    ) -> None:
+        self.producing += 1
+
+        def produce() -> None:
+            if first:
+                self._send(first, random)
+            done = 0
+            while done < count:
+                size = min(random.choice([1, 1, 1, 2, 5]), count - done)
+                self._send(drawn(mix, random, size, f"p{number}-{done}"), random)
+                done += size
+                self.scheduler.pause(random.randrange(random.choice(PAUSES_MS)))
+            self.producing -= 1
+
+        self.scheduler.spawn(f"producer-{number}", produce)
+
+    def _send(self, requests: Sequence[dict[str, Any]], random: Random) -> None:
+        """Send until it is known that all were accepted; after a death, by another process."""
+        client = SimulatedClient(self)
+        repeated = False
+        while True:
+            try:
+                receipts = client.enqueue_many(requests)
+                if self.chaos.strikes(Fault.REPEAT, "producer") and not repeated:
+                    repeated = True
+                    continue
+            except MalformedRequest:
+                return self._send_those_that_are(requests, client)
+            except (LogUnavailable, LogFull):
+                self.scheduler.pause(RETRY_MS)
+            except Crash:
+                self.scheduler.pause(RESTART_MS)
+                client = SimulatedClient(self)
+            else:
+                return self._look(client, receipts, random)
+
+    def _send_those_that_are(self, requests: Sequence[dict[str, Any]], client: Client) -> None:
+        """One by one: what is refused at the door is not accepted."""
+        for request in requests:
+            for _ in range(100):
+                try:
+                    client.enqueue(request)
+                    break
+                except (MalformedRequest, ReferenceConflict):
+                    break
+                except (LogUnavailable, LogFull, Crash):
+                    self.scheduler.pause(RETRY_MS)
+
+    def _look(self, client: Client, receipts: Sequence[Receipt], random: Random) -> None:
+        """See what has become of some of it: what is told once is true for ever."""
+        if random.random() < 0.3:
+            self.scheduler.pause(random.randrange(400))
+            for receipt, outcome in zip(receipts, client.wait_many(receipts, 0), strict=True):
+                if outcome is not None and receipt.state == "accepted":
+                    self.notice(receipt.key, outcome)
+                    self._must_be_true(receipt.key, outcome)
+
+    def notice(self, key: str, outcome: Outcome) -> None:
+        """An outcome that somebody was told."""
+        before = None if self._may_change else self.told.get(key)
+        if (
+            before is not None
+            and before.final
+            and (before.status, before.reason) != (outcome.status, outcome.reason)
+        ):
+            self.violations.append(f"3: {key} was {before.status}, and is {outcome.status}")
+        self.told[key] = outcome
+
+    def _must_be_true(self, key: str, outcome: Outcome) -> None:
+        """Whoever is told an outcome finds it in the ledger."""
+        shelf, reference = self.store.tables.shelf, key[2:]
+        if outcome.final and key.startswith("t:") and not self.is_restored:
+            known = shelf.references.get(reference)
+            refused = self.store.tables.refused_references.get(reference)
+            if outcome.status not in {each.status for each in (known, refused) if each}:
+                self.violations.append(f"3: {key} was told {outcome.status} before it was true")
+
+    @property
+    def _may_change(self) -> bool:
+        """With several partitions a replay may fund a spend by a credit that was accepted later."""
+        return self.is_restored and self.partitions > 1
+
+    def _applier(self) -> Applier:
+        store: Any = self.store
+        request_log: Any = self.log
+        return Applier(
+            store, request_log, self.settings, clock=lambda: self.scheduler.now_ms / 1000
+        )
+
+    def _work(self, applier: Applier) -> None:
+        """What the task of a doorbell does, in a process that is started again when it dies."""
+        while True:
+            self.scheduler.wait_for(self.bells.any_due, 10_000)
+            partition = self.bells.take()
+            if partition is None:
+                continue
+            try:
+                drained = applier.drain(partition)
+                for other in sorted(drained.helped | ({partition} if drained.more else set())):
+                    self.bells.ring_one(other)
+            except (StoreUnavailable, LogUnavailable, LogFull):
+                self.scheduler.pause(RETRY_MS)
+                self.bells.ring_one(partition)
+            except Crash:
+                self.scheduler.pause(RESTART_MS)
+                applier = self._applier()
+
+    def _beat(self) -> None:
+        applier = self._applier()
+        while True:
+            self.scheduler.pause(SWEEP_MS)
+            for _ in range(2 if self.chaos.strikes(Fault.BEAT_DOUBLED) else 1):
+                self._sweep(applier)
+
+    def _sweep(self, applier: Applier) -> None:
+        store: Any = self.store
+        request_log: Any = self.log
+        try:
+            sweep_partitions(store, request_log, applier, self.bells.ring_one)
+            append_due(store, request_log, self.bells.ring_one)
+            self.sweeps += 1
+        except DaybookError:
+            self.scheduler.pause(RETRY_MS)
+        except Crash:
+            self.scheduler.pause(RESTART_MS)
+
+    # --- what happens ---
+
+    def _fate(self) -> None:
+        """What befalls the servers, once or a few times."""
+        random, loss = self.random, self.chaos.loss
+        self.scheduler.pause(random.randint(1, 1_500))
+        taken, tables = self.log.state.copy(), self.store.tables
+        if loss is Fault.RESTORE:
+            tables = self.store.backup()
+        self.scheduler.pause(random.randint(1, LIFE_MS_MAX))
+        cursors = {p: row.cursor for p, row in self.store.tables.rows.items()}
+        if loss is Fault.TAIL_LOST:
+            self.log.come_back(taken, cursors)
+        elif loss is Fault.LOG_EMPTY:
+            self.log.come_back(type(taken)(), cursors)
+        elif loss is Fault.RESTORE:
+            self.store.restore(tables)
+        elif loss is Fault.OUTCOMES_LOST:
+            outcomes = self.log.state.outcomes
+            for key in [key for key, value in outcomes.items() if value[64] == "R"]:
+                del outcomes[key]
+        if loss is not None:
+            self.chaos.happened[loss, "server"] = 1
+        # With its end lost and its clock behind at once, nobody could know what was accepted twice.
+        seen = self.sweeps + 1
+        self.scheduler.wait_for(lambda: self.sweeps > seen, STALL_MS)
+        while True:
+            self.scheduler.pause(random.randint(200, 1_000))
+            if self.chaos.has(Fault.CLOCK_JUMP) and random.random() < CLOCK_JUMPS:
+                self.skew_ms = random.randint(-CLOCK_JUMP_MS_MAX, CLOCK_JUMP_MS_MAX)
+
+    def _touch_log(self, call: str) -> None:
+        self.scheduler.pause()
+        if self.chaos.strikes(Fault.ERROR, f"log:{call}"):
+            raise LogUnavailable("the connection is lost")
+
+    def reach(self, point: Point) -> None:
+        """Somebody came to a point of the pipeline."""
+        self._digest.update(f"{self.scheduler.current} {point} {self.scheduler.now_ms}\n".encode())
+        self.scheduler.pause()
+        fault = self.chaos.at(point)
+        if fault is Fault.CRASH:
+            raise Crash(point)
+        if fault is Fault.STALL:
+            self.scheduler.pause(self.random.randint(1, STALL_MS))
+        elif fault is Fault.REPEAT:
+            for partition in range(self.partitions):
+                self.bells.ring_one(partition)
+        elif fault is Fault.ERROR:
+            if point in _IN_A_UNIT:
+                raise psycopg.OperationalError("the connection is lost")
+            raise LogUnavailable("the connection is lost")
+
+    # --- the run ---
+
+    def run(self) -> Verdict:
+        """Play, come to rest, judge."""
+        with _seeded_ids(self.seed), watched(self.reach):
+            try:
+                self._play()
+            finally:
+                self.chaos.calm = True
+                self.scheduler.end()
+        self._judge()
+        records = sum(len(journal.records) for journal in self.store.tables.shelf.journals)
+        return Verdict(
+            self.seed,
+            0,
+            self.violations,
+            len(self.log.accepted),
+            records,
+            self.scheduler.turns,
+            self._digest.hexdigest(),
+            self.chaos.happened,
+        )
+
+    def _play(self) -> None:
+        if not self.scheduler.run(lambda: not self.producing and self._past_fate(), TURNS_MAX):
+            self.violations.append("4: producers do not come to an end")
+        self.chaos.calm = True
+        if not self.scheduler.run(self._at_rest, TURNS_MAX):
+            self.violations.append(f"11: still open: {self._open()}")
+
+    def _past_fate(self) -> bool:
+        return self.scheduler.now_ms > FIRST_MS + LIFE_MS_MAX + 1_500
+
+    def _open(self) -> str:
+        tables = self.store.tables
+        cursors = {p: row.cursor for p, row in tables.rows.items()}
+        return (
+            f"unread {self.log.first_behind(cursors)}, held over {sorted(tables.held)}, "
+            f"scheduled {len(tables.shelf.schedules)}"
+        )
+
+    def _at_rest(self) -> bool:
+        if self.scheduler.turns % 16:
+            return False
+        tables = self.store.tables
+        if tables.held or tables.shelf.schedules or self.log.state.partitions is None:
+            return False
+        if self.log.first_behind({p: row.cursor for p, row in tables.rows.items()}):
+            return False
+        if any(row.batch > self.log.state.replied.get(p, 0) for p, row in tables.rows.items()):
+            return False
+        return not any(
+            (hold["expires_micros"] or hold["commits_micros"])
+            and hold["amount"] > hold["committed"] + hold["voided"]
+            for hold in tables.shelf.holds.values()
+        )
+
+    # --- the judgement ---
+
+    def _judge(self) -> None:
+        tables, shelf = self.store.tables, self.store.tables.shelf
+        self.violations += audit(
+            shelf.rows(),
+            shelf.balances,
+            shelf.holds,
+            [accepted_row(entry) for entry in self._accepted()],
+            done=shelf.done(),
+            schedules=shelf.schedules.keys(),
+            things=shelf.things(),
+        )
+        self.violations += self.store.deadlocks
+        self.violations += self._broken_chains()
+        self.violations += self._broken_promises()
+        for partition, refusal in tables.refusals:
+            if refusal.traceback:
+                self.violations.append(f"quarantined in {partition}: {refusal.traceback[-900:]}")
+
+    def _accepted(self) -> Iterator[Entry]:
+        shelf = self.store.tables.shelf
+        recorded = {record.position for record in shelf.records.values()}
+        recorded |= {refusal.position for _, refusal in self.store.tables.refusals}
+        saved = {at: new for at, new in self.log.lost.items() if at in recorded}
+        for position, new in sorted((self.log.accepted | saved).items()):
+            decoded = decode(new.body, new.request_id, position >> 20)
+            assert not isinstance(decoded, Rejected), decoded
+            yield Entry(
+                position,
+                decoded.slot,
+                new.request_id,
+                decoded.instruction,
+                fingerprint_of(new.body),
+                new.body,
+                decoded.slots,
+            )
+
+    def _broken_chains(self) -> Iterator[str]:
+        for partition, journal in enumerate(self.store.tables.shelf.journals):
+            head = GENESIS
+            for sequence, record in enumerate(journal.records, 1):
+                head = link(head, partition, sequence, record)
+            row = self.store.tables.rows[partition]
+            if (row.head, row.sequence) != (head, len(journal.records)):
+                yield f"10: the chain of {partition} does not end at its head"
+
+    def _broken_promises(self) -> Iterator[str]:
+        """What somebody was told is what the journal says, and what the log says in the end."""
+        by_reference = {
+            f"t:{record.reference}": record
+            for record in self.store.tables.shelf.records.values()
+            if not record.derived
+        }
+        for key, outcome in () if self._may_change else self.told.items():
+            record = by_reference.get(key)
+            if record is None or not outcome.final or outcome.duplicate:
+                continue
+            if (record.status, record.reason) != (outcome.status, outcome.reason):
+                yield f"3: {key} was told {outcome.status}, and is {record.status}"
+        for key, value in self.log.state.outcomes.items():
+            record = by_reference.get(key)
+            state = read_value(value)
+            if record is not None and state.status not in (record.status, "SCHEDULED"):
+                yield f"3: the log says {state.status} of {key}, the journal {record.status}"
+
+
+@contextmanager
+def _seeded_ids(seed: int) -> Iterator[None]:
+    """Ids that are minted anew are the same for the same seed."""
+    random = Random(f"ids-{seed}")
+    quiet = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        with mock.patch("daybook.requests.bounds.os.urandom", random.randbytes):
+            yield
+    finally:
+        structlog.configure(**quiet)
+
+
+def run(seed: int, steps: int) -> Verdict:
+    """One run. steps: requests that producers send, about."""
+    verdict = World(seed, steps).run()
+    verdict.steps = steps
+    return verdict
+
+
+__all__ = ["Verdict", "World", "run"]
