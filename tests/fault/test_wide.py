@@ -187,6 +187,24 @@ def test_joined_partitions_keep_marks_of_their_own(
     )
 
 
+def test_what_is_held_over_waits_for_what_a_joined_batch_leaves_unread(
+    installation: Installation,
+) -> None:
+    """Two partitions decided together may stop before the money that an entry held over needs."""
+    (poor,), (rich,) = wallets(installation, 1, 100)
+    installation.drain()
+    fillers = [move(f"filler-{n}", rich, "@Shop", 1) for n in range(8)]
+    younger = [move("fund", rich, poor, 50), move("held", poor, "@Shop", 150)]
+    installation.client.enqueue_many([*fillers, *younger, wide("w", [poor, rich])])
+    applier = installation.applier()
+    assert applier.apply_batch(0, 1).held_over == 1
+    report = applier.apply_batch(0, 8)
+    assert (report.outcomes, report.held_over) == ({"applied": 8}, 1)
+    installation.drain()
+    assert installation.client.wait("held", 5).status == "APPLIED"
+    assert_proved(installation)
+
+
 # Barriers
 
 

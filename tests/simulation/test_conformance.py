@@ -386,7 +386,8 @@ def told(store: Any, rows: Callable[[str], list[Any]]) -> Any:
                 (own, *map(int, figures), None if precision is None else int(precision))
                 for own, *figures, precision in rows(
                     "SELECT 'bln_' || balance_id, credit_balance, debit_balance, "
-                    "inflight_credit_balance, inflight_debit_balance, version, precision FROM balances"
+                    "inflight_credit_balance, inflight_debit_balance, version, precision "
+                    "FROM balances"
                 )
             ],
             key=str,
