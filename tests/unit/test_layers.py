@@ -18,13 +18,14 @@ LOWER = REQUESTS | {"settings"}
 QUEUE = LOWER | {"queue"}
 STORE = LOWER | {"store"}
 PRODUCING = QUEUE | {"producing"}
+SETTLING = QUEUE | {"settling"}
 ASKING = PRODUCING | {"asking"}
 CLIENT = ASKING | {"preview", "looking_ahead", "client"}
 CELERY = CLIENT | {"celery"}
 INSTALL = QUEUE | STORE | {"install"}  # the schema and the log, in one step
 DRY_RUN = ASKING | STORE | {"preview", "dry_run"}
 WORKER = CLIENT | INSTALL | DRY_RUN | {"worker"}
-TOP = CELERY | WORKER | {"cli", "embedded", "backfill", "demo", "daybook"}
+TOP = CELERY | WORKER | SETTLING | {"cli", "embedded", "backfill", "demo", "daybook"}
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "ledger": LEDGER,
@@ -34,6 +35,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "queue": QUEUE,
     "store": STORE,
     "producing": PRODUCING,
+    "settling": SETTLING,
     "asking": ASKING,
     "client": CLIENT,
     "celery": CELERY,

@@ -15,6 +15,7 @@ from daybook.cli import (
     demo,
     identities,
     look,
+    quarantine,
     rebuild,
     serve,
     statement,
@@ -90,6 +91,10 @@ balance_commands = typer.Typer(
 
 identity_commands = typer.Typer(
     cls=ShowByDefault, no_args_is_help=True, help="Show an identity, create one, or change one."
+)
+
+quarantine_commands = typer.Typer(
+    no_args_is_help=True, help="See what made the code raise; try it again, or leave it for good."
 )
 
 _INSTANCE = "An instance of your own"
@@ -272,9 +277,23 @@ def _register() -> None:
         "change",
         epilog=_examples("daybook identity change idt_… email_address=ada@x.org --by anna"),
     )(change.change_identity)
+    quarantine_commands.command(
+        "list", epilog=_examples("daybook quarantine list", "daybook quarantine list --all --json")
+    )(quarantine.list_open)
+    quarantine_commands.command("show", epilog=_examples("daybook quarantine show order-1"))(
+        quarantine.show
+    )
+    quarantine_commands.command(
+        "retry", epilog=_examples("daybook quarantine retry order-1 --by anna --wait 5")
+    )(quarantine.retry)
+    quarantine_commands.command(
+        "discard",
+        epilog=_examples('daybook quarantine discard order-1 --by anna --why "sent by mistake"'),
+    )(quarantine.discard)
     app.add_typer(ledger_commands, name="ledger", rich_help_panel=_ASKING)
     app.add_typer(balance_commands, name="balance", rich_help_panel=_LOOKING)
     app.add_typer(identity_commands, name="identity", rich_help_panel=_LOOKING)
+    app.add_typer(quarantine_commands, name="quarantine", rich_help_panel=_DEPLOYING)
 
 
 _register()
