@@ -25,7 +25,8 @@ CELERY = CLIENT | {"celery"}
 INSTALL = QUEUE | STORE | {"install"}  # the schema and the log, in one step
 DRY_RUN = ASKING | STORE | {"preview", "dry_run"}
 WORKER = CLIENT | INSTALL | DRY_RUN | {"worker"}
-TOP = CELERY | WORKER | SETTLING | {"cli", "embedded", "backfill", "demo", "daybook"}
+MONITORING = QUEUE | STORE | {"monitoring"}
+TOP = CELERY | WORKER | SETTLING | MONITORING | {"cli", "embedded", "backfill", "demo", "daybook"}
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "ledger": LEDGER,
@@ -36,6 +37,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "store": STORE,
     "producing": PRODUCING,
     "settling": SETTLING,
+    "monitoring": MONITORING,
     "asking": ASKING,
     "client": CLIENT,
     "celery": CELERY,

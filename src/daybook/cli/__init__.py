@@ -13,6 +13,7 @@ from daybook.cli import (
     change,
     dates,
     demo,
+    health,
     identities,
     look,
     quarantine,
@@ -114,6 +115,11 @@ def _register() -> None:
         rich_help_panel=_LOOKING,
         epilog=_examples("daybook status", "daybook status --json --no-workers"),
     )(status.status)
+    command(
+        "health",
+        rich_help_panel=_DEPLOYING,
+        epilog=_examples("daybook health", "daybook health --json", "daybook health --worker"),
+    )(health.health)
     command("ledgers", rich_help_panel=_LOOKING, epilog=_examples("daybook ledgers --json"))(
         look.ledgers
     )
