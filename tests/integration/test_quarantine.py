@@ -280,6 +280,48 @@ def test_what_was_discarded_stays_refused(one: Installation, broken: set[str]) -
     assert_proved(one)
 
 
+def test_what_an_older_version_set_aside_is_only_discarded(
+    one: Installation, broken: set[str]
+) -> None:
+    """Its row in the journal is there for good: a retry says so and sends nothing."""
+    a = poisoned(one, broken)
+    request_id, position, _ = find(one)
+    with one.owner.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE transactions DISABLE TRIGGER ALL")
+        connection.exec_driver_sql(
+            "INSERT INTO transactions (partition, sequence, transaction_id, kind, reference, "
+            "derived, currency, status, reason, description, allow_overdraft, position, "
+            "effective_date, fingerprint, hash) VALUES (0, 999, %s, 'transaction', 'poison', "
+            "false, 'USD', 'REJECTED', 'quarantined', '', false, %s, now(), '', '')",
+            (request_id[4:], position),
+        )
+    broken.clear()
+    refused = one.run("quarantine", "retry", "poison")
+    assert (refused.returncode, "another one" in refused.stderr) == (1, True)
+    assert one.run("quarantine", "discard", "poison", "--by", "ben").returncode == 0
+    one.drain()
+    assert quarantined(one) == []
+    assert credit_of(one, a) == 100
+
+
+def test_a_retry_behind_a_stranger_under_its_reference_says_so(
+    one: Installation, broken: set[str]
+) -> None:
+    """Redis forgot the outcome and took another request: typed again later, it is posted once."""
+    a = poisoned(one, broken)
+    broken.clear()
+    one.redis.delete(one.log.keys.outcome("t:poison"))
+    stranger = one.client.enqueue(deposit("poison", a, 7))
+    refused = one.run("quarantine", "retry", "poison")
+    assert (refused.returncode, "type the same again" in refused.stderr) == (1, True)
+    one.drain()
+    assert stranger.wait(5).reason == "reference_conflict"
+    assert one.run("quarantine", "retry", "poison").returncode == 0
+    one.drain()
+    assert credit_of(one, a) == 1100
+    assert_proved(one)
+
+
 @pytest.mark.parametrize("first", ["retry", "discard"])
 def test_of_a_retry_and_a_discard_the_first_counts(
     one: Installation, broken: set[str], first: str

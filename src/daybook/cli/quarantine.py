@@ -137,15 +137,29 @@ def _append(
 
     with open_log() as log:
         entries = making(view.transaction_id, view.position, body, log.now_ms(), by, why)
+        last = entries[-1]
+        # First: what is settled sets the reference free, also for a stranger in the queue.
+        if _is_of_another(log.outcomes([last.key])[0], last):
+            raise _refused(
+                f"another request is queued under the reference {view.reference}: type the same "
+                "again when that one has its outcome"
+            )
         results, bells = log.append(entries)
-    if "full" in [result.state for result in results]:
+    state = results[-1].state
+    if state == "full":
         raise LogFull("the log is full: nothing is lost, type the same again later")
     doorbell = Doorbell(current().require_broker_url())
     doorbell.ring(bells)
     doorbell.close()
-    last, state = entries[-1], results[-1].state
     fingerprint = last.fingerprint.hex()
     return Receipt(view.transaction_id, view.reference, last.key, state, fingerprint, client=client)
+
+
+def _is_of_another(value: bytes | None, entry: NewEntry) -> bool:
+    """Whether an outcome key belongs to another request than that of the entry."""
+    from daybook.queue.entries import read_value
+
+    return value is not None and read_value(value).fingerprint != entry.fingerprint.hex()
 
 
 def _shown(view: QuarantineView) -> dict[str, Any]:
