@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     snapshot_interval_seconds: float = Field(
         86_400.0, ge=0, description="How often beat has a snapshot taken; 0: never."
     )
+    stall_seconds_max: float = Field(
+        30.0, gt=0, description="How long a partition with open entries may stand still."
+    )
     lock_timeout_seconds: float = Field(5.0, gt=0, description="Postgres lock_timeout of workers.")
     statement_timeout_seconds: float = Field(
         60.0, gt=0, description="Postgres statement_timeout of workers."

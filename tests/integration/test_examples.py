@@ -35,6 +35,7 @@ HOW_TO = (
     "dry-run",
     "history",
     "rebuild",
+    "quarantine",
 )
 """Pages of docs/how-to, in the order in which they are run on one installation."""
 

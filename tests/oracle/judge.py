@@ -170,7 +170,7 @@ def _outcomes(rows: Sequence[Row], done: set[str]) -> Callable[[Row], bool]:
             or by_id.get(request_id) == fingerprint
             or by_id.get(scheduled) == fingerprint
             or (entry["reference"] is not None and fingerprint in said)
-            or entry["kind"] == "Deadline"  # the dates of holds are judged by themselves
+            or entry["kind"] in ("Deadline", "Settle")  # holds, refusals: judged by themselves
         )
 
     return has_outcome

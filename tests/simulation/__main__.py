@@ -1,4 +1,4 @@
-"""``make simulate``: runs by seed, or the search for deliberate faults. Failures can be replayed."""
+"""``make simulate``: runs by seed, or the search for deliberate faults. Failures replay."""
 
 from __future__ import annotations
 

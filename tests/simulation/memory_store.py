@@ -453,6 +453,9 @@ class MemoryUnit:
 
         self._changes.append(change)
 
+    def settle(self, settlements: Mapping[tuple[int, str], Any]) -> None:
+        assert not settlements, "nobody settles what was set aside in a simulation"
+
     def write_balances(self, book: Book) -> None:
         self._say("write_balances")
         shelf = self._tables.shelf

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from random import Random
@@ -53,6 +53,8 @@ CLOCK_JUMPS = 0.4
 TURNS_MAX = 60_000
 """A run that has not come to rest after so many turns is stuck."""
 PRODUCERS = 2
+LOOKS = 0.3
+"""How often a producer asks what has become of what it sent."""
 PAUSES_MS = (5, 20, 20, 1_200)
 """Most requests come in a rush, some much later: when the servers are not what they were."""
 SECONDS_AWAKE = 3
@@ -213,7 +215,9 @@ class World:
 
     def _look(self, client: Client, receipts: Sequence[Receipt], random: Random) -> None:
         """See what has become of some of it: what is told once is true for ever."""
-        if random.random() < 0.3:
+        with suppress(LogUnavailable):  # then nothing is told
+            if random.random() >= LOOKS:
+                return
             self.scheduler.pause(random.randrange(400))
             for receipt, outcome in zip(receipts, client.wait_many(receipts, 0), strict=True):
                 if outcome is not None and receipt.state == "accepted":

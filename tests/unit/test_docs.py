@@ -196,7 +196,11 @@ def test_what_a_record_can_be_is_said(column: str, values: type[StrEnum]) -> Non
     """docs/reference/tables.md names each kind and each status of a record, and no other."""
     row = rows("docs/reference/tables.md")[column]
     said = set(re.findall(r"`(\w+)`", row)) - {"holds"}
-    assert said == {value.value for value in values} - {"deadline", "QUEUED"}  # never recorded
+    assert said == {value.value for value in values} - {
+        "deadline",
+        "settle",
+        "QUEUED",
+    }  # never recorded
 
 
 @pytest.mark.parametrize(

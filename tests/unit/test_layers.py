@@ -18,13 +18,15 @@ LOWER = REQUESTS | {"settings"}
 QUEUE = LOWER | {"queue"}
 STORE = LOWER | {"store"}
 PRODUCING = QUEUE | {"producing"}
+SETTLING = QUEUE | {"settling"}
 ASKING = PRODUCING | {"asking"}
 CLIENT = ASKING | {"points", "preview", "looking_ahead", "client"}
 CELERY = CLIENT | {"celery"}
 INSTALL = QUEUE | STORE | {"install"}  # the schema and the log, in one step
 DRY_RUN = ASKING | STORE | {"preview", "dry_run"}
 WORKER = CLIENT | INSTALL | DRY_RUN | {"worker"}
-TOP = CELERY | WORKER | {"cli", "embedded", "backfill", "demo", "daybook"}
+MONITORING = QUEUE | STORE | {"monitoring"}
+TOP = CELERY | WORKER | SETTLING | MONITORING | {"cli", "embedded", "backfill", "demo", "daybook"}
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "ledger": LEDGER,
@@ -35,6 +37,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "queue": QUEUE,
     "store": STORE,
     "producing": PRODUCING,
+    "settling": SETTLING,
+    "monitoring": MONITORING,
     "asking": ASKING,
     "client": CLIENT,
     "celery": CELERY,

@@ -13,8 +13,10 @@ from daybook.cli import (
     change,
     dates,
     demo,
+    health,
     identities,
     look,
+    quarantine,
     rebuild,
     serve,
     statement,
@@ -92,6 +94,10 @@ identity_commands = typer.Typer(
     cls=ShowByDefault, no_args_is_help=True, help="Show an identity, create one, or change one."
 )
 
+quarantine_commands = typer.Typer(
+    no_args_is_help=True, help="See what made the code raise; try it again, or leave it for good."
+)
+
 _INSTANCE = "An instance of your own"
 _LOOKING = "Looking"
 _ASKING = "Asking"
@@ -109,6 +115,11 @@ def _register() -> None:
         rich_help_panel=_LOOKING,
         epilog=_examples("daybook status", "daybook status --json --no-workers"),
     )(status.status)
+    command(
+        "health",
+        rich_help_panel=_DEPLOYING,
+        epilog=_examples("daybook health", "daybook health --json", "daybook health --worker"),
+    )(health.health)
     command("ledgers", rich_help_panel=_LOOKING, epilog=_examples("daybook ledgers --json"))(
         look.ledgers
     )
@@ -272,9 +283,23 @@ def _register() -> None:
         "change",
         epilog=_examples("daybook identity change idt_… email_address=ada@x.org --by anna"),
     )(change.change_identity)
+    quarantine_commands.command(
+        "list", epilog=_examples("daybook quarantine list", "daybook quarantine list --all --json")
+    )(quarantine.list_open)
+    quarantine_commands.command("show", epilog=_examples("daybook quarantine show order-1"))(
+        quarantine.show
+    )
+    quarantine_commands.command(
+        "retry", epilog=_examples("daybook quarantine retry order-1 --by anna --wait 5")
+    )(quarantine.retry)
+    quarantine_commands.command(
+        "discard",
+        epilog=_examples('daybook quarantine discard order-1 --by anna --why "sent by mistake"'),
+    )(quarantine.discard)
     app.add_typer(ledger_commands, name="ledger", rich_help_panel=_ASKING)
     app.add_typer(balance_commands, name="balance", rich_help_panel=_LOOKING)
     app.add_typer(identity_commands, name="identity", rich_help_panel=_LOOKING)
+    app.add_typer(quarantine_commands, name="quarantine", rich_help_panel=_DEPLOYING)
 
 
 _register()

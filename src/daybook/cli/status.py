@@ -52,7 +52,8 @@ class Status:
     """Everything that ``daybook status`` shows. errors: what could not be asked, and why.
 
     schedules, holds: how many transactions wait for their time, and how many open holds have a
-    date; due: those whose time has come. None while the schema is not the newest.
+    date; due: those whose time has come. quarantined: requests that were set aside and are open.
+    None while the schema is not the newest.
     """
 
     database_url: str | None = None
@@ -67,6 +68,7 @@ class Status:
     schedules_due: int | None = None
     holds: int | None = None
     holds_due: int | None = None
+    quarantined: int | None = None
     workers: list[str] | None = None
     errors: list[str] = field(default_factory=list)
 
@@ -123,6 +125,7 @@ def _ask_addresses(shown: Status) -> None:
 def _ask_store(shown: Status) -> list[PartitionView]:
     """What Postgres knows: everything but what is in the log and not read yet."""
     from daybook.store.migrate import current_revision, newest_revision
+    from daybook.store.quarantine import count_quarantined
     from daybook.store.queries import count_dates, list_partitions
 
     with open_reading() as connection:
@@ -130,6 +133,8 @@ def _ask_store(shown: Status) -> list[PartitionView]:
         shown.schema_revision = current_revision(connection)
         views = list_partitions(connection)
         dates = count_dates(connection) if _is_newest(shown) else None
+        if _is_newest(shown):
+            shown.quarantined = count_quarantined(connection)
     if dates is not None:
         shown.schedules, shown.schedules_due = dates.schedules, dates.schedules_due
         shown.holds, shown.holds_due = dates.holds, dates.holds_due
@@ -219,6 +224,7 @@ def _print(shown: Status) -> None:
     lines: dict[str, Any] = {
         "total": f"{_known(shown.queued)} queued, {shown.held_over} held over",
         "dates": _dates(shown) if shown.schedules is not None else None,
+        "quarantine": _quarantine(shown.quarantined),
         "workers": _workers(shown.workers),
         "schema": _schema(shown) if shown.schema_newest else None,
         "postgres": shown.database_url,
@@ -227,7 +233,7 @@ def _print(shown: Status) -> None:
     out = console()
     for name, value in lines.items():
         if value is not None:
-            out.print(f"[dim]{name:9}[/]", cell(value))
+            out.print(f"[dim]{name:10}[/]", cell(value))
 
 
 def _row(partition: PartitionStatus) -> tuple[Any, ...]:
@@ -260,6 +266,12 @@ def _dates(shown: Status) -> str:
         f"{shown.schedules} scheduled, {shown.schedules_due} of them due; "
         f"{shown.holds} holds with a date, {shown.holds_due} of them due"
     )
+
+
+def _quarantine(open_ones: int | None) -> str | None:
+    if not open_ones:
+        return None
+    return f"{open_ones} set aside and open: see `daybook quarantine list`"
 
 
 def _is_newest(shown: Status) -> bool:

@@ -15,12 +15,13 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import merge
+from types import MappingProxyType
 from typing import NamedTuple
 
 from daybook.ledger.balance import may_be_internal
 from daybook.ledger.book import Book
-from daybook.ledger.posting import ANYTHING, brings, post, reject
-from daybook.ledger.rejection import WAITS_FOR_THE_PAST, Reason, Rejected
+from daybook.ledger.posting import ANYTHING, brings, post, reject, repeated, set_aside
+from daybook.ledger.rejection import WAITS_FOR_THE_PAST, Rejected
 from daybook.ledger.transaction import Entry, Outcome, Refund, movements
 
 
@@ -98,10 +99,17 @@ class HeldOver(NamedTuple):
 
 
 class Quarantined(NamedTuple):
-    """An entry whose decision raised, with the traceback: a fault of the code, not of the entry."""
+    """An entry whose decision raised: a fault of the code, not of the entry.
+
+    fault: the name of the exception.
+    """
 
     entry: Entry
+    fault: str
     traceback: str
+
+
+NONE_RAISED: Mapping[int, Quarantined] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -126,12 +134,15 @@ def decide_batch(
     horizon: Horizon = ALONE,
     held_over_max: int = 10_000,
     parked: Sequence[Parked] = (),
+    raised: Mapping[int, Quarantined] = NONE_RAISED,
 ) -> BatchDecision:
     """Decide what was held over (``waiting``) and the new ``entries``, oldest first.
 
     parked: what stays held over without a decision. held_over_max: the batch is cut before the new
     entry that would exceed it, and before one of several slots whose turn has not come. All three
     are in order; of one partition, what is held over is older than what is new.
+    raised: by position, entries whose decision raised before: they are set aside unseen. What
+    raises may leave half of a change in the book, so whoever finds some decides once more.
     """
     decision = BatchDecision()
     held_slots: set[int] = set()
@@ -139,7 +150,7 @@ def decide_batch(
 
     def decide(entry: Entry) -> None:
         if entry.slot not in held_slots and _is_its_turn(entry, horizon, held_brings):
-            outcome = _guarded_post(book, entry, decision)
+            outcome = _guarded_post(book, entry, decision, raised)
             if outcome is None:
                 return
             if isinstance(outcome, Outcome):
@@ -212,15 +223,20 @@ def _is_its_turn(entry: Entry, horizon: Horizon, held: Mapping[str, int]) -> boo
     return not internal or horizon.is_final(entry.position, tuple(internal), held)
 
 
-def _guarded_post(book: Book, entry: Entry, decision: BatchDecision) -> Outcome | Rejected | None:
+def _guarded_post(
+    book: Book, entry: Entry, decision: BatchDecision, raised: Mapping[int, Quarantined]
+) -> Outcome | Rejected | None:
     """Post ``entry``; one that makes the code raise is set aside, and its partition goes on."""
-    try:
-        return post(book, entry)
-    except Exception as fault:  # any fault of ours: the journal must not stop for one request
-        decision.quarantined.append(Quarantined(entry, traceback.format_exc()))
-        rejected = Rejected(
-            Reason.QUARANTINED,
-            f"deciding the request raised {type(fault).__name__}; it is set aside",
-        )
-        decision.outcomes.append(reject(book, entry, rejected))
-        return None
+    found = raised.get(entry.position)
+    if found is None:
+        try:
+            return post(book, entry)
+        except Exception as fault:  # any fault of ours: the journal must not stop for one request
+            found = Quarantined(entry, type(fault).__name__, traceback.format_exc())
+    else:
+        again = repeated(book, entry)
+        if again is not None:
+            return again
+    decision.quarantined.append(found)
+    decision.outcomes.append(set_aside(book, entry, found.fault))
+    return None

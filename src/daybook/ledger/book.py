@@ -8,6 +8,7 @@ from daybook.ledger.balance import GENERAL_LEDGER_ID, Balance, BalanceState
 from daybook.ledger.inflight import Hold
 from daybook.ledger.transaction import (
     ID_LENGTH,
+    RETRIED,
     Entry,
     Kind,
     NewBalance,
@@ -15,6 +16,7 @@ from daybook.ledger.transaction import (
     NewLedger,
     Outcome,
     Record,
+    Settle,
     Split,
     Status,
     Transaction,
@@ -93,6 +95,8 @@ class Book:
     have been. commits: ids of the commits of those that are holds.
     schedules: by the id of the transaction. subjects: what changes are about, by id.
     settled: outcomes of earlier requests that this batch decided: schedules that it cancelled.
+    set_aside: open entries that were set aside, with their references, by position and id.
+    settlements: what this batch settles of them, with the time of the entry that asks for it.
     mixed_precision: whether a balance may see several precisions.
     """
 
@@ -118,6 +122,8 @@ class Book:
         self.new_schedules: list[Entry] = []
         self.closed_schedules: list[str] = []
         self.settled: list[tuple[Schedule, Outcome]] = []
+        self.set_aside: dict[tuple[int, str], str | None] = {}
+        self.settlements: dict[tuple[int, str], tuple[Settle, int]] = {}
         self._records_by_id: dict[str, Record] = {}
         self._records_indexed = 0
 
@@ -170,6 +176,29 @@ class Book:
         """A schedule, if there is one, is over: its transaction came to be, or was cancelled."""
         if self.schedules.pop(transaction_id, None) is not None:
             self.closed_schedules.append(transaction_id)
+
+    def add_set_aside(self, entry: Entry, reference: str | None, recorded: Recorded) -> None:
+        """Keep an entry that is set aside, and its reference with it."""
+        self.set_aside[entry.position, entry.request_id] = reference
+        self.close_schedule(entry.request_id)
+        if reference is not None:
+            self.references[reference] = recorded
+
+    def settle(self, wanted: Settle, accepted_ms: int) -> bool:
+        """Settle what was set aside; answers whether it was still open.
+
+        What is to be tried again has its reference and its id for itself once more.
+        """
+        place = (wanted.position, wanted.request_id)
+        if place not in self.set_aside:
+            return False
+        reference = self.set_aside.pop(place)
+        self.settlements[place] = (wanted, accepted_ms)
+        if wanted.how == RETRIED:
+            if reference is not None:
+                self.references.pop(reference, None)
+            self.taken_ids.pop(wanted.request_id[-ID_LENGTH:], None)
+        return True
 
     def record(self, record: Record) -> None:
         """Append a record to the journal, and use up its reference."""

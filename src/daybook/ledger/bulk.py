@@ -66,16 +66,14 @@ def post_bulk(book: Book, entry: Entry, bulk: Bulk) -> Outcome | Rejected:
     )
 
 
-def record_rejected(book: Book, entry: Entry, bulk: Bulk, rejected: Rejected) -> str | None:
+def record_rejected(book: Book, entry: Entry, bulk: Bulk, rejected: Rejected) -> str:
     """Record that an atomic bulk was refused because of one of its items; answers the detail.
 
     Its neighbours are refused with it. An item whose reference belongs to another request has no
     record of its own.
     """
     failed = rejected.part
-    if failed is None:  # set aside as a whole
-        book.record(_root(entry, bulk, Status.REJECTED, rejected.reason, rejected.detail))
-        return rejected.detail
+    assert failed is not None, "only an item makes it fail"
     detail = _about(bulk, failed, rejected)
     book.record(_root(entry, bulk, Status.REJECTED, rejected.reason, detail))
     aborted = Rejected(Reason.BULK_ABORTED, f"the bulk was refused: {detail}")

@@ -18,7 +18,7 @@ from daybook.ledger.actions import (
     rejected_action,
 )
 from daybook.ledger.balance import may_be_internal
-from daybook.ledger.book import Book
+from daybook.ledger.book import Book, Recorded
 from daybook.ledger.bulk import post_bulk, record_rejected
 from daybook.ledger.creations import (
     change_record,
@@ -28,7 +28,7 @@ from daybook.ledger.creations import (
     post_ledger,
 )
 from daybook.ledger.movements import post_split, post_transaction
-from daybook.ledger.records import request_record, sent_again
+from daybook.ledger.records import outcome_of, request_record, sent_again
 from daybook.ledger.refunds import post_refund
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.ledger.transaction import (
@@ -44,6 +44,7 @@ from daybook.ledger.transaction import (
     Outcome,
     Record,
     Refund,
+    Settle,
     Split,
     Status,
     Transaction,
@@ -96,6 +97,38 @@ def reject(book: Book, entry: Entry, rejected: Rejected) -> Outcome:
     )
 
 
+def set_aside(book: Book, entry: Entry, fault: str) -> Outcome:
+    """Set ``entry`` aside: deciding it raised, by a fault of ours.
+
+    The journal has no record of it, so that it can be tried again under its own id and reference;
+    until then both belong to it. fault: the name of the exception.
+    """
+    detail = f"deciding the request raised {fault}; it is set aside"
+    reference = getattr(entry.instruction, "reference", None)
+    recorded = Recorded(
+        entry.request_id, Status.REJECTED, entry.fingerprint, Reason.QUARANTINED, detail
+    )
+    book.add_set_aside(entry, reference, recorded)
+    return Outcome(
+        entry.position,
+        entry.request_id,
+        entry.request_id,
+        reference,
+        Status.REJECTED,
+        Reason.QUARANTINED,
+        detail,
+    )
+
+
+def repeated(book: Book, entry: Entry) -> Outcome | Rejected | None:
+    """The answer to ``entry`` when its reference or id is recorded already, whatever it asks."""
+    reference = getattr(entry.instruction, "reference", None)
+    recorded = book.recorded(reference, entry.request_id)
+    if recorded is None or recorded.status == Status.SCHEDULED:
+        return None
+    return sent_again(entry, reference, recorded)
+
+
 def brings(book: Book, entry: Entry) -> tuple[str, ...]:
     """Ids of the balances and things that ``entry`` would credit or create, were it posted.
 
@@ -113,6 +146,8 @@ def brings(book: Book, entry: Entry) -> tuple[str, ...]:
         return tuple(names)
     if isinstance(wanted, NewLedger | NewBalance | NewIdentity | Change):
         return (entry.request_id,)
+    if isinstance(wanted, Settle):
+        return ()
     touched: dict[str, None] = {}
     original = book.original(wanted.transaction_id) if isinstance(wanted, Refund) else None
     if original is not None and original.source_id and original.destination_id:
@@ -134,6 +169,15 @@ def _rejected_record(book: Book, entry: Entry, rejected: Rejected) -> Record | N
     if isinstance(wanted, Change):
         return change_record(entry, wanted, Status.REJECTED, rejected)
     return None
+
+
+def _post_settle(book: Book, entry: Entry, wanted: Settle) -> Outcome:
+    """Settle what was set aside. What is settled already stays as it is."""
+    if book.settle(wanted, entry.accepted_ms):
+        return outcome_of(entry, None, Status.APPLIED)
+    return Outcome(
+        entry.position, entry.request_id, entry.request_id, None, Status.APPLIED, duplicate=True
+    )
 
 
 _Post = Callable[[Book, Entry, Any], Outcome | Rejected]
@@ -161,6 +205,7 @@ _POST: dict[type, _Post] = {
     Refund: _once(post_refund),
     Cancel: _once(post_cancel),
     Deadline: post_deadline,
+    Settle: _post_settle,
     NewLedger: post_ledger,
     NewBalance: post_balance,
     NewIdentity: post_identity,

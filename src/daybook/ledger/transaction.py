@@ -37,6 +37,8 @@ class Kind(StrEnum):
     or a void."""
     SCHEDULE = "schedule"
     """Only a record: a transaction was accepted for a later time."""
+    SETTLE = "settle"
+    """Only a request, of an operator: what was set aside is settled; kept beside the journal."""
     LEDGER = "ledger"
     BALANCE = "balance"
     IDENTITY = "identity"
@@ -177,6 +179,25 @@ class Deadline(NamedTuple):
     transaction_id: str
 
 
+class Settle(NamedTuple):
+    """Settle a request that was set aside: try it again, or leave it for good.
+
+    request_id, position: of the entry that was set aside. how: ``retried``: its reference is free
+    again, for the same request that follows in the log; or ``discarded``.
+    made_by, why: who asks for it, and for what reason, as the caller says.
+    """
+
+    request_id: str
+    position: int
+    how: str
+    made_by: str = ""
+    why: str = ""
+
+
+RETRIED, DISCARDED = "retried", "discarded"
+"""How a request that was set aside is settled."""
+
+
 class NewLedger(NamedTuple):
     """Create a ledger."""
 
@@ -235,6 +256,7 @@ Instruction = (
     | Refund
     | Cancel
     | Deadline
+    | Settle
     | NewLedger
     | NewBalance
     | NewIdentity

@@ -184,6 +184,11 @@ for i = 3, #ARGV, ARGUMENTS do
   if known and string.find(ARGV[i + 4], 'd', 1, true) and is_due_still(known, fingerprint) then
     known = nil
   end
+  if known and string.find(ARGV[i + 4], 'r', 1, true)
+    and string.sub(known, 1, 65) == fingerprint .. 'R'
+    and string.find(known, '"reason":"quarantined"', 65, true) then
+    known = nil -- an operator has it tried again
+  end
   if known then
     local same = string.sub(known, 1, 64) == fingerprint
     results[#results + 1] = (same and 'D' or 'C') .. known

@@ -24,6 +24,12 @@ It is accepted, once, where the same request would be answered with its SCHEDULE
 one that changed nothing: a deadline that was asked for too early must not be the last.
 """
 
+RETRY = "r"
+"""Flag of an entry that an operator sends again because it was set aside.
+
+It is accepted, once, where the same request would be answered with that outcome.
+"""
+
 BARRIER = "b"
 """Flag of an entry that is no request: the mark of a wide request of another partition.
 
@@ -65,8 +71,8 @@ def key_of_request(reference: str | None, request_id: str) -> str:
 class NewEntry(NamedTuple):
     """What a producer appends.
 
-    fingerprint: 32 bytes. flags: of ``CELERY_RESULT`` and ``DUE``, or empty. slots: of a wide
-    request, which spends from balances of several slots: all of them.
+    fingerprint: 32 bytes. flags: of ``CELERY_RESULT``, ``DUE`` and ``RETRY``, or empty. slots: of
+    a wide request, which spends from balances of several slots: all of them.
     """
 
     slot: int

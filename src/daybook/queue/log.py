@@ -270,6 +270,13 @@ class Log:
             found = self.client.xrange(self.keys.log(partition), entry_id, entry_id)
         return found[0][1].get(b"b") if found else None
 
+    def entry_at(self, partition: int, position: int) -> RawEntry | None:
+        """The entry at ``position``; None when it was trimmed. Nothing is marked as read."""
+        entry_id = entry_id_of(position)
+        with translated_faults():
+            found = self.client.xrange(self.keys.log(partition), entry_id, entry_id)
+        return _raw_entry(*found[0]) if found else None
+
     def take_answer(self, answer_id: str) -> bytes | None:
         """What a dry run has shown, once; None while no worker has answered."""
         with translated_faults():

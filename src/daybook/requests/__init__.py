@@ -35,6 +35,7 @@ from daybook.requests.models import (
     request_of,
     validate,
 )
+from daybook.requests.settling import settle_body, settle_id
 from daybook.requests.transactions import TransactionRequest
 
 __all__ = [
@@ -63,6 +64,8 @@ __all__ = [
     "ordering_key",
     "reference_in",
     "request_of",
+    "settle_body",
+    "settle_id",
     "slot_of",
     "slot_of_transaction",
     "validate",

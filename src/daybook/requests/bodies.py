@@ -19,6 +19,8 @@ from daybook.requests.bounds import (
     NAME_LENGTH_MAX,
     ORDERING_KEY_LENGTH_MAX,
     REFERENCE_LENGTH_MAX,
+    REQUEST_ID_LENGTH_MAX,
+    SLOTS,
 )
 
 CONFIG = ConfigDict(extra="forbid", strict=True, regex_engine="rust-regex")
@@ -183,6 +185,24 @@ class DeadlineBody(BaseModel):
     transaction_id: str
 
 
+class SettleBody(BaseModel):
+    """What an operator asks about a request that was set aside.
+
+    slot: of that request, so that what is tried again comes behind this in the same partition.
+    """
+
+    model_config = CONFIG
+
+    v: int
+    kind: Literal["settle"]
+    request_id: Annotated[str, Field(max_length=REQUEST_ID_LENGTH_MAX)]
+    position: Annotated[int, Field(ge=0, lt=1 << 63)]
+    how: Literal["retried", "discarded"]
+    slot: Annotated[int, Field(ge=0, lt=SLOTS)]
+    made_by: Annotated[str, Field(max_length=MADE_BY_LENGTH_MAX)] = ""
+    why: _Description = ""
+
+
 class LedgerBody(BaseModel):
     """A new ledger."""
 
@@ -257,6 +277,7 @@ AnyBody = (
     | CommitBody
     | ActionBody
     | DeadlineBody
+    | SettleBody
     | LedgerBody
     | BalanceBody
     | IdentityBody

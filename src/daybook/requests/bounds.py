@@ -32,6 +32,7 @@ BULK_ITEMS_MAX = 10_000
 
 IDENTITY_FIELD_LENGTH_MAX = 255
 MADE_BY_LENGTH_MAX = 255
+REQUEST_ID_LENGTH_MAX = 255
 BODY_BYTES_MAX = 64 * 1024
 """Longest body of a request, and of each transaction of a bulk, its legs not counted."""
 

@@ -21,6 +21,7 @@ from daybook.ledger.transaction import (
     NewIdentity,
     NewLedger,
     Refund,
+    Settle,
     Split,
     Transaction,
     Void,
@@ -39,6 +40,7 @@ from daybook.requests.bodies import (
     IdentityBody,
     ItemBody,
     LedgerBody,
+    SettleBody,
     TransactionBody,
 )
 from daybook.requests.bounds import (
@@ -71,6 +73,7 @@ from daybook.requests.instructions import (
     refuse_blank,
 )
 from daybook.requests.models import load_json, validate
+from daybook.requests.settling import settle_id
 
 
 class Decoded:
@@ -233,6 +236,14 @@ def _decode_deadline(fields: DeadlineBody, request_id: str, accepted_ms: int) ->
     return Decoded(Deadline(fields.transaction_id), slot, request_id)
 
 
+def _decode_settle(fields: SettleBody, request_id: str, accepted_ms: int) -> Decoded:
+    del accepted_ms
+    wanted = Settle(fields.request_id, fields.position, fields.how, fields.made_by, fields.why)
+    if request_id != settle_id(wanted):
+        raise fault("request_id", "is not the id of this settlement")
+    return Decoded(wanted, fields.slot, request_id)
+
+
 def _decode_ledger(fields: LedgerBody, request_id: str, accepted_ms: int) -> Decoded:
     del accepted_ms
     refuse_blank(fields, "name")
@@ -300,6 +311,7 @@ DECODERS: dict[str, Callable[[Any, str, int], Decoded]] = {
     "refund": _decode_action,
     "cancel": _decode_action,
     "deadline": _decode_deadline,
+    "settle": _decode_settle,
     "ledger": _decode_ledger,
     "balance": _decode_balance,
     "identity": _decode_identity,

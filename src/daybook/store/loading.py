@@ -36,6 +36,7 @@ from daybook.ledger.transaction import (
 )
 from daybook.requests import decode
 from daybook.store.arrays import array_text
+from daybook.store.settling import load_set_aside
 
 _BALANCES = """
 SELECT balance_id::text, ledger_id, currency, indicator, precision::text,
@@ -69,6 +70,11 @@ SELECT reference, request_id, reason, detail, sha256(body)
 FROM refusals WHERE reference = ANY(%s::text[]) AND uses_reference
 """
 _REFUSED_IDS = "SELECT request_id FROM refusals WHERE request_id = ANY(%s::text[])"
+_SET_ASIDE_IDS = """
+SELECT right(request_id, 36), request_id, reason, detail, sha256(body) FROM refusals
+WHERE request_id = ANY(%s::text[]) AND reason = 'quarantined' AND reference IS NULL
+    AND settled IS DISTINCT FROM 'retried'
+"""
 _IDS = """
 SELECT transaction_id::text, status, fingerprint, reason, detail
 FROM transactions WHERE transaction_id = ANY(%s::uuid[])
@@ -177,6 +183,7 @@ def load_book(
     references += filter(None, refused_references)
     _load_references(cursor, book, references, entries, check_taken=check_taken)
     _load_taken_ids(cursor, book, _ids_to_check(entries, everything=check_taken))
+    load_set_aside(cursor, book, entries)
     rare = [entry for entry in entries if not isinstance(entry.instruction, Transaction)]
     if rare:
         _load_holds(cursor, book, _named_by(rare, Commit | Void | Deadline))
@@ -343,6 +350,9 @@ def _load_taken_ids(cursor: psycopg.Cursor[Any], book: Book, ids: list[str]) -> 
     cursor.execute(_IDS, ([_bare(request_id) for request_id in ids],))
     for bare_id, status, fingerprint, reason, detail in cursor:
         book.taken_ids[bare_id] = Recorded(public_id(bare_id), status, fingerprint, reason, detail)
+    cursor.execute(_SET_ASIDE_IDS, ([name for name in ids if name.startswith("txn_")],))
+    for bare_id, request_id, reason, detail, fingerprint in cursor:
+        book.taken_ids[bare_id] = Recorded(request_id, Status.REJECTED, fingerprint, reason, detail)
 
 
 def _load_holds(cursor: psycopg.Cursor[Any], book: Book, named: set[str]) -> None:

@@ -325,9 +325,20 @@ refusals = Table(
     Column("body", LargeBinary, nullable=False),
     Column("traceback", Text),
     _created_at(),
+    Column("settled", Text),
+    Column("settled_by", Text),
+    Column("settled_why", Text),
+    _moment("settled_at"),
     Index(
         "refusals_reference_key", "reference", unique=True, postgresql_where=text("uses_reference")
     ),
     Index("refusals_request_id_idx", "request_id"),
+    Index(
+        "refusals_quarantined_idx",
+        "position",
+        postgresql_where=text("reason = 'quarantined'"),
+    ),
 )
-"""Refused requests with their raw bytes, where the journal cannot show both sides."""
+"""Refused requests with their raw bytes, where the journal cannot show both sides.
+
+settled: of one that was set aside, whether it was retried or discarded; by whom, why and when."""

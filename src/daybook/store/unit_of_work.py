@@ -21,6 +21,7 @@ from daybook.store.journal import (
     write_schedules,
 )
 from daybook.store.loading import KnownBalances, load_book
+from daybook.store.settling import Settlements, settle
 
 _LOCK_PARTITIONS = """
 SELECT partition, cursor, sequence, head, batch, batch_sequence, batch_outcomes,
@@ -235,6 +236,10 @@ class UnitOfWork:
         """Change things, and add to balances, locking them last. Raises DecideAgain."""
         write_changes(self.cursor, book)
         write_balances(self.cursor, book.touched_balances(), mixed_precision=book.mixed_precision)
+
+    def settle(self, settlements: Settlements) -> None:
+        """Mark what was set aside as settled. Raises DecideAgain."""
+        settle(self.cursor, settlements)
 
     def advance(
         self,

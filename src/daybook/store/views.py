@@ -252,6 +252,35 @@ class RefusalView(View):
 
 
 @dataclass(frozen=True, slots=True)
+class QuarantineView(View):
+    """A request that was set aside.
+
+    entry: ``<partition>/<position>``, of the log. transaction_id: the id that was asked for.
+    kind: of the request, when it can be read. error: the last line of the traceback.
+    state: ``open``, ``retried`` or ``discarded``; settled_by, settled_why, settled_at: by whom.
+    outcome: what the journal has under its id: of a retried one, what became of it.
+    request, traceback: see ``RefusalView``; of one that was asked for by name.
+    """
+
+    entry: str
+    transaction_id: str
+    reference: str | None
+    kind: str | None
+    partition: int
+    position: int
+    accepted_at: datetime
+    error: str
+    state: str
+    settled_by: str | None
+    settled_why: str | None
+    settled_at: datetime | None
+    outcome: str | None = None
+    reason: str | None = None
+    request: str | None = None
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionView(View):
     """How far a partition has come.
 

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from daybook.ledger.balance import may_be_internal
-from daybook.ledger.batch import ALONE, POSITION_MAX, BatchDecision, Horizon, decide_batch
+from daybook.ledger.batch import (
+    ALONE,
+    POSITION_MAX,
+    BatchDecision,
+    Horizon,
+    Quarantined,
+    decide_batch,
+)
 from daybook.ledger.book import Book
 from daybook.ledger.transaction import (
     POSITION_COUNTER_BITS,
@@ -19,7 +26,9 @@ from daybook.points import Point, reach
 from daybook.queue.log import Log
 from daybook.requests import fingerprint_of, reference_in, slot_of
 from daybook.settings import Settings
+from daybook.store.journal import DecideAgain
 from daybook.store.loading import KnownBalances
+from daybook.store.settling import settled_around
 from daybook.store.unit_of_work import HeldEntry, PartitionRow, UnitOfWork
 from daybook.worker.joining import (
     before_turns,
@@ -100,7 +109,8 @@ class Way:
     are taken. alone: decide a single entry, the oldest. first: position of the oldest entry that
     was tried last. refused: of the entry that is set aside, its position and why Postgres refused
     it; by the next try, an older one may have to be decided before it. collisions: how often a
-    reference or an id was taken although the journal did not have it.
+    reference or an id was taken although the journal did not have it. raised: entries whose
+    decision raised, by position.
     """
 
     patient: bool
@@ -111,6 +121,7 @@ class Way:
     first: int | None = None
     refused: tuple[int | None, str] | None = None
     collisions: int = 0
+    raised: dict[int, Quarantined] = field(default_factory=dict)
 
     def refused_data(self) -> str | None:
         """Why Postgres refused the entry that is tried now, if it did."""
@@ -168,9 +179,19 @@ class Attempt:
         )
         reach(Point.LOADED)
         decision = decide_batch(
-            book, batch.waiting, batch.entries, horizon, self._settings.held_over_max, parked
+            book,
+            batch.waiting,
+            batch.entries,
+            horizon,
+            self._settings.held_over_max,
+            parked,
+            way.raised,
         )
         reach(Point.DECIDED)
+        if decision.quarantined and not way.raised:
+            way.raised = {found.entry.position: found for found in decision.quarantined}
+            way.check_taken = True  # no index says that the journal has one of their references
+            raise DecideAgain("a request made the code raise")
         self._report.held_over = len(parked) + len(decision.held_over)
         self._report.opened = {row.partition for row in joined} - {self._partition}
         return self._write(reads, batch, book, decision)
@@ -358,6 +379,8 @@ class Attempt:
         held_over = by_home(reads, batch, added, lambda held: held.entry.position)
         refused = refusals_of(book, decision, undecodable)
         refusals = by_home(reads, batch, refused, lambda refusal: refusal.position)
+        settled_before, settled_after = settled_around(book.settlements, refused)
+        unit.settle(settled_before)
         for row in moved:
             unit.change_held(
                 row.partition,
@@ -368,6 +391,7 @@ class Attempt:
                 ],
             )
             unit.refuse(row.partition, refusals.get(row.partition, []))
+        unit.settle(settled_after)
         unit.write_balances(book)
         reach(Point.BALANCES_WRITTEN)
         done: list[tuple[PartitionRow, Replies]] = []

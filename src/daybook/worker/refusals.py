@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from daybook.ledger.batch import BatchDecision
+from daybook.ledger.batch import BatchDecision, Quarantined
 from daybook.ledger.book import Book
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import NewBalance, NewIdentity, NewLedger
+from daybook.ledger.transaction import RETRIED, NewBalance, NewIdentity, NewLedger
 from daybook.requests import reference_in
 from daybook.store.unit_of_work import Refusal
 from daybook.worker.reading import Undecodable, storable
@@ -41,19 +41,7 @@ def refusals_of(
         if rejected.reason in _RAW_BYTES_TOO
         or isinstance(entry.instruction, NewLedger | NewBalance | NewIdentity)
     ]
-    refusals += [
-        Refusal(
-            item.entry.position,
-            item.entry.request_id,
-            getattr(item.entry.instruction, "reference", None),
-            False,
-            Reason.QUARANTINED,
-            "deciding it raised",
-            item.entry.body,
-            item.traceback,
-        )
-        for item in decision.quarantined
-    ]
+    refusals += [_set_aside(book, item) for item in decision.quarantined]
     used = set(book.references)
     for raw, rejected, trace in undecodable:
         reference = reference_in(raw.body)
@@ -73,3 +61,21 @@ def refusals_of(
             )
         )
     return refusals
+
+
+def _set_aside(book: Book, item: Quarantined) -> Refusal:
+    """What raised. A replay may find it in one batch with what settles it."""
+    entry = item.entry
+    reference = getattr(entry.instruction, "reference", None)
+    settled = book.settlements.get((entry.position, entry.request_id))
+    is_free = settled is not None and settled[0].how == RETRIED
+    return Refusal(
+        entry.position,
+        entry.request_id,
+        reference,
+        reference is not None and not is_free,
+        Reason.QUARANTINED,
+        f"deciding it raised {item.fault}",
+        entry.body,
+        item.traceback,
+    )

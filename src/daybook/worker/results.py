@@ -17,6 +17,7 @@ from daybook.ledger.transaction import (
     NewIdentity,
     NewLedger,
     Outcome,
+    Settle,
     Status,
     public_id,
 )
@@ -117,8 +118,9 @@ def _reply_to(replies: Replies, book: Book, entry: Entry, outcome: Outcome) -> N
     beside = (
         outcome.duplicate
         or outcome.reason == Reason.REFERENCE_CONFLICT
+        or outcome.reason == Reason.QUARANTINED
         or outcome.status == Status.SCHEDULED
-        or isinstance(entry.instruction, NewLedger | NewBalance | NewIdentity | Deadline)
+        or isinstance(entry.instruction, NewLedger | NewBalance | NewIdentity | Deadline | Settle)
     )
     if outcome.reason == Reason.REFERENCE_CONFLICT and _belongs_to_another(book, entry):
         # The key stays with its owner: whoever waits there sees another fingerprint than its own.

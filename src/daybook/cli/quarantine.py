@@ -1,0 +1,172 @@
+"""``daybook quarantine``: what made the code raise, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from daybook.cli.exits import Exit
+from daybook.cli.output import AsJson, print_fields, print_json, print_table
+from daybook.cli.sending import MadeBy, Wait, send
+from daybook.cli.showing import Limit
+from daybook.cli.wiring import open_log, open_reading
+from daybook.errors import LogFull, NotFound
+from daybook.ledger.rejection import Reason
+from daybook.ledger.transaction import DISCARDED, RETRIED
+from daybook.settings import current
+
+if TYPE_CHECKING:
+    from daybook.producing import Receipt
+    from daybook.queue.entries import NewEntry
+    from daybook.store.views import QuarantineView
+
+    Making = Callable[[str, int, bytes, int, str, str], list[NewEntry]]
+    """What makes entries of what was set aside: see ``daybook.settling``."""
+
+NAME_HELP = "Its id, its reference, or its entry (PARTITION/POSITION) as `list` shows it."
+Name = Annotated[str, typer.Argument(metavar="ID|REFERENCE", help=NAME_HELP)]
+Why = Annotated[str, typer.Option(help="The reason, kept with it.")]
+
+
+def list_open(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also what was retried or discarded.")
+    ] = False,
+    limit: Limit = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List what is set aside, newest first.
+
+    Deciding one of these requests raised, or Postgres refused its data: a defect. Its partition
+    went on. Mend the code, update the workers, then `retry` or `discard` each of them.
+    """
+    from daybook.store.quarantine import list_quarantined
+
+    with open_reading() as connection:
+        found = list_quarantined(connection, settled=everything, limit=limit)
+    if as_json:
+        print_json([_shown(view) for view in found])
+        return
+    print_table(
+        ("id", "reference", "kind", "partition", "accepted", "error", "state"),
+        [
+            (
+                view.transaction_id or view.entry,
+                view.reference,
+                view.kind,
+                view.partition,
+                view.accepted_at,
+                view.error,
+                view.state,
+            )
+            for view in found
+        ],
+        right=("partition",),
+    )
+
+
+def show(name: Name, as_json: AsJson = False) -> None:
+    """Show one: the request as it stood in the log, and the traceback."""
+    view, _ = _found(name)
+    if as_json:
+        print_json(view.asdict())
+        return
+    print_fields({key: value for key, value in view.asdict().items() if key != "traceback"})
+    typer.echo(f"\n{view.traceback or ''}".rstrip())
+
+
+def retry(
+    name: Name,
+    by: MadeBy = None,
+    why: Why = "",
+    wait: Wait = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send it again under its own id and reference, to be decided by the mended code.
+
+    It takes its place behind everything accepted so far. Typed twice it is still posted once.
+    What raises again is set aside again.
+    """
+    from daybook.settling import retrying
+
+    view, body = _found(name)
+    if view.state == DISCARDED:
+        raise _refused(f"{name} was discarded: send it under another reference instead")
+    if view.reason == Reason.QUARANTINED:
+        raise _refused(
+            f"{name} was set aside by an older version, which used up its reference for good: "
+            "send it under another one, and discard this"
+        )
+    send(lambda client: _append(client, view, body, retrying, by or "", why), wait, as_json)
+
+
+def discard(
+    name: Name,
+    by: Annotated[str, typer.Option("--by", help="Who decides so; kept with it.")],
+    why: Why = "",
+    wait: Wait = None,
+    as_json: AsJson = False,
+) -> None:
+    """Leave it for good. Its reference stays used up, and `list --all` goes on showing it."""
+    from daybook.settling import discarding
+
+    view, body = _found(name)
+    if view.state == RETRIED:
+        raise _refused(f"{name} was retried already")
+    send(lambda client: _append(client, view, body, discarding, by, why), wait, as_json)
+
+
+def _found(name: str) -> tuple[QuarantineView, bytes]:
+    from daybook.store.quarantine import find_quarantined
+
+    with open_reading() as connection:
+        found = find_quarantined(connection, name)
+    if found is None:
+        raise NotFound(f"nothing called {name} was ever set aside: see `daybook quarantine list`")
+    return found
+
+
+def _append(
+    client: Any, view: QuarantineView, body: bytes, making: Making, by: str, why: str
+) -> Receipt:
+    """Append what settles it, all in one step; answers the receipt of the last entry."""
+    from daybook.producing import Receipt
+    from daybook.queue.doorbell import Doorbell
+
+    with open_log() as log:
+        entries = making(view.transaction_id, view.position, body, log.now_ms(), by, why)
+        last = entries[-1]
+        # First: what is settled sets the reference free, also for a stranger in the queue.
+        if _is_of_another(log.outcomes([last.key])[0], last):
+            raise _refused(
+                f"another request is queued under the reference {view.reference}: type the same "
+                "again when that one has its outcome"
+            )
+        results, bells = log.append(entries)
+    state = results[-1].state
+    if state == "full":
+        raise LogFull("the log is full: nothing is lost, type the same again later")
+    doorbell = Doorbell(current().require_broker_url())
+    doorbell.ring(bells)
+    doorbell.close()
+    fingerprint = last.fingerprint.hex()
+    return Receipt(view.transaction_id, view.reference, last.key, state, fingerprint, client=client)
+
+
+def _is_of_another(value: bytes | None, entry: NewEntry) -> bool:
+    """Whether an outcome key belongs to another request than that of the entry."""
+    from daybook.queue.entries import read_value
+
+    return value is not None and read_value(value).fingerprint != entry.fingerprint.hex()
+
+
+def _shown(view: QuarantineView) -> dict[str, Any]:
+    only_in_full = ("outcome", "reason", "request", "traceback")
+    return {key: value for key, value in view.asdict().items() if key not in only_in_full}
+
+
+def _refused(message: str) -> typer.Exit:
+    typer.echo(f"error: {message}", err=True)
+    return typer.Exit(Exit.BAD_ANSWER)

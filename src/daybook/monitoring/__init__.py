@@ -1,0 +1,1 @@
+"""Whether all is well, judged from the facts in Postgres and in the log."""

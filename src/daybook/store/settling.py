@@ -1,0 +1,79 @@
+"""Requests that were set aside: which are open, and how they are settled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from daybook.ledger.book import Book
+from daybook.ledger.transaction import RETRIED, Entry, Settle
+from daybook.store.journal import DecideAgain
+
+if TYPE_CHECKING:
+    from daybook.store.unit_of_work import Refusal
+
+_OPEN = """
+SELECT position, request_id, reference FROM refusals
+WHERE request_id = ANY(%s::text[]) AND position = ANY(%s::bigint[])
+    AND reason = 'quarantined' AND settled IS NULL
+"""
+_SETTLE = """
+UPDATE refusals SET settled = %s, settled_by = %s, settled_why = %s,
+    settled_at = to_timestamp(%s::double precision / 1000),
+    uses_reference = uses_reference AND NOT %s
+WHERE position = %s AND request_id = %s AND reason = 'quarantined' AND settled IS NULL
+"""
+
+
+def load_set_aside(cursor: psycopg.Cursor[Any], book: Book, entries: Iterable[Entry]) -> None:
+    """Read which of the entries that are to be settled are open."""
+    named = [
+        (wanted.request_id, wanted.position)
+        for wanted in (entry.instruction for entry in entries)
+        if isinstance(wanted, Settle)
+    ]
+    if not named:
+        return
+    ids, positions = zip(*named, strict=True)
+    cursor.execute(_OPEN, (list(ids), list(positions)))
+    for position, request_id, reference in cursor:
+        book.set_aside[position, request_id] = reference
+
+
+Settlements = Mapping[tuple[int, str], tuple[Settle, int]]
+
+
+def settled_around(
+    settlements: Settlements, refused: Iterable[Refusal]
+) -> tuple[Settlements, Settlements]:
+    """What is settled before the refusals of the batch are written, and what after.
+
+    Before, for one of them may use up a reference that is free again; after, for a replay may find
+    in one batch what is set aside and what settles it.
+    """
+    new = {(refusal.position, refusal.request_id) for refusal in refused}
+    return (
+        {place: found for place, found in settlements.items() if place not in new},
+        {place: found for place, found in settlements.items() if place in new},
+    )
+
+
+def settle(cursor: psycopg.Cursor[Any], settlements: Settlements) -> None:
+    """Mark what was settled. Raises DecideAgain when somebody else has settled one of them."""
+    for wanted, accepted_ms in settlements.values():
+        cursor.execute(
+            _SETTLE,
+            (
+                wanted.how,
+                wanted.made_by,
+                wanted.why,
+                accepted_ms,
+                wanted.how == RETRIED,
+                wanted.position,
+                wanted.request_id,
+            ),
+        )
+        if cursor.rowcount != 1:
+            raise DecideAgain("somebody else has settled what was set aside")
