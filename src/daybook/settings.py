@@ -81,6 +81,9 @@ class Settings(BaseSettings):
         30.0, gt=0, description="Postgres idle_in_transaction_session_timeout of workers."
     )
     redis_timeout_seconds: float = Field(10.0, gt=0, description="Socket timeout towards Redis.")
+    retry_seconds_max: float = Field(
+        5.0, ge=0, description="How long a client tries again while Redis is away."
+    )
 
     def require_database_url(self) -> str:
         """The database address, from the environment or the running embedded instance.
