@@ -145,7 +145,12 @@ def _is_supervised(home: Path) -> bool:
 
 
 def celery_url(redis_url: str) -> str:
-    """The address of Redis as Celery spells it: ``unix://`` is ``redis+socket://`` there."""
+    """The address of Redis as Celery spells it: ``unix://`` is ``redis+socket://`` there.
+
+    Without ``ssl_cert_reqs`` its broker would talk to ``rediss://`` in plain text, password first.
+    """
+    if redis_url.startswith("rediss://") and "ssl_cert_reqs=" not in redis_url.partition("?")[2]:
+        return f"{redis_url}{'&' if '?' in redis_url else '?'}ssl_cert_reqs=required"
     if not redis_url.startswith("unix://"):
         return redis_url
     path, _, query = redis_url.removeprefix("unix://").partition("?")
