@@ -80,6 +80,7 @@ def die_producing(
             os._exit(1)
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+    installation.redis.ping()  # the server has read what the dead one sent before
 
 
 class Cutter:

@@ -10,7 +10,7 @@ import pytest
 
 from daybook import AsyncClient, Client
 from daybook.errors import LogRefused, LogUnavailable
-from daybook.producing import Receipt, draft
+from daybook.producing import APPEND_ENTRIES_MAX, Receipt, draft
 from daybook.settings import Settings
 from tests.fault.producing import POINTS, Cutter, die_producing
 from tests.fault.proof import assert_proved
@@ -20,6 +20,15 @@ from tests.tls import dial
 
 MANY = 600
 """Requests of one ``enqueue_many``: three appends."""
+
+PARTS = {
+    "before-append": {0},
+    "half-sent": {0},
+    "sent": {0, 1},
+    "second-appended": {2},
+    "second-rung": {2},
+}
+"""Appends that may have been accepted when the producer died there; of the other points: one."""
 
 
 def known_before(
@@ -58,12 +67,10 @@ def test_a_producer_killed_at_any_point_leaves_nothing_half(
     requests = [deposit(f"in-{number}", (a, b)[number % 2], 2) for number in range(MANY)]
     die_producing(installation, point, requests)
     before = known_before(installation, requests)
-    parts = {"before-append": 0, "half-sent": 0, "second-appended": 2, "second-rung": 2}
+    assert len(before) // APPEND_ENTRIES_MAX in PARTS.get(point, {1})
+    assert len(before) % APPEND_ENTRIES_MAX == 0
     installation.drain()
-    assert len(before) == 250 * parts.get(point, 1) if point != "sent" else len(before) in (0, 250)
-    receipts = installation.client.enqueue_many(requests)
-    assert {receipt.key for receipt in receipts if receipt.state == "duplicate"} == set(before)
-    assert all(receipt.id == before.get(receipt.key, receipt.id) for receipt in receipts)
+    receipts = sent_again(installation, requests, before)
     installation.drain()
     outcomes = installation.client.wait_many(receipts, 30)
     assert {outcome and outcome.status for outcome in outcomes} == {"APPLIED"}
@@ -144,7 +151,7 @@ def test_the_async_client_makes_a_lost_reply_good(installation: Installation) ->
 
 
 def test_a_server_that_is_away_for_a_moment_is_waited_for(installation: Installation) -> None:
-    """Connections that are closed at once are made again, by both clients, for appends and looks."""
+    """Connections that are closed at once are made again, by both clients and for both ways."""
     with (
         Cutter(dial(installation.redis_url), closes=4) as door,
         Client(settings=through(installation, door)) as client,
@@ -206,7 +213,7 @@ def forgotten(installation: Installation, key: str) -> None:
 
 
 def test_what_was_refused_is_not_sent_again(installation: Installation) -> None:
-    """A wrong password, a missing log: one connection, and the fault says which it is."""
+    """A wrong password: one connection, and the fault says what it is, not the password."""
     with Cutter(dial(installation.redis_url)) as door:
         settings = through(installation, door)
         number = (settings.redis_url or "").rpartition("/")[2]
