@@ -118,6 +118,7 @@ async def refused_async(url: str, installation: Installation) -> None:
 def test_the_broker_is_never_talked_to_in_plain_text() -> None:
     """Its address asks for TLS, whether or not it says how certificates are checked."""
     for given, wanted in (
+        ("rediss://h:1/0?password=a+b%2F", "rediss://:a%20b%2F@h:1/0?ssl_cert_reqs=required"),
         ("rediss://h:1/0", "rediss://h:1/0?ssl_cert_reqs=required"),
         ("rediss://h:1/0?ssl_keyfile=k", "rediss://h:1/0?ssl_keyfile=k&ssl_cert_reqs=required"),
         ("rediss://h:1/0?ssl_cert_reqs=none", "rediss://h:1/0?ssl_cert_reqs=none"),
