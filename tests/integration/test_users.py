@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import re
 import socket
 import tempfile
 import urllib.request
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import redis
+from celery import Celery
 from tests.guarded import START, Guarded, guarded_valkey
 from tests.harness import Installation, wait_until
 from tests.integration.test_celery_worker import celery
@@ -21,7 +23,7 @@ from daybook import Client
 from daybook.errors import LogFull
 from daybook.errors import ReferenceConflict as Conflict
 from daybook.queue.log import Log
-from daybook.settings import Settings
+from daybook.settings import Settings, celery_url
 
 STREAM = "{daybook}:log:0"
 
@@ -237,6 +239,28 @@ def test_workers_make_room_for_producers_who_may_not(
         parted.drain()
     applied = parted.rows("SELECT count(*) FROM transactions")
     assert applied[0][0] >= 30
+
+
+def test_a_service_without_daybook_needs_two_more_rights(
+    guarded: Guarded, parted: Installation, request: pytest.FixtureRequest
+) -> None:
+    """Those that docs/how-to/security.md names: it sends tasks and reads their results."""
+    page = (START.parents[2] / "docs" / "how-to" / "security.md").read_text(encoding="utf-8")
+    rights = re.findall(r"`(\([+]\w+ [^`]*celery-task-meta-\*\))`", page)
+    assert len(rights) == 2
+    url = celery_url(guarded.url("daybook_producer"))
+    guarded.admin.execute_command("ACL", "SETUSER", "daybook_producer", *rights)
+    request.addfinalizer(guarded.admin.acl_load)
+    parted.workers(beat=False)
+    with Celery(broker=url, backend=url, set_as_current=False) as app:
+        app.conf.task_create_missing_queues = True
+        sent = app.send_task(
+            "daybook.enqueue", (fields("foreign"),), task_id="foreign", queue="daybook.intake"
+        )
+        wait_until(lambda: guarded.admin.acl_log() or sent.ready(), "the result")
+        assert guarded.denied() == []
+        assert sent.get(timeout=30)["status"] == "APPLIED"
+    assert guarded.denied() == []
 
 
 def test_each_line_is_a_user_without_a_password_of_its_own() -> None:
