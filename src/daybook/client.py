@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from daybook.asking import Asking
-from daybook.errors import LogFull, OutcomeUnknown
+from daybook.errors import LogFull, LogRefused, LogUnavailable, OutcomeUnknown
 from daybook.looking_ahead import AsyncLookingAhead, LookingAhead
 from daybook.points import Point, reach
 from daybook.producing import (
@@ -38,6 +40,7 @@ from daybook.queue.log import (
     append_arguments,
     read_append_reply,
 )
+from daybook.queue.patience import Patience, patiently
 from daybook.requests import Request, TransactionRequest
 from daybook.settings import Settings, celery_url, read_settings
 
@@ -48,6 +51,8 @@ POLL_SHARE = 0.1
 
 OUTCOMES_SLICE = 1_000
 """Outcomes asked for in one call."""
+
+Answer = TypeVar("Answer")
 
 
 class Client(Asking[Receipt]):
@@ -72,7 +77,7 @@ class Client(Asking[Receipt]):
     ) -> None:
         self._settings = settings or read_settings()
         url = redis_url or self._settings.require_redis_url()
-        self._redis = connect(url, self._settings)
+        self._redis = connect(url, self._settings, patient=False)
         self._log = Log(self._redis, self._settings.namespace)
         self._doorbell = Doorbell(celery_url(self._settings.broker_url or url))
         self._clock = clock
@@ -102,8 +107,9 @@ class Client(Asking[Receipt]):
         among them says what is asked for: a transaction by default, a bulk when there are
         ``transactions``. Once this returns, the request survives the death of any process.
 
-        Raises MalformedRequest, ReferenceConflict, LogFull, LogUnavailable (outcome unknown:
-        send the same again).
+        While Redis is away, or when its reply was lost, the same is sent again for up to
+        DAYBOOK_RETRY_SECONDS_MAX. Raises MalformedRequest, ReferenceConflict, LogFull,
+        LogUnavailable (whether it was accepted is unknown: send the same again).
         """
         return self.enqueue_flagged(_given(request, fields))
 
@@ -137,7 +143,7 @@ class Client(Asking[Receipt]):
 
         Raises NotFound when the log knows nothing of it, or no longer.
         """
-        (value,) = self._log.outcomes([key_of(reference)])
+        (value,) = self._outcomes([key_of(reference)])
         if value is None:
             raise not_in_log(reference)
         return outcome_of(read_value(value), reference)
@@ -164,7 +170,9 @@ class Client(Asking[Receipt]):
         started = time.monotonic()
         while True:
             for slice_ in waiting.slices():
-                waiting.take(slice_, self._log.outcomes([receipts[i].key for i in slice_]))
+                left = max(0.0, timeout - (time.monotonic() - started))
+                keys = [receipts[i].key for i in slice_]
+                waiting.take(slice_, self._outcomes(keys, left))
             waited = time.monotonic() - started
             if waiting.done or waited >= timeout:
                 return waiting.outcomes
@@ -175,7 +183,7 @@ class Client(Asking[Receipt]):
         for part in append_slices(made):
             reach(Point.DRAFTED)
             try:
-                results, bells = self._log.append([item.entry for item in part])
+                results, bells = self._append_part(part)
             except LogFull as fault:
                 fault.accepted = tuple(receipts)
                 raise
@@ -185,19 +193,32 @@ class Client(Asking[Receipt]):
             receipts += _receipts(part, results, receipts, self)
         return receipts
 
+    def _append_part(self, part: Sequence[Draft]) -> tuple[list[Appended], list[int]]:
+        entries = [item.entry for item in part]
+        return patiently(lambda: self._log.append(entries), self._settings.retry_seconds_max)
+
+    def _outcomes(
+        self, keys: Sequence[str], seconds_max: float | None = None
+    ) -> list[bytes | None]:
+        """What stands under outcome keys. seconds_max: a closer bound for trying again."""
+        bound = self._settings.retry_seconds_max
+        bound = bound if seconds_max is None else min(bound, seconds_max)
+        return patiently(lambda: self._log.outcomes(keys), bound)
+
     def _conflict(self, made: Draft) -> Exception:
-        (value,) = self._log.outcomes([made.entry.key])
+        (value,) = self._outcomes([made.entry.key])
         if value is None:  # it expired a moment ago
             return not_in_log(made.entry.key)
         state = read_value(value)
         body = None
         if state.position is not None:
-            partition = original_slot(made, state) % self._log.partitions()
-            body = self._log.body_at(partition, state.position)
+            with suppress(LogRefused):  # a producer that may not read the log
+                partition = original_slot(made, state) % self._log.partitions()
+                body = self._log.body_at(partition, state.position)
         return conflict(made, value.decode(), body)
 
     def _receipt(self, reference: str) -> Receipt:
-        (value,) = self._log.outcomes([key_of(reference)])
+        (value,) = self._outcomes([key_of(reference)])
         if value is None:
             raise not_in_log(reference)
         state = read_value(value)
@@ -286,7 +307,9 @@ class AsyncClient(Asking[Coroutine[Any, Any, Receipt]]):
         started = time.monotonic()
         while True:
             for slice_ in waiting.slices():
-                waiting.take(slice_, await self._outcomes([receipts[i].key for i in slice_]))
+                left = max(0.0, timeout - (time.monotonic() - started))
+                keys = [receipts[i].key for i in slice_]
+                waiting.take(slice_, await self._outcomes(keys, left))
             waited = time.monotonic() - started
             if waiting.done or waited >= timeout:
                 return waiting.outcomes
@@ -297,8 +320,7 @@ class AsyncClient(Asking[Coroutine[Any, Any, Receipt]]):
         for part in append_slices(made):
             keys, arguments = append_arguments(self._keys, [item.entry for item in part])
             try:
-                with translated_faults():
-                    reply = await self._script(keys=keys, args=arguments)
+                reply = await self._patiently(partial(self._script, keys, arguments))
             except LogFull as fault:
                 fault.accepted = tuple(receipts)
                 raise
@@ -307,12 +329,24 @@ class AsyncClient(Asking[Coroutine[Any, Any, Receipt]]):
             receipts += _receipts(part, results, receipts, None)
         return receipts
 
-    async def _outcomes(self, keys: Sequence[str]) -> list[bytes | None]:
-        with translated_faults():
-            found: list[bytes | None] = await self._redis.mget(
-                [self._keys.outcome(key) for key in keys]
-            )
-        return found
+    async def _outcomes(
+        self, keys: Sequence[str], seconds_max: float | None = None
+    ) -> list[bytes | None]:
+        names = [self._keys.outcome(key) for key in keys]
+        return await self._patiently(lambda: self._redis.mget(names), seconds_max)
+
+    async def _patiently(
+        self, ask: Callable[[], Coroutine[Any, Any, Answer]], seconds_max: float | None = None
+    ) -> Answer:
+        """``patiently``, awaited."""
+        bound = self._settings.retry_seconds_max
+        patience = Patience(bound if seconds_max is None else min(bound, seconds_max))
+        while True:
+            try:
+                with translated_faults():
+                    return await ask()
+            except LogUnavailable as fault:
+                await asyncio.sleep(patience.pause_after(fault))
 
     async def _conflict(self, made: Draft) -> Exception:
         (value,) = await self._outcomes([made.entry.key])
@@ -322,11 +356,11 @@ class AsyncClient(Asking[Coroutine[Any, Any, Receipt]]):
         body = None
         if state.position is not None:
             entry_id = entry_id_of(state.position)
-            with translated_faults():
+            with suppress(LogRefused), translated_faults():
                 partitions = int(await self._redis.hget(self._keys.state, "partitions"))
                 stream = self._keys.log(original_slot(made, state) % partitions)
                 found = await self._redis.xrange(stream, entry_id, entry_id)
-            body = found[0][1].get(b"b") if found else None
+                body = found[0][1].get(b"b") if found else None
         return conflict(made, value.decode(), body)
 
     async def _receipt(self, reference: str) -> Receipt:

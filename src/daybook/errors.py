@@ -7,7 +7,8 @@
     ├── MalformedRequest       a request breaks a rule that can be checked where it is handed in
     ├── ReferenceConflict      the reference was used before by a different request
     ├── LogUnavailable         Redis cannot be reached, or did not answer in time
-    │   └── LogNotInstalled    Redis answers, but holds no log (empty or replaced)
+    │   ├── LogNotInstalled    Redis answers, but holds no log (empty or replaced)
+    │   └── LogRefused         Redis answers, and refuses: a password, a right, a certificate
     ├── LogFull                the log is at its bound; what was accepted is untouched
     ├── StoreUnavailable       Postgres cannot be reached, or a unit of work failed for good
     │   └── SchemaOutdated     the database has not been migrated to this version
@@ -102,6 +103,13 @@ class LogUnavailable(DaybookError):  # noqa: N818 - states the fact
 
 class LogNotInstalled(LogUnavailable):
     """Redis answers but holds no request log: run ``daybook migrate``, or start a worker."""
+
+
+class LogRefused(LogUnavailable):
+    """Redis answers and refuses: the password, a right of the user, or the certificate is wrong.
+
+    Sending the same again is safe, and of no use before that is mended.
+    """
 
 
 class LogFull(DaybookError):  # noqa: N818 - states the fact

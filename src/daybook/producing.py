@@ -60,6 +60,7 @@ _CREATED = {
     "balance": ("balance_id", "bln"),
     "identity": ("identity_id", "idt"),
 }
+_IDS = ("transaction_id", "bulk_id", "ledger_id", "balance_id", "identity_id")
 _TASKS = UUID("2f1c3c58-6f0b-5d0a-9a55-3f1f0c2f8a11")
 
 
@@ -145,11 +146,15 @@ class Receipt:
 
 
 class Draft(NamedTuple):
-    """A validated request, ready to be appended."""
+    """A validated request, ready to be appended.
+
+    minted: its id was made for this draft, so whatever has that id in the log is this draft.
+    """
 
     request: Request
     entry: NewEntry
     reference: str | None
+    minted: bool = False
 
 
 def draft(given: Request | Mapping[str, Any], now: Callable[[], float], flags: str = "") -> Draft:
@@ -159,6 +164,7 @@ def draft(given: Request | Mapping[str, Any], now: Callable[[], float], flags: s
     """
     request = request_of(given)
     check_effective_dates(request, now)
+    given_ids = [getattr(request, name, None) for name in _IDS]
     request, request_id = _named(request, int(now() * 1000))
     reference = getattr(request, "reference", None)
     body = request.body()
@@ -171,7 +177,8 @@ def draft(given: Request | Mapping[str, Any], now: Callable[[], float], flags: s
         flags,
         tuple(sorted(request.slots)),
     )
-    return Draft(request, entry, reference)
+    minted = request_id not in given_ids and getattr(request, "indicator", None) is None
+    return Draft(request, entry, reference, minted)
 
 
 def append_slices(made: Sequence[Draft]) -> Iterator[Sequence[Draft]]:
@@ -223,18 +230,15 @@ def drafts(given: Sequence[Request | Mapping[str, Any]], now: Callable[[], float
 
 def receipt_of(made: Draft, appended: Appended, client: Waits | None = None) -> Receipt:
     """The receipt for what became of a draft."""
-    request_id = made.entry.request_id
+    request_id, state, position = made.entry.request_id, appended.state, appended.position
     if appended.value is not None:
-        request_id = read_value(appended.value).request_id
-    return Receipt(
-        request_id,
-        made.reference,
-        made.entry.key,
-        appended.state,
-        made.entry.fingerprint.hex(),
-        appended.position,
-        client,
-    )
+        found = read_value(appended.value)
+        if made.minted and found.request_id == request_id:
+            # This very draft was accepted before: the reply was lost, and it was sent again.
+            state, position = "accepted", found.position
+        request_id = found.request_id
+    fingerprint = made.entry.fingerprint.hex()
+    return Receipt(request_id, made.reference, made.entry.key, state, fingerprint, position, client)
 
 
 def outcome_for(receipt: Receipt, value: bytes) -> Outcome:

@@ -10,6 +10,7 @@ import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote, unquote_plus
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -84,6 +85,9 @@ class Settings(BaseSettings):
         30.0, gt=0, description="Postgres idle_in_transaction_session_timeout of workers."
     )
     redis_timeout_seconds: float = Field(10.0, gt=0, description="Socket timeout towards Redis.")
+    retry_seconds_max: float = Field(
+        5.0, ge=0, description="How long a client tries again while Redis is away."
+    )
 
     def require_database_url(self) -> str:
         """The database address, from the environment or the running embedded instance.
@@ -145,11 +149,27 @@ def _is_supervised(home: Path) -> bool:
 
 
 def celery_url(redis_url: str) -> str:
-    """The address of Redis as Celery spells it: ``unix://`` is ``redis+socket://`` there."""
-    if not redis_url.startswith("unix://"):
-        return redis_url
-    path, _, query = redis_url.removeprefix("unix://").partition("?")
-    return f"redis+socket://{path}?{query.replace('db=', 'virtual_host=')}".rstrip("?")
+    """The address of Redis as Celery spells it: ``unix://`` is ``redis+socket://`` there.
+
+    Without ``ssl_cert_reqs`` its broker would talk to ``rediss://`` in plain text, password first.
+    A password among the parameters it would not use, and would show.
+    """
+    scheme, _, rest = redis_url.partition("://")
+    place, _, query = rest.partition("?")
+    options = dict(part.partition("=")[::2] for part in query.split("&") if part)
+    if scheme == "unix":
+        scheme = "redis+socket"
+        if "db" in options:
+            options["virtual_host"] = options.pop("db")
+    if scheme == "rediss":
+        options.setdefault("ssl_cert_reqs", "required")
+    if "password" in options:
+        user, password = (
+            quote(unquote_plus(options.pop(name, "")), safe="") for name in ("username", "password")
+        )
+        place = f"{user}:{password}@{place}"
+    query = "&".join(f"{name}={value}" if value else name for name, value in options.items())
+    return f"{scheme}://{place}" + (f"?{query}" if query else "")
 
 
 def read_settings() -> Settings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Any
 
 import pytest
 from tests.harness import Installation
@@ -189,6 +190,13 @@ def without_memory(installation: Installation) -> Iterator[Callable[[], None]]:
     installation.redis.config_set("maxmemory", 0)
 
 
+def mark_applied(installation: Installation, results: list[Any], number: int) -> None:
+    """The log knows that the first entries of both partitions were applied; nothing is trimmed."""
+    installation.redis.config_set("maxmemory", 0)
+    for partition in (0, 1):
+        installation.log.set_back(partition, results[number + partition].position)
+
+
 def test_a_server_without_memory_refuses_a_wide_request_whole(
     installation: Installation, without_memory: Callable[[], None]
 ) -> None:
@@ -200,15 +208,42 @@ def test_a_server_without_memory_refuses_a_wide_request_whole(
     assert refused.state == "full"
     assert installation.log.outcomes([wide.key]) == [None]
     assert not any(raw.flags for raw in read_all(installation, 1))
-    for partition in (0, 1):
-        assert old[50 + partition].position is not None
-        installation.log.reply(partition, 1, old[50 + partition].position or 0, (0, 0), [], 60)
+    mark_applied(installation, old, 50)
+    without_memory()
     assert installation.log.append([wide])[0][0].state == "full"  # 52 entries went for it
-    for partition in (0, 1):
-        installation.log.reply(partition, 2, old[198 + partition].position or 0, (0, 0), [], 60)
+    mark_applied(installation, old, 198)
+    without_memory()
     (accepted,), _ = installation.log.append([wide])
     assert accepted.position is not None
     assert [raw.position for raw in read_all(installation, 1)] == [accepted.position]
+
+
+def test_a_reply_makes_room_when_the_log_is_nearly_full(installation: Installation) -> None:
+    """At seven eighths of the length what was applied goes, unread entries stay; not before."""
+    installation.redis.hset(installation.log.keys.state, "entries_max", 16)
+    results, _ = installation.log.append([entry(number, slot=0) for number in range(14)])
+    stream = installation.log.keys.log(0)
+    installation.redis.hset(installation.log.keys.state, "entries_max", 17)
+    installation.log.reply(0, 1, results[9].position or 0, [], 60)
+    assert installation.redis.xlen(stream) == 14
+    installation.redis.hset(installation.log.keys.state, "entries_max", 16)
+    installation.log.reply(0, 2, results[10].position or 0, [], 60)
+    assert [raw.position for raw in read_all(installation, 0)] == [
+        result.position for result in results[11:]
+    ]
+    assert installation.redis.xlen(stream) == 3
+
+
+def test_a_reply_makes_room_in_every_partition_when_memory_is_short(
+    installation: Installation, without_memory: Callable[[], None]
+) -> None:
+    """Applied entries of an idle partition go too, unread ones stay."""
+    results, _ = installation.log.append([entry(number, slot=number % 2) for number in range(8)])
+    installation.log.reply(1, 1, results[5].position or 0, [], 60)
+    assert [installation.redis.xlen(installation.log.keys.log(p)) for p in (0, 1)] == [4, 4]
+    without_memory()
+    installation.log.reply(0, 1, results[6].position or 0, [], 60)
+    assert [installation.redis.xlen(installation.log.keys.log(p)) for p in (0, 1)] == [0, 1]
 
 
 def test_large_entries_are_read_within_a_bound(installation: Installation) -> None:

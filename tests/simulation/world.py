@@ -350,7 +350,7 @@ class World:
 
     def run(self) -> Verdict:
         """Play, come to rest, judge."""
-        with _seeded_ids(self.seed), watched(self.reach):
+        with _seeded(self.seed, self.scheduler), watched(self.reach):
             try:
                 self._play()
             finally:
@@ -470,14 +470,26 @@ class World:
                 yield f"3: the log says {state.status} of {key}, the journal {record.status}"
 
 
+class _Time:
+    """The time of the simulation, for code that sleeps."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.monotonic = lambda: scheduler.now_ms / 1000
+        self.sleep = lambda seconds: scheduler.pause(int(seconds * 1000) + 1)
+
+
 @contextmanager
-def _seeded_ids(seed: int) -> Iterator[None]:
-    """Ids that are minted anew are the same for the same seed."""
+def _seeded(seed: int, scheduler: Scheduler) -> Iterator[None]:
+    """Ids that are minted anew are the same for the same seed, and so are the pauses of clients."""
     random = Random(f"ids-{seed}")
     quiet = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
-        with mock.patch("daybook.requests.bounds.os.urandom", random.randbytes):
+        with (
+            mock.patch("daybook.requests.bounds.os.urandom", random.randbytes),
+            mock.patch("daybook.queue.patience.time", _Time(scheduler)),
+            mock.patch("daybook.queue.patience.random", random),
+        ):
             yield
     finally:
         structlog.configure(**quiet)

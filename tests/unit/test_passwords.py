@@ -9,7 +9,7 @@ import pytest
 from daybook.cli.output import without_password
 from daybook.errors import ConfigError
 from daybook.queue.connect import connect, connect_async
-from daybook.settings import Settings
+from daybook.settings import Settings, celery_url
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,20 @@ from daybook.settings import Settings
 def test_everything_up_to_the_last_at_is_the_password(url: str, shown: str) -> None:
     """A password with / : @ ? or # in it is masked as a whole, and the rest stays readable."""
     assert without_password(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("unix:///v.sock?db=1&password=a%2Fb", "redis+socket://:a%2Fb@/v.sock?virtual_host=1"),
+        ("redis://h:1/0?username=me&password=x", "redis://me:x@h:1/0"),
+        ("redis://:x@h:1/0", "redis://:x@h:1/0"),
+        ("unix:///v.sock", "redis+socket:///v.sock"),
+    ],
+)
+def test_celery_is_told_the_password_where_it_masks_it(url: str, wanted: str) -> None:
+    """Among the parameters it would neither be used nor hidden by Celery's reports."""
+    assert celery_url(url) == wanted
 
 
 @pytest.mark.parametrize("url", ["redis://:hid/den@host:6379/0", "redis://:x@h:hidden/0", "hidden"])

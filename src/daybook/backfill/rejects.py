@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import TextIO
 
@@ -55,7 +56,10 @@ class RejectsFile:
             self._file.close()
 
     def _open(self) -> TextIO:
-        file = self.path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        file = open(  # noqa: SIM115 - closed by close()
+            descriptor, "w", encoding="utf-8", errors="backslashreplace", newline=""
+        )
         if not self._is_json:
             file.write(",".join(FIELDS) + "\n")
         return file

@@ -135,7 +135,9 @@ class DataFolder:
         """Keep the logs of a long run small: what is too long goes aside, in its place."""
         for path in self.log.glob("*.log"):
             if path.stat().st_size > LOG_BYTES_MAX:
-                shutil.copyfile(path, path.with_suffix(".log.1"))
+                aside = path.with_suffix(".log.1")
+                aside.touch(mode=0o600)
+                shutil.copyfile(path, aside)
                 os.truncate(path, 0)  # writers append, so they go on at the new end
 
     def publish(self, instance: dict[str, str]) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import redis
 import redis.asyncio
+import redis.asyncio.retry
 from redis import exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-from daybook.errors import ConfigError, LogFull, LogNotInstalled, LogUnavailable
+from daybook.errors import ConfigError, LogFull, LogNotInstalled, LogRefused, LogUnavailable
 from daybook.settings import Settings
 
 _BAD_ADDRESS = (
@@ -18,30 +22,40 @@ _BAD_ADDRESS = (
 )
 """Without the driver's words: they may quote a part of the password."""
 
+_FOR_NOW = (exceptions.ReadOnlyError, exceptions.ClusterDownError, exceptions.TryAgainError)
+"""Refusals of a server or cluster that changes its primary."""
+
+_CAUSES_MAX = 10
+
 _OPTIONS: dict[str, Any] = {"protocol": 2, "decode_responses": False, "health_check_interval": 30}
 
 
-def connect(redis_url: str, settings: Settings) -> redis.Redis:
-    """A client for ``redis_url``. Nothing is opened yet. Raises ConfigError for a bad address."""
+def connect(redis_url: str, settings: Settings, *, patient: bool = True) -> redis.Redis:
+    """A client for ``redis_url``. Nothing is opened yet. Raises ConfigError for a bad address.
+
+    patient: the driver tries again by itself. Producers do that themselves, see ``patience``.
+    """
+    options = _OPTIONS if patient else {**_OPTIONS, "retry": Retry(NoBackoff(), 0)}
     try:
         return redis.Redis.from_url(
             redis_url,
             socket_timeout=settings.redis_timeout_seconds,
             socket_connect_timeout=settings.redis_timeout_seconds,
-            **_OPTIONS,
+            **options,
         )
     except ValueError:
         raise ConfigError(_BAD_ADDRESS) from None
 
 
 def connect_async(redis_url: str, settings: Settings) -> redis.asyncio.Redis:
-    """Like ``connect``, for asyncio."""
+    """Like ``connect``, for producers that use asyncio."""
+    options = {**_OPTIONS, "retry": redis.asyncio.retry.Retry(NoBackoff(), 0)}
     try:
         return redis.asyncio.Redis.from_url(
             redis_url,
             socket_timeout=settings.redis_timeout_seconds,
             socket_connect_timeout=settings.redis_timeout_seconds,
-            **_OPTIONS,
+            **options,
         )
     except ValueError:
         raise ConfigError(_BAD_ADDRESS) from None
@@ -51,8 +65,8 @@ def connect_async(redis_url: str, settings: Settings) -> redis.asyncio.Redis:
 def translated_faults() -> Iterator[None]:
     """Turn driver errors into Daybook's.
 
-    Raises LogFull when the server is out of memory, LogNotInstalled when it has no log,
-    LogUnavailable for the rest.
+    Raises LogFull when the server is out of memory, LogRefused for what trying again does not
+    change, LogUnavailable for the rest.
     """
     try:
         yield
@@ -61,9 +75,28 @@ def translated_faults() -> Iterator[None]:
     except exceptions.ResponseError as fault:
         if "OOM " in str(fault):
             raise LogFull("the log's server is out of memory: try again later") from fault
-        raise LogUnavailable(f"Redis refused: {fault}") from fault
+        kind = LogUnavailable if isinstance(fault, _FOR_NOW) else LogRefused
+        raise kind(f"Redis refused: {fault}") from fault
+    except (exceptions.AuthenticationError, exceptions.AuthorizationError) as fault:
+        raise LogRefused(f"Redis refused the user or the password: {fault}") from fault
     except (exceptions.RedisError, OSError) as fault:
+        if (reason := _distrust(fault)) is not None:
+            raise LogRefused(
+                f"the certificate of Redis is not trusted ({reason}): name the authority that "
+                "signed it with ssl_ca_certs in DAYBOOK_REDIS_URL"
+            ) from fault
         raise LogUnavailable(f"Redis: {fault}") from fault
+
+
+def _distrust(fault: BaseException | None) -> str | None:
+    """Why a certificate was not trusted, when that is what a fault comes from."""
+    for _ in range(_CAUSES_MAX):
+        if isinstance(fault, ssl.SSLCertVerificationError):
+            return fault.verify_message
+        if fault is None:
+            break
+        fault = fault.__cause__ or fault.__context__
+    return None
 
 
 def not_installed() -> LogNotInstalled:

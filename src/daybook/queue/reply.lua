@@ -10,6 +10,10 @@
 -- of a newer one back. Outcomes themselves are final, so writing them again does no harm.
 --
 -- allow-oom: a server whose memory is full must still let the workers get on, or it stays full.
+--
+-- When the log or the server's memory is nearly full, what was applied goes before its time: the
+-- account of a producer may have no right to make room itself.
+local NEARLY_FULL = 7 / 8
 local prefix, partition, batch = ARGV[1], ARGV[2], tonumber(ARGV[3])
 for i = 8, #ARGV, 2 do
   redis.call('SET', prefix .. 'outcome:' .. ARGV[i], ARGV[i + 1], 'EX', ARGV[7])
@@ -21,6 +25,33 @@ if batch >= replied then
   if tonumber(redis.call('HGET', prefix .. 'told', partition) or '0') >= tonumber(ARGV[5]) then
     redis.call('HSET', prefix .. 'replied', partition, ARGV[3])
     redis.call('HSET', prefix .. 'told', partition, ARGV[6])
+  end
+end
+
+local function make_room(other)
+  local cursor = redis.call('HGET', prefix .. 'cursors', other)
+  if cursor then
+    local ms, counter = string.match(cursor, '^(%d+)-(%d+)$')
+    local first_kept = string.format('%s-%.0f', ms, tonumber(counter) + 1)
+    redis.call('XTRIM', prefix .. 'large:' .. other, 'MINID', first_kept)
+    redis.call('XTRIM', prefix .. 'log:' .. other, 'MINID', first_kept)
+  end
+end
+
+local function short_of_memory()
+  local about = redis.call('INFO', 'memory')
+  local bound = tonumber(string.match(about, '\nmaxmemory:(%d+)'))
+  return bound > 0 and tonumber(string.match(about, '\nused_memory:(%d+)')) > bound * NEARLY_FULL
+end
+
+local state = redis.call('HMGET', KEYS[1], 'partitions', 'entries_max')
+if state[1] then
+  if short_of_memory() then
+    for other = 0, tonumber(state[1]) - 1 do
+      make_room(other)
+    end
+  elseif redis.call('XLEN', prefix .. 'log:' .. partition) >= tonumber(state[2]) * NEARLY_FULL then
+    make_room(partition)
   end
 end
 return replied

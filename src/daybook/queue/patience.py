@@ -1,0 +1,47 @@
+"""Trying again when Redis is away or its reply was lost: within a bound, and never a refusal."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from daybook.errors import LogNotInstalled, LogRefused, LogUnavailable
+
+PAUSE_SECONDS_MIN = 0.05
+PAUSE_SECONDS_MAX = 2.0
+
+_REFUSALS = (LogNotInstalled, LogRefused)
+Answer = TypeVar("Answer")
+
+
+class Patience:
+    """Pauses between attempts, for ``seconds_max`` from now on.
+
+    Each is twice as long as the one before, up to a bound, and by chance some shorter: producers
+    that lost the same server do not come back at the same moment.
+    """
+
+    def __init__(self, seconds_max: float) -> None:
+        self._deadline = time.monotonic() + seconds_max
+        self._pause = PAUSE_SECONDS_MIN
+
+    def pause_after(self, fault: LogUnavailable) -> float:
+        """Seconds until the next attempt. Raises ``fault`` when there is none."""
+        left = self._deadline - time.monotonic()
+        if isinstance(fault, _REFUSALS) or left <= 0:
+            raise fault
+        pause = random.uniform(self._pause / 2, self._pause)  # noqa: S311 - no secret
+        self._pause = min(2 * self._pause, PAUSE_SECONDS_MAX)
+        return min(pause, left)
+
+
+def patiently(ask: Callable[[], Answer], seconds_max: float) -> Answer:
+    """What ``ask`` answers, asked again while Redis is away. Raises what ``ask`` raised last."""
+    patience = Patience(seconds_max)
+    while True:
+        try:
+            return ask()
+        except LogUnavailable as fault:
+            time.sleep(patience.pause_after(fault))
