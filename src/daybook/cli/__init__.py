@@ -15,6 +15,7 @@ from daybook.cli import (
     demo,
     identities,
     look,
+    partitions,
     rebuild,
     serve,
     statement,
@@ -43,6 +44,8 @@ class ShowByDefault(TyperGroup):
     """A group where ``daybook balance X`` means ``daybook balance show X``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args and not self.no_args_is_help:
+            args = ["show"]
         if args and args[0] not in self.commands and args[0] != "--help":
             args = ["show", *args]
         return super().parse_args(ctx, args)
@@ -90,6 +93,10 @@ balance_commands = typer.Typer(
 
 identity_commands = typer.Typer(
     cls=ShowByDefault, no_args_is_help=True, help="Show an identity, create one, or change one."
+)
+
+partition_commands = typer.Typer(
+    cls=ShowByDefault, help="Show the partitions, or change their number while everything runs."
 )
 
 _INSTANCE = "An instance of your own"
@@ -272,6 +279,16 @@ def _register() -> None:
         "change",
         epilog=_examples("daybook identity change idt_… email_address=ada@x.org --by anna"),
     )(change.change_identity)
+    partition_commands.command(
+        "show", epilog=_examples("daybook partitions", "daybook partitions --json")
+    )(partitions.show)
+    partition_commands.command(
+        "resize",
+        epilog=_examples(
+            "daybook partitions resize 4", "daybook partitions resize 8 --yes --patience 300"
+        ),
+    )(partitions.resize)
+    app.add_typer(partition_commands, name="partitions", rich_help_panel=_DEPLOYING)
     app.add_typer(ledger_commands, name="ledger", rich_help_panel=_ASKING)
     app.add_typer(balance_commands, name="balance", rich_help_panel=_LOOKING)
     app.add_typer(identity_commands, name="identity", rich_help_panel=_LOOKING)

@@ -13,12 +13,15 @@ from daybook.ledger.batch import Parked
 
 _LOCK_PARTITIONS = """
 SELECT partition, cursor, sequence, head, batch, batch_sequence, batch_outcomes,
-    (SELECT partitions FROM installation)
-FROM partitions WHERE partition = ANY(%s::smallint[]) ORDER BY partition FOR NO KEY UPDATE
+    total, epoch
+FROM partitions WHERE partition = ANY(%s::smallint[]) AND partition < total
+ORDER BY partition FOR NO KEY UPDATE
 """
+"""How many partitions there are stands in the locked row itself: whoever has waited for the lock
+sees that as it is now, but other tables as they were when the statement began."""
 _LOCK_FREE_PARTITION = _LOCK_PARTITIONS + " SKIP LOCKED"
 _LOCK_INTERNAL = "SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key"
-_CURSORS = "SELECT partition, cursor FROM partitions"
+_CURSORS = "SELECT partition, cursor FROM partitions WHERE partition < total"
 _HELD_ELSEWHERE = """
 SELECT name, min(position) FROM held_over, unnest(brings) AS name
 WHERE partition <> ALL(%s::smallint[]) GROUP BY name
@@ -43,7 +46,8 @@ INSERT INTO refusals (partition, position, request_id, reference, uses_reference
 """
 _ADVANCE = """
 UPDATE partitions SET cursor = %s, sequence = %s, head = %s, batch = batch + 1,
-    batch_sequence = %s, batch_outcomes = %s, applied_at = now() WHERE partition = %s
+    witness = witness + 1, batch_sequence = %s, batch_outcomes = %s, applied_at = now()
+WHERE partition = %s
 """
 _LAST_RECORDS = """
 SELECT reference, derived, transaction_id::text, status, reason, detail, fingerprint, position
@@ -61,7 +65,7 @@ class PartitionRow(NamedTuple):
 
     cursor: position of the last entry read. sequence, head: of the last journal row. batch:
     number of the last unit of work; batch_sequence: the sequence before it; batch_outcomes: its
-    outcomes that the journal does not show, as JSON.
+    outcomes that the journal does not show, as JSON. partitions: how many there are in its epoch.
     """
 
     partition: int
@@ -72,6 +76,7 @@ class PartitionRow(NamedTuple):
     batch_sequence: int
     batch_outcomes: str | None
     partitions: int
+    epoch: int
 
 
 class HeldEntry(NamedTuple):
@@ -108,7 +113,7 @@ class UnitOfWork:
         self.cursor: psycopg.Cursor[Any] = connection.cursor()
 
     def lock(self, partitions: Sequence[int]) -> dict[int, PartitionRow]:
-        """Lock partitions in ascending order, waiting for each."""
+        """Lock partitions in ascending order, waiting for each; closed ones are left out."""
         self.cursor.execute(_LOCK_PARTITIONS, (list(partitions),))
         return {row[0]: PartitionRow(*row) for row in self.cursor}
 
@@ -125,7 +130,7 @@ class UnitOfWork:
             self.cursor.execute(_LOCK_INTERNAL, (keys,))
 
     def cursors(self) -> dict[int, int]:
-        """The cursors of all partitions, as last committed."""
+        """The cursors of all partitions that are not closed, as last committed."""
         self.cursor.execute(_CURSORS)
         return dict(self.cursor.fetchall())
 

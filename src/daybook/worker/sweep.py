@@ -11,9 +11,11 @@ from sqlalchemy import Engine, select
 from daybook.errors import LogNotInstalled
 from daybook.queue.log import Log
 from daybook.store.engine import translated_faults
+from daybook.store.epochs import StoredEpoch, newest_epoch
 from daybook.store.schema import held_over, partitions
 from daybook.store.snapshots import newest_position
 from daybook.worker.apply import Applier
+from daybook.worker.turning import turn
 
 log = structlog.get_logger()
 
@@ -22,20 +24,27 @@ def sweep_partitions(
     engine: Engine, request_log: Log, applier: Applier, ring: Callable[[int], None]
 ) -> dict[str, Any]:
     """Ring for every partition with open entries or unsent replies; answers which."""
+    turn(engine, request_log)
     known = request_log.cursor_marks()  # before the cursors that they follow
     with translated_faults(), engine.connect() as connection:
         rows = connection.execute(
-            select(partitions.c.partition, partitions.c.cursor, partitions.c.batch)
+            select(
+                partitions.c.partition, partitions.c.cursor, partitions.c.batch, partitions.c.total
+            )
         ).all()
+        epoch = newest_epoch(connection)
         newest = newest_position(connection)
         waiting = set(connection.execute(select(held_over.c.partition).distinct()).scalars())
     cursors = {row.partition: row.cursor for row in rows}
-    repair(request_log, applier, len(cursors), newest)
+    if epoch is None:
+        return {"rung": []}
+    repair(request_log, applier, epoch, newest)
     set_marks_back(request_log, known, cursors)
     unread = set(request_log.first_unread(cursors))
     replied = request_log.replied_batches()
     unsent = {row.partition for row in rows if row.batch > replied.get(row.partition, 0)}
-    rung = sorted(unread | waiting | unsent)
+    closed = {row.partition for row in rows if row.partition >= row.total}
+    rung = sorted((unread | waiting | unsent) - closed)
     for partition in rung:
         ring(partition)
     for partition, cursor in cursors.items():
@@ -43,7 +52,7 @@ def sweep_partitions(
     return {"rung": rung}
 
 
-def repair(request_log: Log, applier: Applier, partitions: int, newest: int) -> None:
+def repair(request_log: Log, applier: Applier, epoch: StoredEpoch, newest: int) -> None:
     """Make a log that came back empty, or with an older clock, go on behind ``newest``.
 
     Producers are refused until then, so that nothing is accepted behind a cursor and skipped.
@@ -51,11 +60,14 @@ def repair(request_log: Log, applier: Applier, partitions: int, newest: int) -> 
     try:
         request_log.partitions()
     except LogNotInstalled:
-        log.warning("log.reinstalled", partitions=partitions)
-        request_log.install(partitions, applier.settings.log_entries_max, newest)
+        log.warning("log.reinstalled", partitions=epoch.partitions)
+        entries_max = applier.settings.log_entries_max
+        request_log.install(epoch.partitions, entries_max, newest, epoch.number)
     if request_log.clock() < newest:
         log.warning("log.clock_forwarded", position=newest)
         request_log.forward_clock(newest)
+    if request_log.epochs.catch_up(*epoch):
+        log.warning("log.resized", epoch=epoch.number, partitions=epoch.partitions)
 
 
 def set_marks_back(request_log: Log, known: dict[int, int], cursors: dict[int, int]) -> None:
@@ -65,6 +77,9 @@ def set_marks_back(request_log: Log, known: dict[int, int], cursors: dict[int, i
     is needed, and batches count from there again.
     """
     for partition, position in known.items():
-        if position > cursors.get(partition, position):
+        if partition not in cursors:
+            log.warning("log.marks_forgotten", partition=partition)
+            request_log.forget_marks(partition)
+        elif position > cursors[partition]:
             log.warning("log.marks_set_back", partition=partition, position=cursors[partition])
             request_log.set_back(partition, cursors[partition])
