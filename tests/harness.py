@@ -156,9 +156,9 @@ class Installation:
 
     def drain(self, *partitions: int, applier: Applier | None = None) -> None:
         """Apply everything that is in the log, in this process."""
-        chosen = partitions or tuple(range(self.partitions))
         applier = applier or self.applier()
         for _ in range(1_000):
+            chosen = partitions or range(self.log.partitions())
             reports = [applier.drain(partition) for partition in chosen]
             if not any(r.more or r.outcomes for r in reports):
                 return
@@ -200,10 +200,12 @@ class Installation:
         )
 
     def open_entries(self) -> int:
-        """How many entries are unread or held over."""
+        """How many entries are unread or held over; those of a next epoch count as one."""
+        ((epoch,),) = self.rows("SELECT max(epoch) FROM epochs")
         cursors = self.rows("SELECT partition, cursor FROM partitions")
         unread = sum(self.log.count_unread(partition, cursor) for partition, cursor in cursors)
-        return unread + self.rows("SELECT count(*) FROM held_over")[0][0]
+        held_over: int = self.rows("SELECT count(*) FROM held_over")[0][0]
+        return unread + held_over + (self.log.epochs.newest() != epoch)
 
     def wait_applied(self, seconds: float = WAIT_SECONDS_MAX) -> None:
         """Wait until nothing is unread or held over."""

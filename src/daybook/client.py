@@ -32,6 +32,7 @@ from daybook.producing import (
 from daybook.queue.connect import connect, connect_async, translated_faults
 from daybook.queue.doorbell import Doorbell
 from daybook.queue.entries import entry_id_of, read_value
+from daybook.queue.epochs import partitions_at
 from daybook.queue.log import (
     APPEND_SCRIPT,
     Appended,
@@ -213,7 +214,7 @@ class Client(Asking[Receipt]):
         body = None
         if state.position is not None:
             with suppress(LogRefused):  # a producer that may not read the log
-                partition = original_slot(made, state) % self._log.partitions()
+                partition = original_slot(made, state) % self._log.partitions_at(state.position)
                 body = self._log.body_at(partition, state.position)
         return conflict(made, value.decode(), body)
 
@@ -357,7 +358,8 @@ class AsyncClient(Asking[Coroutine[Any, Any, Receipt]]):
         if state.position is not None:
             entry_id = entry_id_of(state.position)
             with suppress(LogRefused), translated_faults():
-                partitions = int(await self._redis.hget(self._keys.state, "partitions"))
+                known = await self._redis.hgetall(self._keys.state)
+                partitions = partitions_at(known, state.position)
                 stream = self._keys.log(original_slot(made, state) % partitions)
                 found = await self._redis.xrange(stream, entry_id, entry_id)
                 body = found[0][1].get(b"b") if found else None

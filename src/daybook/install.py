@@ -11,11 +11,13 @@ from sqlalchemy.dialects.postgresql import insert
 
 from daybook.errors import ConfigError
 from daybook.queue.connect import connect
+from daybook.queue.epochs import FIRST_EPOCH
 from daybook.queue.log import Log
 from daybook.settings import Settings, read_settings
 from daybook.store.engine import make_engine, translated_faults
+from daybook.store.epochs import StoredEpoch, newest_epoch
 from daybook.store.migrate import migrate
-from daybook.store.schema import installation, partitions
+from daybook.store.schema import epochs, installation, partitions
 from daybook.store.snapshots import newest_position
 
 PARTITIONS_DEFAULT = 2
@@ -41,32 +43,42 @@ def install(
     engine = make_engine(database_url, settings, name="daybook install")
     try:
         with translated_faults(), engine.begin() as connection:
-            number = _record_partitions(connection, partitions)
+            epoch = _record_partitions(connection, partitions)
             newest = newest_position(connection)
     finally:
         engine.dispose()
     client = connect(redis_url, settings)
     try:
-        Log(client, settings.namespace).install(number, settings.log_entries_max, newest)
+        Log(client, settings.namespace).install(
+            epoch.partitions, settings.log_entries_max, newest, epoch.number
+        )
     finally:
         client.close()
-    return number
+    return epoch.partitions
 
 
-def _record_partitions(connection: Connection, wanted: int | None) -> int:
+def _record_partitions(connection: Connection, wanted: int | None) -> StoredEpoch:
     connection.execute(
         insert(installation)
         .values(id=1, partitions=wanted or PARTITIONS_DEFAULT)
         .on_conflict_do_nothing()
     )
-    number: int = connection.execute(select(installation.c.partitions)).scalar_one()
-    if wanted is not None and wanted != number:
+    epoch = newest_epoch(connection) or _first_epoch(connection)
+    if wanted is not None and wanted != epoch.partitions:
         raise ConfigError(
-            f"partitions: this installation has {number}, not {wanted}; leave the number out"
+            f"partitions: this installation has {epoch.partitions}, not {wanted}; leave the "
+            f"number out, or change it with `daybook partitions resize {wanted}`"
         )
-    connection.execute(
-        insert(partitions)
-        .values([{"partition": partition} for partition in range(number)])
-        .on_conflict_do_nothing()
-    )
-    return number
+    return epoch
+
+
+def _first_epoch(connection: Connection) -> StoredEpoch:
+    """The first row of each partition. Two that install at once do it one after the other."""
+    number: int = connection.execute(select(installation.c.partitions)).scalar_one()
+    first = StoredEpoch(FIRST_EPOCH, number, 0)
+    for table, rows in (
+        (epochs, [{"epoch": first.number, "partitions": number, "fence": 0}]),
+        (partitions, [{"partition": each, "total": number} for each in range(number)]),
+    ):
+        connection.execute(insert(table).values(rows).on_conflict_do_nothing())
+    return first

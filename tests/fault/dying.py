@@ -49,8 +49,8 @@ def die_at(
     if pid == 0:
         status = 1
         try:
-            with watched(_dies(point, hits)):
-                _live(installation, partitions, settings)
+            with watched(dies(point, hits)):
+                live(installation, partitions, settings)
             status = 0
         finally:
             os._exit(status)
@@ -64,7 +64,7 @@ def _died(pid: int) -> bool:
     return code == DIED
 
 
-def _live(installation: Installation, partitions: tuple[int, ...], settings: Any) -> None:
+def live(installation: Installation, partitions: tuple[int, ...], settings: Any) -> None:
     """Drain with connections of its own: those of the parent are not to be touched."""
     changed = installation.settings.model_copy(update=settings)
     engine = make_worker_engine(installation.worker_url, changed)
@@ -74,7 +74,7 @@ def _live(installation: Installation, partitions: tuple[int, ...], settings: Any
         applier.drain(partition)
 
 
-def _dies(point: Point, hits: int) -> Watcher:
+def dies(point: Point, hits: int = 1) -> Watcher:
     """What ends this process at ``point``, at the ``hits``-th time."""
     left = [hits]
 
@@ -95,7 +95,7 @@ def die_sweeping(installation: Installation, point: Point, hits: int) -> bool:
             engine = make_worker_engine(installation.worker_url, installation.settings)
             redis = connect(installation.redis_url, installation.settings)
             log = Log(redis, installation.settings.namespace)
-            with watched(_dies(point, hits)):
+            with watched(dies(point, hits)):
                 append_due(Store(engine), log, lambda partition: None)
             status = 0
         finally:

@@ -58,7 +58,7 @@ UNION ALL SELECT {request_id_sql("transaction_id")}, '{{}}', meta_data::text
 def accepted(installation: Installation) -> list[dict[str, Any]]:
     """Every request that stands in the log, applied or not; broken entries are left out."""
     rows = []
-    for partition in range(installation.partitions):
+    for (partition,) in installation.rows("SELECT partition FROM partitions"):
         stream = installation.log.keys.log(partition)
         for entry_id, fields in installation.redis.xrange(stream):
             if fields.get(b"c") == BARRIER.encode():
@@ -123,6 +123,7 @@ def assert_proved(installation: Installation, *, drained: bool = True) -> list[d
         drained=drained,
         schedules={row[0] for row in installation.rows(_SCHEDULES)},
         things=things,
+        epochs=installation.rows("SELECT fence, partitions FROM epochs ORDER BY epoch"),
     )
     assert violations == [], f"{len(violations)} violations, the first: {violations[:5]}"
     report = verify(installation.owner)

@@ -224,10 +224,10 @@ def test_a_reply_makes_room_when_the_log_is_nearly_full(installation: Installati
     results, _ = installation.log.append([entry(number, slot=0) for number in range(14)])
     stream = installation.log.keys.log(0)
     installation.redis.hset(installation.log.keys.state, "entries_max", 17)
-    installation.log.reply(0, 1, results[9].position or 0, [], 60)
+    installation.log.reply(0, 1, results[9].position or 0, (0, 0), [], 60)
     assert installation.redis.xlen(stream) == 14
     installation.redis.hset(installation.log.keys.state, "entries_max", 16)
-    installation.log.reply(0, 2, results[10].position or 0, [], 60)
+    installation.log.reply(0, 2, results[10].position or 0, (0, 0), [], 60)
     assert [raw.position for raw in read_all(installation, 0)] == [
         result.position for result in results[11:]
     ]
@@ -239,10 +239,10 @@ def test_a_reply_makes_room_in_every_partition_when_memory_is_short(
 ) -> None:
     """Applied entries of an idle partition go too, unread ones stay."""
     results, _ = installation.log.append([entry(number, slot=number % 2) for number in range(8)])
-    installation.log.reply(1, 1, results[5].position or 0, [], 60)
+    installation.log.reply(1, 1, results[5].position or 0, (0, 0), [], 60)
     assert [installation.redis.xlen(installation.log.keys.log(p)) for p in (0, 1)] == [4, 4]
     without_memory()
-    installation.log.reply(0, 1, results[6].position or 0, [], 60)
+    installation.log.reply(0, 1, results[6].position or 0, (0, 0), [], 60)
     assert [installation.redis.xlen(installation.log.keys.log(p)) for p in (0, 1)] == [0, 1]
 
 

@@ -252,7 +252,7 @@ def test_a_scheduled_transaction_that_raises_when_it_is_due_can_be_retried(
     one.client.enqueue(later)
     one.drain()
     broken.add("boom")
-    wait_until(lambda: append_due(one.engine, one.log, lambda _: None), "it is due")
+    wait_until(lambda: append_due(one.store, one.log, lambda _: None), "it is due")
     one.drain()
     assert one.client.status("later").reason == "quarantined"
     broken.clear()

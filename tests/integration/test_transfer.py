@@ -14,6 +14,7 @@ from tests.harness import Cluster, Installation
 from tests.integration.whole import fill_whole
 
 from daybook.errors import ConfigError
+from daybook.store.epochs import StoredEpoch
 from daybook.store.exporting import TABLES, export_ledger
 from daybook.store.importing import _FIELDS, import_ledger
 from daybook.store.schema import metadata
@@ -39,7 +40,7 @@ def source(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     )
     installation.rows(
         "UPDATE partitions SET cursor = (SELECT max(position) FROM transactions) + partition, "
-        'batch = 3, batch_outcomes = \'{"a":"\\\\n"}\', applied_at = now()'
+        'batch = 3, witness = 3, batch_outcomes = \'{"a":"\\\\n"}\', applied_at = now()'
     )
     yield installation
     installation.close()
@@ -60,9 +61,9 @@ def exported(installation: Installation) -> list[bytes]:
     return lines
 
 
-def imported(installation: Installation, lines: list[bytes]) -> list[tuple[int, int]]:
+def imported(installation: Installation, lines: list[bytes]) -> list[tuple[StoredEpoch, int]]:
     """Import lines; what the log was told."""
-    installed: list[tuple[int, int]] = []
+    installed: list[tuple[StoredEpoch, int]] = []
     import_ledger(
         installation.owner, io.BytesIO(b"".join(lines)), lambda *given: installed.append(given)
     )
@@ -79,7 +80,7 @@ def test_an_imported_ledger_is_the_same(
     installed = imported(target, lines)
 
     ((newest,),) = source.rows("SELECT max(cursor) FROM partitions")
-    assert installed == [(2, newest)]
+    assert installed == [(StoredEpoch(1, 2, 0), newest)]
     assert exported(target) == lines
     report = verify(target.engine)
     assert report.violations == []
@@ -155,7 +156,7 @@ def number_of(lines: list[bytes], table: str, index: int = 0) -> int:
         (lambda lines: [b"[]\n"], "line 1: is not a JSON object"),
         (lambda lines: [b"PK\x03\x04\xff\n"], "line 1: is not JSON"),
         (lambda lines: lines[1:], "line 1: is not the first line"),
-        (header(version=2), "line 1: has format 2, this version reads 1"),
+        (header(version=1), "line 1: has format 1, this version reads 2"),
         (header(counts={}), "line 1: does not say what the file holds"),
         (header(heads=[]), "the chain of partition 0 ends elsewhere than line 1 says"),
         (lambda lines: lines[:-1], "is missing: the file was cut off"),
@@ -189,7 +190,7 @@ def number_of(lines: list[bytes], table: str, index: int = 0) -> int:
         (at("snapshots", lambda row: row.update(moment="soonZ")), "moment: Invalid isoformat"),
         (at("held_over", lambda row: row.update(brings=[1])), "brings: must be texts"),
         (at("refusals", lambda row: row.update(uses_reference=1)), "must be true or false"),
-        (at("installation", lambda row: row.update(partitions=7)), "partitions are not as many"),
+        (at("epochs", lambda row: row.update(partitions=7)), "partitions are not as many"),
         (at("transactions", lambda row: row.pop("hash")), "has no hash"),
     ],
 )
@@ -262,7 +263,7 @@ def test_a_log_that_cannot_be_told_leaves_nothing(
 ) -> None:
     """The ledger is filled only together with a log that goes on behind it."""
 
-    def fail(partitions: int, newest: int) -> None:
+    def fail(epoch: StoredEpoch, newest: int) -> None:
         raise ConfigError("no log")
 
     with pytest.raises(ConfigError, match="no log"):

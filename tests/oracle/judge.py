@@ -6,6 +6,7 @@ rows read from Postgres. The numbers in the violations are the properties of the
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from fractions import Fraction
@@ -37,6 +38,7 @@ def audit(
     drained: bool = True,
     schedules: Set[str] | None = None,
     things: Mapping[str, Row] | None = None,
+    epochs: Sequence[tuple[int, ...]] = (),
 ) -> list[str]:
     """Every violation of the oracle's properties 1 to 9 and 12.
 
@@ -48,14 +50,18 @@ def audit(
     drained: whether everything accepted must have an outcome by now.
     schedules: ids of the transactions that wait for their time. things: fields and meta_data by
     id: of ledgers, balances and identities, meta_data of transactions that were changed.
+    epochs: where each number of partitions begins, and the number; in order. Without them there
+    is one, and it is not known.
     """
-    rows = sorted(records, key=lambda row: (row["partition"], row["sequence"]))
+    fences = [fence for fence, _ in epochs]
+    rows = [{**row, "epoch": bisect_left(fences, row["position"])} for row in records]
+    rows.sort(key=lambda row: (row["epoch"], row["partition"], row["sequence"]))
     known = set(done)
     violations = [
         *_sums_are_equal(rows, balances),
         *_figures_are_folds(rows, balances),
         *_one_outcome_each(rows, accepted, known, drained=drained),
-        *_order_is_kept(rows, accepted),
+        *_order_is_kept(rows, accepted, epochs),
         *_nothing_overtook(rows, accepted, known),
         *_limits_hold(rows, balances),
         *_holds_add_up(rows, holds),
@@ -176,22 +182,29 @@ def _outcomes(rows: Sequence[Row], done: set[str]) -> Callable[[Row], bool]:
     return has_outcome
 
 
-def _order_is_kept(rows: Sequence[Row], accepted: Sequence[Row]) -> Iterable[str]:
+def _order_is_kept(
+    rows: Sequence[Row], accepted: Sequence[Row], epochs: Sequence[tuple[int, ...]]
+) -> Iterable[str]:
+    """Within an epoch a slot has one partition, and that keeps its order."""
     slots = {entry["position"]: entry["slot"] for entry in accepted}
     sequences: dict[int, int] = defaultdict(int)
-    newest: dict[int, int] = defaultdict(lambda: -1)
-    homes: dict[int, int] = {}
+    newest: dict[tuple[int, int], int] = defaultdict(lambda: -1)
+    homes: dict[tuple[int, int], int] = {}
     for row in rows:
         partition, sequence = row["partition"], row["sequence"]
         if sequence != sequences[partition] + 1:
             yield f"6: {partition}/{sequences[partition]} is followed by {sequence}"
         sequences[partition] = sequence
         slot = slots.get(row["position"], -1)
-        if row["position"] < newest[slot]:
+        epoch = row["epoch"]
+        if row["position"] < newest[slot, epoch]:
             yield f"6: {row['transaction_id']} overtook an older entry of slot {slot}"
-        newest[slot] = row["position"]
-        if homes.setdefault(slot, partition) != partition:
-            yield f"6: slot {slot} is in partitions {homes[slot]} and {partition}"
+        newest[slot, epoch] = row["position"]
+        home = homes.setdefault((slot, epoch), partition)
+        if home != partition:
+            yield f"6: slot {slot} is in partitions {home} and {partition}"
+        if epochs and slot >= 0 and partition != slot % epochs[epoch - 1][1]:
+            yield f"6: slot {slot} is in partition {partition} of {epochs[epoch - 1][1]}"
 
 
 def _nothing_overtook(

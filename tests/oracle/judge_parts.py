@@ -174,7 +174,7 @@ def _actions(
             for row in rows
             if row["parent_id"] == leaf
             and row["status"] != "REJECTED"
-            and (row["partition"], row["sequence"]) < (root["partition"], root["sequence"])
+            and _place(row) < _place(root)
         ]
         over = (
             any(row["kind"] == "refund" for row in acts)
@@ -279,7 +279,7 @@ def schedules_are_kept(rows: Sequence[Row], schedules: Set[str] | None) -> Itera
         same = ("source_id", "destination_id", "precise_amount", "fingerprint")
         if any(outcome[field] != row[field] for field in same):
             yield f"9: {own} is not what was scheduled"
-        if outcome["sequence"] <= row["sequence"]:
+        if _place(outcome) <= _place(row):
             yield f"9: {own} came before it was scheduled"
     yield from (f"9: {own} was cancelled and never scheduled" for own in cancelled)
     for row in rows:
@@ -292,11 +292,19 @@ def schedules_are_kept(rows: Sequence[Row], schedules: Set[str] | None) -> Itera
         yield f"9: schedules {wrong} are in the journal or beside it"
 
 
+def _place(row: Row) -> tuple[int, int, int]:
+    """Where a row stands: in the order of the epochs, then of its partition's journal."""
+    return row["epoch"], row["partition"], row["sequence"]
+
+
 _LABELLED = {"schedule", "ledger", "balance", "identity"}
 
 
 def labels_and_parents(rows: Sequence[Row]) -> Iterable[str]:
-    """What the ledger names is a label; what has a parent comes after it."""
+    """What the ledger names is a label; what has a parent comes after it, in its partition.
+
+    Only a parent of an earlier epoch may lie elsewhere.
+    """
     by_id = {row["transaction_id"]: row for row in rows}
     scheduled = {row["parent_id"] for row in rows if row["kind"] == "schedule"}
     for row in rows:
@@ -311,6 +319,8 @@ def labels_and_parents(rows: Sequence[Row]) -> Iterable[str]:
             continue
         if parent not in by_id:
             yield f"8: {own} has the parent {parent}, which does not exist"
+        elif by_id[parent]["epoch"] < row["epoch"]:
+            continue
         elif by_id[parent]["partition"] != row["partition"]:
             yield f"8: {own} is not in the partition of its parent {parent}"
         elif by_id[parent]["sequence"] >= row["sequence"]:

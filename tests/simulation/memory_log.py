@@ -16,6 +16,7 @@ from daybook.queue.entries import (
     entry_id_of,
     read_value,
 )
+from daybook.queue.epochs import FIRST_EPOCH, NO_END
 from daybook.queue.log import BELL_LIFE_MS, Appended
 
 Touch = Callable[[str], None]
@@ -49,6 +50,17 @@ class State:
         )
 
 
+class OneEpoch:
+    """The epochs of a log whose number of partitions stays the same."""
+
+    def after(self, number: int) -> None:
+        """There is none."""
+
+    def catch_up(self, number: int, partitions: int, fence: int) -> bool:
+        """There is nothing to do."""
+        return number != FIRST_EPOCH
+
+
 class MemoryLog:
     """A log with the interface of ``Log``.
 
@@ -60,15 +72,27 @@ class MemoryLog:
         self.state = State()
         self.accepted: dict[int, NewEntry] = {}
         self.lost: dict[int, NewEntry] = {}
+        self.epochs = OneEpoch()
         self._time_ms = time_ms
         self._touch = touch
 
     # --- installation ---
 
-    def install(self, partitions: int, entries_max: int, clock: int) -> None:
+    def install(self, partitions: int, entries_max: int, clock: int, epoch: int = 1) -> None:
         self._touch("install")
+        assert epoch == FIRST_EPOCH, "the number of partitions stays the same in a simulation"
         self.state.clock = max(self.state.clock, clock)
-        self.state.partitions, self.state.entries_max = partitions, entries_max
+        self.state.entries_max = entries_max
+        self.state.partitions = self.state.partitions or partitions
+
+    def end_of(self, epoch: int) -> int:
+        self._touch("end_of")
+        assert epoch == FIRST_EPOCH
+        return NO_END
+
+    def partitions_at(self, position: int) -> int:
+        del position
+        return self.partitions()
 
     def partitions(self) -> int:
         self._touch("partitions")

@@ -30,8 +30,10 @@ from daybook.ledger.transaction import (
     Status,
     Transaction,
 )
+from daybook.queue.epochs import FIRST_EPOCH
 from daybook.requests import fingerprint_of
 from daybook.store.engine import translated_faults
+from daybook.store.epochs import OpenPartition, StoredEpoch
 from daybook.store.journal import DecideAgain
 from daybook.store.loading import KnownBalances, _figures_wanted
 from daybook.store.store import DueHold, DueSchedule, Marks
@@ -69,7 +71,8 @@ class Tables:
     def empty(cls, partitions: int) -> Tables:
         """A ledger after its installation."""
         rows = {
-            p: PartitionRow(p, 0, 0, GENESIS, 0, 0, None, partitions) for p in range(partitions)
+            p: PartitionRow(p, 0, 0, GENESIS, 0, 0, None, partitions, FIRST_EPOCH)
+            for p in range(partitions)
         }
         return cls(Shelf(partitions), rows)
 
@@ -103,7 +106,8 @@ class MemoryStore:
         cursors = {p: row.cursor for p, row in rows.items()}
         waiting = {partition for partition, _ in self.tables.held}
         batches = {p: row.batch for p, row in rows.items()}
-        return Marks(cursors, batches, waiting, max(cursors.values()))
+        epoch = StoredEpoch(FIRST_EPOCH, len(rows), 0)
+        return Marks(cursors, batches, waiting, max(cursors.values()), epoch, set())
 
     def due_schedules(
         self, now: datetime, after: datetime, position: int, limit: int
@@ -170,6 +174,10 @@ class MemoryUnit:
             self._take(("partition", partition))
             self._store.scheduler.pause()
         return {partition: self._tables.rows[partition] for partition in partitions}
+
+    def open_partitions(self) -> list[OpenPartition]:
+        self._say("open_partitions")
+        return [OpenPartition(p, r.cursor, r.batch, r.epoch) for p, r in self._tables.rows.items()]
 
     def lock_if_free(self, partition: int) -> PartitionRow | None:
         self._say("lock_if_free")
@@ -495,8 +503,13 @@ class MemoryUnit:
 
         def change() -> None:
             batch = rows[row.partition].batch + 1
-            rows[row.partition] = PartitionRow(
-                row.partition, cursor, sequence, head, batch, row.sequence, text, row.partitions
+            rows[row.partition] = row._replace(
+                cursor=cursor,
+                sequence=sequence,
+                head=head,
+                batch=batch,
+                batch_sequence=row.sequence,
+                batch_outcomes=text,
             )
 
         self._changes.append(change)

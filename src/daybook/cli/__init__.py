@@ -16,6 +16,7 @@ from daybook.cli import (
     health,
     identities,
     look,
+    partitions,
     quarantine,
     rebuild,
     serve,
@@ -45,6 +46,8 @@ class ShowByDefault(TyperGroup):
     """A group where ``daybook balance X`` means ``daybook balance show X``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args and not self.no_args_is_help:
+            args = ["show"]
         if args and args[0] not in self.commands and args[0] != "--help":
             args = ["show", *args]
         return super().parse_args(ctx, args)
@@ -96,6 +99,9 @@ identity_commands = typer.Typer(
 
 quarantine_commands = typer.Typer(
     no_args_is_help=True, help="See what made the code raise; try it again, or leave it for good."
+)
+partition_commands = typer.Typer(
+    cls=ShowByDefault, help="Show the partitions, or change their number while everything runs."
 )
 
 _INSTANCE = "An instance of your own"
@@ -296,6 +302,16 @@ def _register() -> None:
         "discard",
         epilog=_examples('daybook quarantine discard order-1 --by anna --why "sent by mistake"'),
     )(quarantine.discard)
+    partition_commands.command(
+        "show", epilog=_examples("daybook partitions", "daybook partitions --json")
+    )(partitions.show)
+    partition_commands.command(
+        "resize",
+        epilog=_examples(
+            "daybook partitions resize 4", "daybook partitions resize 8 --yes --patience 300"
+        ),
+    )(partitions.resize)
+    app.add_typer(partition_commands, name="partitions", rich_help_panel=_DEPLOYING)
     app.add_typer(ledger_commands, name="ledger", rich_help_panel=_ASKING)
     app.add_typer(balance_commands, name="balance", rich_help_panel=_LOOKING)
     app.add_typer(identity_commands, name="identity", rich_help_panel=_LOOKING)

@@ -131,7 +131,7 @@ def _ask_store(shown: Status) -> list[PartitionView]:
     with open_reading() as connection:
         shown.schema_newest = newest_revision()
         shown.schema_revision = current_revision(connection)
-        views = list_partitions(connection)
+        views = [view for view in list_partitions(connection) if not view.is_closed]
         dates = count_dates(connection) if _is_newest(shown) else None
         if _is_newest(shown):
             shown.quarantined = count_quarantined(connection)
@@ -185,15 +185,20 @@ def _ask_workers(shown: Status) -> None:
     """Who answers a ping. Without the log there is nobody to ask."""
     if shown.queued is None:
         return
+    shown.workers = answering_workers(WORKERS_ANSWER_SECONDS_MAX)
+
+
+def answering_workers(seconds: float) -> list[str]:
+    """The names of the workers that answer a ping within ``seconds``. Raises LogUnavailable."""
     from kombu.exceptions import OperationalError
 
     from daybook.worker import app
 
     try:
-        answers = app.control.inspect(timeout=WORKERS_ANSWER_SECONDS_MAX).ping()
+        answers = app.control.inspect(timeout=seconds).ping()
     except (OperationalError, OSError) as fault:
         raise LogUnavailable(f"the Celery broker cannot be asked for workers: {fault}") from fault
-    shown.workers = sorted(answers or {})
+    return sorted(answers or {})
 
 
 def _time_of(position: int) -> datetime:
@@ -237,16 +242,21 @@ def _print(shown: Status) -> None:
 
 
 def _row(partition: PartitionStatus) -> tuple[Any, ...]:
-    moment, age = partition.cursor_time, partition.oldest_age_seconds
-    cursor = f"{moment:%Y-%m-%d %H:%M:%S.%f}"[:-3] if moment else "start"
+    age = partition.oldest_age_seconds
     return (
         partition.partition,
         _known(partition.queued),
         partition.held_over,
-        f"{cursor} +{partition.cursor_counter}",
+        shown_cursor(partition.cursor),
         "?" if partition.lag_seconds is None else f"{partition.lag_seconds:.1f}",
         "" if age is None else f"{age:.1f}",
     )
+
+
+def shown_cursor(cursor: int) -> str:
+    """A cursor as people read it: the time of acceptance, and the counter within it."""
+    shown = f"{_time_of(cursor):%Y-%m-%d %H:%M:%S.%f}"[:-3] if cursor else "start"
+    return f"{shown} +{cursor & ((1 << POSITION_COUNTER_BITS) - 1)}"
 
 
 def _known(count: int | None) -> str:

@@ -20,6 +20,7 @@ from daybook.settings import current
 
 if TYPE_CHECKING:
     from daybook.queue.log import Log
+    from daybook.store.epochs import StoredEpoch
     from daybook.store.exporting import TransferReport
 
 STANDARD = "-"
@@ -84,12 +85,13 @@ def _require_empty(log: Log) -> None:
         )
 
 
-def _install(log: Log) -> Callable[[int, int], None]:
+def _install(log: Log) -> Callable[[StoredEpoch, int], None]:
     """What makes the log go on behind the imported ledger."""
 
-    def install(partitions: int, newest: int) -> None:
+    def install(epoch: StoredEpoch, newest: int) -> None:
         _require_empty(log)
-        log.install(partitions, current().log_entries_max, newest)
+        entries_max = current().log_entries_max
+        log.install(epoch.partitions, entries_max, newest, epoch.number, anew=True)
 
     return install
 

@@ -24,6 +24,7 @@ from daybook.queue.entries import (
     entry_id_of,
     position_of,
 )
+from daybook.queue.epochs import FIRST_EPOCH, Epochs, partitions_at
 
 log = structlog.get_logger()
 
@@ -82,6 +83,17 @@ end
 return found
 """
 """Ids alone: a first entry may be large."""
+_INSTALL = """
+if ARGV[5] == '1' then
+  redis.call('DEL', KEYS[1])
+end
+redis.call('HSET', KEYS[1], 'entries_max', ARGV[2])
+if redis.call('HSETNX', KEYS[1], 'partitions', ARGV[1]) == 1 then
+  redis.call('HSET', KEYS[1], 'epoch', ARGV[3], 'epoch:' .. ARGV[3], ARGV[1] .. ' ' .. ARGV[4])
+end
+return 1
+"""
+"""A log that is there keeps its number: only a resize changes what entries are routed by."""
 _TAKE_OUT = """
 redis.call('XDEL', KEYS[1], ARGV[1])
 if redis.call('XLEN', KEYS[1]) > tonumber(ARGV[2]) then
@@ -140,6 +152,7 @@ class Keys:
         self.cursors = f"{self.prefix}cursors"
         self.replied = f"{self.prefix}replied"
         self.told = f"{self.prefix}told"
+        self.workers = f"{self.prefix}workers"
 
     def log(self, partition: int) -> str:
         """The stream of a partition."""
@@ -152,6 +165,10 @@ class Keys:
     def bell(self, partition: int) -> str:
         """The mark that says a partition's doorbell has been rung."""
         return f"{self.prefix}bell:{partition}"
+
+    def worker(self, name: str) -> str:
+        """What a worker says of itself."""
+        return f"{self.prefix}worker:{name}"
 
     def answer(self, answer_id: str) -> str:
         """Where a worker leaves what a dry run has shown."""
@@ -207,16 +224,29 @@ class Log:
         self._first = client.register_script(_FIRST)
         self._forward = client.register_script(_FORWARD)
         self._take_out = client.register_script(_TAKE_OUT)
+        self._install = client.register_script(_INSTALL)
+        self.epochs = Epochs(client, self.keys.state, self.keys.clock)
 
     # --- installation ---
 
-    def install(self, partitions: int, entries_max: int, clock: int) -> None:
-        """Make the log known to this server, with a clock not behind ``clock`` (a position)."""
+    def install(
+        self,
+        partitions: int,
+        entries_max: int,
+        clock: int,
+        epoch: int = FIRST_EPOCH,
+        *,
+        anew: bool = False,
+    ) -> None:
+        """Make the log known to this server, with a clock not behind ``clock`` (a position).
+
+        partitions, epoch: as Postgres has them; a log that is there keeps its own. anew: not even
+        then, it has no entries.
+        """
+        self.forward_clock(clock)
+        arguments: list[Any] = [partitions, entries_max, epoch, entry_id_of(clock), int(anew)]
         with translated_faults():
-            self.forward_clock(clock)
-            self.client.hset(
-                self.keys.state, mapping={"partitions": partitions, "entries_max": entries_max}
-            )
+            self._install(keys=[self.keys.state], args=arguments)
 
     def partitions(self) -> int:
         """How many partitions the log has. Raises LogNotInstalled."""
@@ -225,6 +255,15 @@ class Log:
         if found is None:
             raise not_installed()
         return int(found)
+
+    def end_of(self, epoch: int) -> int:
+        """The last position that is routed as in this epoch. Raises LogUnavailable."""
+        return self.epochs.end_of(epoch)
+
+    def partitions_at(self, position: int) -> int:
+        """How many partitions there were when ``position`` was accepted. Raises LogNotInstalled."""
+        with translated_faults():
+            return partitions_at(self.client.hgetall(self.keys.state), position)
 
     def forward_clock(self, position: int) -> None:
         """Make sure that new entries come after ``position``."""
@@ -409,6 +448,15 @@ class Log:
         with translated_faults():
             pipeline = self.client.pipeline(transaction=True)
             pipeline.hset(self.keys.cursors, str(partition), entry_id_of(cursor))
+            pipeline.hdel(self.keys.replied, str(partition))
+            pipeline.hdel(self.keys.told, str(partition))
+            pipeline.execute()
+
+    def forget_marks(self, partition: int) -> None:
+        """Take down the marks of a partition that the database does not have."""
+        with translated_faults():
+            pipeline = self.client.pipeline(transaction=True)
+            pipeline.hdel(self.keys.cursors, str(partition))
             pipeline.hdel(self.keys.replied, str(partition))
             pipeline.hdel(self.keys.told, str(partition))
             pipeline.execute()

@@ -17,6 +17,7 @@ from daybook.settings import Settings
 CONNECT_TIMEOUT_SECONDS = 10
 POOL_SIZE_MAX = 4
 _UNDEFINED_TABLE = "42P01"
+_UNDEFINED_COLUMN = "42703"
 
 
 def make_engine(
@@ -85,15 +86,20 @@ def _set_timeouts(engine: Engine, settings: Settings) -> None:
 def translated_faults() -> Iterator[None]:
     """Turn driver errors into Daybook's: the one place where they are read.
 
-    Raises SchemaOutdated when a table is missing, StoreUnavailable for the rest.
+    Raises SchemaOutdated when a table or a column is missing, StoreUnavailable for the rest.
     """
     try:
         yield
     except (psycopg.Error, DBAPIError) as fault:
         original = fault.orig if isinstance(fault, DBAPIError) else fault
-        if getattr(original, "sqlstate", None) == _UNDEFINED_TABLE:
+        state = getattr(original, "sqlstate", None)
+        if state == _UNDEFINED_TABLE:
             raise SchemaOutdated(
                 "the database has no Daybook tables: run `daybook migrate`"
+            ) from fault
+        if state == _UNDEFINED_COLUMN:
+            raise SchemaOutdated(
+                "the database's schema is behind this version: run `daybook migrate`"
             ) from fault
         raise StoreUnavailable(f"Postgres: {_first_line(original)}") from fault
 

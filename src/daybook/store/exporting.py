@@ -33,11 +33,12 @@ from daybook.store import schema
 from daybook.store.scan import MOMENT_FORMAT_SQL, RECORD_ID_SQL, one_instant, request_id_sql, stream
 from daybook.store.verify import PROGRESS_EVERY_RECORDS, Head, Progress
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Changes when a file of an older version could not be read any more."""
 
 TABLES: tuple[Table, ...] = (
     schema.installation,
+    schema.epochs,
     schema.partitions,
     schema.identities,
     schema.ledgers,

@@ -25,6 +25,7 @@ from daybook.ledger.chain import GENESIS, link
 from daybook.ledger.transaction import Record
 from daybook.store import schema
 from daybook.store.engine import translated_faults
+from daybook.store.epochs import StoredEpoch
 from daybook.store.exporting import FORMAT_VERSION, TABLES, TransferReport, stored_columns
 from daybook.store.intake import TABLE, Intake, intakes
 from daybook.store.scan import be_patient, driver_of
@@ -35,8 +36,8 @@ LINE_BYTES_MAX = 64 << 20
 
 PATIENCE_SECONDS = 30.0
 
-Install = Callable[[int, int], None]
-"""Called with the number of partitions and the newest cursor just before all is committed."""
+Install = Callable[[StoredEpoch, int], None]
+"""Called with the epoch and the newest cursor just before all is committed."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -62,7 +63,7 @@ def import_ledger(
         loading = _Loading(connection, reader, report, tell)
         loading.run()
         _compare_heads(report, loading.chain, reader.number)
-        install(loading.partitions, loading.newest)
+        install(loading.epoch, loading.newest)
         connection.commit()
     report.lines = reader.number
     return report
@@ -85,6 +86,7 @@ def _lock(connection: Connection) -> None:
 def _require_empty(connection: Connection) -> None:
     fresh = {
         schema.installation: "true",
+        schema.epochs: "epoch = 1",
         schema.partitions: "cursor = 0 AND sequence = 0",
         schema.ledgers: f"ledger_id = '{GENERAL_LEDGER_ID}'",
     }
@@ -99,7 +101,7 @@ def _require_empty(connection: Connection) -> None:
 
 def _clear(connection: Connection) -> None:
     """Take out the rows that every new ledger has."""
-    for table in (schema.installation, schema.partitions, schema.ledgers):
+    for table in (schema.installation, schema.epochs, schema.partitions, schema.ledgers):
         connection.execute(text(f"DELETE FROM {table.name}"))
 
 
@@ -199,7 +201,8 @@ class _Loading:
         self._intakes = intakes()
         self._counts = dict.fromkeys(self._intakes, 0)
         self.chain = _Chain()
-        self.partitions = 0
+        self.epoch = StoredEpoch(0, 0, 0)
+        self._open = 0
         self.newest = 0
 
     def run(self) -> None:
@@ -217,8 +220,8 @@ class _Loading:
                 _refuse(first, f"one of the {name} from here on does not fit: {_first(fault)}")
         if self._counts != self._report.counts:
             _refuse(self._reader.number, "there are not as many rows as line 1 says")
-        if self.partitions != self._counts[schema.partitions.name]:
-            _refuse(self._reader.number, "the partitions are not as many as the installation's")
+        if self.epoch.partitions != self._open:
+            _refuse(self._reader.number, "the partitions are not as many as the newest epoch's")
 
     def _load(self, intake: Intake, rows: Iterable[dict[str, Any]], copy: psycopg.Copy) -> None:
         name, end = intake.table.name, self._report.counts[intake.table.name]
@@ -238,10 +241,11 @@ class _Loading:
     def _look_at(self, table: Table, row: dict[str, Any]) -> None:
         if table is schema.transactions:
             self.chain.step(row)
-        elif table is schema.installation:
-            self.partitions = row["partitions"]
+        elif table is schema.epochs:
+            self.epoch = StoredEpoch(row["epoch"], row["partitions"], row["fence"])
         elif table is schema.partitions:
             self.newest = max(self.newest, row["cursor"])
+            self._open += row["partition"] < self.epoch.partitions
 
 
 def _first(fault: psycopg.Error) -> str:

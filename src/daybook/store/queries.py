@@ -152,7 +152,7 @@ def find_identity(connection: Connection, identity_id: str) -> IdentityView | No
 
 
 def list_partitions(connection: Connection) -> list[PartitionView]:
-    """All partitions in order."""
+    """All partitions in order, closed ones too."""
     waiting = (
         select(
             held_over.c.partition,
@@ -176,6 +176,7 @@ def list_partitions(connection: Connection) -> list[PartitionView]:
             row.entries or 0,
             row.oldest,
             row.applied_at,
+            row.partition >= row.total,
         )
         for row in connection.execute(query)
     ]

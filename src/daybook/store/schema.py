@@ -67,7 +67,18 @@ installation = Table(
     CheckConstraint("id = 1", name="installation_is_one"),
     CheckConstraint("partitions >= 1 AND partitions <= 4096", name="installation_partitions"),
 )
-"""What all processes agree on: one row."""
+"""What all processes agree on: one row. partitions: how many there were at first."""
+
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("partitions", Integer, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("turned_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+)
+"""Since when there are how many partitions. fence: entries behind this position are routed by
+that number. turned_at: since when workers decide by it."""
 
 partitions = Table(
     "partitions",
@@ -82,11 +93,17 @@ partitions = Table(
     Column("batch_sequence", BigInteger, nullable=False, server_default="0"),
     Column("batch_outcomes", Text),
     Column("applied_at", DateTime(timezone=True)),
+    Column("epoch", Integer, nullable=False, server_default="1"),
+    Column("total", Integer, nullable=False),
+    Column("witness", BigInteger, server_default="0"),
+    CheckConstraint("witness = batch", name="partitions_witness"),
 )
 """One row each: locking it is what makes a partition serial. cursor: position of the last
 entry read; sequence, head: of the last journal row; batch: number of the last unit of work,
 batch_sequence: the sequence before it, batch_outcomes: its outcomes that the journal does
-not show."""
+not show; epoch: the one that its entries are of, total: how many partitions that has, those from
+there on are closed; witness: counts the batches of workers that know epochs, null where others
+may still work."""
 
 ledgers = Table(
     "ledgers",

@@ -88,6 +88,9 @@ class RequestLog(Protocol):
     def forward_clock(self, position: int) -> None:
         """Make sure that new entries come after ``position``."""
 
+    def end_of(self, epoch: int) -> int:
+        """The last position that is routed as in this epoch of the log."""
+
     def first_unread(self, cursors: Mapping[int, int]) -> dict[int, int]:
         """The position of the first unread entry of each partition that has one."""
 
@@ -143,11 +146,14 @@ def _settled_ms(connection: Connection, request_log: RequestLog) -> int:
     request_log.partitions()
     now_ms = request_log.now_ms()
     request_log.forward_clock(now_ms << POSITION_COUNTER_BITS)
-    cursors = {
-        row.partition: row.cursor
-        for row in connection.execute(select(partitions.c.partition, partitions.c.cursor))
-    }
-    still_open = list(request_log.first_unread(cursors).values())
+    rows = connection.execute(
+        select(partitions.c.partition, partitions.c.cursor, partitions.c.epoch).where(
+            partitions.c.partition < partitions.c.total
+        )
+    ).all()
+    still_open = list(request_log.first_unread({row[0]: row[1] for row in rows}).values())
+    # What stands behind the end of the epoch may be in a partition that Postgres does not have yet.
+    still_open += [request_log.end_of(row.epoch) for row in rows[:1]]
     oldest: int | None = connection.execute(select(func.min(held_over.c.position))).scalar_one()
     if oldest is not None:
         still_open.append(oldest)

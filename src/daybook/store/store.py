@@ -15,6 +15,7 @@ import psycopg
 from sqlalchemy import Engine, select, text
 
 from daybook.store.engine import translated_faults
+from daybook.store.epochs import StoredEpoch, newest_epoch
 from daybook.store.schema import held_over, partitions
 from daybook.store.snapshots import newest_position
 from daybook.store.unit_of_work import UnitOfWork
@@ -40,13 +41,16 @@ class Marks(NamedTuple):
     """How far the partitions are.
 
     cursors, batches: by partition. waiting: partitions that hold something over. newest: the
-    newest position that the database knows of.
+    newest position that the database knows of. epoch: None before anything is installed. closed:
+    partitions of former epochs.
     """
 
     cursors: dict[int, int]
     batches: dict[int, int]
     waiting: set[int]
     newest: int
+    epoch: StoredEpoch | None
+    closed: set[int]
 
 
 class DueSchedule(NamedTuple):
@@ -89,8 +93,14 @@ class Store:
         """How far the partitions are. Raises StoreUnavailable."""
         with translated_faults(), self._engine.connect() as connection:
             rows = connection.execute(
-                select(partitions.c.partition, partitions.c.cursor, partitions.c.batch)
+                select(
+                    partitions.c.partition,
+                    partitions.c.cursor,
+                    partitions.c.batch,
+                    partitions.c.total,
+                )
             ).all()
+            epoch = newest_epoch(connection)
             newest = newest_position(connection)
             waiting = connection.execute(select(held_over.c.partition).distinct()).scalars()
             return Marks(
@@ -98,6 +108,8 @@ class Store:
                 {row.partition: row.batch for row in rows},
                 set(waiting),
                 newest,
+                epoch,
+                {row.partition for row in rows if row.partition >= row.total},
             )
 
     def due_schedules(

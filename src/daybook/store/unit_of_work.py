@@ -12,6 +12,14 @@ import psycopg
 from daybook.ledger.batch import Parked
 from daybook.ledger.book import Book
 from daybook.ledger.transaction import Entry, Record
+from daybook.store.epochs import (
+    OpenPartition,
+    StoredEpoch,
+    go_on,
+    holding_over,
+    lock_all,
+    open_partitions,
+)
 from daybook.store.journal import (
     write_balances,
     write_changes,
@@ -25,12 +33,15 @@ from daybook.store.settling import Settlements, settle
 
 _LOCK_PARTITIONS = """
 SELECT partition, cursor, sequence, head, batch, batch_sequence, batch_outcomes,
-    (SELECT partitions FROM installation)
-FROM partitions WHERE partition = ANY(%s::smallint[]) ORDER BY partition FOR NO KEY UPDATE
+    total, epoch
+FROM partitions WHERE partition = ANY(%s::smallint[]) AND partition < total
+ORDER BY partition FOR NO KEY UPDATE
 """
+"""How many partitions there are stands in the locked row itself: whoever has waited for the lock
+sees that as it is now, but other tables as they were when the statement began."""
 _LOCK_FREE_PARTITION = _LOCK_PARTITIONS + " SKIP LOCKED"
 _LOCK_INTERNAL = "SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key"
-_CURSORS = "SELECT partition, cursor FROM partitions"
+_CURSORS = "SELECT partition, cursor FROM partitions WHERE partition < total"
 _HELD_ELSEWHERE = """
 SELECT name, min(position) FROM held_over, unnest(brings) AS name
 WHERE partition <> ALL(%s::smallint[]) GROUP BY name
@@ -55,7 +66,8 @@ INSERT INTO refusals (partition, position, request_id, reference, uses_reference
 """
 _ADVANCE = """
 UPDATE partitions SET cursor = %s, sequence = %s, head = %s, batch = batch + 1,
-    batch_sequence = %s, batch_outcomes = %s, applied_at = now() WHERE partition = %s
+    witness = witness + 1, batch_sequence = %s, batch_outcomes = %s, applied_at = now()
+WHERE partition = %s
 """
 _RECORDS_SINCE = """
 SELECT reference, derived, transaction_id::text, status, reason, detail, fingerprint, position
@@ -73,7 +85,7 @@ class PartitionRow(NamedTuple):
 
     cursor: position of the last entry read. sequence, head: of the last journal row. batch:
     number of the last unit of work; batch_sequence: the sequence before it; batch_outcomes: its
-    outcomes that the journal does not show, as JSON.
+    outcomes that the journal does not show, as JSON. partitions: how many there are in its epoch.
     """
 
     partition: int
@@ -84,6 +96,7 @@ class PartitionRow(NamedTuple):
     batch_sequence: int
     batch_outcomes: str | None
     partitions: int
+    epoch: int
 
 
 class HeldEntry(NamedTuple):
@@ -120,9 +133,25 @@ class UnitOfWork:
         self.cursor: psycopg.Cursor[Any] = connection.cursor()
 
     def lock(self, partitions: Sequence[int]) -> dict[int, PartitionRow]:
-        """Lock partitions in ascending order, waiting for each."""
+        """Lock partitions in ascending order, waiting for each; closed ones are left out."""
         self.cursor.execute(_LOCK_PARTITIONS, (list(partitions),))
         return {row[0]: PartitionRow(*row) for row in self.cursor}
+
+    def lock_all(self) -> None:
+        """Lock every partition, closed ones too."""
+        lock_all(self.cursor)
+
+    def open_partitions(self) -> list[OpenPartition]:
+        """The partitions of the present epoch, in order."""
+        return open_partitions(self.cursor)
+
+    def holding_over(self) -> set[int]:
+        """The partitions that hold something over."""
+        return holding_over(self.cursor)
+
+    def go_on(self, epoch: StoredEpoch) -> None:
+        """Turn to another epoch; all partitions are locked."""
+        go_on(self.cursor, epoch)
 
     def lock_if_free(self, partition: int) -> PartitionRow | None:
         """Lock one partition, unless somebody else has it."""
@@ -137,7 +166,7 @@ class UnitOfWork:
             self.cursor.execute(_LOCK_INTERNAL, (keys,))
 
     def cursors(self) -> dict[int, int]:
-        """The cursors of all partitions, as last committed."""
+        """The cursors of all partitions that are not closed, as last committed."""
         self.cursor.execute(_CURSORS)
         return dict(self.cursor.fetchall())
 

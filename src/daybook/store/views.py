@@ -286,7 +286,8 @@ class PartitionView(View):
 
     cursor: position of the last entry read. sequence, head: of the last record of the journal.
     held_over: entries behind the cursor that wait; oldest_held_over: position of the oldest.
-    applied_at: when the last batch was committed, by the database's clock.
+    applied_at: when the last batch was committed, by the database's clock. is_closed: there are
+    fewer partitions now; its journal stays.
     """
 
     partition: int
@@ -296,3 +297,4 @@ class PartitionView(View):
     held_over: int
     oldest_held_over: int | None
     applied_at: datetime | None
+    is_closed: bool = False

@@ -27,6 +27,7 @@ from daybook.store.unit_of_work import PartitionRow
 from daybook.worker.attempt import Attempt, MoreRights, Surroundings, Way
 from daybook.worker.reading import LargeDecoded
 from daybook.worker.results import BatchReport, DrainReport
+from daybook.worker.turning import turn
 
 ATTEMPTS_MAX = 12
 """How often a batch is decided again before the task gives up and the sweeper tries later."""
@@ -90,6 +91,12 @@ class Applier:
                 drained.busy = drained.batches == 0
                 break
             self._adapt(partition, report)
+            if report.fenced and report.read == 0:
+                if not turn(self._store, self.log, self):
+                    break  # others are still at it: whoever ends last turns, or the sweeper
+                # Doorbells rang before there was anything to read behind the fence.
+                drained.helped |= set(range(self.log.partitions()))
+                continue
             stuck = report.held_over > 0 and not report.progress
             if report.read == 0 and report.held_over == 0 and self._stays_empty(report):
                 break

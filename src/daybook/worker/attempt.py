@@ -40,6 +40,7 @@ from daybook.worker.joining import (
     new_cursors,
     oldest,
     read_up_to,
+    up_to,
 )
 from daybook.worker.reading import (
     Batch,
@@ -212,6 +213,10 @@ class Attempt:
         found = [
             self._log.read(row.partition, row.cursor, self._count, bytes_max) for row in joined
         ]
+        # Asked after the entries were read: none of another epoch is among them unnoticed.
+        end = self._log.end_of(joined[0].epoch)
+        self._report.fenced = end < POSITION_MAX
+        found = up_to(end, found) if self._report.fenced else found
         reach(Point.READ)
         unread = self._unread_elsewhere(joined)
         horizon = self._horizon(joined, unread)

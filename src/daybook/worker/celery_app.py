@@ -20,6 +20,7 @@ from kombu.utils.json import dumps, loads
 
 from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
 from daybook.settings import Settings, read_settings
+from daybook.worker.announcing import Announcing
 
 TASK_SECONDS_MAX = 300
 SOFT_SHUTDOWN_SECONDS = 15
@@ -140,12 +141,14 @@ def _beat_schedule(settings: Settings) -> dict[str, Any]:
 
 app = Celery("daybook", set_as_current=False)
 app.add_defaults(_configuration)
+app.steps["consumer"].add(Announcing)
 
 
 @celeryd_init.connect  # type: ignore[untyped-decorator]  # Celery ships no types
 def consume_partitions(conf: Any = None, options: dict[str, Any] | None = None, **_: Any) -> None:
     """Consume the intake and every partition, unless ``-Q`` says which."""
-    if (options or {}).get("queues"):
+    conf.daybook_queues_are_chosen = bool((options or {}).get("queues"))
+    if conf.daybook_queues_are_chosen:
         return
     from daybook.worker.runtime import partitions_of_installation  # opens a connection
 

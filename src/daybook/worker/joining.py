@@ -56,6 +56,11 @@ def limited(reads: Iterable[Read], limit: int) -> list[Read]:
     ]
 
 
+def up_to(limit: int, found: Iterable[list[RawEntry]]) -> list[list[RawEntry]]:
+    """What was read of each partition, without what stands behind the position ``limit``."""
+    return [[raw for raw in raws if raw.position <= limit] for raws in found]
+
+
 def read_up_to(found: Iterable[Sequence[RawEntry]], count: int, bytes_max: int) -> Iterator[int]:
     """How far each partition was read that may have more."""
     for raws in found:

@@ -53,7 +53,8 @@ class BatchReport:
     """What one batch did. Counts are entries; held_over counts what waits after it.
 
     cursor: the partition's, when the batch began. opened: other partitions that had to wait for
-    this batch and can go on.
+    this batch and can go on. fenced: the log has another number of partitions from some entry on,
+    and only what stands before that was looked at.
     """
 
     partition: int
@@ -62,6 +63,7 @@ class BatchReport:
     read: int = 0
     held_over: int = 0
     progress: bool = False
+    fenced: bool = False
     opened: set[int] = field(default_factory=set)
     outcomes: dict[str, int] = field(default_factory=dict)
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from celery import states
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 
 from daybook.client import Client
 from daybook.errors import ConfigError
@@ -15,8 +15,8 @@ from daybook.queue.connect import connect
 from daybook.queue.log import Log
 from daybook.settings import read_settings
 from daybook.store.engine import make_engine, make_worker_engine, translated_faults
+from daybook.store.epochs import newest_epoch
 from daybook.store.migrate import check_revision
-from daybook.store.schema import installation
 from daybook.store.store import Store
 from daybook.worker.apply import Applier
 from daybook.worker.celery_app import app
@@ -59,12 +59,12 @@ def partitions_of_installation() -> int:
     try:
         with translated_faults(), engine.connect() as connection:
             check_revision(connection)
-            number = connection.execute(select(installation.c.partitions)).scalar_one_or_none()
+            epoch = newest_epoch(connection)
     finally:
         engine.dispose()
-    if number is None:
+    if epoch is None:
         raise ConfigError("nothing is installed in this database: run `daybook migrate`")
-    return int(number)
+    return epoch.partitions
 
 
 def _store_celery_result(task_id: str, result: dict[str, Any]) -> None:

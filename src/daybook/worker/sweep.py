@@ -9,8 +9,10 @@ import structlog
 
 from daybook.errors import LogNotInstalled
 from daybook.queue.log import Log
+from daybook.store.epochs import StoredEpoch
 from daybook.store.store import Store
 from daybook.worker.apply import Applier
+from daybook.worker.turning import turn
 
 log = structlog.get_logger()
 
@@ -19,22 +21,25 @@ def sweep_partitions(
     store: Store, request_log: Log, applier: Applier, ring: Callable[[int], None]
 ) -> dict[str, Any]:
     """Ring for every partition with open entries or unsent replies; answers which."""
+    turn(store, request_log)
     known = request_log.cursor_marks()  # before the cursors that they follow
-    cursors, batches, waiting, newest = store.marks()
-    repair(request_log, applier, len(cursors), newest)
-    set_marks_back(request_log, known, cursors)
-    unread = set(request_log.first_unread(cursors))
+    marks = store.marks()
+    if marks.epoch is None:
+        return {"rung": []}
+    repair(request_log, applier, marks.epoch, marks.newest)
+    set_marks_back(request_log, known, marks.cursors)
+    unread = set(request_log.first_unread(marks.cursors))
     replied = request_log.replied_batches()
-    unsent = {own for own, batch in batches.items() if batch > replied.get(own, 0)}
-    rung = sorted(unread | waiting | unsent)
+    unsent = {own for own, batch in marks.batches.items() if batch > replied.get(own, 0)}
+    rung = sorted((unread | marks.waiting | unsent) - marks.closed)
     for partition in rung:
         ring(partition)
-    for partition, cursor in cursors.items():
+    for partition, cursor in marks.cursors.items():
         applier.trim(partition, cursor)
     return {"rung": rung}
 
 
-def repair(request_log: Log, applier: Applier, partitions: int, newest: int) -> None:
+def repair(request_log: Log, applier: Applier, epoch: StoredEpoch, newest: int) -> None:
     """Make a log that came back empty, or with an older clock, go on behind ``newest``.
 
     Producers are refused until then, so that nothing is accepted behind a cursor and skipped.
@@ -42,11 +47,14 @@ def repair(request_log: Log, applier: Applier, partitions: int, newest: int) -> 
     try:
         request_log.partitions()
     except LogNotInstalled:
-        log.warning("log.reinstalled", partitions=partitions)
-        request_log.install(partitions, applier.settings.log_entries_max, newest)
+        log.warning("log.reinstalled", partitions=epoch.partitions)
+        entries_max = applier.settings.log_entries_max
+        request_log.install(epoch.partitions, entries_max, newest, epoch.number)
     if request_log.clock() < newest:
         log.warning("log.clock_forwarded", position=newest)
         request_log.forward_clock(newest)
+    if request_log.epochs.catch_up(*epoch):
+        log.warning("log.resized", epoch=epoch.number, partitions=epoch.partitions)
 
 
 def set_marks_back(request_log: Log, known: dict[int, int], cursors: dict[int, int]) -> None:
@@ -56,6 +64,9 @@ def set_marks_back(request_log: Log, known: dict[int, int], cursors: dict[int, i
     is needed, and batches count from there again.
     """
     for partition, position in known.items():
-        if position > cursors.get(partition, position):
+        if partition not in cursors:
+            log.warning("log.marks_forgotten", partition=partition)
+            request_log.forget_marks(partition)
+        elif position > cursors[partition]:
             log.warning("log.marks_set_back", partition=partition, position=cursors[partition])
             request_log.set_back(partition, cursors[partition])

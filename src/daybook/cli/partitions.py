@@ -1,0 +1,229 @@
+"""``daybook partitions``: how far each is, and how many there shall be."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from daybook.cli.exits import Exit
+from daybook.cli.output import AsJson, print_json, print_table
+from daybook.cli.status import WORKERS_ANSWER_SECONDS_MAX, answering_workers, shown_cursor
+from daybook.cli.verify import progress_bar
+from daybook.cli.wiring import open_engine, open_log, open_reading, warn_on_stderr
+from daybook.errors import OutcomeUnknown
+from daybook.install import PARTITIONS_MAX
+from daybook.ledger.transaction import POSITION_COUNTER_BITS
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from daybook.queue.log import Log
+    from daybook.store.verify import Progress
+    from daybook.store.views import PartitionView
+
+PATIENCE_SECONDS = 60.0
+LOOK_SECONDS = 0.1
+"""How often the command looks whether the workers are through."""
+
+COLUMNS = ("partition", "unread", "held over", "cursor", "sequence", "lag s", "workers")
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionRow:
+    """One partition.
+
+    unread: entries of the log behind the cursor. lag_seconds: age of the oldest of them.
+    sequence: the number of its last record. workers: how many listen to its queue.
+    is_closed: it is not read any more, its journal stays.
+    """
+
+    partition: int
+    unread: int
+    held_over: int
+    cursor: int
+    sequence: int
+    lag_seconds: float
+    workers: int
+    is_closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Resized:
+    """What a resize did. seconds: from the first new entry until all older ones were decided."""
+
+    partitions: int
+    before: int
+    epoch: int
+    seconds: float
+
+
+def show(as_json: AsJson = False) -> None:
+    """Show each partition: what is unread, held over, how far it is, and who listens to it.
+
+    A closed one had entries when there were more partitions: its records stay, and are proved.
+    """
+    from daybook.store.queries import list_partitions
+    from daybook.worker.resizing import stored_epoch
+
+    with open_reading() as connection, open_log() as log:
+        stored = stored_epoch(connection)
+        rows = _rows(log, list_partitions(connection))
+        number = log.partitions()
+    if as_json:
+        print_json(
+            {
+                "partitions": number,
+                "decided_by": stored.partitions,
+                "epoch": stored.number,
+                "rows": [asdict(row) for row in rows],
+            }
+        )
+        return
+    print_table(COLUMNS, map(_cells, rows), right=("unread", "held over", "sequence", "lag s"))
+    if number != stored.partitions:
+        typer.echo(
+            f"There are {number} partitions for new requests; workers still decide older ones by "
+            f"{stored.partitions}. To follow: `daybook partitions resize {number}`."
+        )
+    deaf = [row.partition for row in rows if not row.workers and not row.is_closed]
+    if deaf:
+        typer.echo(
+            f"No worker listens to {', '.join(map(str, deaf))}: start `daybook worker`, or add "
+            "its queue to the -Q of one."
+        )
+
+
+def resize(
+    number: Annotated[
+        int, typer.Argument(min=1, max=PARTITIONS_MAX, help="How many partitions there shall be.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    patience: Annotated[
+        float, typer.Option(min=0.1, help="Seconds to wait for the workers.")
+    ] = PATIENCE_SECONDS,
+    as_json: AsJson = False,
+) -> None:
+    """Change the number of partitions while everything runs.
+
+    Nobody has to be stopped: new requests go by the new number at once, and wait until the
+    workers have decided what was accepted before. Running it again goes on where it was; taking
+    it back is a resize to the number before. It is refused while a worker of an old version runs.
+    Needs the database login of a worker. Exit code 1: refused; 4: the workers were not through
+    when the patience ended, and go on by themselves.
+    """
+    from daybook.worker.resizing import begin, old_workers, stored_epoch
+
+    warn_on_stderr()
+    with open_engine() as engine, open_log() as log:
+        with engine.connect() as connection:
+            before = stored_epoch(connection)
+        if log.partitions() != number:
+            _refuse_old(old_workers(log, answering_workers(WORKERS_ANSWER_SECONDS_MAX)))
+            _ask(log.partitions(), number, yes=yes)
+        start = time.monotonic()
+        epoch = begin(engine, log, number).number
+        with progress_bar() as progress:
+            _follow(engine, log, epoch, patience, progress)
+        done = Resized(number, before.partitions, epoch, round(time.monotonic() - start, 3))
+    if as_json:
+        print_json(asdict(done))
+    elif before.number == epoch:
+        typer.echo(f"There are {number} partitions already.")
+    else:
+        typer.echo(
+            f"There are {number} partitions now, and were {before.partitions}. Requests that came "
+            f"meanwhile waited for at most {done.seconds:.1f} s."
+        )
+
+
+def _refuse_old(workers: list[str]) -> None:
+    if not workers:
+        return
+    print(
+        f"error: these workers are of a version that cannot follow: {', '.join(workers)}\n"
+        "next: stop them, start this version's, and try again; nothing was changed",
+        file=sys.stderr,
+    )
+    raise typer.Exit(Exit.BAD_ANSWER)
+
+
+def _ask(before: int, number: int, *, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        print(
+            "error: --yes: must be given where nobody can be asked; nothing was changed",
+            file=sys.stderr,
+        )
+        raise typer.Exit(Exit.BAD_INPUT)
+    typer.confirm(f"From {before} to {number} partitions?", abort=True, err=True)
+
+
+def _follow(
+    engine: Engine, log: Log, epoch: int, patience: float, progress: Progress | None
+) -> None:
+    """Wait until the workers are in ``epoch``. Raises OutcomeUnknown."""
+    from daybook.store.store import Store
+    from daybook.worker.resizing import open_before, stored_epoch
+    from daybook.worker.turning import turn
+
+    deadline = time.monotonic() + patience
+    most = left = 0
+    while True:
+        turn(Store(engine), log)
+        with engine.connect() as connection:
+            if stored_epoch(connection).number >= epoch:
+                return
+        left = open_before(engine, log)
+        most = max(most, left)
+        if progress:
+            progress("older requests", most - left, most)
+        if time.monotonic() > deadline:
+            raise OutcomeUnknown(
+                f"after {patience:g} s the workers still have {left} older requests to decide; "
+                "new ones wait for them. They go on by themselves: look at `daybook partitions`, "
+                "and run this again to follow, or with the number before to take it back"
+            )
+        time.sleep(LOOK_SECONDS)
+
+
+def _rows(log: Log, views: list[PartitionView]) -> list[PartitionRow]:
+    from daybook.queue.announcements import announced
+    from daybook.queue.doorbell import queue_of
+
+    now_ms = log.now_ms()
+    first = log.first_unread({view.partition: view.cursor for view in views})
+    workers = announced(log).values()
+    return [
+        PartitionRow(
+            view.partition,
+            log.count_unread(view.partition, view.cursor),
+            view.held_over,
+            view.cursor,
+            view.sequence,
+            _age(first.get(view.partition), now_ms),
+            sum(queue_of(view.partition) in each.queues for each in workers),
+            view.is_closed,
+        )
+        for view in views
+    ]
+
+
+def _age(position: int | None, now_ms: int) -> float:
+    return 0.0 if position is None else max(0, now_ms - (position >> POSITION_COUNTER_BITS)) / 1000
+
+
+def _cells(row: PartitionRow) -> tuple[Any, ...]:
+    return (
+        row.partition,
+        row.unread,
+        row.held_over,
+        shown_cursor(row.cursor),
+        row.sequence,
+        f"{row.lag_seconds:.1f}",
+        "closed" if row.is_closed else row.workers,
+    )

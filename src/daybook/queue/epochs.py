@@ -1,0 +1,155 @@
+"""Epochs of the log: how many partitions it has, and since which entry.
+
+The append script routes by the number in the log's state. A resize changes that number in one
+step, and keeps the position of the newest entry as a *fence*: what stands at or before it was
+routed by the number before, everything behind it by the new one. Positions are one order over all
+partitions, so the number is a function of the position, and no producer has to wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import redis
+
+from daybook.queue.connect import not_installed, translated_faults
+from daybook.queue.entries import entry_id_of, position_of
+
+FIRST_EPOCH = 1
+NO_END = (1 << 63) - 1
+"""Where the present epoch ends: behind every entry."""
+NOTHING = -1
+"""Before every entry."""
+
+_BEGIN = """
+local state = redis.call('HMGET', KEYS[1], 'partitions', 'epoch')
+if not state[1] then
+  return false
+end
+local epoch = tonumber(state[2] or '1')
+if state[1] ~= ARGV[1] then
+  redis.call('HSETNX', KEYS[1], 'epoch:' .. epoch, state[1] .. ' 0-0')
+  epoch = epoch + 1
+  local fence = redis.call('GET', KEYS[2]) or '0-0'
+  redis.call('HSET', KEYS[1], 'partitions', ARGV[1], 'epoch', epoch,
+    'epoch:' .. epoch, ARGV[1] .. ' ' .. fence)
+end
+return {epoch, redis.call('HGET', KEYS[1], 'epoch:' .. epoch) or (ARGV[1] .. ' 0-0')}
+"""
+"""KEYS: state, clock. ARGV: the number of partitions."""
+
+_CATCH_UP = """
+local state = redis.call('HMGET', KEYS[1], 'partitions', 'epoch')
+local epoch = tonumber(ARGV[1])
+if not state[1] or tonumber(state[2] or '1') >= epoch then
+  return 0
+end
+if state[1] ~= ARGV[2] then
+  redis.call('HSET', KEYS[1], 'epoch:' .. (epoch + 1), state[1] .. ' ' .. ARGV[3])
+  epoch = epoch + 2
+  redis.call('HSET', KEYS[1], 'epoch:' .. epoch, ARGV[2] .. ' ' .. redis.call('GET', KEYS[2]))
+else
+  redis.call('HSET', KEYS[1], 'epoch:' .. epoch, ARGV[2] .. ' ' .. ARGV[3])
+end
+redis.call('HSET', KEYS[1], 'partitions', ARGV[2], 'epoch', epoch)
+return 1
+"""
+"""KEYS: state, clock. ARGV: epoch, number of partitions and fence that Postgres has."""
+
+
+class Epoch(NamedTuple):
+    """A span of the log. fence: the position behind which it begins."""
+
+    number: int
+    partitions: int
+    fence: int
+
+
+class Epochs:
+    """The epochs of one log.
+
+    state, clock: its keys.
+    """
+
+    def __init__(self, client: redis.Redis, state: str, clock: str) -> None:
+        self._client: Any = client
+        self._state = state
+        self._keys = [state, clock]
+        self._begin = client.register_script(_BEGIN)
+        self._catch_up = client.register_script(_CATCH_UP)
+
+    def newest(self) -> int:
+        """The number of the present epoch. Raises LogUnavailable."""
+        with translated_faults():
+            found = self._client.hget(self._state, "epoch")
+        return FIRST_EPOCH if found is None else int(found)
+
+    def after(self, number: int) -> Epoch | None:
+        """The epoch that comes after ``number``, if it has begun. Raises LogUnavailable."""
+        later = [epoch for epoch in self._all() if epoch.number > number]
+        return min(later, default=None)
+
+    def end_of(self, number: int) -> int:
+        """The last position that is routed as in the epoch ``number``.
+
+        NO_END for the present one, NOTHING for one that this log does not know yet: it is older
+        than the database, and the sweeper repairs it first. Raises LogUnavailable.
+        """
+        newest = self.newest()
+        if newest == number:
+            return NO_END
+        following = self.after(number) if newest > number else None
+        return NOTHING if following is None else following.fence
+
+    def begin(self, partitions: int) -> Epoch:
+        """From now on, route new entries by this number; nothing happens when it is so.
+
+        Raises LogNotInstalled, LogUnavailable.
+        """
+        with translated_faults():
+            found = self._begin(keys=self._keys, args=[partitions])
+        if found is None:
+            raise not_installed()
+        return _epoch(int(found[0]), found[1])
+
+    def catch_up(self, number: int, partitions: int, fence: int) -> bool:
+        """Follow a database whose epoch this log does not know: it lost the tail of its file.
+
+        What was accepted meanwhile was routed by its older number: that becomes an epoch of its
+        own, and the database's number goes on behind it. The clock must be set right before.
+        Answers whether there was something to do.
+        """
+        with translated_faults():
+            return bool(
+                self._catch_up(keys=self._keys, args=[number, partitions, entry_id_of(fence)])
+            )
+
+    def _all(self) -> list[Epoch]:
+        with translated_faults():
+            return _epochs(self._client.hgetall(self._state))
+
+
+def partitions_at(state: Mapping[bytes, bytes], position: int) -> int:
+    """How many partitions there were at ``position``, by the fields of the log's state.
+
+    Raises LogNotInstalled.
+    """
+    if b"partitions" not in state:
+        raise not_installed()
+    before = [epoch for epoch in _epochs(state) if epoch.fence < position]
+    return max(before).partitions if before else int(state[b"partitions"])
+
+
+def _epochs(state: Mapping[bytes, bytes]) -> list[Epoch]:
+    prefix = b"epoch:"
+    return [
+        _epoch(int(name.removeprefix(prefix)), value)
+        for name, value in state.items()
+        if name.startswith(prefix)
+    ]
+
+
+def _epoch(number: int, value: bytes) -> Epoch:
+    partitions, fence = value.split()
+    return Epoch(number, int(partitions), position_of(fence))
