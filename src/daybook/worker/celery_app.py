@@ -95,6 +95,9 @@ def _configuration() -> dict[str, Any]:
         "result_expires": settings.outcome_retention_seconds,
         # A worker that starts before its broker waits for it instead of dying.
         "broker_connection_retry_on_startup": True,
+        # It is tried once a second (``broker``): a hundred attempts, the default, would end each
+        # worker whose broker is away for two minutes.
+        "broker_connection_max_retries": None,
         # A child takes one doorbell at a time: another worker may be free for the next partition.
         "worker_prefetch_multiplier": 1,
         # A doorbell is acknowledged before it runs: one that is lost with its worker is rung again
@@ -138,7 +141,7 @@ def _beat_schedule(settings: Settings) -> dict[str, Any]:
     }
 
 
-app = Celery("daybook", set_as_current=False)
+app = Celery("daybook", set_as_current=False, amqp="daybook.worker.broker:PromptAMQP")
 app.add_defaults(_configuration)
 
 
