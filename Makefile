@@ -6,6 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.daybook-installed
 ARGS ?=
+KINDS ?=
 # Tests wait more than they compute: three at a time keep two cores busy.
 TESTS_AT_ONCE ?= 3
 
@@ -32,8 +33,9 @@ check: setup ## Lint, formatting, types, the compose file and the Dockerfile
 bench: setup ## Measure the figures that Daybook promises, as ratios in one run
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
-faults: setup ## Run the long campaigns: kills, pauses, restarts
-	$(BIN)/python -m pytest -m campaign $(ARGS)
+faults: setup ## Bring about every fault under live traffic (KINDS='...' for some); a table
+	$(BIN)/python -m tests.fault.campaign $(KINDS)
+	@test -n "$(KINDS)" || $(BIN)/python -m pytest -m campaign $(ARGS)
 
 up: setup ## Start PostgreSQL, Valkey, workers and beat in .daybook (ends with Ctrl-C)
 	$(BIN)/daybook up
