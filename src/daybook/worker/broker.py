@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from celery.app.amqp import AMQP
@@ -10,6 +11,20 @@ from kombu.connection import Connection
 AGAIN_SECONDS_FIRST = 0.5
 AGAIN_SECONDS_MAX = 1.0
 """The longest pause between two attempts."""
+
+VANISHED = {
+    "socket_keepalive": True,
+    "socket_keepalive_options": {
+        getattr(socket, name): seconds_or_count
+        for name, seconds_or_count in (
+            ("TCP_KEEPIDLE", 10),
+            ("TCP_KEEPINTVL", 5),
+            ("TCP_KEEPCNT", 3),
+        )
+        if hasattr(socket, name)  # not on every system
+    },
+}
+"""Options of the broker's sockets: after 25 s without a sign of life a connection is given up."""
 
 
 class PromptConnection(Connection):

@@ -20,6 +20,7 @@ from kombu.utils.json import dumps, loads
 
 from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
 from daybook.settings import Settings, read_settings
+from daybook.worker.broker import VANISHED
 
 TASK_SECONDS_MAX = 300
 SOFT_SHUTDOWN_SECONDS = 15
@@ -90,6 +91,9 @@ def _configuration() -> dict[str, Any]:
     broker_url = settings.require_broker_url()
     return {
         "broker_url": broker_url,
+        # A broker that vanished without a word (power, network) is noticed: a worker listens to it
+        # without a time-out, and the kernel by itself would listen on for two hours.
+        "broker_transport_options": VANISHED,
         # The outcome of an intake task is read under its reference, for as long as other outcomes.
         "result_backend": broker_url,
         "result_expires": settings.outcome_retention_seconds,
