@@ -18,6 +18,7 @@ from kombu.entity import Queue
 from kombu.serialization import register
 from kombu.utils.json import dumps, loads
 
+from daybook.errors import DaybookError
 from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
 from daybook.settings import Settings, read_settings
 from daybook.worker.broker import VANISHED
@@ -151,12 +152,20 @@ app.add_defaults(_configuration)
 
 @celeryd_init.connect  # type: ignore[untyped-decorator]  # Celery ships no types
 def consume_partitions(conf: Any = None, options: dict[str, Any] | None = None, **_: Any) -> None:
-    """Consume the intake and every partition, unless ``-Q`` says which."""
+    """Consume the intake and every partition, unless ``-Q`` says which.
+
+    Ends the worker when it can't know them: Celery only logs what a signal's receiver raises, and
+    would go on without any partition.
+    """
+    from daybook.worker.runtime import partitions_when_ready  # opens a connection
+
+    try:
+        number = partitions_when_ready()
+    except DaybookError as fault:
+        raise SystemExit(f"error: {fault}") from fault
     if (options or {}).get("queues"):
         return
-    from daybook.worker.runtime import partitions_of_installation  # opens a connection
-
-    names = [queue_of(partition) for partition in range(partitions_of_installation())]
+    names = [queue_of(partition) for partition in range(number)]
     conf.task_queues = [
         Queue(name, routing_key=name)  # type: ignore[no-untyped-call]
         for name in (INTAKE_QUEUE, *names)

@@ -59,6 +59,19 @@ def stay_away(stage: Stage) -> None:
     stage.restart_part("postgres")
 
 
+def start_workers_first(stage: Stage) -> None:
+    """As when a machine boots: its workers are up before its servers."""
+    _end_workers(stage)
+    for server in ("postgres", "valkey"):
+        stage.end_part(server, signal.SIGINT)
+    _start_workers(stage)
+    wait_until(
+        lambda: stage.workers.log().count("worker.waits") >= WORKERS, "both wait for Postgres"
+    )
+    stage.servers.restart("valkey")
+    stage.restart_part("postgres")
+
+
 def kill_backend(stage: Stage) -> None:
     """The server restarts all of its sessions then, and replays its log."""
     pids = stage.rows("SELECT pid FROM pg_stat_activity WHERE application_name = 'daybook worker'")
@@ -218,6 +231,7 @@ add(Kind("postgres-restarted-fast", "fast shutdown, and back", restart(signal.SI
 add(Kind("postgres-restarted-at-once", "immediate shutdown, and back", restart(signal.SIGQUIT)))
 add(Kind("postgres-killed", "`kill -9` of the server", restart(signal.SIGKILL), short=True))
 add(Kind("postgres-away", "away for ten seconds", stay_away))
+add(Kind("workers-start-first", "workers start while both servers are down", start_workers_first))
 add(Kind("postgres-backend-killed", "`kill -9` of a worker's session", kill_backend))
 add(Kind("postgres-paused", "SIGSTOP of the server with its sessions, then SIGCONT", pause))
 add(Kind("sessions-terminated", "`pg_terminate_backend` of all, again and again", terminate))
