@@ -103,6 +103,9 @@ def _configuration() -> dict[str, Any]:
         # It is tried once a second (``broker``): a hundred attempts, the default, would end each
         # worker whose broker is away for two minutes.
         "broker_connection_max_retries": None,
+        # A broker that refuses (its memory is full, or it became a replica) is tried again as well:
+        # by default such an answer ends the worker for good.
+        "broker_channel_error_retry": True,
         # A child takes one doorbell at a time: another worker may be free for the next partition.
         "worker_prefetch_multiplier": 1,
         # A doorbell is acknowledged before it runs: one that is lost with its worker is rung again

@@ -24,6 +24,7 @@ PAUSE_MS = 600_000
 AHEAD_MS = 600_000
 SPARE_BYTES = 100_000
 ENTRIES_MAX = 24
+TOUCHES = 8
 
 
 def restart(number: signal.Signals, seconds: float = 0.0) -> Callable[[Stage], None]:
@@ -60,6 +61,15 @@ def fill_memory(stage: Stage) -> None:
         time.sleep(2 * AWAY_SECONDS)
     finally:
         stage.valkey.config_set("maxmemory", 0)
+
+
+def touch_bound(stage: Stage) -> None:
+    """Messages that are on their way meet a server that takes nothing more."""
+    for _ in range(TOUCHES):
+        stage.valkey.config_set("maxmemory", 1)
+        time.sleep(0.3)
+        stage.valkey.config_set("maxmemory", 0)
+        time.sleep(0.3)
 
 
 def fill_log(stage: Stage) -> None:
@@ -172,6 +182,14 @@ add(
         "valkey-memory-full",
         "`maxmemory` is reached with `noeviction`, then raised",
         fill_memory,
+        trims=True,
+    )
+)
+add(
+    Kind(
+        "valkey-memory-full-at-once",
+        "`maxmemory` is below what is used, for moments",
+        touch_bound,
         trims=True,
     )
 )
