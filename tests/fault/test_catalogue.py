@@ -5,16 +5,19 @@ All kinds: ``make faults``.
 
 from __future__ import annotations
 
+import io
 import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from daybook.embedded import Servers, start_servers
+from tests.fault.campaign.__main__ import chosen, line, table
 from tests.fault.campaign.kinds import KINDS, catalogue
-from tests.fault.campaign.run import run_kind
+from tests.fault.campaign.run import Result, run_kind
 from tests.harness import Cluster
 from tests.unit.test_docs import text_of
 
@@ -54,3 +57,21 @@ def test_every_kind_stands_on_the_page() -> None:
     found = re.findall(r"^\| `([^`]+)` \| (.+) \| (.+) \|$", page, re.M)
     assert found == [(kind.name, kind.what, kind.promise) for kind in KINDS.values()]
     assert len(KINDS) >= 40
+
+
+def test_a_violation_is_shown_and_counted() -> None:
+    """The table and the lines say which kinds were right, skipped or wrong."""
+    right = Result("one", 1, accepted=5, applied=5, back_seconds=0.2)
+    skipped = Result("two", 1, skipped="needs a small disk")
+    wrong = Result("three", 1, violations=["a balance is not the fold of its rows"])
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(table([right, skipped, wrong]))
+    verdicts = [row.split("│")[-2].strip() for row in console.export_text().splitlines()[4:-1]]
+    assert verdicts == ["right", "skipped: needs a small disk", "1 violation"]
+    assert "a balance is not the fold" in line(wrong)
+
+
+def test_a_kind_that_does_not_exist_is_refused() -> None:
+    """A mistyped name runs nothing."""
+    with pytest.raises(SystemExit, match="no such kind: wroker-killed"):
+        chosen(["wroker-killed"], KINDS)

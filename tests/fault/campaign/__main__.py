@@ -47,7 +47,8 @@ def table(results: Sequence[Result]) -> Table:
         back = "" if result.back_seconds is None else f"{result.back_seconds:.1f} s"
         verdict = f"skipped: {result.skipped}" if result.skipped else "right"
         if result.violations:
-            verdict = f"[red]{len(result.violations)} violations"
+            plural = "" if len(result.violations) == 1 else "s"
+            verdict = f"[red]{len(result.violations)} violation{plural}"
         figures = (result.accepted, result.applied, result.sent_again, back)
         shown.add_row(result.kind, *map(str, figures), f"{result.seconds:.0f}", verdict)
     return shown

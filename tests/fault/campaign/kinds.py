@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -35,7 +35,6 @@ class Kind:
     what: what it does, in a line. act: does it, and ends it, while requests come. prepare: what
     must be there before workers start. trims: applied entries may leave the log early, so what
     was accepted is written down beside it. short: belongs to the few that every test run runs.
-    environment: settings of the workers beyond those of all kinds.
     """
 
     name: str
@@ -45,7 +44,6 @@ class Kind:
     prepare: Act | None = None
     trims: bool = False
     short: bool = False
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 MODULES = (

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import redis
 
@@ -80,16 +80,18 @@ def fill_log(stage: Stage) -> None:
     stage.valkey.hset(state, "entries_max", bound)
 
 
-@contextlib.contextmanager
-def nothing_written(stage: Stage) -> Iterator[None]:
-    """The log stands still and is known; afterwards, what no worker has read of it is lost."""
+def _let_nothing_in(stage: Stage) -> None:
+    """From now on the server takes no writes; what it has accepted is written down."""
     assert stage.keeper is not None
-    with stage.traffic.silence():
-        stage.valkey.execute_command("CLIENT", "PAUSE", PAUSE_MS, "WRITE")
-        stage.keeper.catch_up()
-        yield
-        wait_until(lambda: not _units_of_work(stage), "every unit of work has ended")
-        stage.keeper.forget_unread()
+    stage.valkey.execute_command("CLIENT", "PAUSE", PAUSE_MS, "WRITE")
+    stage.keeper.catch_up()
+
+
+def _forget_unread(stage: Stage) -> None:
+    """What no worker has read is lost; whoever was at it has ended."""
+    assert stage.keeper is not None
+    wait_until(lambda: not _units_of_work(stage), "every unit of work has ended")
+    stage.keeper.forget_unread()
 
 
 def _units_of_work(stage: Stage) -> int:
@@ -102,30 +104,25 @@ def _units_of_work(stage: Stage) -> int:
 
 def lose_file(stage: Stage) -> None:
     """Its disk is lost: it comes back empty."""
-    with nothing_written(stage):
+    with stage.traffic.silence():
+        _let_nothing_in(stage)
         stage.end_part("valkey", signal.SIGKILL)
+        _forget_unread(stage)
     shutil.rmtree(stage.servers.folder.valkey / "appendonlydir")
     stage.restart_part("valkey")
 
 
-def replace(stage: Stage) -> None:
-    """As by a server without a file, under the same address, while everybody is connected."""
-    with nothing_written(stage):
-        others = stage.valkey.client_list()
-        stage.end_part("valkey", signal.SIGKILL)
-    assert others
-    shutil.rmtree(stage.servers.folder.valkey / "appendonlydir")
-    stage.servers.restart("valkey")
-    wait_until(lambda: _pings(stage), "the new server answers")
-    stage.valkey.flushall()
-    stage.valkey.script_flush()
-
-
-def _pings(stage: Stage) -> bool:
-    try:
-        return bool(stage.valkey.ping())
-    except redis.RedisError:
-        return False
+def empty(stage: Stage) -> None:
+    """Everybody stays connected. Without beat, so that nothing is accepted meanwhile."""
+    with stage.traffic.silence():
+        stage.workers.kill_beats()
+        _let_nothing_in(stage)
+        at_once = stage.valkey.pipeline(transaction=False)
+        at_once.execute_command("CLIENT", "UNPAUSE")
+        at_once.flushall().script_flush()
+        at_once.execute()
+        _forget_unread(stage)
+    stage.workers.add_beat()
 
 
 def put_clock_ahead(stage: Stage) -> None:
@@ -206,8 +203,8 @@ add(
 add(
     Kind(
         "valkey-replaced",
-        "another, empty server under the same address",
-        replace,
+        "another, empty server under the same address, and nobody is disconnected",
+        empty,
         promise=Promise.SEND_AGAIN,
         trims=True,
     )

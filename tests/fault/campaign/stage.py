@@ -73,7 +73,6 @@ class Stage:
 
     def begin(self, kind: Kind) -> None:
         """Prepare what the kind needs, and start workers. Raises Skipped."""
-        self.use(kind.environment)
         if kind.prepare is not None:
             kind.prepare(self)
         if kind.trims:
