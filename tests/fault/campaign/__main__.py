@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import structlog
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -76,6 +77,7 @@ def main() -> int:
         for kind in kinds:
             print(f"{kind.name:28} {kind.what}")
         return 0
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     results = _run_shown(kinds, options.seed)
     if options.json:
         print(json.dumps([asdict(result) for result in results], indent=2))
