@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import structlog
+from rich import box
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -19,6 +20,9 @@ from daybook.embedded import start_servers
 from tests.fault.campaign.kinds import Kind, catalogue
 from tests.fault.campaign.run import Result, run_kind
 from tests.harness import Cluster
+
+TABLE_COLUMNS = 100
+"""What the longest name and the figures need beside a verdict."""
 
 
 def chosen(names: Sequence[str], known: dict[str, Kind]) -> list[Kind]:
@@ -40,12 +44,14 @@ def run_all(kinds: Sequence[Kind], seed: int, folder: Path) -> Iterator[Result]:
 
 
 def table(results: Sequence[Result]) -> Table:
-    """A line for each kind."""
-    shown = Table(title="Faults under live traffic of all kinds")
-    for name in ("kind", "accepted", "applied", "sent again", "back after", "seconds", "verdict"):
-        shown.add_column(name, justify="left" if name in ("kind", "verdict") else "right")
+    """A line for each kind. again: requests sent again; back s: until new ones were applied."""
+    shown = Table(title="Faults under live traffic of all kinds", box=box.SIMPLE, padding=(0, 1))
+    shown.add_column("kind", no_wrap=True)
+    for name in ("accepted", "applied", "again", "back s", "all s"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    shown.add_column("verdict")
     for result in results:
-        back = "" if result.back_seconds is None else f"{result.back_seconds:.1f} s"
+        back = "" if result.back_seconds is None else f"{result.back_seconds:.1f}"
         verdict = f"skipped: {result.skipped}" if result.skipped else "right"
         if result.violations:
             plural = "" if len(result.violations) == 1 else "s"
@@ -105,6 +111,7 @@ def _run_shown(kinds: Sequence[Kind], seed: int) -> list[Result]:
 
 def _show(results: Sequence[Result], seed: int) -> None:
     console = Console()
+    console.width = max(console.width, TABLE_COLUMNS)
     console.print(table(results))
     wrong = sum(bool(result.violations) for result in results)
     console.print(f"seed {seed}: {len(results)} kinds, {wrong} with violations")
