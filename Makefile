@@ -6,6 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.daybook-installed
 ARGS ?=
+KINDS ?=
 # Tests wait more than they compute: three at a time keep two cores busy.
 TESTS_AT_ONCE ?= 3
 
@@ -36,8 +37,9 @@ simulate: setup ## Run the pipeline under simulated faults: SEED=7 STEPS=24 for 
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS)) \
 		$(if $(RUNS),--runs $(RUNS)) $(ARGS)
 
-faults: setup ## Run the long campaigns: kills, pauses, restarts
-	$(BIN)/python -m pytest -m campaign $(ARGS)
+faults: setup ## Bring about every fault under live traffic (KINDS='...' for some); a table
+	$(BIN)/python -m tests.fault.campaign $(KINDS)
+	@test -n "$(KINDS)" || $(BIN)/python -m pytest -m campaign $(ARGS)
 
 up: setup ## Start PostgreSQL, Valkey, workers and beat in .daybook (ends with Ctrl-C)
 	$(BIN)/daybook up

@@ -142,6 +142,7 @@ class Installation:
         self.engine: Engine = make_worker_engine(self.worker_url, self.settings)
         self.owner: Engine = make_engine(self.owner_url)
         self.client = Client(settings=self.settings)
+        self.more_environment: dict[str, str] = {}
         self._closing = contextlib.ExitStack()
 
     @property
@@ -179,11 +180,19 @@ class Installation:
             "DAYBOOK_DATABASE_URL": self.worker_url,
             "DAYBOOK_MIGRATION_DATABASE_URL": self.owner_url,
             "DAYBOOK_REDIS_URL": self.redis_url,
+            **self.more_environment,
         }
 
-    def workers(self, number: int = 1, *, beat: bool = True, concurrency: int = 1) -> Workers:
+    def workers(
+        self,
+        number: int = 1,
+        *,
+        beat: bool = True,
+        concurrency: int = 1,
+        application: str = "daybook.worker",
+    ) -> Workers:
         """Real worker processes, ended when the installation is closed."""
-        started = Workers(self, number, beat=beat, concurrency=concurrency)
+        started = Workers(self, number, beat=beat, concurrency=concurrency, application=application)
         self._closing.callback(started.stop)
         return started
 
@@ -225,13 +234,20 @@ class Workers:
     """Worker processes of an installation. Each is a process group of its own."""
 
     def __init__(
-        self, installation: Installation, number: int, *, beat: bool, concurrency: int
+        self,
+        installation: Installation,
+        number: int,
+        *,
+        beat: bool,
+        concurrency: int,
+        application: str = "daybook.worker",
     ) -> None:
         self._installation = installation
         self._concurrency = concurrency
+        self._application = application
         self._names = itertools.count(1)
         self.processes: list[subprocess.Popen[bytes]] = [self._start() for _ in range(number)]
-        self._beat = self._start_beat() if beat else None
+        self.beats = [self._start_beat()] if beat else []
 
     def __enter__(self) -> Self:
         return self
@@ -239,9 +255,9 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self, *more: str) -> subprocess.Popen[bytes]:
         name = f"test{os.getpid()}-{next(self._names)}@localhost"
-        options = ["-n", name, "-c", str(self._concurrency), "--loglevel", "INFO"]
+        options = ["-n", name, "-c", str(self._concurrency), "--loglevel", "INFO", *more]
         return self._spawn("worker", ["worker", *options, "--without-mingle", "--without-gossip"])
 
     def _start_beat(self) -> subprocess.Popen[bytes]:
@@ -252,7 +268,7 @@ class Workers:
         path = self._installation.folder / f"{name}.log"
         with path.open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "daybook.worker", *arguments],
+                [sys.executable, "-m", "celery", "-A", self._application, *arguments],
                 env=self._installation.environment,
                 stdout=output,
                 stderr=output,
@@ -261,10 +277,21 @@ class Workers:
 
     def kill(self, index: int) -> None:
         """``kill -9`` of a worker with all its children."""
-        process = self.processes[index]
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        _kill_group(self.processes[index])
+
+    def add(self, *options: str) -> subprocess.Popen[bytes]:
+        """Start one more worker, with more options of Celery."""
+        self.processes.append(self._start(*options))
+        return self.processes[-1]
+
+    def add_beat(self) -> None:
+        """Start one more beat."""
+        self.beats.append(self._start_beat())
+
+    def kill_beats(self) -> None:
+        """``kill -9`` of every beat."""
+        while self.beats:
+            _kill_group(self.beats.pop())
 
     def replace(self, index: int) -> None:
         """Kill a worker and start another in its place."""
@@ -273,7 +300,7 @@ class Workers:
 
     def stop(self) -> None:
         """End everything, gently first."""
-        parts = [*self.processes, *([self._beat] if self._beat else [])]
+        parts = [*self.processes, *self.beats]
         for process in parts:
             if process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
@@ -289,6 +316,12 @@ class Workers:
         """What the workers wrote."""
         path = self._installation.folder / "worker.log"
         return path.read_text(errors="replace") if path.exists() else ""
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _redis_databases() -> range:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import count, islice
 from random import Random
 from typing import Any
 
@@ -98,14 +99,20 @@ def mixed(random: Random, balances: Sequence[str], number: int, name: str) -> li
 
     The same for the same seed and balances, but for the times, which lie a moment ahead.
     """
+    return list(islice(mixing(random, balances, name), len(balances) + number))
+
+
+def mixing(random: Random, balances: Sequence[str], name: str) -> Iterator[Any]:
+    """The same without an end: each is drawn when it is asked for."""
     mix = _Mix(random, balances, name)
     requests: list[Any] = [deposit(f"{name}-open-{b}", b, 5_000) for b in balances]
-    for index in range(number):
-        if requests and random.random() < 0.05:
+    yield from requests.copy()
+    for index in count():
+        if random.random() < 0.05:
             requests.append(random.choice(requests))
         else:
             requests.append(mix.draw(f"{name}-{index}"))
-    return requests
+        yield requests[-1]
 
 
 class _Mix:

@@ -80,6 +80,18 @@ def test_a_worker_consumes_only_the_queues_that_it_is_given(installation: Instal
     assert {o and o.status for o in outcomes} == {"APPLIED"}
 
 
+@pytest.mark.parametrize("queues", [[], ["-Q", "daybook.partition.0"]])
+def test_a_worker_does_not_start_on_an_older_schema(
+    installation: Installation, queues: list[str]
+) -> None:
+    """It ends and says what to do, instead of writing what the schema has no place for."""
+    installation.rows("UPDATE alembic_version SET version_num = '0001'")
+    with celery(installation, "worker", "-c", "1", "-n", "new@localhost", *queues) as worker:
+        assert worker.wait(SECONDS_MAX) == 1
+    said = (installation.folder / "worker.log").read_text()
+    assert "error: the database's schema is behind this version: run `daybook migrate`" in said
+
+
 def test_a_soft_shutdown_finishes_the_batch(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

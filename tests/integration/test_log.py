@@ -117,6 +117,19 @@ def test_a_late_reply_never_moves_the_marks_back(installation: Installation) -> 
     assert installation.log.outcomes(["t:new", "t:old"]) == [b"x", b"y"]
 
 
+def test_a_late_reply_never_takes_a_later_outcome_back(installation: Installation) -> None:
+    """SCHEDULED, told by a worker that was stopped for long, does not hide what became of it."""
+    request, other = entry(1), entry(2)
+    fingerprint = request.fingerprint.hex()
+    scheduled = outcome_value(fingerprint, "txn_1", "SCHEDULED", position=7)
+    applied = outcome_value(fingerprint, "txn_1", "APPLIED", position=8)
+    installation.log.append([other])
+    installation.log.reply(0, 2, 0, (0, 0), [(request.key, applied)], 60)
+    installation.log.reply(0, 1, 0, (0, 0), [(request.key, scheduled), (other.key, scheduled)], 60)
+    told = installation.log.outcomes([request.key, other.key])
+    assert told == [applied.encode(), scheduled.encode()]
+
+
 def test_an_entry_written_past_the_script_is_overtaken(installation: Installation) -> None:
     """Somebody's own ``XADD`` a little ahead of the clock stops no producer."""
     seconds, micros = installation.redis.time()

@@ -265,8 +265,12 @@ class MemoryLog:
     ) -> None:
         del retention_seconds  # that is another fault: outcomes lost
         self._touch("reply")
-        self.state.outcomes.update(outcomes)
-        if batch >= self.state.replied.get(partition, -1):
+        is_late = batch < self.state.replied.get(partition, -1)
+        for key, value in outcomes:
+            known = self.state.outcomes.get(key, "")
+            if not is_late or known[64:65] != "R":
+                self.state.outcomes[key] = value
+        if not is_late:
             self.state.cursors[partition] = cursor
             if self.state.told.get(partition, 0) >= records[0]:
                 self.state.replied[partition] = batch

@@ -7,7 +7,7 @@
 -- ARGV[7] life of an outcome in seconds, then two for each outcome: key, value.
 --
 -- A worker that was stopped for a long time may reply late: an older batch never moves the marks
--- of a newer one back. Outcomes themselves are final, so writing them again does no harm.
+-- of a newer one back, nor what it said of the same request. SCHEDULED has its end in a later batch.
 --
 -- allow-oom: a server whose memory is full must still let the workers get on, or it stays full.
 --
@@ -15,10 +15,14 @@
 -- account of a producer may have no right to make room itself.
 local NEARLY_FULL = 7 / 8
 local prefix, partition, batch = ARGV[1], ARGV[2], tonumber(ARGV[3])
-for i = 8, #ARGV, 2 do
-  redis.call('SET', prefix .. 'outcome:' .. ARGV[i], ARGV[i + 1], 'EX', ARGV[7])
-end
 local replied = tonumber(redis.call('HGET', prefix .. 'replied', partition) or '-1')
+for i = 8, #ARGV, 2 do
+  local key = prefix .. 'outcome:' .. ARGV[i]
+  local known = batch < replied and redis.call('GET', key)
+  if not known or string.sub(known, 65, 65) ~= 'R' then
+    redis.call('SET', key, ARGV[i + 1], 'EX', ARGV[7])
+  end
+end
 if batch >= replied then
   redis.call('HSET', prefix .. 'cursors', partition, ARGV[4])
   -- Where the log has lost its end, older outcomes are to be told again before this counts.

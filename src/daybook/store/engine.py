@@ -15,6 +15,14 @@ from daybook.errors import ConfigError, SchemaOutdated, StoreUnavailable
 from daybook.settings import Settings
 
 CONNECT_TIMEOUT_SECONDS = 10
+_VANISHED = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,  # milliseconds
+}
+"""A server that vanished without a word (power, network) is noticed after 25 s: the kernel alone
+waits two hours, and who waits for an answer has no time-out of its own on this side."""
 POOL_SIZE_MAX = 4
 _UNDEFINED_TABLE = "42P01"
 _UNDEFINED_COLUMN = "42703"
@@ -39,7 +47,11 @@ def make_engine(
         pool_size=POOL_SIZE_MAX,
         max_overflow=0,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": name},
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "application_name": name,
+            **_VANISHED,
+        },
     )
     if settings is not None:
         _set_timeouts(engine, settings)

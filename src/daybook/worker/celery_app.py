@@ -18,9 +18,11 @@ from kombu.entity import Queue
 from kombu.serialization import register
 from kombu.utils.json import dumps, loads
 
+from daybook.errors import DaybookError
 from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
 from daybook.settings import Settings, read_settings
 from daybook.worker.announcing import Announcing
+from daybook.worker.broker import VANISHED
 
 TASK_SECONDS_MAX = 300
 SOFT_SHUTDOWN_SECONDS = 15
@@ -91,11 +93,20 @@ def _configuration() -> dict[str, Any]:
     broker_url = settings.require_broker_url()
     return {
         "broker_url": broker_url,
+        # A broker that vanished without a word (power, network) is noticed: a worker listens to it
+        # without a time-out, and the kernel by itself would listen on for two hours.
+        "broker_transport_options": VANISHED,
         # The outcome of an intake task is read under its reference, for as long as other outcomes.
         "result_backend": broker_url,
         "result_expires": settings.outcome_retention_seconds,
         # A worker that starts before its broker waits for it instead of dying.
         "broker_connection_retry_on_startup": True,
+        # It is tried once a second (``broker``): a hundred attempts, the default, would end each
+        # worker whose broker is away for two minutes.
+        "broker_connection_max_retries": None,
+        # A broker that refuses (its memory is full, or it became a replica) is tried again as well:
+        # by default such an answer ends the worker for good.
+        "broker_channel_error_retry": True,
         # A child takes one doorbell at a time: another worker may be free for the next partition.
         "worker_prefetch_multiplier": 1,
         # A doorbell is acknowledged before it runs: one that is lost with its worker is rung again
@@ -139,20 +150,28 @@ def _beat_schedule(settings: Settings) -> dict[str, Any]:
     }
 
 
-app = Celery("daybook", set_as_current=False)
+app = Celery("daybook", set_as_current=False, amqp="daybook.worker.broker:PromptAMQP")
 app.add_defaults(_configuration)
 app.steps["consumer"].add(Announcing)
 
 
 @celeryd_init.connect  # type: ignore[untyped-decorator]  # Celery ships no types
 def consume_partitions(conf: Any = None, options: dict[str, Any] | None = None, **_: Any) -> None:
-    """Consume the intake and every partition, unless ``-Q`` says which."""
+    """Consume the intake and every partition, unless ``-Q`` says which.
+
+    Ends the worker when it can't know them: Celery only logs what a signal's receiver raises, and
+    would go on without any partition.
+    """
+    from daybook.worker.runtime import partitions_when_ready  # opens a connection
+
+    try:
+        number = partitions_when_ready()
+    except DaybookError as fault:
+        raise SystemExit(f"error: {fault}") from fault
     conf.daybook_queues_are_chosen = bool((options or {}).get("queues"))
     if conf.daybook_queues_are_chosen:
         return
-    from daybook.worker.runtime import partitions_of_installation  # opens a connection
-
-    names = [queue_of(partition) for partition in range(partitions_of_installation())]
+    names = [queue_of(partition) for partition in range(number)]
     conf.task_queues = [
         Queue(name, routing_key=name)  # type: ignore[no-untyped-call]
         for name in (INTAKE_QUEUE, *names)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from functools import lru_cache
 from typing import Any
 
+import structlog
 from celery import states
 from sqlalchemy import Engine
 
 from daybook.client import Client
-from daybook.errors import ConfigError
+from daybook.errors import ConfigError, SchemaOutdated, StoreUnavailable
 from daybook.queue.connect import connect
 from daybook.queue.log import Log
 from daybook.settings import read_settings
@@ -20,6 +22,12 @@ from daybook.store.migrate import check_revision
 from daybook.store.store import Store
 from daybook.worker.apply import Applier
 from daybook.worker.celery_app import app
+
+READY_PAUSE_SECONDS = 1.0
+READY_ATTEMPTS_MAX = 300
+"""So often a worker that starts looks for its Postgres. Then it ends, for its supervisor to see."""
+
+log = structlog.get_logger()
 
 
 class Runtime:
@@ -65,6 +73,22 @@ def partitions_of_installation() -> int:
     if epoch is None:
         raise ConfigError("nothing is installed in this database: run `daybook migrate`")
     return epoch.partitions
+
+
+def partitions_when_ready() -> int:
+    """The same, waiting for a Postgres that is away: it may start after the worker does.
+
+    Raises SchemaOutdated or ConfigError at once, StoreUnavailable after READY_ATTEMPTS_MAX.
+    """
+    for attempt in range(READY_ATTEMPTS_MAX):
+        try:
+            return partitions_of_installation()
+        except SchemaOutdated:
+            raise
+        except StoreUnavailable as away:
+            log.warning("worker.waits", fault=str(away), attempt=attempt + 1)
+            time.sleep(READY_PAUSE_SECONDS)
+    return partitions_of_installation()
 
 
 def _store_celery_result(task_id: str, result: dict[str, Any]) -> None:

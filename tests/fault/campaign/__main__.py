@@ -1,0 +1,121 @@
+"""Run kinds of faults and print a table: ``python -m tests.fault.campaign [--json] [kind ...]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import structlog
+from rich import box
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from daybook.embedded import start_servers
+from tests.fault.campaign.kinds import Kind, catalogue
+from tests.fault.campaign.run import Result, run_kind
+from tests.harness import Cluster
+
+TABLE_COLUMNS = 100
+"""What the longest name and the figures need beside a verdict."""
+
+
+def chosen(names: Sequence[str], known: dict[str, Kind]) -> list[Kind]:
+    """The kinds of these names, or all. Exits when there is no such kind."""
+    strangers = [name for name in names if name not in known]
+    if strangers:
+        sys.exit(f"no such kind: {', '.join(strangers)}; --list names all")
+    return [known[name] for name in names] or list(known.values())
+
+
+def run_all(kinds: Sequence[Kind], seed: int, folder: Path) -> Iterator[Result]:
+    """Run kinds one after the other on servers of their own."""
+    with start_servers(folder / "servers") as servers:
+        cluster = Cluster(servers.migration_database_url, servers.redis_url)
+        for number, kind in enumerate(kinds):
+            own = folder / f"{number}-{kind.name}"
+            own.mkdir()
+            yield run_kind(kind, servers, cluster, own, seed)
+
+
+def table(results: Sequence[Result]) -> Table:
+    """A line for each kind. again: requests sent again; back s: until new ones were applied."""
+    shown = Table(title="Faults under live traffic of all kinds", box=box.SIMPLE, padding=(0, 1))
+    shown.add_column("kind", no_wrap=True)
+    for name in ("accepted", "applied", "again", "back s", "all s"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    shown.add_column("verdict")
+    for result in results:
+        back = "" if result.back_seconds is None else f"{result.back_seconds:.1f}"
+        verdict = f"skipped: {result.skipped}" if result.skipped else "right"
+        if result.violations:
+            plural = "" if len(result.violations) == 1 else "s"
+            verdict = f"[red]{len(result.violations)} violation{plural}"
+        figures = (result.accepted, result.applied, result.sent_again, back)
+        shown.add_row(result.kind, *map(str, figures), f"{result.seconds:.0f}", verdict)
+    return shown
+
+
+def line(result: Result) -> str:
+    """What became of a kind, and all of its violations."""
+    back = "" if result.back_seconds is None else f", back after {result.back_seconds:.1f} s"
+    said = f"{result.kind}: {result.accepted} accepted, {result.applied} applied{back}"
+    said += f", skipped: {result.skipped}" if result.skipped else ""
+    return "\n".join([f"{said} (seed {result.seed}, {result.seconds:.0f} s)", *result.violations])
+
+
+def main() -> int:
+    """Run, show, and answer 1 when anything was violated."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fault.campaign", description=__doc__)
+    parser.add_argument("kinds", nargs="*", metavar="kind", help="all, when none is named")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    parser.add_argument("--list", action="store_true", help="name the kinds and what they do")
+    options = parser.parse_args()
+    known = catalogue()
+    kinds = chosen(options.kinds, known)
+    if options.list:
+        for kind in kinds:
+            print(f"{kind.name:28} {kind.what}")
+        return 0
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    results = _run_shown(kinds, options.seed)
+    if options.json:
+        print(json.dumps([asdict(result) for result in results], indent=2))
+    else:
+        _show(results, options.seed)
+    return int(any(result.violations for result in results))
+
+
+def _run_shown(kinds: Sequence[Kind], seed: int) -> list[Result]:
+    """With a bar on a terminal, a line for each kind elsewhere; violations at once."""
+    console = Console(stderr=True)
+    results = []
+    with (
+        tempfile.TemporaryDirectory(prefix="daybook-faults-") as folder,
+        Progress(console=console, disable=not console.is_terminal) as progress,
+    ):
+        task = progress.add_task("faults", total=len(kinds))
+        for result in run_all(kinds, seed, Path(folder)):
+            results.append(result)
+            progress.update(task, advance=1, description=result.kind)
+            if result.violations or not console.is_terminal:
+                console.print(line(result), markup=False, soft_wrap=True)
+    return results
+
+
+def _show(results: Sequence[Result], seed: int) -> None:
+    console = Console()
+    console.width = max(console.width, TABLE_COLUMNS)
+    console.print(table(results))
+    wrong = sum(bool(result.violations) for result in results)
+    console.print(f"seed {seed}: {len(results)} kinds, {wrong} with violations")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""Writes down what the log has accepted, for faults after which the log no longer knows it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from daybook.queue.connect import translated_faults
+from daybook.queue.entries import entry_id_of, position_of
+from tests.harness import Installation
+
+Entries = dict[int, dict[bytes, Any]]
+
+
+class LogKeeper:
+    """A copy of all streams of an installation, as far as they were read."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self._lock = threading.Lock()
+        self.entries: list[Entries] = [{} for _ in range(installation.partitions)]
+        self._ends = [0] * installation.partitions
+
+    def catch_up(self) -> None:
+        """Read what is new. Raises LogUnavailable."""
+        with self._lock, translated_faults():
+            for partition, kept in enumerate(self.entries):
+                stream = self._installation.log.keys.log(partition)
+                start = f"({entry_id_of(self._ends[partition])}"
+                for entry_id, fields in self._installation.redis.xrange(stream, start):
+                    kept[position_of(entry_id)] = fields
+                    self._ends[partition] = position_of(entry_id)
+
+    def forget_unread(self) -> int:
+        """Forget what no worker has read: it is lost. Answers how much; barriers count."""
+        cursors = dict(self._installation.rows("SELECT partition, cursor FROM partitions"))
+        lost = 0
+        for partition, kept in enumerate(self.entries):
+            for position in [p for p in kept if p > cursors[partition]]:
+                del kept[position]
+                lost += 1
+        return lost
+
+    def put_back(self) -> None:
+        """Write all that was kept into the streams, so that the judge knows of it."""
+        self.catch_up()
+        for partition, kept in enumerate(self.entries):
+            stream = self._installation.log.keys.log(partition)
+            self._installation.redis.delete(stream)
+            for position in sorted(kept):
+                self._installation.redis.xadd(stream, kept[position], id=entry_id_of(position))
