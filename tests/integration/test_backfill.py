@@ -546,7 +546,8 @@ def test_a_log_that_stays_full_stops_the_run(installation: Installation) -> None
 def test_a_log_that_is_away_stops_the_run(installation: Installation) -> None:
     """LogUnavailable is retried a bounded number of times."""
     told, clock = Told(), MovedClock()
-    settings = installation.settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    away = {"redis_url": "redis://127.0.0.1:1/0", "retry_seconds_max": 0}
+    settings = installation.settings.model_copy(update=away)
     with closing(Client(settings=settings)) as client:
         run = runner(client, told, clock)
         for _ in run.run(sales(10)):

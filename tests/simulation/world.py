@@ -323,6 +323,7 @@ class World:
             self.scheduler.pause(random.randint(200, 1_000))
             if self.chaos.has(Fault.CLOCK_JUMP) and random.random() < CLOCK_JUMPS:
                 self.skew_ms = random.randint(-CLOCK_JUMP_MS_MAX, CLOCK_JUMP_MS_MAX)
+                self.chaos.happened[Fault.CLOCK_JUMP, "log"] = 1
 
     def _touch_log(self, call: str) -> None:
         self.scheduler.pause()

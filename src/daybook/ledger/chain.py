@@ -73,7 +73,8 @@ _shared_middle = lru_cache(maxsize=4)(_middle)
 def _more_text(more: tuple[Any, ...]) -> str:
     """The fields that few records have, each followed by NUL."""
     if more[2:] == _NO_DATES:
-        return f"{more[0] or ''}\0{more[1] or ''}\0\0\0\0\0\0"
+        parts, part = ("" if value is None else value for value in more[:2])
+        return f"{parts}\0{part}\0\0\0\0\0\0"
     return "".join("\0" if value is None else f"{value}\0" for value in more)
 
 

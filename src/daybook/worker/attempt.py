@@ -194,7 +194,7 @@ class Attempt:
             way.check_taken = True  # no index says that the journal has one of their references
             raise DecideAgain("a request made the code raise")
         self._report.held_over = len(parked) + len(decision.held_over)
-        self._report.opened = {row.partition for row in joined} - {self._partition}
+        self._report.opened = rows.keys() - {self._partition}
         return self._write(reads, batch, book, decision)
 
     def _lock(self, way: Way) -> dict[int, PartitionRow]:

@@ -55,6 +55,7 @@ MODULES = (
     "on_valkey",
     "on_producers",
     "on_versions",
+    "on_partitions",
 )
 """Each adds its kinds when it is imported, in the order in which they run."""
 KINDS: dict[str, Kind] = {}

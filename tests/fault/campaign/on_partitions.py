@@ -1,0 +1,35 @@
+"""Another number of partitions, while requests come and workers die."""
+
+from __future__ import annotations
+
+from tests.fault.campaign.kinds import Kind, add
+from tests.fault.campaign.stage import Stage
+
+NUMBERS = (4, 1, 3)
+
+
+def resize(stage: Stage, *, kill: bool) -> None:
+    """One number after the other, each while something is applied."""
+    for number in NUMBERS:
+        stage.await_progress(20)
+        if kill:
+            stage.workers.replace(stage.random.randrange(len(stage.workers.processes)))
+        done = stage.installation.run("partitions", "resize", str(number), "--yes")
+        assert done.returncode == 0, done.stderr
+    assert stage.rows("SELECT DISTINCT total FROM partitions") == [(NUMBERS[-1],)]
+
+
+add(
+    Kind(
+        "partitions-changed",
+        "two partitions become four, one and three",
+        lambda stage: resize(stage, kill=False),
+    )
+)
+add(
+    Kind(
+        "partitions-changed-under-kills",
+        "the same, with a worker killed and replaced before each",
+        lambda stage: resize(stage, kill=True),
+    )
+)
