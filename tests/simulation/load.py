@@ -27,7 +27,7 @@ class Mix(_Mix):
         self._holder: str | None = None
         self._kinds[self._relay] = 40
         self._kinds[self._pool] = 4
-        self._kinds[self._keyed] = 6
+        self._kinds[self._keyed] = 25
 
     def _moment(self) -> datetime:
         ahead = self._random.randint(1, MOMENT_MS_MAX)
@@ -49,9 +49,9 @@ class Mix(_Mix):
 
     def _keyed(self, reference: str) -> dict[str, Any]:
         """A spend that keeps its order with others than those of its source."""
-        source, destination = self._random.sample(self._balances[:4], 2)
-        key = self._random.choice(["a", "b", "c"])
-        amount = self._random.randint(500, OPENING_CENTS)
+        source, destination = self._random.sample(self._balances[:2], 2)
+        key = self._random.choice("abcdefgh")
+        amount = self._random.randint(OPENING_CENTS // 2, OPENING_CENTS)
         return move(reference, source, destination, amount, ordering_key=key)
 
 

@@ -160,8 +160,8 @@ MUTATIONS = [
     Mutation(
         "install a log that came back with its clock at zero",
         "worker.sweep",
-        "applier.settings.log_entries_max, newest)",
-        "applier.settings.log_entries_max, 0)",
+        "request_log.install(epoch.partitions, entries_max, present, epoch.number)",
+        "request_log.install(epoch.partitions, entries_max, 0, epoch.number)",
     ),
     Mutation(
         "post a due transaction before its time",

@@ -7,7 +7,7 @@ import pytest
 from daybook.points import Point
 from tests.simulation.__main__ import MUTANT_RUNS_MAX, STEPS, find, replay_line
 from tests.simulation.chaos import AT_POINTS, Fault
-from tests.simulation.mutations import MUTATIONS, Mutation
+from tests.simulation.mutations import MUTATIONS, Mutation, mutated
 from tests.simulation.world import run
 
 RUNS = 150
@@ -52,6 +52,15 @@ def test_every_point_of_the_pipeline_is_struck_by_every_fault() -> None:
         if not missed:
             break
     assert missed == set()
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_a_deliberate_fault_changes_the_code(mutation: Mutation) -> None:
+    """What it replaces is there, once, and the code is as it was afterwards."""
+    with mutated(mutation):
+        pass
+    with mutated(mutation):  # what it replaces is there again
+        pass
 
 
 @pytest.mark.parametrize(

@@ -48,14 +48,14 @@ RETRY_MS = 200
 SWEEP_MS = 300
 LIFE_MS_MAX = 4_000
 """What comes back, or is restored, was taken so long before at most."""
-CLOCK_JUMP_MS_MAX = 3_000
-CLOCK_JUMPS = 0.4
+CLOCK_BACK_MS_MAX, CLOCK_AHEAD_MS_MAX = 10_000, 3_000
+CLOCK_JUMPS = 0.7
 TURNS_MAX = 60_000
 """A run that has not come to rest after so many turns is stuck."""
 PRODUCERS = 2
 LOOKS = 0.3
 """How often a producer asks what has become of what it sent."""
-PAUSES_MS = (5, 20, 20, 1_200)
+PAUSES_MS = (5, 20, 20, 1_200, 3_000)
 """Most requests come in a rush, some much later: when the servers are not what they were."""
 SECONDS_AWAKE = 3
 
@@ -320,9 +320,9 @@ class World:
         seen = self.sweeps + 1
         self.scheduler.wait_for(lambda: self.sweeps > seen, STALL_MS)
         while True:
-            self.scheduler.pause(random.randint(200, 1_000))
+            self.scheduler.pause(random.randint(1, 600))
             if self.chaos.has(Fault.CLOCK_JUMP) and random.random() < CLOCK_JUMPS:
-                self.skew_ms = random.randint(-CLOCK_JUMP_MS_MAX, CLOCK_JUMP_MS_MAX)
+                self.skew_ms = random.randint(-CLOCK_BACK_MS_MAX, CLOCK_AHEAD_MS_MAX)
                 self.chaos.happened[Fault.CLOCK_JUMP, "log"] = 1
 
     def _touch_log(self, call: str) -> None:

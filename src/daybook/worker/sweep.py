@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from daybook.errors import LogNotInstalled
+from daybook.ledger.transaction import POSITION_COUNTER_BITS
 from daybook.queue.log import Log
 from daybook.store.epochs import StoredEpoch
 from daybook.store.store import Store
@@ -44,15 +45,18 @@ def repair(request_log: Log, applier: Applier, epoch: StoredEpoch, newest: int) 
 
     Producers are refused until then, so that nothing is accepted behind a cursor and skipped.
     """
+    # A worker may still have entries that were lost, younger than all that the database knows of:
+    # the new ones must come behind those, too, also when the server's clock is put back later.
+    present = max(newest, request_log.now_ms() << POSITION_COUNTER_BITS)
     try:
         request_log.partitions()
     except LogNotInstalled:
         log.warning("log.reinstalled", partitions=epoch.partitions)
         entries_max = applier.settings.log_entries_max
-        request_log.install(epoch.partitions, entries_max, newest, epoch.number)
+        request_log.install(epoch.partitions, entries_max, present, epoch.number)
     if request_log.clock() < newest:
         log.warning("log.clock_forwarded", position=newest)
-        request_log.forward_clock(newest)
+        request_log.forward_clock(present)
     if request_log.epochs.catch_up(*epoch):
         log.warning("log.resized", epoch=epoch.number, partitions=epoch.partitions)
 
