@@ -357,6 +357,7 @@ def test_status_without_the_log_shows_the_store(installation: Installation) -> N
     [
         (("ledgers",), "DAYBOOK_DATABASE_URL"),
         (("verify",), "DAYBOOK_DATABASE_URL"),
+        (("partitions", "resize", "3", "--yes"), "DAYBOOK_DATABASE_URL"),
         (("ledger", "create", "X"), "DAYBOOK_REDIS_URL"),
         (("migrate",), "DAYBOOK_MIGRATION_DATABASE_URL"),
     ],

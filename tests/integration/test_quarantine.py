@@ -277,6 +277,8 @@ def test_what_was_discarded_stays_refused(one: Installation, broken: set[str]) -
     assert one.client.status("poison").reason == "quarantined"
     (settled,) = quarantined(one, "--all")
     assert (settled["state"], settled["settled_by"]) == ("discarded", "ben")
+    again = one.run("quarantine", "discard", "poison", "--by", "ben")
+    assert (again.returncode, "discarded already" in again.stderr) == (1, True)
     assert_proved(one)
 
 

@@ -123,12 +123,21 @@ def find(mutation: Mutation, runs_max: int) -> tuple[int, str] | None:
     return None
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
+    return number
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make simulate", description=__doc__)
     parser.add_argument("--seed", type=int, help="one run; by default many, from --first on")
     parser.add_argument("--first", type=int, default=0, help="the first seed of many")
-    parser.add_argument("--runs", type=int, default=RUNS, help="how many")
-    parser.add_argument("--steps", type=int, default=STEPS, help="requests that a run sends, about")
+    parser.add_argument("--runs", type=_positive, default=RUNS, help="how many")
+    parser.add_argument(
+        "--steps", type=_positive, default=STEPS, help="requests that a run sends, about"
+    )
     parser.add_argument("--mutations", action="store_true", help="find the deliberate faults")
     parser.add_argument("--json", action="store_true", help="for programs")
     return parser.parse_args()

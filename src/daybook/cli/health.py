@@ -9,6 +9,7 @@ import typer
 
 from daybook.cli.exits import Exit
 from daybook.cli.output import AsJson, cell, console, print_json
+from daybook.errors import ConfigError
 from daybook.settings import current
 
 _CODES = {
@@ -43,11 +44,14 @@ def health(
     partition stands still or producers wait for replies; 3 Redis or Postgres can't be asked, or
     its schema is behind.
     """
-    from daybook.monitoring.health import examine
+    from daybook.monitoring.health import Check, examine
 
     settings = current()
     seconds_max = settings.stall_seconds_max if within is None else within
-    found = list(examine(settings, stall_seconds_max=seconds_max, only_progress=worker))
+    try:
+        found = list(examine(settings, stall_seconds_max=seconds_max, only_progress=worker))
+    except ConfigError as fault:  # where it is to be asked is not known: that is an answer, too
+        found = [Check("settings", "unavailable", str(fault))]
     states = {"ok", *(check.state for check in found)}
     code = next(code for state, code in _CODES.items() if state in states)
     if as_json:

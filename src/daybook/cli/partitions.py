@@ -92,8 +92,8 @@ def show(as_json: AsJson = False) -> None:
     deaf = [row.partition for row in rows if not row.workers and not row.is_closed]
     if deaf:
         typer.echo(
-            f"No worker listens to {', '.join(map(str, deaf))}: start `daybook worker`, or add "
-            "its queue to the -Q of one."
+            f"No worker listens to {', '.join(map(str, deaf))}. Those that run take new ones by "
+            "themselves in some seconds; else start `daybook worker`, or add its queue to a -Q."
         )
 
 
@@ -115,11 +115,12 @@ def resize(
     Needs the database login of a worker. Exit code 1: refused; 4: the workers were not through
     when the patience ended, and go on by themselves.
     """
+    from daybook.store.engine import translated_faults
     from daybook.worker.resizing import begin, old_workers, stored_epoch
 
     warn_on_stderr()
     with open_engine() as engine, open_log() as log:
-        with engine.connect() as connection:
+        with translated_faults(), engine.connect() as connection:
             before = stored_epoch(connection)
         if log.partitions() != number:
             _refuse_old(old_workers(log, answering_workers(WORKERS_ANSWER_SECONDS_MAX)))
@@ -167,6 +168,7 @@ def _follow(
     engine: Engine, log: Log, epoch: int, patience: float, progress: Progress | None
 ) -> None:
     """Wait until the workers are in ``epoch``. Raises OutcomeUnknown."""
+    from daybook.store.engine import translated_faults
     from daybook.store.store import Store
     from daybook.worker.resizing import open_before, stored_epoch
     from daybook.worker.turning import turn
@@ -175,7 +177,7 @@ def _follow(
     most = left = 0
     while True:
         turn(Store(engine), log)
-        with engine.connect() as connection:
+        with translated_faults(), engine.connect() as connection:
             if stored_epoch(connection).number >= epoch:
                 return
         left = open_before(engine, log)

@@ -50,20 +50,19 @@ def list_open(
         print_json([_shown(view) for view in found])
         return
     print_table(
-        ("id", "reference", "kind", "partition", "accepted", "error", "state"),
+        ("id", "reference", "kind", "entry", "accepted", "error", "state"),
         [
             (
-                view.transaction_id or view.entry,
+                view.transaction_id,
                 view.reference,
                 view.kind,
-                view.partition,
+                view.entry,
                 view.accepted_at,
                 view.error,
                 view.state,
             )
             for view in found
         ],
-        right=("partition",),
     )
 
 
@@ -113,8 +112,8 @@ def discard(
     from daybook.settling import discarding
 
     view, body = _found(name)
-    if view.state == RETRIED:
-        raise _refused(f"{name} was retried already")
+    if view.state in (RETRIED, DISCARDED):
+        raise _refused(f"{name} was {view.state} already")
     send(lambda client: _append(client, view, body, discarding, by, why), wait, as_json)
 
 

@@ -17,10 +17,18 @@ if TYPE_CHECKING:
 
 
 def warn_on_stderr() -> None:
-    """Keep warnings out of standard output: that is for what was asked for, and for programs."""
+    """Keep warnings out of standard output: that is for what was asked for, and for programs.
+
+    What goes well is not told at all: it would break into a progress bar.
+    """
+    import logging
+
     import structlog
 
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from daybook.store.views import QuarantineView
 OPEN = "open"
 
 _ENTRY = re.compile(r"([0-9]{1,4})/([0-9]{1,19})")
+_EXCEPTION = re.compile(r"[A-Za-z_][\w.]*[a-z]\w*(: |$)")
 _SET_ASIDE = refusals.c.reason == Reason.QUARANTINED.value
 _IS_OPEN = and_(_SET_ASIDE, refusals.c.settled.is_(None))
 
@@ -70,7 +71,7 @@ def _view(row: Row[Any], connection: Connection | None = None) -> QuarantineView
         row.partition,
         row.position,
         row.created_at.astimezone(UTC),
-        _last_line(row.traceback or row.detail or ""),
+        _error_in(row.traceback or row.detail or ""),
         row.settled or OPEN,
         row.settled_by or None,
         row.settled_why or None,
@@ -98,9 +99,11 @@ def _kind_in(body: bytes) -> str | None:
     return kind if isinstance(kind, str) else None
 
 
-def _last_line(text: str) -> str:
+def _error_in(text: str) -> str:
+    """The line of a traceback that names the exception: Postgres adds others, with data, below."""
     lines = text.strip().splitlines()
-    return lines[-1] if lines else ""
+    named = [line for line in lines if _EXCEPTION.match(line)]
+    return (named or lines or [""])[-1]
 
 
 def _utc(moment: datetime | None) -> datetime | None:
