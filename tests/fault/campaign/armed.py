@@ -2,16 +2,20 @@
 
 ``celery -A tests.fault.campaign.armed worker``: the application of ``daybook.worker``. The folder
 of ARMED_FOLDER holds a file for each point at which the next process to come there is to be hit,
-by the signal whose number the file's name ends with: ``committed.9``.
+by the signal whose number the file's name ends with: ``committed.9``. Where ``keep`` stands in it,
+workers write down there what they read: the log may drop that as soon as it is applied.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
 
 from daybook.points import Point, watched
+from daybook.queue.entries import RawEntry
+from daybook.queue.log import Log
 from daybook.worker import app
 
 FOLDER = "ARMED_FOLDER"
@@ -36,6 +40,25 @@ def _hit(point: Point) -> None:
         os.kill(os.getpid(), number)
 
 
+KEEP = "keep"
+
+
+_read = Log.read
+
+
+def _read_and_keep(log: Log, partition: int, *arguments: int) -> list[RawEntry]:
+    """``Log.read``, which also writes down what it finds."""
+    found = _read(log, partition, *arguments)  # type: ignore[call-arg]
+    folder = Path(os.environ[FOLDER])
+    if found and (folder / KEEP).exists():
+        with (folder / f"read-{os.getpid()}").open("a", encoding="utf-8") as kept:
+            for raw in found:
+                fields = [*raw[:4], raw.body.decode("latin-1")]
+                kept.write(json.dumps([partition, *fields]) + "\n")
+    return found
+
+
 if FOLDER in os.environ:
+    Log.read = _read_and_keep  # type: ignore[method-assign,assignment]
     _for_life = watched(_hit)  # kept: it ends with the process
     _for_life.__enter__()

@@ -76,7 +76,7 @@ class Stage:
         if kind.prepare is not None:
             kind.prepare(self)
         if kind.trims:
-            self.keeper = LogKeeper(self.installation)
+            self.keeper = LogKeeper(self.installation, self._armed)
         self.balances, _ = make_balances(self.installation, BALANCES, seed=self.seed)
         self.traffic = Traffic(self._producers_settings(), self.balances, self.seed, self.keeper)
         self.workers = self.installation.workers(WORKERS, application="tests.fault.campaign.armed")
