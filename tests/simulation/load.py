@@ -25,7 +25,7 @@ class Mix(_Mix):
         super().__init__(random, balances, name)
         self._now_ms = now_ms
         self._holder: str | None = None
-        self._kinds[self._relay] = 40
+        self._kinds[self._relay] = 90
         self._kinds[self._pool] = 4
         self._kinds[self._keyed] = 25
 

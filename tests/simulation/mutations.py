@@ -158,12 +158,6 @@ MUTATIONS = [
         "    if request_log.clock() < 0:\n",
     ),
     Mutation(
-        "install a log that came back with its clock at zero",
-        "worker.sweep",
-        "request_log.install(epoch.partitions, entries_max, present, epoch.number)",
-        "request_log.install(epoch.partitions, entries_max, 0, epoch.number)",
-    ),
-    Mutation(
         "post a due transaction before its time",
         "ledger.movements",
         "return scheduled_micros > entry.accepted_ms * 1000",
