@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Any
 
 import psycopg
 import pytest
@@ -64,10 +63,6 @@ def stored(installation: Installation) -> tuple[int, int, int]:
 def open_rows(installation: Installation) -> list[int]:
     with reading(installation.engine) as connection:
         return [v.partition for v in list_partitions(connection) if not v.is_closed]
-
-
-def balances_of(installation: Installation) -> list[tuple[Any, ...]]:
-    return installation.rows("SELECT * FROM balances ORDER BY 1")
 
 
 def test_the_number_goes_up_and_down_with_everything_in_between(install_daybook: Install) -> None:

@@ -57,7 +57,6 @@ LOOKS = 0.3
 """How often a producer asks what has become of what it sent."""
 PAUSES_MS = (5, 20, 20, 1_200, 3_000)
 """Most requests come in a rush, some much later: when the servers are not what they were."""
-SECONDS_AWAKE = 3
 
 
 _IN_A_UNIT = list(Point)[list(Point).index(Point.LOCKED) : list(Point).index(Point.REPLIED)]
