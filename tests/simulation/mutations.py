@@ -47,7 +47,9 @@ MUTATIONS = [
         "drop the reference check",
         "ledger.book",
         "        if reference is not None and reference in self.references:\n"
-        "            return self.references[reference]\n"
+        "            found = self.references[reference]\n"
+        "            if not (found.is_retried and found.transaction_id == transaction_id):\n"
+        "                return found\n"
         "        return self.taken_ids.get(transaction_id[-ID_LENGTH:])\n",
         "        return None\n",
     ),

@@ -24,13 +24,17 @@ from daybook.ledger.transaction import (
 
 
 class Recorded(NamedTuple):
-    """What is already recorded under a reference."""
+    """What is already recorded under a reference.
+
+    is_retried: it was quarantined and is tried again: its reference waits for the same id.
+    """
 
     transaction_id: str
     status: str
     fingerprint: bytes
     reason: str | None = None
     detail: str | None = None
+    is_retried: bool = False
 
 
 class Original(NamedTuple):
@@ -88,14 +92,17 @@ class Book:
 
     balances, holds: by id. groups: the holds of a request with legs or of a bulk, by its id.
     ledgers, identities: fingerprint by id (None: made by the migration).
-    references: what is recorded, by reference. taken_ids: the same by the id's UUID, of this
-    batch and of those that were looked up. transactions: status of the transactions that actions
+    references: what is recorded, by reference. taken: references that a schedule or a request that
+    is tried again has taken before it is recorded, with its id.
+    taken_ids: what is recorded, by the id's UUID, of this batch and of those that were looked up.
+    transactions: status of the transactions that actions
     name, by id.
     originals: the transactions that refunds name, with their parts. refunded: ids of those that
     have been. commits: ids of the commits of those that are holds.
     schedules: by the id of the transaction. subjects: what changes are about, by id.
     settled: outcomes of earlier requests that this batch decided: schedules that it cancelled.
-    set_aside: open entries that were set aside, with their references, by position and id.
+    set_aside: open entries that were set aside, with the references that they have taken and how
+    they are recorded, by position and id.
     settlements: what this batch settles of them, with the time of the entry that asks for it.
     mixed_precision: whether a balance may see several precisions.
     """
@@ -108,6 +115,7 @@ class Book:
         self.ledgers: dict[str, bytes | None] = {GENERAL_LEDGER_ID: None}
         self.identities: dict[str, bytes] = {}
         self.references: dict[str, Recorded] = {}
+        self.taken: dict[str, str] = {}
         self.taken_ids: dict[str, Recorded] = {}
         self.transactions: dict[str, str] = {}
         self.originals: dict[str, Original] = {}
@@ -122,7 +130,7 @@ class Book:
         self.new_schedules: list[Entry] = []
         self.closed_schedules: list[str] = []
         self.settled: list[tuple[Schedule, Outcome]] = []
-        self.set_aside: dict[tuple[int, str], str | None] = {}
+        self.set_aside: dict[tuple[int, str], tuple[str | None, Recorded]] = {}
         self.settlements: dict[tuple[int, str], tuple[Settle, int]] = {}
         self._records_by_id: dict[str, Record] = {}
         self._records_indexed = 0
@@ -179,7 +187,7 @@ class Book:
 
     def add_set_aside(self, entry: Entry, reference: str | None, recorded: Recorded) -> None:
         """Keep an entry that is set aside, and its reference with it."""
-        self.set_aside[entry.position, entry.request_id] = reference
+        self.set_aside[entry.position, entry.request_id] = reference, recorded
         self.close_schedule(entry.request_id)
         if reference is not None:
             self.references[reference] = recorded
@@ -187,16 +195,16 @@ class Book:
     def settle(self, wanted: Settle, accepted_ms: int) -> bool:
         """Settle what was set aside; answers whether it was still open.
 
-        What is to be tried again has its reference and its id for itself once more.
+        What is to be tried again keeps its reference for itself, and may be recorded under its id.
         """
         place = (wanted.position, wanted.request_id)
         if place not in self.set_aside:
             return False
-        reference = self.set_aside.pop(place)
+        reference, recorded = self.set_aside.pop(place)
         self.settlements[place] = (wanted, accepted_ms)
         if wanted.how == RETRIED:
             if reference is not None:
-                self.references.pop(reference, None)
+                self.references[reference] = recorded._replace(is_retried=True)
             self.taken_ids.pop(wanted.request_id[-ID_LENGTH:], None)
         return True
 
@@ -217,8 +225,20 @@ class Book:
     def recorded(self, reference: str | None, transaction_id: str) -> Recorded | None:
         """What is recorded under the reference, or under the id."""
         if reference is not None and reference in self.references:
-            return self.references[reference]
+            found = self.references[reference]
+            if not (found.is_retried and found.transaction_id == transaction_id):
+                return found
         return self.taken_ids.get(transaction_id[-ID_LENGTH:])
+
+    def claims(self) -> dict[str, str]:
+        """The references that the batch takes, with the id of whoever takes each."""
+        claims = {
+            record.reference: record.transaction_id for record in self.records if not record.derived
+        }
+        for entry in self.new_schedules:
+            assert isinstance(entry.instruction, Transaction | Split), "nothing else is scheduled"
+            claims[entry.instruction.reference] = entry.request_id
+        return claims
 
     def original(self, transaction_id: str) -> Original | None:
         """The recorded transaction with this id, of the journal or of this batch."""

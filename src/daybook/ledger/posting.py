@@ -124,8 +124,10 @@ def repeated(book: Book, entry: Entry) -> Outcome | Rejected | None:
     """The answer to ``entry`` when its reference or id is recorded already, whatever it asks."""
     reference = getattr(entry.instruction, "reference", None)
     recorded = book.recorded(reference, entry.request_id)
-    if recorded is None or recorded.status == Status.SCHEDULED:
+    if recorded is None:
         return None
+    if recorded.status == Status.SCHEDULED and recorded.transaction_id == entry.request_id:
+        return None  # it is due
     return sent_again(entry, reference, recorded)
 
 

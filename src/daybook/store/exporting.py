@@ -54,6 +54,9 @@ TABLES: tuple[Table, ...] = (
 )
 """Everything that makes up the ledger; what is referred to comes first."""
 
+DERIVED_TABLES: tuple[Table, ...] = (schema.taken_references,)
+"""What an import derives from the rest, so that a file can't say otherwise."""
+
 _HEADS = "SELECT partition, sequence, encode(head, 'hex') FROM partitions ORDER BY partition"
 
 

@@ -26,8 +26,15 @@ from daybook.ledger.transaction import Record
 from daybook.store import schema
 from daybook.store.engine import translated_faults
 from daybook.store.epochs import StoredEpoch
-from daybook.store.exporting import FORMAT_VERSION, TABLES, TransferReport, stored_columns
+from daybook.store.exporting import (
+    DERIVED_TABLES,
+    FORMAT_VERSION,
+    TABLES,
+    TransferReport,
+    stored_columns,
+)
 from daybook.store.intake import TABLE, Intake, intakes
+from daybook.store.references import FILL
 from daybook.store.scan import be_patient, driver_of
 from daybook.store.verify import PROGRESS_EVERY_RECORDS, Head, Progress
 
@@ -63,6 +70,7 @@ def import_ledger(
         loading = _Loading(connection, reader, report, tell)
         loading.run()
         _compare_heads(report, loading.chain, reader.number)
+        _take_references(connection, reader.number)
         install(loading.epoch, loading.newest)
         connection.commit()
     report.lines = reader.number
@@ -71,7 +79,7 @@ def import_ledger(
 
 def _lock(connection: Connection) -> None:
     """Keep everybody else from writing."""
-    names = ", ".join(table.name for table in TABLES)
+    names = ", ".join(table.name for table in (*TABLES, *DERIVED_TABLES))
     try:
         connection.execute(text(f"SET LOCAL lock_timeout = {int(PATIENCE_SECONDS * 1000)}"))
         connection.execute(text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))
@@ -90,7 +98,7 @@ def _require_empty(connection: Connection) -> None:
         schema.partitions: "cursor = 0 AND sequence = 0",
         schema.ledgers: f"ledger_id = '{GENERAL_LEDGER_ID}'",
     }
-    for table in TABLES:
+    for table in (*TABLES, *DERIVED_TABLES):
         query = f"SELECT EXISTS (SELECT FROM {table.name} WHERE NOT ({fresh.get(table, 'false')}))"
         if connection.execute(text(query)).scalar_one():
             raise ConfigError(
@@ -103,6 +111,18 @@ def _clear(connection: Connection) -> None:
     """Take out the rows that every new ledger has."""
     for table in (schema.installation, schema.epochs, schema.partitions, schema.ledgers):
         connection.execute(text(f"DELETE FROM {table.name}"))
+
+
+def _take_references(connection: Connection, line: int) -> None:
+    """Take what the file's records use, as they were taken where it comes from."""
+    try:
+        connection.execute(text(FILL))
+    except DBAPIError as fault:
+        if isinstance(fault.orig, pg.IntegrityError):
+            _refuse(
+                line, f"a reference is used twice in the file: {fault.orig.diag.message_detail}"
+            )
+        raise
 
 
 def _compare_heads(report: TransferReport, chain: _Chain, line: int) -> None:

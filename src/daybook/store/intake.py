@@ -20,12 +20,12 @@ from sqlalchemy import (
 )
 
 from daybook.ledger.transaction import ID_LENGTH
+from daybook.store.arrays import COPY_ESCAPES as _ESCAPES
 from daybook.store.exporting import TABLES, stored_columns
 
 TABLE = "table"
 """The member of a line that names its table."""
 
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _ID = re.compile(r"(?:txn|bulk|bln|ldg|idt)_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")

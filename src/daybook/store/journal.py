@@ -28,6 +28,7 @@ from daybook.ledger.transaction import (
     Split,
     Transaction,
 )
+from daybook.store.arrays import COPY_ESCAPES as _ESCAPES
 from daybook.store.arrays import array_text
 
 _COPY = """
@@ -108,7 +109,6 @@ WHERE h.transaction_id = d.transaction_id
 """
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 COPY_LINES = 512

@@ -58,16 +58,16 @@ _HOLDS_OF_GROUPS = _HOLDS.format(
     "ORDER BY sequence"
 )
 """In the order in which they were made, so that actions on them are recorded in it."""
-_REFERENCES = """
-SELECT reference, transaction_id::text, status, fingerprint, reason, detail
-FROM transactions WHERE reference = ANY(%s::text[]) AND NOT derived
+_TAKEN = """
+SELECT taken.reference, taken.owner::text, own.status, own.fingerprint, own.reason, own.detail
+FROM taken_references taken LEFT JOIN transactions own
+    ON own.transaction_id = taken.owner AND own.reference = taken.reference
+WHERE taken.reference = ANY(%s::text[])
 """
-_ANYTHING_BESIDE = """
-SELECT EXISTS (SELECT FROM refusals WHERE uses_reference), EXISTS (SELECT FROM schedules)
-"""
-_REFUSED_REFERENCES = """
-SELECT reference, request_id, reason, detail, sha256(body)
-FROM refusals WHERE reference = ANY(%s::text[]) AND uses_reference
+_IS_ANYTHING_SCHEDULED = "SELECT EXISTS (SELECT FROM schedules)"
+_REJECTED_REFERENCES = """
+SELECT reference, request_id, reason, detail, sha256(body), settled IS NOT DISTINCT FROM 'retried'
+FROM refusals WHERE reference = ANY(%s::text[]) AND uses_reference ORDER BY position
 """
 _REFUSED_IDS = "SELECT request_id FROM refusals WHERE request_id = ANY(%s::text[])"
 _SET_ASIDE_IDS = """
@@ -92,7 +92,7 @@ ORDER BY position, sequence
 """
 _SCHEDULES = """
 SELECT transaction_id::text, position, fingerprint, flags, body FROM schedules
-WHERE transaction_id = ANY(%s::uuid[]) OR reference = ANY(%s::text[])
+WHERE transaction_id = ANY(%s::uuid[])
 """
 _LEDGERS = "SELECT ledger_id, fingerprint FROM ledgers WHERE ledger_id = ANY(%s::text[])"
 _IDENTITIES = """
@@ -175,7 +175,7 @@ def load_book(
     """The book for ``entries``, as the database stands at this moment.
 
     check_taken: look up which references and transaction ids are taken. Nearly always none is, so
-    a batch may assume that, and is decided again when the journal's indexes disagree.
+    a batch may assume that, and is decided again when their unique indexes disagree.
     refused_references: those of entries that are no requests, and may use up a reference too.
     """
     book = Book(mixed_precision=mixed_precision)
@@ -285,36 +285,51 @@ def _load_references(
     *,
     check_taken: bool,
 ) -> None:
-    cursor.execute(_ANYTHING_BESIDE)
-    refused, scheduled = cursor.fetchone() or (True, True)
-    if check_taken or any(_is_scheduled(entry) for entry in entries):
-        cursor.execute(_REFERENCES, (references,))
-        for reference, bare_id, status, fingerprint, reason, detail in cursor:
-            book.references[reference] = Recorded(
-                public_id(bare_id), status, fingerprint, reason, detail
-            )
-    if refused:
-        cursor.execute(_REFUSED_REFERENCES, (references,))
-        for reference, request_id, reason, detail, fingerprint in cursor:
-            book.references[reference] = Recorded(
-                request_id, Status.REJECTED, fingerprint, reason, detail
-            )
+    cursor.execute(_IS_ANYTHING_SCHEDULED)
+    (scheduled,) = cursor.fetchone() or (True,)
+    named = _named_by(entries, Commit | Void | Refund | Cancel)
+    named |= {entry.request_id for entry in entries if entry.request_id.startswith("txn_")}
+    others: dict[str, str] = {}
+    if check_taken:
+        others = _load_taken(cursor, book, references)
+        named |= set(others.values())
     if scheduled:
-        named = _named_by(entries, Commit | Void | Refund | Cancel)
-        named |= {entry.request_id for entry in entries if entry.request_id.startswith("txn_")}
-        _load_schedules(cursor, book, references, named)
+        _load_schedules(cursor, book, [_bare(name) for name in named if name])
+    others = {name: owner for name, owner in others.items() if name not in book.references}
+    if others:
+        _load_rejected(cursor, book, others)
 
 
-def _is_scheduled(entry: Entry) -> bool:
-    """Whether its reference must be looked up: no index holds it together with the journal's."""
-    wanted = entry.instruction
-    return isinstance(wanted, Transaction | Split) and wanted.whole.scheduled_micros is not None
+def _load_taken(cursor: psycopg.Cursor[Any], book: Book, references: list[str]) -> dict[str, str]:
+    """What the journal has of these references; answers those that others have, and their ids."""
+    others: dict[str, str] = {}
+    cursor.execute(_TAKEN, (references,))
+    for reference, bare_id, status, fingerprint, reason, detail in cursor:
+        owner = "" if bare_id is None else public_id(bare_id)
+        if status is None:
+            others[reference] = owner
+        else:
+            book.references[reference] = Recorded(owner, status, fingerprint, reason, detail)
+    return others
 
 
-def _load_schedules(
-    cursor: psycopg.Cursor[Any], book: Book, references: list[str], named: set[str]
-) -> None:
-    cursor.execute(_SCHEDULES, ([_bare(name) for name in named], references))
+def _load_rejected(cursor: psycopg.Cursor[Any], book: Book, others: dict[str, str]) -> None:
+    """References that rejected requests have, and those that wait for a retry.
+
+    One whose owner is not found (somebody has tampered with it) waits for it all the same.
+    """
+    for reference, owner in others.items():
+        book.references[reference] = Recorded(owner, Status.REJECTED, b"", is_retried=True)
+        book.taken[reference] = owner
+    cursor.execute(_REJECTED_REFERENCES, (list(others),))
+    for reference, request_id, reason, detail, fingerprint, is_retried in cursor:
+        book.references[reference] = Recorded(
+            request_id, Status.REJECTED, fingerprint, reason, detail, is_retried
+        )
+
+
+def _load_schedules(cursor: psycopg.Cursor[Any], book: Book, bare_ids: list[str]) -> None:
+    cursor.execute(_SCHEDULES, (bare_ids,))
     for bare_id, position, fingerprint, flags, body in cursor:
         transaction_id = f"txn_{bare_id}"
         decoded = decode(bytes(body), transaction_id, position >> POSITION_COUNTER_BITS)
@@ -325,6 +340,7 @@ def _load_schedules(
         )
         recorded = Recorded(transaction_id, Status.SCHEDULED, fingerprint)
         book.references.setdefault(instruction.reference, recorded)
+        book.taken[instruction.reference] = transaction_id
         book.taken_ids.setdefault(bare_id, recorded)
 
 

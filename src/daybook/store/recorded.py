@@ -16,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    ScalarSelect,
     Select,
     Text,
     Uuid,
@@ -56,6 +57,7 @@ from daybook.store.schema import (
     partitions,
     refusals,
     schedules,
+    taken_references,
     transaction_metadata,
     transactions,
 )
@@ -119,7 +121,7 @@ def list_transactions(
         conditions.append(_names_as_parent(connection, parent))
     if subject is not None:
         conditions.append(transactions.c.subject == subject)
-    if reference is not None:  # two partial indexes: each needs its own condition
+    if reference is not None:  # each way has an index of its own
         ways = [_by_reference(reference), _by_label(reference)]
         leg = _leg_labelled(connection, reference)
         if leg is not None:
@@ -218,7 +220,7 @@ def find_transaction(
     view = (
         view
         or _recorded(connection, _by_reference(id_or_reference))
-        or _scheduled(connection, schedules.c.reference == id_or_reference)
+        or _scheduled(connection, schedules.c.transaction_id == _owner_of(id_or_reference))
         or _recorded(connection, _by_label(id_or_reference))
         or _labelled_leg(connection, id_or_reference)
     )
@@ -243,8 +245,15 @@ def _part_ids(request_id: str, parts: int) -> list[str]:
 
 
 def _by_reference(reference: str) -> ColumnElement[bool]:
-    """A caller's own reference."""
-    return and_(transactions.c.reference == reference, ~transactions.c.derived)
+    """A caller's own reference: the journal has no index of them, but what has taken one has it."""
+    own = transactions.c.transaction_id == _owner_of(reference)
+    return and_(own, transactions.c.reference == reference)
+
+
+def _owner_of(reference: str) -> ScalarSelect[Any]:
+    """The UUID of the transaction that has taken a reference."""
+    taken = taken_references.c
+    return select(taken.owner).where(taken.reference == reference).scalar_subquery()
 
 
 def _by_label(label: str) -> ColumnElement[bool]:

@@ -185,12 +185,6 @@ transactions = Table(
     Column("change", JSON),
     Index("transactions_transaction_id_key", "transaction_id", unique=True),
     Index(
-        "transactions_reference_key",
-        "reference",
-        unique=True,
-        postgresql_where=text("NOT derived"),
-    ),
-    Index(
         "transactions_derived_reference_idx",
         "reference",
         postgresql_where=text("derived AND kind <> 'transaction'"),
@@ -225,6 +219,18 @@ transactions = Table(
 
 parts: of a request that several rows carry out, how many; it moves no money itself. part: of such
 a row, its number. subject, change: of a creation or a change, what it is about and what it set."""
+
+taken_references = Table(
+    "taken_references",
+    metadata,
+    Column("reference", Text, primary_key=True),
+    Column("owner", Uuid),
+)
+"""Which references are taken, and by what: the one place that says so. A row is never changed.
+
+The journal, schedules and rejected requests take theirs here in their own unit of work, so that its
+only index has the last word between them. owner: the id of a transaction or a bulk; null when a
+request was rejected whose id is none."""
 
 holds = Table(
     "holds",
@@ -269,7 +275,6 @@ schedules = Table(
     Column("fingerprint", LargeBinary, nullable=False),
     Column("body", LargeBinary, nullable=False),
     _created_at(),
-    Index("schedules_reference_key", "reference", unique=True),
     Index("schedules_due_idx", "scheduled_for", "position"),
 )
 """Transactions that were accepted for a later time and are not due, nor cancelled, yet."""
@@ -346,9 +351,7 @@ refusals = Table(
     Column("settled_by", Text),
     Column("settled_why", Text),
     _moment("settled_at"),
-    Index(
-        "refusals_reference_key", "reference", unique=True, postgresql_where=text("uses_reference")
-    ),
+    Index("refusals_reference_idx", "reference", postgresql_where=text("uses_reference")),
     Index("refusals_request_id_idx", "request_id"),
     Index(
         "refusals_quarantined_idx",
@@ -358,4 +361,5 @@ refusals = Table(
 )
 """Refused requests with their raw bytes, where the journal cannot show both sides.
 
+uses_reference: whether it has taken its reference; one that is tried again keeps it for its retry.
 settled: of one that was set aside, whether it was retried or discarded; by whom, why and when."""

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from daybook.ledger.book import Book
-from daybook.ledger.transaction import RETRIED, Entry, Settle
+from daybook.ledger.book import Book, Recorded
+from daybook.ledger.transaction import Entry, Settle, Status
 from daybook.store.journal import DecideAgain
 
 if TYPE_CHECKING:
     from daybook.store.unit_of_work import Refusal
 
 _OPEN = """
-SELECT position, request_id, reference FROM refusals
+SELECT position, request_id, CASE WHEN uses_reference THEN reference END, reason, detail,
+    sha256(body) FROM refusals
 WHERE request_id = ANY(%s::text[]) AND position = ANY(%s::bigint[])
     AND reason = 'quarantined' AND settled IS NULL
 """
 _SETTLE = """
 UPDATE refusals SET settled = %s, settled_by = %s, settled_why = %s,
-    settled_at = to_timestamp(%s::double precision / 1000),
-    uses_reference = uses_reference AND NOT %s
+    settled_at = to_timestamp(%s::double precision / 1000)
 WHERE position = %s AND request_id = %s AND reason = 'quarantined' AND settled IS NULL
 """
 
@@ -38,8 +38,11 @@ def load_set_aside(cursor: psycopg.Cursor[Any], book: Book, entries: Iterable[En
         return
     ids, positions = zip(*named, strict=True)
     cursor.execute(_OPEN, (list(ids), list(positions)))
-    for position, request_id, reference in cursor:
-        book.set_aside[position, request_id] = reference
+    for position, request_id, reference, reason, detail, fingerprint in cursor:
+        recorded = Recorded(request_id, Status.REJECTED, fingerprint, reason, detail)
+        book.set_aside[position, request_id] = reference, recorded
+        if reference is not None:
+            book.taken[reference] = request_id
 
 
 Settlements = Mapping[tuple[int, str], tuple[Settle, int]]
@@ -70,7 +73,6 @@ def settle(cursor: psycopg.Cursor[Any], settlements: Settlements) -> None:
                 wanted.made_by,
                 wanted.why,
                 accepted_ms,
-                wanted.how == RETRIED,
                 wanted.position,
                 wanted.request_id,
             ),

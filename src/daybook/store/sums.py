@@ -7,6 +7,7 @@ from __future__ import annotations
 from daybook.store.comparing import Column, Comparison, SumCheck, column
 from daybook.store.facts import FACTS
 from daybook.store.parts import PART_CHECKS
+from daybook.store.references import REFERENCE_TWICE, REFERENCES
 from daybook.store.scan import is_bulk_sql, request_id_sql
 from daybook.store.schedules import SCHEDULES
 from daybook.store.snapshot_sums import SNAPSHOT_COUNTS, SNAPSHOTS
@@ -162,18 +163,6 @@ WHERE coalesce(open_holds.held, 0) <> coalesce(reserved.held, 0)
 ORDER BY place LIMIT :shown
 """
 
-_TWICE = """
-WITH used AS ({used})
-SELECT count(*) OVER () AS found, place, count(*) AS times
-FROM used GROUP BY place HAVING count(*) > 1
-ORDER BY place LIMIT :shown
-"""
-
-_REFERENCES = _TWICE.format(
-    used="SELECT reference AS place FROM transactions WHERE NOT derived "
-    "UNION ALL SELECT reference FROM refusals WHERE uses_reference "
-    "UNION ALL SELECT reference FROM schedules"
-)
 _IDS = f"""
 WITH used AS (
     SELECT transaction_id, count(*) AS times FROM transactions
@@ -183,7 +172,7 @@ SELECT count(*) OVER () AS found, {request_id_sql("transaction_id")} AS place, t
 ORDER BY place LIMIT :shown
 """
 
-COMPARISONS = (*FACTS, BALANCES, HOLDS, SCHEDULES, SNAPSHOTS, SNAPSHOT_COUNTS)
+COMPARISONS = (*FACTS, BALANCES, HOLDS, SCHEDULES, REFERENCES, SNAPSHOTS, SNAPSHOT_COUNTS)
 """Every table that is derived from the journal, in the order in which ``rebuild`` mends them."""
 
 SUM_CHECKS = (
@@ -214,8 +203,6 @@ SUM_CHECKS = (
             f"{row['open']} is held by open holds, {row['reserved']} is reserved on balances"
         ),
     ),
-    SumCheck(
-        "references", "reference_twice", _REFERENCES, lambda row: f"is used {row['times']} times"
-    ),
+    REFERENCE_TWICE,
     SumCheck("ids", "id_twice", _IDS, lambda row: f"is recorded {row['times']} times"),
 )

@@ -29,6 +29,7 @@ from daybook.store.journal import (
     write_schedules,
 )
 from daybook.store.loading import KnownBalances, load_book
+from daybook.store.references import Claims, take_references
 from daybook.store.settling import Settlements, settle
 
 _LOCK_PARTITIONS = """
@@ -112,7 +113,7 @@ class HeldEntry(NamedTuple):
 class Refusal:
     """A refused request, to be kept with its raw bytes.
 
-    uses_reference: the reference is used up by this refusal, and the journal does not show it.
+    uses_reference: it takes its reference, which nothing else has.
     """
 
     position: int
@@ -251,6 +252,10 @@ class UnitOfWork:
     def write_creations(self, book: Book) -> None:
         """Insert what the batch creates. Raises DecideAgain."""
         write_creations(self.cursor, book)
+
+    def take_references(self, claims: Claims) -> None:
+        """Take the references that the batch uses up. Raises ReferenceTaken."""
+        take_references(self.cursor, claims)
 
     def write_records(self, row: PartitionRow, records: Sequence[Record]) -> tuple[int, bytes]:
         """Append to the partition's journal; answers its new sequence and head."""

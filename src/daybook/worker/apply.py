@@ -22,6 +22,7 @@ from daybook.queue.log import Log
 from daybook.settings import Settings
 from daybook.store.journal import DecideAgain
 from daybook.store.loading import KnownBalances
+from daybook.store.references import ReferenceTaken
 from daybook.store.store import Store
 from daybook.store.unit_of_work import PartitionRow
 from daybook.worker.attempt import Attempt, MoreRights, Surroundings, Way
@@ -39,8 +40,9 @@ SHRINK_FACTOR = 8
 """A batch that Postgres refuses for its data is tried again with so many times fewer entries."""
 
 COLLISIONS_MAX = 4
-"""So often a batch may find a reference or an id taken that was free a moment before. Then one of
-its requests collides with itself, by an id that was made to, and is set aside."""
+"""So often a batch may find an id taken that was free a moment before. Then one of its requests
+collides with itself, by an id that was made to, and is set aside. References don't count: each time
+that one is taken, another batch has been committed with it, and the next look finds it."""
 
 WARY_BATCHES = 16
 """After a batch with a reference that was taken, so many look references up before they write."""
@@ -135,6 +137,9 @@ class Applier:
                     way.join |= needed.join
                 except (pg.LockNotAvailable, pg.QueryCanceled):
                     return BatchReport(partition, busy=True)
+                except ReferenceTaken:
+                    way.check_taken = True
+                    self._wary[partition] = WARY_BATCHES
                 except pg.UniqueViolation:
                     way.check_taken = True
                     way.collisions += 1

@@ -52,7 +52,7 @@ from daybook.worker.reading import (
     home_of,
     is_barrier,
 )
-from daybook.worker.refusals import refusals_of
+from daybook.worker.refusals import claims_of, refusals_of
 from daybook.worker.results import (
     BatchReport,
     Replies,
@@ -109,8 +109,8 @@ class Way:
     its own, in one order. patient: wait for locks. check_taken: look up which references and ids
     are taken. alone: decide a single entry, the oldest. first: position of the oldest entry that
     was tried last. refused: of the entry that is set aside, its position and why Postgres refused
-    it; by the next try, an older one may have to be decided before it. collisions: how often a
-    reference or an id was taken although the journal did not have it. raised: entries whose
+    it; by the next try, an older one may have to be decided before it. collisions: how often an id
+    was taken although the journal did not have it. raised: entries whose
     decision raised, by position.
     """
 
@@ -191,7 +191,7 @@ class Attempt:
         reach(Point.DECIDED)
         if decision.quarantined and not way.raised:
             way.raised = {found.entry.position: found for found in decision.quarantined}
-            way.check_taken = True  # no index says that the journal has one of their references
+            way.check_taken = True  # what is recorded already is no fault, whatever it raises
             raise DecideAgain("a request made the code raise")
         self._report.held_over = len(parked) + len(decision.held_over)
         self._report.opened = rows.keys() - {self._partition}
@@ -371,7 +371,9 @@ class Attempt:
             return Done(report, [])
         report.progress = True
         replies = replies_of(batch, book, decision, undecodable, self._taken_keys(undecodable))
+        refused = refusals_of(book, decision, undecodable)
         unit.write_creations(book)
+        unit.take_references(claims_of(book, refused))
         records = by_home(reads, batch, book.records, lambda record: record.position)
         ends = {
             row.partition: unit.write_records(row, records.get(row.partition, ())) for row in moved
@@ -382,7 +384,6 @@ class Attempt:
         known = set(batch.held)
         added = [held for held in decision.held_over if held.entry.position not in known]
         held_over = by_home(reads, batch, added, lambda held: held.entry.position)
-        refused = refusals_of(book, decision, undecodable)
         refusals = by_home(reads, batch, refused, lambda refusal: refusal.position)
         settled_before, settled_after = settled_around(book.settlements, refused)
         unit.settle(settled_before)

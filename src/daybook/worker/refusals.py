@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from daybook.ledger.batch import BatchDecision, Quarantined
 from daybook.ledger.book import Book
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import RETRIED, NewBalance, NewIdentity, NewLedger
+from daybook.ledger.transaction import NewBalance, NewIdentity, NewLedger
 from daybook.requests import reference_in
+from daybook.store.references import Claims, owner_in
 from daybook.store.unit_of_work import Refusal
 from daybook.worker.reading import Undecodable, storable
 
@@ -22,6 +23,20 @@ _RAW_BYTES_TOO = frozenset(
     }
 )
 """Refusals whose journal row, if any, cannot show both sides."""
+
+
+def claims_of(book: Book, refusals: Sequence[Refusal]) -> Claims:
+    """The references that a batch takes: all that it uses and that are not its own already."""
+    claims: dict[str, str | None] = {
+        refusal.reference: owner_in(refusal.request_id)
+        for refusal in refusals
+        if refusal.uses_reference and refusal.reference is not None
+    }
+    claims |= book.claims()
+    for reference, owner in book.taken.items():
+        if claims.get(reference) == owner:
+            del claims[reference]
+    return claims
 
 
 def refusals_of(
@@ -41,7 +56,7 @@ def refusals_of(
         if rejected.reason in _RAW_BYTES_TOO
         or isinstance(entry.instruction, NewLedger | NewBalance | NewIdentity)
     ]
-    refusals += [_set_aside(book, item) for item in decision.quarantined]
+    refusals += [_set_aside(item) for item in decision.quarantined]
     used = set(book.references)
     for raw, rejected, trace in undecodable:
         reference = reference_in(raw.body)
@@ -63,17 +78,15 @@ def refusals_of(
     return refusals
 
 
-def _set_aside(book: Book, item: Quarantined) -> Refusal:
-    """What raised. A replay may find it in one batch with what settles it."""
+def _set_aside(item: Quarantined) -> Refusal:
+    """What raised. Its reference is its own also when the batch tries it again, as a replay may."""
     entry = item.entry
     reference = getattr(entry.instruction, "reference", None)
-    settled = book.settlements.get((entry.position, entry.request_id))
-    is_free = settled is not None and settled[0].how == RETRIED
     return Refusal(
         entry.position,
         entry.request_id,
         reference,
-        reference is not None and not is_free,
+        reference is not None,
         Reason.QUARANTINED,
         f"deciding it raised {item.fault}",
         entry.body,

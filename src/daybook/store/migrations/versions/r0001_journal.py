@@ -87,12 +87,16 @@ CREATE TABLE transactions (
     PRIMARY KEY (partition, sequence)
 );
 CREATE UNIQUE INDEX transactions_transaction_id_key ON transactions (transaction_id);
-CREATE UNIQUE INDEX transactions_reference_key ON transactions (reference) WHERE NOT derived;
 CREATE INDEX transactions_derived_reference_idx ON transactions (reference) WHERE derived;
 CREATE INDEX transactions_parent_transaction_idx ON transactions (parent_transaction)
     WHERE parent_transaction IS NOT NULL;
 CREATE INDEX transactions_source_idx ON transactions (source, position);
 CREATE INDEX transactions_destination_idx ON transactions (destination, position);
+
+CREATE TABLE taken_references (
+    reference text PRIMARY KEY,
+    owner uuid
+);
 
 CREATE TABLE holds (
     transaction_id uuid PRIMARY KEY,
@@ -131,7 +135,7 @@ CREATE TABLE refusals (
         (to_timestamp((position >> 20)::double precision / 1000::double precision)) STORED,
     PRIMARY KEY (partition, position)
 );
-CREATE UNIQUE INDEX refusals_reference_key ON refusals (reference) WHERE uses_reference;
+CREATE INDEX refusals_reference_idx ON refusals (reference) WHERE uses_reference;
 CREATE INDEX refusals_request_id_idx ON refusals (request_id);
 
 INSERT INTO ledgers (ledger_id, name) VALUES ('general_ledger_id', 'General Ledger');
@@ -173,7 +177,8 @@ $$;
 
 GRANTS = """
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO daybook_reader, daybook_worker;
-GRANT INSERT ON transactions, ledgers, balances, holds, held_over, refusals TO daybook_worker;
+GRANT INSERT ON transactions, taken_references, ledgers, balances, holds, held_over, refusals
+    TO daybook_worker;
 GRANT UPDATE (cursor, sequence, head, batch, batch_sequence, batch_outcomes, applied_at)
     ON partitions TO daybook_worker;
 GRANT UPDATE (credit_balance, debit_balance, inflight_credit_balance, inflight_debit_balance,

@@ -68,7 +68,6 @@ CREATE TABLE schedules (
     created_at timestamptz GENERATED ALWAYS AS
         (to_timestamp((position >> 20)::double precision / 1000::double precision)) STORED
 );
-CREATE UNIQUE INDEX schedules_reference_key ON schedules (reference);
 CREATE INDEX schedules_due_idx ON schedules (scheduled_for, position);
 
 CREATE TABLE identities (

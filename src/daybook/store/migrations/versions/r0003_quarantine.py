@@ -14,8 +14,7 @@ ALTER TABLE refusals
     ADD COLUMN settled_why text,
     ADD COLUMN settled_at timestamptz;
 CREATE INDEX refusals_quarantined_idx ON refusals (position) WHERE reason = 'quarantined';
-GRANT UPDATE (settled, settled_by, settled_why, settled_at, uses_reference) ON refusals
-    TO daybook_worker;
+GRANT UPDATE (settled, settled_by, settled_why, settled_at) ON refusals TO daybook_worker;
 """
 
 
