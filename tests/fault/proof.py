@@ -44,6 +44,10 @@ _DONE = """
 SELECT ledger_id FROM ledgers UNION SELECT 'bln_' || balance_id FROM balances
 UNION SELECT 'idt_' || identity_id FROM identities UNION SELECT request_id FROM refusals
 """
+_BESIDE = """
+SELECT reference, 'txn_' || transaction_id FROM schedules
+UNION SELECT reference, request_id FROM refusals WHERE uses_reference
+"""
 _SCHEDULES = "SELECT 'txn_' || transaction_id FROM schedules"
 _THINGS = f"""
 SELECT ledger_id, json_build_object('name', name)::text, meta_data::text FROM ledgers
@@ -122,6 +126,7 @@ def assert_proved(installation: Installation, *, drained: bool = True) -> list[d
         done=done,
         drained=drained,
         schedules={row[0] for row in installation.rows(_SCHEDULES)},
+        beside=installation.rows(_BESIDE),
         things=things,
         epochs=installation.rows("SELECT fence, partitions FROM epochs ORDER BY epoch"),
     )

@@ -34,6 +34,8 @@ from daybook.store.journal import (
     write_schedules,
 )
 from daybook.store.loading import KnownBalances, load_book
+from daybook.store.references import take_references
+from daybook.worker.refusals import claims_of
 
 FIRST_MS = 1_770_000_000_000
 WORLD = internal_balance_id("@World", "USD")
@@ -84,6 +86,7 @@ class Posting:
         book = load_book(cursor, [entry], known, mixed_precision=False, check_taken=True)
         (outcome,) = decide_batch(book, [], [entry]).outcomes
         write_creations(cursor, book)
+        take_references(cursor, claims_of(book, []))
         cursor.execute("SELECT sequence, head FROM partitions WHERE partition = 0")
         row = cursor.fetchone()
         assert row is not None

@@ -37,6 +37,7 @@ def audit(
     done: Iterable[str] = (),
     drained: bool = True,
     schedules: Set[str] | None = None,
+    beside: Sequence[tuple[str, str]] = (),
     things: Mapping[str, Row] | None = None,
     epochs: Sequence[tuple[int, ...]] = (),
 ) -> list[str]:
@@ -48,7 +49,10 @@ def audit(
     of a bulk also atomic and items (the references of its items), of a deadline transaction_id.
     done: ids of creations that exist and of requests whose refusal is kept outside the journal.
     drained: whether everything accepted must have an outcome by now.
-    schedules: ids of the transactions that wait for their time. things: fields and meta_data by
+    schedules: ids of the transactions that wait for their time.
+    beside: references that the journal need not show, each with the id of what has it: of schedules
+    and of requests whose rejection is kept outside the journal.
+    things: fields and meta_data by
     id: of ledgers, balances and identities, meta_data of transactions that were changed.
     epochs: where each number of partitions begins, and the number; in order. Without them there
     is one, and it is not known.
@@ -61,12 +65,13 @@ def audit(
         *_sums_are_equal(rows, balances),
         *_figures_are_folds(rows, balances),
         *_one_outcome_each(rows, accepted, known, drained=drained),
+        *_one_owner_each(rows, beside),
         *_order_is_kept(rows, accepted, epochs),
         *_nothing_overtook(rows, accepted, known),
         *_limits_hold(rows, balances),
         *_holds_add_up(rows, holds),
         *dates_are_kept(rows, accepted, drained=drained),
-        *groups_are_whole(rows, accepted),
+        *groups_are_whole(rows, accepted, {reference for reference, _ in beside}),
         *refunds_are_right(rows),
         *labels_and_parents(rows),
         *schedules_are_kept(rows, schedules),
@@ -149,6 +154,19 @@ def _one_outcome_each(
     for entry in accepted if drained else ():
         if not has_outcome(entry):
             yield f"4: {entry['request_id']} has no outcome"
+
+
+def _one_owner_each(rows: Sequence[Row], beside: Sequence[tuple[str, str]]) -> Iterable[str]:
+    """A reference that several have, in the journal and beside it."""
+    owners: dict[str, set[str]] = defaultdict(set)
+    for reference, owner in beside:
+        owners[reference].add(owner)
+    for row in rows:
+        if not row["derived"] and row["reference"] in owners:
+            owners[row["reference"]].add(row["transaction_id"])
+    for reference, several in owners.items():
+        if len(several) > 1:
+            yield f"3: reference {reference} belongs to {sorted(several)}"
 
 
 def _ids_that_may_be(rows: Sequence[Row], accepted: Sequence[Row]) -> set[str]:

@@ -23,8 +23,14 @@ def micros_of(row: Row) -> int:
     return int(row["position"] >> POSITION_COUNTER_BITS) * 1000
 
 
-def groups_are_whole(rows: Sequence[Row], accepted: Sequence[Row]) -> Iterable[str]:
-    """Every request that several rows carry out has all of its rows, or none."""
+def groups_are_whole(
+    rows: Sequence[Row], accepted: Sequence[Row], beside: Set[str]
+) -> Iterable[str]:
+    """Every request that several rows carry out has all of its rows, or none.
+
+    beside: references that others have, which the journal need not show.
+    """
+    taken = beside | {row["reference"] for row in rows if not row["derived"]}
     by_id = {row["transaction_id"]: row for row in rows}
     entries = {entry["request_id"]: entry for entry in accepted}
     claimed: set[str] = set()
@@ -38,7 +44,7 @@ def groups_are_whole(rows: Sequence[Row], accepted: Sequence[Row]) -> Iterable[s
         if root["kind"] == "transaction":
             yield from _legs(root, parts)
         elif root["kind"] == "bulk":
-            yield from _items(root, parts, entries.get(root["transaction_id"]), by_id)
+            yield from _items(root, parts, entries.get(root["transaction_id"]), taken)
         elif root["status"] == "REJECTED":
             if parts:
                 yield f"9: {root['transaction_id']} was refused and has parts"
@@ -93,14 +99,13 @@ def _legs(root: Row, parts: Mapping[int, Row]) -> Iterable[str]:
 
 
 def _items(
-    root: Row, parts: Mapping[int, Row], entry: Row | None, by_id: Mapping[str, Row]
+    root: Row, parts: Mapping[int, Row], entry: Row | None, taken: Set[str]
 ) -> Iterable[str]:
     name = f"9: bulk {root['transaction_id']}"
     if entry is None:
         return  # said elsewhere: it was never accepted
     if root["parts"] != len(entry["items"]):
         yield f"{name} has {root['parts']} parts for {len(entry['items'])} items"
-    taken = {row["reference"] for row in by_id.values() if not row["derived"]}
     for number, reference in enumerate(entry["items"], 1):
         item = parts.get(number)
         if item is None:

@@ -139,6 +139,7 @@ class Shelf:
         book.schedules[transaction_id] = schedule
         recorded = Recorded(transaction_id, Status.SCHEDULED, entry.fingerprint)
         book.references.setdefault(wanted.reference, recorded)
+        book.taken[wanted.reference] = transaction_id
         book.taken_ids.setdefault(transaction_id[-ID_LENGTH:], recorded)
 
     def _read_status(self, book: Book, transaction_id: str) -> None:

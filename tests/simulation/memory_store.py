@@ -36,6 +36,7 @@ from daybook.store.engine import translated_faults
 from daybook.store.epochs import OpenPartition, StoredEpoch
 from daybook.store.journal import DecideAgain
 from daybook.store.loading import KnownBalances, _figures_wanted
+from daybook.store.references import Claims, ReferenceTaken
 from daybook.store.store import DueHold, DueSchedule, Marks
 from daybook.store.unit_of_work import HeldEntry, PartitionRow, Refusal
 from tests.oracle.shelf import _HOLD_FIELDS, Shelf, _add, _recorded
@@ -48,8 +49,8 @@ IDLE_TIMEOUT_MS = 30_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CREATIONS = ("ledger", "balance", "identity")
-_ROWS = ("partition", "balance")
-"""Locks of rows that are always there: they are taken in one order, so they never deadlock."""
+_ROWS = ("partition", "balance", "reference")
+"""What is locked in one order, and so never deadlocks: rows that are always there, references."""
 
 Lock = tuple[str, Any]
 
@@ -64,6 +65,7 @@ class Tables:
         default_factory=dict
     )
     refusals: list[tuple[int, Refusal]] = field(default_factory=list)
+    taken: dict[str, str | None] = field(default_factory=dict)
     refused_references: dict[str, Recorded] = field(default_factory=dict)
     flags: dict[str, str] = field(default_factory=dict)
 
@@ -75,6 +77,16 @@ class Tables:
             for p in range(partitions)
         }
         return cls(Shelf(partitions), rows)
+
+    def references_beside(self) -> list[tuple[str, str]]:
+        """References of what the journal need not show, with its id."""
+        found = [
+            (name, refused.transaction_id) for name, refused in self.refused_references.items()
+        ]
+        for own, entry in self.shelf.schedules.items():
+            assert isinstance(entry.instruction, Transaction | Split)
+            found.append((entry.instruction.reference, own))
+        return found
 
 
 class MemoryStore:
@@ -294,11 +306,11 @@ class MemoryUnit:
         if not check_taken:
             self._forget_taken(book, entries)
         references = [own for entry in entries for own in _references_of(entry)]
-        for reference in filter(None, [*references, *refused_references]):
+        for reference in filter(None, [*references, *refused_references] if check_taken else ()):
             refused = self._tables.refused_references.get(reference)
             if refused is not None:
                 book.references[reference] = refused
-            elif check_taken and reference in shelf.references:
+            elif reference in shelf.references:
                 book.references[reference] = shelf.references[reference]
         for refusal in (refusal for _, refusal in self._tables.refusals):
             if refusal.request_id in _named(entries):
@@ -315,22 +327,21 @@ class MemoryUnit:
 
     def _forget_taken(self, book: Book, entries: Sequence[Entry]) -> None:
         """What is only looked up when it is asked for, or when actions have no reference."""
-        shelf = self._tables.shelf
+        named = _named(entries) | {entry.request_id for entry in entries}
+        for transaction_id in book.schedules.keys() - named:
+            del book.schedules[transaction_id]
+            book.taken_ids.pop(transaction_id[-ID_LENGTH:], None)
+        own = {schedule.instruction.reference for schedule in book.schedules.values()}
+        for recorded in (book.references, book.taken):
+            for reference in recorded.keys() - own:
+                del recorded[reference]
         looked_up = {
             entry.request_id[-ID_LENGTH:]
             for entry in entries
             if not getattr(entry.instruction, "reference", None)
         }
-        scheduled = any(
-            isinstance(entry.instruction, Transaction | Split)
-            and entry.instruction.whole.scheduled_micros is not None
-            for entry in entries
-        )
-        for reference in list(book.references) if not scheduled else ():
-            if reference in shelf.references:
-                del book.references[reference]
         for bare in list(book.taken_ids):
-            if bare not in looked_up and f"txn_{bare}" not in shelf.schedules:
+            if bare not in looked_up and f"txn_{bare}" not in book.schedules:
                 del book.taken_ids[bare]
 
     def records_since(self, row: PartitionRow, sequence: int) -> list[tuple[Any, ...]]:
@@ -372,6 +383,15 @@ class MemoryUnit:
         if is_taken:
             raise pg.UniqueViolation(f"duplicate key {key}")
 
+    def take_references(self, claims: Claims) -> None:
+        self._say("take_references")
+        taken = self._tables.taken
+        for reference in sorted(claims):
+            self._take(("reference", reference))
+            if reference in taken:
+                raise ReferenceTaken(reference)
+        self._changes.append(lambda: taken.update(claims))
+
     def write_records(self, row: PartitionRow, records: Sequence[Record]) -> tuple[int, bytes]:
         self._say("write_records")
         shelf, sequence, head = self._tables.shelf, row.sequence, row.head
@@ -383,8 +403,6 @@ class MemoryUnit:
             self._insert(("id", bare), bare in bare_ids)
             bare_ids.add(bare)
             self._take(("sequence", (row.partition, sequence)))
-            if not record.derived:
-                self._insert(("reference", record.reference), record.reference in shelf.references)
         if len(shelf.journals[row.partition].records) != row.sequence:
             raise pg.UniqueViolation("duplicate key (partition, sequence)")
 
@@ -401,10 +419,6 @@ class MemoryUnit:
     def write_holds(self, book: Book, flags: Mapping[int, str]) -> None:
         self._say("write_holds")
         shelf = self._tables.shelf
-        taken = {e.instruction.reference for e in shelf.schedules.values()}  # type: ignore[union-attr]
-        for entry in book.new_schedules:
-            reference = entry.instruction.reference  # type: ignore[union-attr]
-            self._insert(("schedule", reference), reference in taken)
 
         def change() -> None:
             for hold in book.changed_holds():
@@ -441,10 +455,6 @@ class MemoryUnit:
     def refuse(self, partition: int, refusals: Sequence[Refusal]) -> None:
         self._say("refuse")
         tables = self._tables
-        for refusal in refusals:
-            if refusal.uses_reference:
-                reference = refusal.reference
-                self._insert(("refused", reference), reference in tables.refused_references)
 
         def change() -> None:
             for refusal in refusals:

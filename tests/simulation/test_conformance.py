@@ -13,14 +13,17 @@ from psycopg import errors as pg
 
 from daybook.errors import LogNotInstalled, StoreUnavailable
 from daybook.ledger.batch import decide_batch
+from daybook.ledger.book import Book
 from daybook.producing import drafts
 from daybook.queue.entries import BARRIER, DUE, NewEntry, RawEntry, outcome_value
 from daybook.store.journal import DecideAgain
 from daybook.store.loading import KnownBalances
+from daybook.store.references import ReferenceTaken
 from daybook.store.store import Store
 from daybook.store.unit_of_work import HeldEntry, PartitionRow, Refusal, UnitOfWork
 from daybook.worker.apply import Applier
 from daybook.worker.clockwork import append_due
+from daybook.worker.refusals import claims_of
 from tests.harness import Installation
 from tests.oracle.entries import entry_of
 from tests.simulation.chaos import Chaos
@@ -228,6 +231,7 @@ def post(
     )
     decision = decide_batch(book, [], entries)
     unit.write_creations(book)
+    unit.take_references(claims_of(book, []))
     end = unit.write_records(row, book.records)
     unit.write_holds(book, {})
     unit.write_balances(book)
@@ -284,13 +288,13 @@ def test_a_unit_is_true_with_its_commit(units: Any) -> None:
 
 
 def test_a_reference_is_used_once(units: Any) -> None:
-    """Written again unseen it is refused by the index; looked up, it is a conflict."""
+    """Taken again unseen it is refused by the index; looked up, it is a conflict."""
     request = money("a")
     one = units()
     post(one, one.lock([0])[0], [request])
     one.commit()
     again = units()
-    with pytest.raises(pg.UniqueViolation):
+    with pytest.raises(ReferenceTaken):
         post(again, again.lock([0])[0], [money("a", 6)], check_taken=False)
     again.rollback()
     decision = post(again, again.lock([0])[0], [money("a", 6)])
@@ -322,7 +326,9 @@ def test_what_is_held_over_waits_in_order(units: Any, store: Any) -> None:
     unit.lock([0])
     held = [HeldEntry(n, f"txn_{n}", "c", b"%d" % n) for n in (7, 3, 5)]
     unit.change_held(0, [], [(each, each.position, [f"bln_{each.position}"]) for each in held])
-    unit.refuse(0, [Refusal(9, "txn_9", "r", True, "unknown_balance", "no", b"{}")])
+    refusal = Refusal(9, "txn_9", "r", True, "unknown_balance", "no", b"{}")
+    unit.take_references(claims_of(Book(), [refusal]))
+    unit.refuse(0, [refusal])
     unit.commit()
     assert [each.position for each in unit.held(0, 6)] == [3, 5]
     assert [(each.position, each.slot, list(each.brings)) for each in unit.parked(0, 6)] == [
@@ -378,6 +384,7 @@ def told(store: Any, rows: Callable[[str], list[Any]]) -> Any:
             sorted(holds),
             sorted(refused),
             sorted(tables.shelf.schedules),
+            sorted((name, owner and owner[-36:]) for name, owner in tables.taken.items()),
         )
     return (
         rows("SELECT partition, cursor, sequence, head, batch FROM partitions ORDER BY 1"),
@@ -400,6 +407,7 @@ def told(store: Any, rows: Callable[[str], list[Any]]) -> Any:
         ],
         rows("SELECT partition, position, reason, uses_reference FROM refusals ORDER BY 1, 2"),
         [own for (own,) in rows("SELECT 'txn_' || transaction_id FROM schedules ORDER BY 1")],
+        sorted(rows("SELECT reference, owner::text FROM taken_references")),
     )
 
 

@@ -414,6 +414,7 @@ class World:
             [accepted_row(entry) for entry in self._accepted()],
             done=shelf.done(),
             schedules=shelf.schedules.keys(),
+            beside=tables.references_beside(),
             things=shelf.things(),
         )
         if self._saved():

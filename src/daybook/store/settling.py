@@ -42,6 +42,7 @@ def load_set_aside(cursor: psycopg.Cursor[Any], book: Book, entries: Iterable[En
         recorded = Recorded(request_id, Status.REJECTED, fingerprint, reason, detail)
         book.set_aside[position, request_id] = reference, recorded
         if reference is not None:
+            book.references[reference] = recorded
             book.taken[reference] = request_id
 
 
