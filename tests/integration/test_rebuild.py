@@ -38,6 +38,9 @@ DAMAGE = (
     "UPDATE schedules SET reference = 'x', scheduled_for = now() WHERE reference = 'later'",
     "INSERT INTO schedules SELECT '{never}', 'never', scheduled_for, position, flags, fingerprint, "
     "body FROM schedules LIMIT 1",
+    "UPDATE taken_references SET owner = NULL WHERE reference = 'hold'",
+    "DELETE FROM taken_references WHERE reference IN ('later', 'deposit-1')",
+    "INSERT INTO taken_references VALUES ('nobody', gen_random_uuid())",
     "UPDATE balance_snapshots SET credit_balance = 0, position = 0 "
     "WHERE balance_id = '{balance_2}'",
     "DELETE FROM balance_snapshots WHERE balance_id = '{balance_3}'",
@@ -56,7 +59,8 @@ def content(installation: Installation) -> bytes:
     """The whole ledger as bytes."""
     lines: list[bytes] = []
     export_ledger(installation.owner, lines.append)
-    return b"".join(lines)
+    taken = installation.rows("SELECT reference, owner FROM taken_references ORDER BY reference")
+    return b"".join([*lines, repr(taken).encode()])
 
 
 def rebuilt(installation: Installation) -> tuple[RebuildReport, list[Difference]]:
@@ -83,7 +87,7 @@ def test_everything_that_was_damaged_is_as_it_was(installation: Installation) ->
     assert not seen.changed
     tables = {
         "balances", "identities", "ledgers", "holds", "transaction_metadata", "schedules",
-        "balance_snapshots", "snapshots",
+        "taken_references", "balance_snapshots", "snapshots",
     }  # fmt: skip
     assert {difference.table for difference in found} == set(report.differences) == tables
     first = whole.balances[0]
@@ -93,6 +97,9 @@ def test_everything_that_was_damaged_is_as_it_was(installation: Installation) ->
     wrong = Difference("balances", first, "credit_balance", str(credit + 1), str(credit))
     assert wrong in found
     assert wrong in compared
+    for place, said in (("later", "it is not taken"), ("nobody", "nothing uses it")):
+        (missing,) = (each for each in found if each.place == place)
+        assert said in str(missing.kept)
     gone = Difference(
         "balances", whole.balances[1], "", "the journal tells of it, but it does not exist", None
     )

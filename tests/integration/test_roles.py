@@ -101,7 +101,7 @@ def test_no_way_leads_around_the_rights(installation: Installation) -> None:
         "AS 'BEGIN RETURN NULL; END'",
         "DROP FUNCTION daybook_refuse_change() CASCADE",
         "DROP TABLE transactions CASCADE",
-        "DROP INDEX transactions_reference_key",
+        "ALTER TABLE taken_references DROP CONSTRAINT taken_references_pkey",
         "DROP SCHEMA public CASCADE",
         "CREATE TRIGGER mine BEFORE INSERT ON transactions "
         "EXECUTE FUNCTION daybook_refuse_change()",

@@ -236,10 +236,9 @@ def deleted(where: str) -> str:
         ),
         pytest.param(
             [
-                "DROP INDEX transactions_reference_key",
                 "UPDATE transactions SET reference = 'deposit-4' WHERE reference = 'deposit-5'",
             ],
-            {"chain_broken", "reference_twice"},
+            {"chain_broken", "reference_twice", "reference_mismatch"},
             id="reference twice",
         ),
         pytest.param(
@@ -249,6 +248,33 @@ def deleted(where: str) -> str:
             ],
             {"reference_twice"},
             id="reference used by a refusal too",
+        ),
+        pytest.param(
+            [
+                "ALTER TABLE taken_references DROP CONSTRAINT taken_references_pkey",
+                "INSERT INTO taken_references SELECT * FROM taken_references "
+                "WHERE reference = 'deposit-4'",
+            ],
+            {"reference_twice"},
+            id="reference taken twice",
+        ),
+        pytest.param(
+            ["DELETE FROM taken_references WHERE reference = 'deposit-4'"],
+            {"reference_mismatch"},
+            id="reference not taken",
+        ),
+        pytest.param(
+            ["INSERT INTO taken_references VALUES ('nobody', gen_random_uuid())"],
+            {"reference_mismatch"},
+            id="reference taken by nobody",
+        ),
+        pytest.param(
+            [
+                "UPDATE taken_references SET owner = (SELECT owner FROM taken_references "
+                "WHERE reference = 'deposit-5') WHERE reference = 'deposit-4'"
+            ],
+            {"reference_mismatch"},
+            id="reference taken by another",
         ),
         pytest.param(
             [

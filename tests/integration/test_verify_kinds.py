@@ -241,9 +241,15 @@ SNAPSHOT = "WHERE balance_id = '{balance_0}' AND moment = (SELECT min(moment) FR
             "no such schedule that is open",
         ),
         (
-            "UPDATE schedules SET reference = 'hold' WHERE reference = 'later'",
+            "INSERT INTO refusals (partition, position, request_id, reference, uses_reference, "
+            "reason, body) VALUES (0, 1, 'x', 'later', true, 'malformed', '')",
             "reference_twice",
             "is used 2 times",
+        ),
+        (
+            "DELETE FROM taken_references WHERE reference = 'later'",
+            "reference_mismatch",
+            "is used, but it is not taken",
         ),
         (
             "UPDATE holds SET split = gen_random_uuid() WHERE transaction_id = '{hold}'",

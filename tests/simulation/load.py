@@ -25,9 +25,15 @@ class Mix(_Mix):
         super().__init__(random, balances, name)
         self._now_ms = now_ms
         self._holder: str | None = None
+        self._contested: str | None = None
         self._kinds[self._relay] = 90
         self._kinds[self._pool] = 4
         self._kinds[self._keyed] = 25
+        self._kinds[self._contest] = 8
+
+    def draw(self, reference: str) -> dict[str, Any]:
+        contested, self._contested = self._contested, None
+        return super().draw(reference) if contested is None else self._rival(contested)
 
     def _moment(self) -> datetime:
         ahead = self._random.randint(1, MOMENT_MS_MAX)
@@ -46,6 +52,17 @@ class Mix(_Mix):
         name = self._random.choice(self._balances[:4])
         sides = (name, "@Pool") if self._random.random() < 0.5 else ("@Pool", name)
         return self._named(move(reference, *sides, self._random.randint(1, 900)), self.moved)
+
+    def _contest(self, reference: str) -> dict[str, Any]:
+        """A bulk with an item whose reference the next request takes, too, in whatever slot."""
+        self._contested = f"{reference}-item-0"
+        return self._bulk(reference)
+
+    def _rival(self, reference: str) -> dict[str, Any]:
+        """What asks for the reference of an item: now, or for later."""
+        if self._random.random() < 0.5:
+            return self._transfer(reference)
+        return self._schedule(reference)
 
     def _keyed(self, reference: str) -> dict[str, Any]:
         """A spend that keeps its order with others than those of its source."""

@@ -44,6 +44,12 @@ MUTATIONS = [
         "        unit.write_creations(book)\n",
     ),
     Mutation(
+        "take no references",
+        "worker.attempt",
+        "        unit.take_references(claims_of(book, refused))\n",
+        "",
+    ),
+    Mutation(
         "drop the reference check",
         "ledger.book",
         "        if reference is not None and reference in self.references:\n"
