@@ -21,7 +21,7 @@ from daybook.store.schema import metadata
 @pytest.fixture
 def dry_run(installation: Installation) -> DryRun:
     """A dry run with the rights of a worker."""
-    return DryRun(installation.engine, installation.settings)
+    return DryRun(installation.engine)
 
 
 def everything(installation: Installation) -> list[Any]:

@@ -112,7 +112,7 @@ class Money(State):
             if balance.currency != request["currency"]:
                 broken.add("currency_mismatch")
             if balance.precision not in (None, request.get("precision", 1)):
-                broken |= set() if self.mixed_precision else {"precision_mismatch"}
+                broken.add("precision_mismatch")
         return broken
 
     def _wrong_funds(self, request: Request, legs: list[Movement]) -> set[str]:

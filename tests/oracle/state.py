@@ -34,7 +34,6 @@ class State:
     were asked for, not made on first use.
     """
 
-    mixed_precision: bool = False
     now: int = 0
     rows: list[Row] = field(default_factory=list)
     balances: dict[BalanceKey, Figures] = field(default_factory=dict)

@@ -97,11 +97,9 @@ class Book:
     settled: outcomes of earlier requests that this batch decided: schedules that it cancelled.
     set_aside: open entries that were set aside, with their references, by position and id.
     settlements: what this batch settles of them, with the time of the entry that asks for it.
-    mixed_precision: whether a balance may see several precisions.
     """
 
-    def __init__(self, *, mixed_precision: bool = False) -> None:
-        self.mixed_precision = mixed_precision
+    def __init__(self) -> None:
         self.balances: dict[str, Balance] = {}
         self.holds: dict[str, Hold] = {}
         self.groups: dict[str, list[str]] = {}
