@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -32,6 +33,8 @@ from daybook.ledger.transaction import (
 from daybook.preview import BalancePreview, Figures, Preview, RecordPreview
 from daybook.producing import draft
 from daybook.requests import Request, decode, fingerprint_of
+from daybook.requests.base import iso
+from daybook.requests.bounds import EPOCH
 from daybook.store.loading import KnownBalances, load_book
 from daybook.store.queries import reading
 
@@ -181,4 +184,6 @@ def _record(record: Record) -> RecordPreview:
         precision,
         amount,
         amount_text(amount, precision) if known else None,  # type: ignore[arg-type]
+        iso(EPOCH + timedelta(microseconds=record.effective_micros)),
+        record.description,
     )

@@ -279,6 +279,7 @@ def test_the_commands_move_a_ledger_that_goes_on(
     client = source.client
     balance = client.create_balance(client.create_ledger("Customers").id, "USD").id
     deposit = {"destination": balance, "source": "@World", "currency": "USD", "amount": "1"}
+    deposit["precision"] = "100"
     client.enqueue(reference="first", allow_overdraft=True, **deposit)
     source.drain()
     file = source.folder / "ledger.ndjson"
