@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.fault.requests import deposit, make_balances, move
-from tests.harness import Installation
+from tests.harness import Installation, wait_until
 
 from daybook import AsyncClient, looking_ahead
 from daybook.dry_run import DryRun
@@ -137,11 +137,18 @@ def test_a_producer_asks_a_worker(installation: Installation, balances: list[str
         with pytest.raises(OutcomeUnknown, match="no worker has looked"):
             installation.client.dry_run.enqueue(move("r", first, second, 400))
 
+    def worker_answers() -> bool:
+        try:
+            return bool(installation.client.dry_run.create_ledger("L").would_apply)
+        except OutcomeUnknown:  # it is still starting
+            return False
+
     async def ask() -> Preview:
         async with AsyncClient(settings=installation.settings) as client:
             return await client.dry_run.bulk([move("r", first, second, 400)], atomic=True)
 
     with installation.workers(beat=False):
+        wait_until(worker_answers, "a worker that answers", 120)
         preview = installation.client.dry_run.enqueue(move("r", first, second, 400))
         assert available(preview) == [(1_000, 600), (1_000, 1_400)]
         assert available(asyncio.run(ask())) == available(preview)

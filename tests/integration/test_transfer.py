@@ -305,7 +305,7 @@ def test_the_commands_move_a_ledger_that_goes_on(
     ((credit,),) = target.rows(
         "SELECT credit_balance FROM balances WHERE balance_id = %s", balance[4:]
     )
-    assert credit == 2
+    assert credit == 200
     assert verify(target.engine).violations == []
     refused = target.run("import", str(file))
     assert refused.returncode == 2
