@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from daybook.requests import (
@@ -22,6 +23,8 @@ from daybook.requests import (
 
 ReceiptT = TypeVar("ReceiptT")
 MetaData = Mapping[str, Any]
+Moment = datetime | str
+"""A date with a time zone, or ISO 8601 text with one."""
 
 
 class Asking(Generic[ReceiptT]):
@@ -81,21 +84,27 @@ class Asking(Generic[ReceiptT]):
         *,
         amount: Any = None,
         precise_amount: Any = None,
+        rounding: str | None = None,
         reference: str | None = None,
         description: str = "",
+        effective_date: Moment | None = None,
         meta_data: MetaData | None = None,
     ) -> ReceiptT:
         """Ask to post a hold: its remainder, or ``amount`` / ``precise_amount`` of it.
 
         transaction_id: the hold; or a request with legs, or a bulk: then all of its holds.
+        rounding: ``half_up`` rounds an amount that the hold's precision can't hold.
+        effective_date: when it counts for history; default: when it is accepted.
         """
         return self._ask(
             CommitRequest,
             transaction_id=transaction_id,
             amount=amount,
             precise_amount=precise_amount,
+            rounding=rounding,
             reference=reference,
             description=description,
+            effective_date=effective_date,
             meta_data=meta_data,
         )
 
@@ -105,14 +114,19 @@ class Asking(Generic[ReceiptT]):
         *,
         reference: str | None = None,
         description: str = "",
+        effective_date: Moment | None = None,
         meta_data: MetaData | None = None,
     ) -> ReceiptT:
-        """Ask to release the remainder of a hold, or of all holds of a request."""
+        """Ask to release the remainder of a hold, or of all holds of a request.
+
+        effective_date: the date of its record; default: when it is accepted.
+        """
         return self._ask(
             VoidRequest,
             transaction_id=transaction_id,
             reference=reference,
             description=description,
+            effective_date=effective_date,
             meta_data=meta_data,
         )
 
@@ -122,14 +136,19 @@ class Asking(Generic[ReceiptT]):
         *,
         reference: str | None = None,
         description: str = "",
+        effective_date: Moment | None = None,
         meta_data: MetaData | None = None,
     ) -> ReceiptT:
-        """Ask to reverse an applied transaction in full, or all that a request has posted."""
+        """Ask to reverse an applied transaction in full, or all that a request has posted.
+
+        effective_date: when it counts for history; default: when it is accepted.
+        """
         return self._ask(
             RefundRequest,
             transaction_id=transaction_id,
             reference=reference,
             description=description,
+            effective_date=effective_date,
             meta_data=meta_data,
         )
 
@@ -159,13 +178,15 @@ class Asking(Generic[ReceiptT]):
         reference: str | None = None,
         bulk_id: str | None = None,
         description: str = "",
+        effective_date: Moment | None = None,
         meta_data: MetaData | None = None,
         ordering_key: str | None = None,
     ) -> ReceiptT:
         """Ask for up to 10,000 transactions, in their order.
 
         atomic: all of them or none. inflight: every one is a hold. reference: by default made
-        from the content, so that the same bulk sent again is the same.
+        from the content, so that the same bulk sent again is the same. description,
+        effective_date: also of those transactions that have none of their own.
         """
         return self._ask(
             BulkRequest,
@@ -175,6 +196,7 @@ class Asking(Generic[ReceiptT]):
             reference=reference,
             bulk_id=bulk_id,
             description=description,
+            effective_date=effective_date,
             meta_data=meta_data,
             ordering_key=ordering_key,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -32,7 +33,8 @@ from daybook.ledger.transaction import (
 from daybook.preview import BalancePreview, Figures, Preview, RecordPreview
 from daybook.producing import draft
 from daybook.requests import Request, decode, fingerprint_of
-from daybook.settings import Settings
+from daybook.requests.base import iso
+from daybook.requests.bounds import EPOCH
 from daybook.store.loading import KnownBalances, load_book
 from daybook.store.queries import reading
 
@@ -42,16 +44,13 @@ class DryRun(Asking[Preview]):
 
     engine: of a database role that may read. clock: seconds since the epoch.
 
-    >>> dry_run = DryRun(engine, settings)  # doctest: +SKIP
+    >>> dry_run = DryRun(engine)  # doctest: +SKIP
     >>> dry_run.refund(transaction_id).would_apply  # doctest: +SKIP
     True
     """
 
-    def __init__(
-        self, engine: Engine, settings: Settings, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
         self._engine = engine
-        self._settings = settings
         self._clock = clock
 
     def enqueue(
@@ -67,12 +66,10 @@ class DryRun(Asking[Preview]):
     def look_ahead(self, request_id: str, body: bytes) -> Preview:
         """What the request with this body would do. Raises StoreUnavailable, SchemaOutdated."""
         now_ms = int(self._clock() * 1000)
-        return _look_ahead(self._engine, self._settings, request_id, body, now_ms)
+        return _look_ahead(self._engine, request_id, body, now_ms)
 
 
-def _look_ahead(
-    engine: Engine, settings: Settings, request_id: str, body: bytes, now_ms: int
-) -> Preview:
+def _look_ahead(engine: Engine, request_id: str, body: bytes, now_ms: int) -> Preview:
     decoded = decode(body, request_id, now_ms)
     if isinstance(decoded, Rejected):
         return _refused_at_the_door(decoded)
@@ -93,7 +90,6 @@ def _look_ahead(
                 cursor,
                 [entry],
                 KnownBalances(),
-                mixed_precision=settings.precision_policy == "mixed",
                 check_taken=True,
             )
     return _preview(book, entry)
@@ -188,4 +184,6 @@ def _record(record: Record) -> RecordPreview:
         precision,
         amount,
         amount_text(amount, precision) if known else None,  # type: ignore[arg-type]
+        iso(EPOCH + timedelta(microseconds=record.effective_micros)),
+        record.description,
     )

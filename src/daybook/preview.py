@@ -37,7 +37,10 @@ class BalancePreview:
 
 @dataclass(frozen=True, slots=True)
 class RecordPreview:
-    """A record that the journal would get; fields as in ``store.views.TransactionView``."""
+    """A record that the journal would get; fields as in ``store.views.TransactionView``.
+
+    effective_date: as ISO 8601 text.
+    """
 
     kind: str
     reference: str
@@ -51,6 +54,8 @@ class RecordPreview:
     precision: int | None
     precise_amount: int | None
     amount_string: str | None
+    effective_date: str
+    description: str
 
 
 @dataclass(frozen=True, slots=True)

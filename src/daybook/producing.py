@@ -38,7 +38,6 @@ from daybook.requests import (
 from daybook.requests.bounds import (
     BALANCE_ID,
     BULK_BODY_BYTES_MAX,
-    BULK_ITEMS_MAX,
     FUTURE_MAX,
     IDENTITY_ID,
     LEDGER_ID,
@@ -333,16 +332,14 @@ def _new_balance_id(request: BalanceRequest, now_ms: int) -> str:
 
 def check_effective_dates(request: Request, now: Callable[[], float]) -> None:
     """Refuse dates more than a day ahead. now: seconds since the epoch. Raises MalformedRequest."""
-    if isinstance(request, TransactionRequest):
-        if request.effective_date is None:
-            return
-        items = {"effective_date": request}
-    elif isinstance(request, BulkRequest):
-        named = (f"transactions[{place}].effective_date" for place in range(BULK_ITEMS_MAX))
-        items = dict(zip(named, request.transactions, strict=False))
-    else:
-        return
-    dates = {name: item.effective_date for name, item in items.items() if item.effective_date}
+    dates: dict[str, datetime] = {}
+    own: datetime | None = getattr(request, "effective_date", None)
+    if own is not None:
+        dates["effective_date"] = own
+    if isinstance(request, BulkRequest):
+        for place, item in enumerate(request.transactions):
+            if item.effective_date is not None:
+                dates[f"transactions[{place}].effective_date"] = item.effective_date
     if not dates:
         return
     latest = datetime.fromtimestamp(now(), UTC) + FUTURE_MAX

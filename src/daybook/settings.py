@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 from urllib.parse import quote, unquote_plus
 
 from pydantic import Field, ValidationError
@@ -43,9 +42,6 @@ class Settings(BaseSettings):
     )
     namespace: str = Field(
         "daybook", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Prefix of the log's keys."
-    )
-    precision_policy: Literal["fixed", "mixed"] = Field(
-        "fixed", description="fixed: a balance keeps the precision of its first transaction."
     )
     batch_entries_min: int = Field(64, ge=1, le=100_000, description="Batch size when idle.")
     batch_entries_max: int = Field(8192, ge=1, le=100_000, description="Batch size under load.")

@@ -166,6 +166,12 @@ class _Mix:
         ahead = timedelta(milliseconds=self._random.randint(50, MOMENT_MS_MAX))
         return datetime.now(UTC) + ahead
 
+    def _dated(self) -> dict[str, Any]:
+        """A date of its own, in the past, now and then."""
+        if self._random.random() < 0.7:
+            return {}
+        return {"effective_date": self._moment() - timedelta(days=self._random.randint(1, 400))}
+
     def _one(self, known: Sequence[str], else_one: str = "txn") -> str:
         """One of those drawn before, a young one rather; or one that nothing has."""
         if not known:
@@ -208,13 +214,13 @@ class _Mix:
             commit["reference"] = reference
         if self._random.random() < 0.4 and not hold.startswith("bulk_"):
             commit["precise_amount"] = self._random.randint(1, 1_000)
-        return commit
+        return commit | self._dated()
 
     def _void(self, reference: str) -> dict[str, Any]:
         hold = self._one(self.holds)
         if self._random.random() < 0.2:
             hold = part_id(hold, self._random.randint(1, 3))
-        return {"kind": "void", "transaction_id": hold}
+        return {"kind": "void", "transaction_id": hold} | self._dated()
 
     def _refund(self, reference: str) -> dict[str, Any]:
         """Of what was applied, of a hold's part that its date committed, or of a hold."""
@@ -227,7 +233,8 @@ class _Mix:
         elif chance < 0.4:
             original = part_id(original, 1)
         refund = {"kind": "refund", "transaction_id": original}
-        return refund | ({"reference": reference} if self._random.random() < 0.5 else {})
+        refund |= {"reference": reference} if self._random.random() < 0.5 else {}
+        return refund | self._dated()
 
     def _legs_of(self, reference: str, **more: Any) -> dict[str, Any]:
         """Several sources, over several slots; or several destinations."""
@@ -264,7 +271,8 @@ class _Mix:
         made = seeded_id(self._ids, "bulk", slot_for(items[0]))
         (self.holds if inflight else self.moved).append(made)
         self.subjects.append(made)
-        return bulk(reference, items, atomic=self._random.random() < 0.5, bulk_id=made)
+        more = {"description": reference} | self._dated()
+        return bulk(reference, items, atomic=self._random.random() < 0.5, bulk_id=made, **more)
 
     def _schedule(self, reference: str) -> dict[str, Any]:
         more = {"inflight": True} if self._random.random() < 0.2 else {}

@@ -53,6 +53,7 @@ def _request(reference: str, wallet: str) -> dict[str, object]:
         "destination": wallet,
         "currency": "USD",
         "precise_amount": 7,
+        "precision": 100,
         "allow_overdraft": True,
     }
 

@@ -83,7 +83,7 @@ class Posting:
 
     def _write(self, cursor: psycopg.Cursor[Any], entry: Entry) -> Outcome:
         known = KnownBalances()
-        book = load_book(cursor, [entry], known, mixed_precision=False, check_taken=True)
+        book = load_book(cursor, [entry], known, check_taken=True)
         (outcome,) = decide_batch(book, [], [entry]).outcomes
         write_creations(cursor, book)
         take_references(cursor, claims_of(book, []))
@@ -95,7 +95,7 @@ class Posting:
         write_holds(cursor, book.changed_holds())
         write_schedules(cursor, book, {})
         write_changes(cursor, book)
-        write_balances(cursor, book.touched_balances(), mixed_precision=False)
+        write_balances(cursor, book.touched_balances())
         return outcome
 
     def balance(self, **more: Any) -> str:

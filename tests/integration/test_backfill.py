@@ -305,18 +305,22 @@ def test_ndjson_comes_from_standard_input(installation: Installation, tmp_path: 
     """Lines of JSON through a pipe; rejects become NDJSON; a column that no line has is named."""
     installation.workers(1)
     mapping = tmp_path / "lines.toml"
-    mapping.write_text(MAPPING.replace('"{hold}"', '"{held}"'))
+    rounded = MAPPING.replace("precision = 100", "precision = 100\nrounding = '{round}'")
+    mapping.write_text(rounded.replace('"{hold}"', '"{held}"'))
     lines = [
         '{"id": 1, "to": "A", "amount": 0.29}',
-        '{"id": 2, "to": "A", "amount": 1.005}',
+        '{"id": 2, "to": "A", "amount": 1.005, "round": "half_up"}',
         '{"id": 3, "to": "A", "amount": 12345678901234.567}',
         "{",
+        '{"id": 5, "to": "A", "amount": 2.999}',
     ]
     code, summary, _ = run(installation, "-", mapping, "--format", "ndjson", input="\n".join(lines))
     assert (code, summary["applied"], summary["columns_never_seen"]) == (0, 2, ["from", "held"])
     assert balances_by_key(installation) == {"A": 29 + 101}
     rejects = installation.folder / "stdin.rejects.ndjson"
-    assert [json.loads(line)["line"] for line in rejects.read_text().splitlines()] == [3, 4]
+    told = [json.loads(line) for line in rejects.read_text().splitlines()]
+    assert [reject["line"] for reject in told] == [3, 4, 5]
+    assert "send 2.99 or 3, or set rounding to half_up" in told[2]["reason"]
 
 
 def test_a_file_of_requests_needs_no_mapping(installation: Installation, tmp_path: Path) -> None:
@@ -609,6 +613,7 @@ def test_one_call_is_bounded_in_characters(installation: Installation) -> None:
     """Long lines, such as bulks, go to the log a few at a time."""
     told = Told()
     sale = {"source": "@World", "destination": "@Till", "currency": "EUR", "precise_amount": 1}
+    sale["precision"] = 100
     rows = [
         Row(n, {"reference": f"sale-{n}", **sale}, characters=CHUNK_CHARACTERS_MAX // 4)
         for n in range(10)

@@ -132,6 +132,12 @@ def test_what_is_wrong_is_said_to_the_caller(service: Shop) -> None:
     with pytest.raises(MalformedRequest, match=r"source.*is required") as caught:
         enqueue.delay(reference="x", amount="0")
     assert {error.field for error in caught.value.errors} >= {"source", "amount", "currency"}
+    with pytest.raises(MalformedRequest, match=r"amount: 30\.001 .* send 30 or 30\.01, or set"):
+        enqueue.delay(**fields("inexact", amount="30.001"))
+    with pytest.raises(MalformedRequest, match="precision: is required"):
+        enqueue.delay(**fields("bare", precision=None))
+    rounded = enqueue.delay(**fields("rounded", amount="30.001", rounding="half_up"))
+    assert rounded.get(timeout=SECONDS_MAX)["status"] == "APPLIED"
     with pytest.raises(MalformedRequest, match="one mapping"):
         enqueue.delay(17)
     with pytest.raises(MalformedRequest, match="one mapping"):

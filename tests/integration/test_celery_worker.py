@@ -55,6 +55,7 @@ def deposits(installation: Installation, name: str, number: int) -> list[Receipt
                 "destination": "@Till",
                 "currency": "USD",
                 "precise_amount": 1,
+                "precision": 100,
                 "allow_overdraft": True,
             }
             for i in range(number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -157,6 +158,62 @@ def test_a_bulk_comes_from_a_file_or_a_pipe(desk: Desk, tmp_path: Path) -> None:
     one = json.dumps(transfers(1, name="single", source=balance)[0])
     assert desk.ask("bulk", "-", "--inflight", given=one)["status"] == "INFLIGHT"
     assert desk.figures(balance) == (1000, 650, 1)
+
+
+def test_what_moves_money_has_a_date_of_its_own(desk: Desk) -> None:
+    """--effective-date of commits, voids, refunds and bulks is when their records count."""
+    balance = desk.new_balance()
+    paid = desk.deposit("of march", balance)
+    held = desk.deposit("held in march", balance, "--inflight")["id"]
+    days = [f"2024-03-0{day}T12:00:00Z" for day in range(1, 6)]
+    desk.ask("commit", held, "--amount", "2.50", "--effective-date", days[0])
+    desk.ask("void", held, "--effective-date", days[1])
+    desk.ask("refund", paid["id"], "--effective-date", days[2])
+    lines = "\n".join(map(json.dumps, transfers(1, 1, name="bulk of march", source=balance)))
+    said = ("--description", "march", "--effective-date", days[3])
+    bulk = desk.ask("bulk", "-", *said, given=lines)["id"]
+    own = {**transfers(1, name="bulk of april", source=balance)[0], "effective_date": days[4]}
+    desk.ask("bulk", "-", *said, given=json.dumps([own | {"description": "april"}]))
+    rows = desk.installation.rows(
+        "SELECT kind, effective_date, description FROM transactions "
+        "WHERE effective_date < '2025-01-01' ORDER BY effective_date, kind, part"
+    )
+    moments = [datetime.fromisoformat(day) for day in days]
+    assert [(kind, date.astimezone(UTC), text) for kind, date, text in rows] == [
+        ("commit", moments[0], ""),
+        ("void", moments[1], ""),
+        ("refund", moments[2], ""),
+        ("bulk", moments[3], "march"),
+        ("bulk", moments[3], "march"),
+        ("transaction", moments[3], "march"),
+        ("transaction", moments[3], "march"),
+        ("transaction", moments[4], "april"),
+    ]
+    shown = desk.run("transaction", bulk, "--json")
+    assert json.loads(shown.stdout)["effective_date"].startswith("2024-03-04T12:00:00")
+    late = desk.run("refund", paid["id"], "--effective-date", FAR)
+    assert "effective_date: lies more than a day in the future" in late.stderr
+
+
+def test_amounts_are_rounded_only_when_asked(desk: Desk) -> None:
+    """--rounding of a transaction, of its legs, and of a commit; otherwise the fix is named."""
+    balance = desk.new_balance()
+    exact = ("enqueue", "--source", "@World", "--currency", "USD", "--allow-overdraft")
+    third = ("--reference", "third", "--destination", balance, "--amount", "0.335")
+    refused = desk.run(*exact, *third, "--precision", "100")
+    assert refused.exit_code == Exit.BAD_INPUT
+    assert "send 0.33 or 0.34, or set rounding to half_up" in refused.stderr
+    assert "precision: is required" in desk.run(*exact, *third).stderr
+    held = desk.ask(*exact, *third, "--precision", "100", "--rounding", "half_up", "--inflight")
+    part = ("commit", held["id"], "--amount", "0.125")
+    assert desk.ask(*part, code=Exit.BAD_ANSWER)["reason"] == "invalid_amount"
+    desk.ask(*part, "--rounding", "half_up")
+    assert desk.figures(balance)[0] == 13
+    legs = ("--reference", "legs of a third", "--to", f"{balance}=0.125", "--to", "@Fees=left")
+    legs += ("--amount", "1", "--precision", "100")
+    assert "destinations[0].distribution: 0.125 is no whole" in desk.run(*exact, *legs).stderr
+    desk.ask(*exact, *legs, "--rounding", "half_up")
+    assert desk.figures(balance)[0] == 26
 
 
 def test_what_is_not_money_is_asked_for_too(desk: Desk) -> None:

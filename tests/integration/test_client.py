@@ -6,6 +6,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -104,8 +105,11 @@ def test_the_async_client_says_the_same(installation: Installation) -> None:
             hold = await client.enqueue(
                 fields("hold", source=balance.id, amount="5", allow_overdraft=False, inflight=True)
             )
-            part = await client.commit(hold.id, precise_amount=200)
-            void = await client.void(hold.id)
+            spring = datetime(2024, 3, 1, tzinfo=UTC)
+            part = await client.commit(
+                hold.id, amount="1.995", rounding="half_up", effective_date=spring
+            )
+            void = await client.void(hold.id, effective_date="2024-03-02T00:00:00Z")
             with pytest.raises(Conflict, match="differs in precise_amount"):
                 await client.enqueue(**fields("in", destination=balance.id, amount="1"))
             with pytest.raises(OutcomeUnknown):

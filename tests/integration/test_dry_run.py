@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from tests.fault.requests import deposit, make_balances, move
-from tests.harness import Installation
+from tests.harness import Installation, wait_until
 
 from daybook import AsyncClient, looking_ahead
 from daybook.dry_run import DryRun
-from daybook.errors import OutcomeUnknown
+from daybook.errors import MalformedRequest, OutcomeUnknown
 from daybook.preview import Preview
 from daybook.store.schema import metadata
 
@@ -21,7 +21,7 @@ from daybook.store.schema import metadata
 @pytest.fixture
 def dry_run(installation: Installation) -> DryRun:
     """A dry run with the rights of a worker."""
-    return DryRun(installation.engine, installation.settings)
+    return DryRun(installation.engine)
 
 
 def everything(installation: Installation) -> list[Any]:
@@ -84,6 +84,10 @@ def test_a_bulk_is_seen_as_a_whole(dry_run: DryRun, balances: list[str]) -> None
     preview = dry_run.bulk(items, atomic=True)
     assert preview.would_apply
     assert available(preview) == [(1_000, 1_500), (1_000, 500)]
+    said = dry_run.bulk(items, description="may", effective_date="2024-05-01T00:00:00Z")
+    assert {(each.effective_date[:10], each.description) for each in said.records} == {
+        ("2024-05-01", "may")
+    }
     refused = dry_run.bulk([*items, move("c", first, second, 9_999)], atomic=True)
     assert not refused.would_apply
     assert available(refused) == [(1_000, 1_000)] * 2
@@ -106,6 +110,12 @@ def test_actions_are_seen(installation: Installation, dry_run: DryRun, balances:
     assert dry_run.commit(paid).reason == "not_inflight"
     assert dry_run.void(paid).reason == "not_inflight"
     assert dry_run.cancel(paid).reason == "not_scheduled"
+    dated = dry_run.refund(paid, effective_date="2024-03-01T12:00:00Z", description="back")
+    assert [(each.effective_date, each.description) for each in dated.records] == [
+        ("2024-03-01T12:00:00.000000+00:00", "back")
+    ]
+    with pytest.raises(MalformedRequest, match="effective_date: lies more than a day"):
+        dry_run.refund(paid, effective_date="2200-01-01T00:00:00Z")
     assert dry_run.merge_meta_data(paid, {"k": 1}).would_apply
     assert dry_run.create_ledger("L").would_apply
 
@@ -127,11 +137,18 @@ def test_a_producer_asks_a_worker(installation: Installation, balances: list[str
         with pytest.raises(OutcomeUnknown, match="no worker has looked"):
             installation.client.dry_run.enqueue(move("r", first, second, 400))
 
+    def worker_answers() -> bool:
+        try:
+            return bool(installation.client.dry_run.create_ledger("L").would_apply)
+        except OutcomeUnknown:  # it is still starting
+            return False
+
     async def ask() -> Preview:
         async with AsyncClient(settings=installation.settings) as client:
             return await client.dry_run.bulk([move("r", first, second, 400)], atomic=True)
 
     with installation.workers(beat=False):
+        wait_until(worker_answers, "a worker that answers", 120)
         preview = installation.client.dry_run.enqueue(move("r", first, second, 400))
         assert available(preview) == [(1_000, 600), (1_000, 1_400)]
         assert available(asyncio.run(ask())) == available(preview)

@@ -185,6 +185,7 @@ def test_a_barrier_before_a_long_backlog_is_not_to_blame(installation: Installat
     here, there = (next(n for n in owned if slot_of(n) % 2 == p) for p in range(2))
     shares = [{"identifier": n, "distribution": "50%"} for n in (here, there)]
     wide = {"sources": shares, "destination": "@Shop", "currency": "USD", "precise_amount": 2}
+    wide["precision"] = 100
     installation.client.enqueue_many(
         [
             deposit("first", here, 1),

@@ -63,6 +63,24 @@ class Book:
             fields["effective_date"] = when.isoformat()
         return self.client.enqueue(**fields).id
 
+    def bulk(self, sides: list[list[str]], when: datetime | None) -> None:
+        """Ask for transfers of one cent that count from ``when``, as one request."""
+        items = []
+        for source, destination in sides:
+            self.count += 1
+            items.append(
+                {
+                    "reference": f"move-{self.count}",
+                    "source": source,
+                    "destination": destination,
+                    "currency": "USD",
+                    "precise_amount": 1,
+                    "precision": 100,
+                    "allow_overdraft": True,
+                }
+            )
+        self.client.bulk(items, effective_date=when, description="of a bulk")
+
     def snapshot(self) -> SnapshotView | None:
         """Take one, with a worker's rights."""
         return take_snapshot(self.installation.engine, self.installation.log)
@@ -141,8 +159,12 @@ def test_history_is_the_fold_of_the_journal_whatever_is_backdated(book: Book, se
                 random_date(chosen, moments),
                 inflight=chosen.random() < 0.2,
             )
-            if chosen.random() < 0.2:
-                book.client.commit(hold, precise_amount=1)  # refused unless it is a hold
+            when = random_date(chosen, moments)
+            if chosen.random() < 0.2:  # refused unless it is a hold
+                book.client.commit(hold, precise_amount=1, effective_date=when)
+            if chosen.random() < 0.2:  # refused if it is one
+                book.client.refund(hold, effective_date=when)
+        book.bulk([chosen.sample(names, 2) for _ in range(2)], random_date(chosen, moments))
         book.installation.drain(*chosen.choice([(0,), (1,), (0, 1)]))
         if chosen.random() < 0.5:
             taken = book.snapshot()
@@ -243,6 +265,35 @@ def test_a_forward_dated_record_counts_from_its_date(book: Book) -> None:
     assert (found.opening, found.closing, len(lines)) == (0, 4, 1)
     found, lines = book.statement(ann)
     assert [line.balance for line in lines] == [4, 7]
+
+
+def test_actions_and_bulks_count_at_their_own_dates(book: Book) -> None:
+    """At once and behind a snapshot: a history that is brought over is right at its dates."""
+    ann = book.customer()
+    start = datetime(2024, 3, 1, 12, tzinfo=UTC)
+    days = [start + day * DAY for day in range(8)]
+    hold = book.move("@World", ann, 100, days[0], inflight=True)
+    paid = book.move("@World", ann, 1000, days[1])
+    book.installation.drain()
+    taken = book.snapshot()
+    assert taken is not None
+    part = book.client.commit(hold, precise_amount=30, effective_date=days[2])
+    book.client.void(hold, effective_date=days[3].isoformat())
+    book.client.refund(paid, effective_date=days[4])
+    book.client.refund(part.id, effective_date=days[5], description="back")
+    book.bulk([["@World", ann], ["@World", ann]], days[6])
+    book.installation.drain()
+    expected = [0, 1000, 1030, 1030, 30, 0, 2, 2]
+    for _ in range(2):
+        for read_all in (False, True):
+            found = [book.at(ann, day, from_journal=read_all).balance for day in days]
+            assert found == expected
+        book.snapshot()
+    statement, lines = book.statement(ann, since=days[2])
+    assert (statement.opening, [line.balance for line in lines]) == (1000, [1030, 30, 0, 1, 2])
+    assert [line.effective_date for line in lines] == [*days[2:3], *days[4:6], days[6], days[6]]
+    assert [line.description for line in lines] == ["", "", "back", "of a bulk", "of a bulk"]
+    assert verify(book.installation.engine).violations == []
 
 
 @pytest.fixture

@@ -70,6 +70,7 @@ def test_one_reference_is_accepted_once_however_many_race(installation: Installa
         "destination": "@Till",
         "currency": "USD",
         "precise_amount": 1,
+        "precision": 100,
         "allow_overdraft": True,
     }
     receipts: list[Receipt] = []

@@ -49,6 +49,7 @@ def test_wallet_to_wallet_transfers_are_never_refused_for_money_that_came_first(
         "destination": wallets[0],
         "currency": "TOK",
         "precise_amount": 1000,
+        "precision": 1,
         "allow_overdraft": True,
     }
     hops = [
@@ -58,6 +59,7 @@ def test_wallet_to_wallet_transfers_are_never_refused_for_money_that_came_first(
             "destination": wallets[i + 1],
             "currency": "TOK",
             "precise_amount": 1000,
+            "precision": 1,
         }
         for i in range(len(wallets) - 1)
     ]

@@ -159,6 +159,7 @@ def test_workers_wait_until_it_is_done(installation: Installation) -> None:
     client = installation.client
     target = client.create_balance(client.create_ledger("Customers").id, "USD").id
     deposit = {"source": "@World", "destination": target, "currency": "USD", "amount": "1"}
+    deposit["precision"] = "100"
     client.enqueue(reference="before", allow_overdraft=True, **deposit)
     installation.drain()
     installation.rows("UPDATE balances SET version = version + 1")

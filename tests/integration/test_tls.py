@@ -32,6 +32,7 @@ def fields(reference: str) -> dict[str, Any]:
         "destination": "@Till",
         "currency": "USD",
         "precise_amount": 5,
+        "precision": 100,
         "allow_overdraft": True,
     }
 

@@ -285,6 +285,7 @@ def test_the_commands_move_a_ledger_that_goes_on(
     client = source.client
     balance = client.create_balance(client.create_ledger("Customers").id, "USD").id
     deposit = {"destination": balance, "source": "@World", "currency": "USD", "amount": "1"}
+    deposit["precision"] = "100"
     client.enqueue(reference="first", allow_overdraft=True, **deposit)
     source.drain()
     file = source.folder / "ledger.ndjson"
@@ -310,7 +311,7 @@ def test_the_commands_move_a_ledger_that_goes_on(
     ((credit,),) = target.rows(
         "SELECT credit_balance FROM balances WHERE balance_id = %s", balance[4:]
     )
-    assert credit == 2
+    assert credit == 200
     assert verify(target.engine).violations == []
     refused = target.run("import", str(file))
     assert refused.returncode == 2

@@ -35,6 +35,7 @@ def fields(reference: str, **changes: Any) -> dict[str, Any]:
         "destination": "@Till",
         "currency": "USD",
         "precise_amount": 5,
+        "precision": 100,
         "allow_overdraft": True,
         **changes,
     }

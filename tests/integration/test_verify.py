@@ -415,6 +415,7 @@ def test_violations_are_counted_beyond_those_shown(installation: Installation) -
             destination=balance_id,
             currency="USD",
             amount="1",
+            precision=100,
             allow_overdraft=True,
         )
     installation.drain()

@@ -86,9 +86,10 @@ def _post_money(posting: Posting, whole: Whole) -> None:
     posted(posting, whole, "dated", dated._replace(description="tab\tand \\", meta_data='{"n":1}'))
     hold = posted(posting, whole, "hold", held("hold", first, second, 500))
     part = posted(posting, whole, "part", Commit(hold, "part", 200))
-    posting.post(Commit(hold, None, 100))
-    posting.post(Refund(part, "refund-of-part", meta_data='{"why":"broken"}'))
-    posting.post(Void(posted(posting, whole, "gone", held("gone", second, third, 70))))
+    early = {"effective_micros": SOON_MICROS - 20 * 24 * HOUR_MICROS}
+    posting.post(Commit(hold, None, 100, effective_micros=SOON_MICROS - 30 * 24 * HOUR_MICROS))
+    posting.post(Refund(part, "refund-of-part", meta_data='{"why":"broken"}', **early))
+    posting.post(Void(posted(posting, whole, "gone", held("gone", second, third, 70)), **early))
     posting.post(Refund(whole.ids["deposit-3"]))
     posting.post(spend("too-much", third, first, 10**9))
     posting.post(Commit(hold, "too-much-again", 10**9))
@@ -114,7 +115,8 @@ def _post_groups(posting: Posting, whole: Whole) -> None:
     renamed = tuple(item._replace(reference=f"x{item.reference}") for item in refused)
     posted(posting, whole, "refused-bulk", Bulk("refused-bulk", renamed, True), mint_bulk_id(0))
     bulk_of_holds = (held("h1", first, second, 4), divided("h2", {third: 6}, inflight=True))
-    atomic = Bulk("atomic", bulk_of_holds, True, meta_data='{"m":1}')
+    early = SOON_MICROS - 10 * 24 * HOUR_MICROS
+    atomic = Bulk("atomic", bulk_of_holds, True, "words", '{"m":1}', early)
     posted(posting, whole, "atomic", atomic, mint_bulk_id(0))
     posted(posting, whole, "void-of-bulk", Void(whole.ids["atomic"]))
 
@@ -136,6 +138,7 @@ def _post_facts(posting: Posting, whole: Whole) -> None:
 def _post_dates(posting: Posting, whole: Whole) -> None:
     first, second, third, _ = whole.balances
     later = {"source": "@World", "currency": "USD", "amount": 5, "allow_overdraft": True}
+    later["precision"] = 100
     later["scheduled_for"] = datetime.fromtimestamp(LATER_MICROS / 1_000_000, UTC).isoformat()
     ask(posting, whole, reference="later", destination=first, **later)
     ask(posting, whole, reference="never", destination=first, **later)

@@ -8,9 +8,15 @@ from __future__ import annotations
 from fractions import Fraction
 
 from daybook.ledger.transaction import part_id
-from tests.oracle.amounts import first, half_up, micros
+from tests.oracle.amounts import first, micros, whole
 from tests.oracle.facts import BalanceKey, Expected, Held, Known, Request, Row
 from tests.oracle.state import State
+
+_BY_ITSELF = {
+    "commit": "the commit date of the hold has come",
+    "void": "the hold has expired",
+}
+"""What a row says that nobody asked for. It counts from when the hold was found to be due."""
 
 
 class Actions(State):
@@ -50,7 +56,7 @@ class Actions(State):
             row = Row(part_id(request_id, number), request["kind"], status, None, hold_id)
             row.part, row.meta_data = number, dict(request.get("meta_data") or {})
             self._show(row, self.holds[hold_id], amount)
-            self.rows.append(row)
+            self._write(row, request)
         return outcome
 
     def _asked(self, request: Request, ids: list[str]) -> int:
@@ -58,7 +64,7 @@ class Actions(State):
             return int(request["precise_amount"])
         if request.get("amount") is not None and ids:
             precision = self.holds[ids[0]].precision
-            return half_up(Fraction(str(request["amount"])) * precision)
+            return whole(Fraction(str(request["amount"])) * precision, request) or 0
         return sum(self.holds[hold_id].open for hold_id in ids)
 
     def _cannot_act(
@@ -120,7 +126,7 @@ class Actions(State):
             status = "APPLIED" if kind == "commit" else "VOID"
             row = Row(part_id(hold_id, "deadline"), kind, status, None, hold_id)
             self._show(row, hold, amount)
-            self.rows.append(row)
+            self._write(row, {"description": _BY_ITSELF[kind]})
             self.ids[row.transaction_id] = Known(row.transaction_id, status, None, None)
             settled.append(status)
         return settled
@@ -156,7 +162,7 @@ class Actions(State):
         for number, original in enumerate(left, 1):
             row = Row(part_id(request_id, number), "refund", "APPLIED", part=number)
             row.parent = original.transaction_id
-            self.rows.append(row)
+            self._write(row, request)
             self._reverse(row, original, request)
         return outcome
 
@@ -197,6 +203,6 @@ class Actions(State):
         del self.schedules[named]
         outcome = self._recorded(request, request_id, "APPLIED")
         row = Row(named, "transaction", "REJECTED", "cancelled", reference=scheduled["reference"])
-        self.rows.append(row)
+        self._write(row, scheduled)
         self._known(scheduled, named, "REJECTED", "cancelled")
         return outcome

@@ -27,6 +27,13 @@ def half_up(value: Fraction) -> int:
     return (value + Fraction(1, 2)).__floor__()
 
 
+def whole(value: Fraction, request: Request) -> int | None:
+    """Minor units as a request may give them: a whole number, or rounded where it says so."""
+    if request.get("rounding") == "half_up":
+        return half_up(value)
+    return int(value) if value.denominator == 1 else None
+
+
 def micros(date: str | datetime | None) -> int | None:
     """A date as microseconds since the epoch."""
     if date is None:
@@ -36,13 +43,13 @@ def micros(date: str | datetime | None) -> int | None:
 
 
 def minor_amount(request: Request) -> int | None:
-    """The amount of a transaction in minor units, or None when it is not given once."""
+    """The amount of a transaction in minor units; None: not given once, or it doesn't fit."""
     amount, precise = request.get("amount"), request.get("precise_amount")
     if (amount is None) == (precise is None):
         return None
     if precise is not None:
         return int(precise)
-    return half_up(Fraction(str(amount)) * request.get("precision", 1))
+    return whole(Fraction(str(amount)) * request["precision"], request)
 
 
 def broken_at_the_door(request: Request) -> set[str]:
@@ -53,7 +60,7 @@ def broken_at_the_door(request: Request) -> set[str]:
     ]
     if len(given) != 1 or Fraction(str(given[0])) <= 0:
         broken.add("invalid_amount")
-    elif not 1 <= request.get("precision", 1) <= 10**30:
+    elif not 1 <= request["precision"] <= 10**30:
         broken.add("invalid_precision")
     elif not 0 < (minor_amount(request) or 0) < FIGURE_LIMIT:
         broken.add("invalid_amount")
@@ -91,7 +98,7 @@ def legs_of(request: Request) -> list[Movement] | None:
     several = [name for name in SIDES if request.get(name) is not None]
     if not several:
         return [(key_of(sources[0], currency), key_of(destinations[0], currency), total)]
-    shares = shared_out(total, request.get("precision", 1), request[several[0]])
+    shares = shared_out(total, request, request[several[0]])
     if shares is None:
         return None
     if several == ["sources"]:
@@ -114,7 +121,7 @@ PERCENT = re.compile(r"(\d+(?:\.\d+)?)%\Z")
 DECIMAL = re.compile(r"\d+(?:\.\d+)?\Z")
 
 
-def shared_out(total: int, precision: int, legs: Sequence[Any]) -> list[int] | None:
+def shared_out(total: int, request: Request, legs: Sequence[Any]) -> list[int] | None:
     """How the total falls on the legs (semantics, section 8), or None when it can't.
 
     Every percentage is rounded down; what rounding left over, at most one unit for each that was
@@ -135,9 +142,10 @@ def shared_out(total: int, precision: int, legs: Sequence[Any]) -> list[int] | N
             percents[number] = Fraction(found[1])
             amounts[number] = (total * percents[number] / 100).__floor__()
         elif isinstance(text, str) and DECIMAL.match(text):
-            amounts[number] = half_up(Fraction(text) * precision)
-            if not amounts[number] and Fraction(text):
-                return None  # too small to exist
+            amount = whole(Fraction(text) * request["precision"], request)
+            if amount is None or (not amount and Fraction(text)):
+                return None  # it doesn't fit, or is too small to exist
+            amounts[number] = amount
         else:
             return None
     rest = total - sum(amounts.values())
@@ -179,44 +187,52 @@ def meaning_of(request: Request) -> dict[str, Any]:
         for name, value in request.items()
         if value is not None and name != own and _NOTHING.get(name, ...) != value
     }
+    meaning |= {name: micros(request[name]) for name in _DATES if request.get(name) is not None}
+    if kind != "commit" or Fraction(str(meaning.get("amount", 0))).denominator == 1:
+        meaning.pop("rounding", None)
     if kind == "transaction":
         meaning |= _meaning_of_transaction(request)
         meaning.pop("amount", None)
     elif kind == "bulk":
-        meaning.pop("inflight", None)
-        items = [meaning_of(item_of(request, n)) for n in range(len(request["transactions"]))]
-        meaning["transactions"] = items
+        held = {"inflight": True} if meaning.pop("inflight", None) else {}
+        items = [{"kind": "transaction", **item, **held} for item in request["transactions"]]
+        meaning["transactions"] = [meaning_of(item) for item in items]
     elif "amount" in meaning:
         meaning["amount"] = Fraction(str(meaning["amount"]))
     return meaning
 
 
 def _meaning_of_transaction(request: Request) -> dict[str, Any]:
-    precision = request.get("precision", 1)
-    meaning: dict[str, Any] = {"precise_amount": minor_amount(request), "precision": precision}
+    meaning: dict[str, Any] = {
+        "precise_amount": minor_amount(request),
+        "precision": request["precision"],
+    }
     if request.get("overdraft_limit"):
         meaning["overdraft_limit"] = Fraction(str(request["overdraft_limit"]))
-    for name in _DATES:
-        if request.get(name) is not None:
-            meaning[name] = micros(request[name])
     for name in SIDES:
         if request.get(name) is not None:
-            meaning[name] = [_meaning_of_leg(leg, precision) for leg in request[name]]
+            meaning[name] = [_meaning_of_leg(leg, request) for leg in request[name]]
     return meaning
 
 
-def _meaning_of_leg(leg: Any, precision: int) -> tuple[str, Any]:
+def _meaning_of_leg(leg: Any, request: Request) -> tuple[str, Any]:
     text = leg.get("distribution")
     if text is None:
         return leg["identifier"], int(leg["precise_distribution"])
     if found := PERCENT.match(text):
         return leg["identifier"], ("%", Fraction(found[1]))
     if DECIMAL.match(text):
-        return leg["identifier"], half_up(Fraction(text) * precision)
+        return leg["identifier"], whole(Fraction(text) * request["precision"], request)
     return leg["identifier"], text
 
 
 def item_of(bulk: Request, number: int) -> Request:
-    """The ``number``-th transaction of a bulk (from 0), as a request of its own."""
+    """The ``number``-th transaction of a bulk (from 0), as a request of its own.
+
+    What it doesn't say of its words and its date, the bulk says for it.
+    """
     item = {"kind": "transaction", **bulk["transactions"][number]}
+    for name in ("description", "effective_date"):
+        if not item.get(name) and bulk.get(name):
+            item[name] = bulk[name]
     return {**item, "inflight": True} if bulk.get("inflight") else item

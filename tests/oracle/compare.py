@@ -80,6 +80,7 @@ def assert_same_rows(shelf: Shelf, model: Model) -> None:
 def _shown(record: dict[str, Any]) -> dict[str, Any]:
     """Of a record what the model says too: of a refusal neither sides nor amounts."""
     names = ("transaction_id", "kind", "status", "reason", "parent_id", "part", "parts")
+    names += ("effective_micros", "description")
     shown = {name: record[name] for name in names}
     if record["status"] in ("REJECTED", "SCHEDULED") or record["kind"] == "change":
         return {**shown, "parts": None}
@@ -104,6 +105,8 @@ def _row_shown(row: Row) -> dict[str, Any]:
         "destination_id": _id_of(row.destination),
         "precise_amount": row.amount,
         "precision": row.precision,
+        "effective_micros": row.effective,
+        "description": row.description,
     }
     return _shown(record)
 

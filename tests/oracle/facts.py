@@ -111,7 +111,10 @@ class Held:
 
 @dataclass
 class Row:
-    """What the journal should say. Sides and amounts are those of what moved money."""
+    """What the journal should say. Sides and amounts are those of what moved money.
+
+    effective: when it counts, in microseconds since the epoch.
+    """
 
     transaction_id: str
     kind: str
@@ -126,6 +129,8 @@ class Row:
     part: int | None = None
     reference: str | None = None
     meta_data: dict[str, Any] = field(default_factory=dict)
+    effective: int = 0
+    description: str = ""
 
     @property
     def moved(self) -> bool:

@@ -266,8 +266,7 @@ def _limits_hold(rows: Sequence[Row], balances: Mapping[str, Row]) -> Iterable[s
 
 
 def _limit_minor(row: Row) -> int:
-    limit = Fraction(row["overdraft_limit"] or 0) * (row["precision"] or 1)
-    return (limit + Fraction(1, 2)).__floor__()
+    return (Fraction(row["overdraft_limit"] or 0) * (row["precision"] or 1)).__floor__()
 
 
 def _holds_add_up(rows: Sequence[Row], holds: Mapping[str, Row]) -> Iterable[str]:

@@ -13,7 +13,6 @@ from tests.oracle.amounts import (
     Movement,
     broken_at_the_door,
     first,
-    half_up,
     is_split,
     item_of,
     legs_of,
@@ -42,9 +41,8 @@ class Money(State):
             return again
         if (micros(request.get("scheduled_for")) or 0) > self.now:
             self.schedules[request_id] = request
-            self.rows.append(
-                Row(part_id(request_id, "scheduled"), "schedule", "SCHEDULED", parent=request_id)
-            )
+            own = part_id(request_id, "scheduled")
+            self._write(Row(own, "schedule", "SCHEDULED", parent=request_id), request)
             return self._known(request, request_id, "SCHEDULED")
         return self._posted(request, request_id)
 
@@ -64,24 +62,24 @@ class Money(State):
         row.parts = len(legs) if is_split(request) and not broken else None
         if broken:
             row.reason = first(broken)
-            self.rows.append(row)
+            self._write(row, request)
             return self._known(request, request_id, "REJECTED", row.reason)
         row.status = "INFLIGHT" if request.get("inflight") else "APPLIED"
-        self.rows.append(row)
+        self._write(row, request)
         if not is_split(request):
             self._move(request, row, legs[0])
         for number, leg in enumerate(legs, 1) if is_split(request) else ():
             derived = f"{request['reference']}_{number}"
             own = Row(part_id(request_id, number), "transaction", row.status, None, request_id)
             own.part, own.reference, own.meta_data = number, derived, dict(row.meta_data)
-            self.rows.append(own)
+            self._write(own, request)
             self.ids[own.transaction_id] = Known(own.transaction_id, own.status, None, None)
             self._move(request, own, leg)
         return self._known(request, request_id, row.status)
 
     def _move(self, request: Request, row: Row, leg: Movement) -> None:
         row.source, row.destination, row.amount = leg
-        row.precision = request.get("precision", 1)
+        row.precision = request["precision"]
         for key in (row.source, row.destination):
             balance = self.balances.setdefault(key, Figures(request["currency"]))
             balance.precision = balance.precision or row.precision
@@ -92,7 +90,7 @@ class Money(State):
             self.holds[row.transaction_id] = Held(
                 row.source,
                 row.destination,
-                request.get("precision", 1),
+                request["precision"],
                 row.amount,
                 micros(request.get("inflight_expiry_date")),
                 micros(request.get("inflight_commit_date")),
@@ -111,8 +109,8 @@ class Money(State):
                 continue
             if balance.currency != request["currency"]:
                 broken.add("currency_mismatch")
-            if balance.precision not in (None, request.get("precision", 1)):
-                broken |= set() if self.mixed_precision else {"precision_mismatch"}
+            if balance.precision not in (None, request["precision"]):
+                broken.add("precision_mismatch")
         return broken
 
     def _wrong_funds(self, request: Request, legs: list[Movement]) -> set[str]:
@@ -131,7 +129,7 @@ class Money(State):
                 continue
             if limit == 0:
                 broken.add("insufficient_funds")
-            elif giver.available - amount < -half_up(limit * request.get("precision", 1)):
+            elif giver.available - amount < -(limit * request["precision"]).__floor__():
                 broken.add("overdraft_limit_exceeded")
         return broken
 
@@ -146,7 +144,7 @@ class Money(State):
         items = [item_of(request, n) for n in range(len(request["transactions"]))]
         ids = [part_id(request_id, n + 1) for n in range(len(items))]
         root = Row(request_id, "bulk", "REJECTED", parts=len(items))
-        self.rows.append(root)
+        self._write(root, request)
         outcomes = []
         for n, (item, item_id) in enumerate(zip(items, ids, strict=True)):
             outcomes.append(self._item(item, item_id, request_id, n + 1))
@@ -184,7 +182,7 @@ class Money(State):
             reason = root.reason if n == failing else "bulk_aborted"
             row = Row(item_id, "transaction", "REJECTED", reason, root.transaction_id)
             row.part, row.reference = n + 1, item["reference"]
-            self.rows.append(row)
+            self._write(row, item)
             self._known(item, item_id, "REJECTED", reason)
             self._bury(item, item_id)
 
@@ -192,4 +190,5 @@ class Money(State):
 def _reference_by_content(bulk: Request) -> str:
     """The name of a bulk without a reference: as what it asks for, so that it comes once."""
     meaning = meaning_of(bulk)
-    return repr((meaning["transactions"], meaning.get("atomic")))
+    said = ("transactions", "atomic", "description", "effective_date")
+    return repr([meaning.get(name) for name in said])

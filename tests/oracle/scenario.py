@@ -22,9 +22,10 @@
 Names stand for ids: ``s.2`` is the second leg of ``s``, ``i`` the item of the bulk. An amount is
 in major units, ``250m`` in minor units; ``@100`` is the precision. Words: ``overdraft``,
 ``limit=5``, ``hold``, ``key=K``, ``id=NAME``, ``note=TEXT`` (description), ``ref=R`` (of what has
-no name), ``meta=KEY:VALUE`` (``meta=x`` is ``note:x``), ``date=``, ``expires=``, ``commits=``,
-``scheduled=`` (seconds, as ``at``: the time of the following lines, 0 at first). ``due X`` sends
-the scheduled X again, as the sweeper does, ``deadline X`` what the sweeper sends for a hold.
+no name), ``rounding=half_up``, ``meta=KEY:VALUE`` (``meta=x`` is ``note:x``), ``date=``,
+``expires=``, ``commits=``, ``scheduled=`` (seconds, as ``at``: the time of the following lines, 0
+at first). ``due X`` sends the scheduled X again, as the sweeper does, ``deadline X`` what the
+sweeper sends for a hold.
 Outcomes: a status, for a refusal with its reason, for a repetition after ``same``; ``refused
 CODE`` when it never reaches the log; of an item that leaves no record ``none``.
 ``figures``: credit, debit, inflight credit, inflight debit, version. ``known X WORD…``: fields

@@ -57,7 +57,6 @@ class Shelf:
     """Everything that would stand in the database."""
 
     partitions: int = 1
-    mixed_precision: bool = False
     balances: dict[str, dict[str, Any]] = field(default_factory=dict)
     holds: dict[str, dict[str, Any]] = field(default_factory=dict)
     ledgers: dict[str, dict[str, Any]] = field(default_factory=_general_ledger)
@@ -77,7 +76,7 @@ class Shelf:
 
     def book_for(self, entries: Iterable[Entry]) -> Book:
         """A book with exactly what these entries name."""
-        book = Book(mixed_precision=self.mixed_precision)
+        book = Book()
         named: set[str] = set()
         acted_on: set[str] = set()
         for entry in entries:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from daybook.ledger.transaction import part_id
-from tests.oracle.amounts import meaning_of
+from tests.oracle.amounts import meaning_of, micros
 from tests.oracle.facts import (
     FIGURE_LIMIT,
     GENERAL_LEDGER,
@@ -34,7 +34,6 @@ class State:
     were asked for, not made on first use.
     """
 
-    mixed_precision: bool = False
     now: int = 0
     rows: list[Row] = field(default_factory=list)
     balances: dict[BalanceKey, Figures] = field(default_factory=dict)
@@ -91,8 +90,15 @@ class State:
             request.get("reference"),
             dict(request.get("meta_data") or {}),
         )
-        self.rows.append(row)
+        self._write(row, request)
         return self._known(request, request_id, status, reason)
+
+    def _write(self, row: Row, request: Request) -> None:
+        """Append a row, with what the request says of it: its words, and when it counts."""
+        own = micros(request.get("effective_date"))
+        row.effective = self.now if own is None else own
+        row.description = request.get("description") or ""
+        self.rows.append(row)
 
     def _too_long(self, given: dict[BalanceKey, int], taken: dict[BalanceKey, int]) -> set[str]:
         """Whether any figure would grow beyond what the ledger keeps."""

@@ -51,7 +51,7 @@ class Things(State):
     def _created(self, request: Request, request_id: str, fields: dict[str, Any]) -> Expected:
         meta_data = dict(request.get("meta_data") or {})
         self.things[request_id] = Thing(meaning_of(request), fields, meta_data)
-        self.rows.append(Row(request_id, request["kind"], "APPLIED"))
+        self._write(Row(request_id, request["kind"], "APPLIED"), request)
         return Expected("APPLIED", None, request_id)
 
     def _created_again(self, request: Request, request_id: str) -> Expected:

@@ -265,7 +265,8 @@ def _any_request(draw: Draw, number: int, before: list[Sent], model: Model) -> d
         drawn = [_any_item(draw, number, f"{number}.{n}") for n in range(draw(st.integers(1, 4)))]
         items = list({item["reference"]: item for item in drawn}.values())
         flags = {"atomic": draw(st.booleans()), "inflight": draw(st.booleans())}
-        return {"kind": "bulk", "reference": f"b{number}", "transactions": items, **flags}
+        bulk = {"kind": "bulk", "reference": f"b{number}", "transactions": items, **flags}
+        return bulk | _said(draw, number)
     request = _any_movement(draw, number, f"{draw(_old_or_new(number))}")
     if draw(st.integers(0, 3)) == 0:
         request["scheduled_for"] = date_of(number + draw(st.integers(-2, SOON)))
@@ -317,10 +318,24 @@ def _any_action(draw: Draw, number: int, ids: list[str], model: Model) -> dict[s
     if draw(st.booleans()):
         request["reference"] = f"r{draw(_old_or_new(number))}"
     if kind == "commit" and named.startswith("txn_"):
-        request |= draw(st.sampled_from([{}, {}, {"precise_amount": 2}, {"amount": "0.004"}]))
+        rounded = {"amount": "0.015", "rounding": "half_up"}
+        parts = [{}, {}, {"precise_amount": 2}, {"amount": "0.02"}, {"amount": "0.004"}, rounded]
+        request |= draw(st.sampled_from(parts))
+    if kind in ("commit", "void", "refund"):
+        request |= _said(draw, number)
     if draw(st.booleans()):
         request["meta_data"] = {draw(st.sampled_from("ab")): number}
     return request
+
+
+def _said(draw: Draw, number: int) -> dict[str, Any]:
+    """Mostly nothing; else a date that is past, now or a little ahead, and words."""
+    said: dict[str, Any] = {}
+    if draw(st.integers(0, 2)) == 0:
+        said["effective_date"] = date_of(number + draw(st.sampled_from([-9_000_000, -1, 0, 9])))
+    if draw(st.integers(0, 3)) == 0:
+        said["description"] = draw(st.sampled_from(["", "may", "june"]))
+    return said
 
 
 def _any_change(draw: Draw, number: int, ids: list[str]) -> dict[str, Any]:
@@ -355,7 +370,7 @@ def _any_movement(draw: Draw, number: int, name: str) -> dict[str, Any]:
     more: dict[str, Any] = {
         "allow_overdraft": draw(st.sampled_from([True, True, False])),
         "inflight": draw(st.booleans()),
-        "overdraft_limit": draw(st.sampled_from(["0", "0", "0", "0.004", "0.05"])),
+        "overdraft_limit": draw(st.sampled_from(["0", "0", "0", "0.006", "0.05", "0.059"])),
         "currency": draw(st.sampled_from(["USD"] * 11 + ["EUR"])),
         "precision": draw(st.sampled_from([100] * 11 + [10])),
     }
@@ -363,6 +378,7 @@ def _any_movement(draw: Draw, number: int, name: str) -> dict[str, Any]:
         for name_of_date in ("inflight_expiry_date", "inflight_commit_date"):
             if draw(st.integers(0, 3)) == 0:
                 more[name_of_date] = date_of(number + draw(st.integers(-1, SOON)))
+    more |= _said(draw, number)
     huge = draw(st.integers(0, 19)) == 0
     amount = draw(st.sampled_from([10**99, 10**100 - 1]) if huge else st.integers(1, 9))
     return movement(name, amount, sides, **more)

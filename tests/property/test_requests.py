@@ -9,9 +9,10 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from tests.oracle.amounts import half_up
+from tests.oracle.amounts import half_up, micros
 from tests.oracle.facts import ORDER
 
 from daybook.errors import FieldError, MalformedRequest
@@ -30,6 +31,7 @@ from daybook.ledger.transaction import (
 from daybook.requests import (
     REQUEST_MODELS,
     Decoded,
+    TransactionRequest,
     decode,
     fingerprint_of,
     load_json,
@@ -67,9 +69,11 @@ majors = st.one_of(
 )
 minors = st.one_of(st.integers(1, 10**6), st.integers(10**99, 10**100 - 1))
 precisions = st.sampled_from([1, 2, 3, 10, 100, 10**8, 10**18, 10**30])
-amounts = st.fixed_dictionaries({"amount": majors}) | st.fixed_dictionaries(
+roundings = st.sampled_from(["half_up", "half_up", "half_up", None])
+amounts = st.fixed_dictionaries({"amount": majors, "rounding": roundings}) | st.fixed_dictionaries(
     {"precise_amount": minors}
 )
+dates = st.datetimes(max_value=LATEST, timezones=st.just(UTC))
 limits = st.one_of(
     st.just(0), st.decimals(0, "1E+140", allow_nan=False, places=3), st.just(Decimal("1E-140"))
 )
@@ -101,7 +105,7 @@ transactions = st.builds(
             "allow_overdraft": st.booleans(),
             "overdraft_limit": limits,
             "inflight": st.booleans(),
-            "effective_date": st.datetimes(max_value=LATEST, timezones=st.just(UTC)),
+            "effective_date": dates,
             "ordering_key": references,
             **optional_meta,
         },
@@ -114,6 +118,7 @@ commits = st.builds(
         {"transaction_id": hold_ids},
         optional={
             "reference": references,
+            "effective_date": dates,
             **optional_meta,
         },
     ),
@@ -160,14 +165,43 @@ def test_a_transaction_is_read_as_it_was_meant(fields: Given) -> None:
     assert found.precise_amount == amount
     limit = Fraction(fields.get("overdraft_limit", 0))
     assert Fraction(found.overdraft_limit or 0) == limit
-    assert found.overdraft_limit_minor == half_up(limit * fields["precision"])
+    assert found.overdraft_limit_minor == (limit * fields["precision"]).__floor__()
     assert found.meta_data == meta_text(fields)
-    moment = fields.get("effective_date")
-    if moment is not None:
-        micros = (moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
-        assert abs(found.effective_micros / 1_000_000 - micros) < 0.001
+    assert found.effective_micros == micros(fields.get("effective_date"))
     plain = ("reference", "currency", "precision", "description", "allow_overdraft", "inflight")
     assert all(getattr(found, name) == fields[name] for name in plain if name in fields)
+
+
+@given(majors, precisions)
+def test_an_amount_is_exact_or_refused_with_the_nearest(amount: Any, precision: int) -> None:
+    """Unasked nothing is rounded; the amounts that the refusal names are taken, on both sides."""
+    given_fields = {
+        "reference": "r",
+        "source": "@A",
+        "destination": "@B",
+        "currency": "X",
+        "precision": precision,
+    }
+    minor = Fraction(amount) * precision
+    if minor.denominator == 1:
+        request = accepted("transaction", given_fields | {"amount": amount})
+        assert request.minor_amount() == minor
+        return
+    with pytest.raises(MalformedRequest) as refused:
+        validate(TransactionRequest, given_fields | {"amount": amount})
+    (error,) = refused.value.errors
+    assert (error.field, error.code) == ("amount", "invalid_amount")
+    told = error.message.partition(": send ")[2].partition(", or set")[0].split(" or ")
+    nearest = []
+    for each in told:
+        text, _, is_minor = each.partition(" in minor")
+        field = "precise_amount" if is_minor else "amount"
+        nearest.append(accepted("transaction", given_fields | {field: text}).minor_amount())
+    floor = minor.__floor__()
+    assert nearest == [each for each in (floor, floor + 1) if each]
+    rounded = given_fields | {"amount": amount, "rounding": "half_up"}
+    if half_up(minor):
+        assert accepted("transaction", rounded).minor_amount() == half_up(minor)
 
 
 @given(commits)
@@ -181,6 +215,9 @@ def test_a_commit_is_read_as_it_was_meant(fields: Given) -> None:
     assert (found.amount is None) == (amount is None)
     assert amount is None or Fraction(found.amount) == Fraction(amount)
     assert found.reference == fields.get("reference")
+    assert found.effective_micros == micros(fields.get("effective_date"))
+    may_need_it = amount is not None and Fraction(amount).denominator > 1
+    assert found.rounding == (fields.get("rounding") if may_need_it else None)
     assert found.meta_data == meta_text(fields)
 
 
@@ -265,6 +302,7 @@ bulks = st.fixed_dictionaries(
         "inflight": st.booleans(),
         "reference": references,
         "ordering_key": references,
+        "effective_date": dates,
         **optional_meta,
     },
 )
@@ -280,7 +318,9 @@ def test_a_bulk_is_read_as_it_was_meant(fields: Given) -> None:
     assert found.meta_data == meta_text(fields)
     for given_item, item in zip(fields["transactions"], found.items, strict=True):
         held = {"inflight": True} if fields.get("inflight") else {}
-        alone = accepted("transaction", given_item | held)
+        own = {name: value for name, value in given_item.items() if value != ""}
+        said = {name: fields[name] for name in ("description", "effective_date") if name in fields}
+        alone = accepted("transaction", said | own | held)
         assert item == decoded(alone, mint_id("txn", alone.slot, ACCEPTED_MS))
     for _, movement in movements(found):
         if movement.source_indicator is None:

@@ -295,13 +295,11 @@ class MemoryUnit:
         entries: Sequence[Entry],
         known: KnownBalances,
         *,
-        mixed_precision: bool,
         check_taken: bool,
         refused_references: Iterable[str | None],
     ) -> Book:
         self._say("load_book")
         shelf = self._tables.shelf
-        shelf.mixed_precision = mixed_precision
         book = shelf.book_for(entries)
         if not check_taken:
             self._forget_taken(book, entries)
@@ -482,7 +480,7 @@ class MemoryUnit:
         for balance in ordered:
             if balance.balance_id not in self._created:
                 self._take(("balance", balance.balance_id))
-                self._compare(balance, mixed=book.mixed_precision)
+                self._compare(balance)
             self._store.scheduler.pause()
 
         def change() -> None:
@@ -494,9 +492,9 @@ class MemoryUnit:
 
         self._changes.append(change)
 
-    def _compare(self, balance: Balance, *, mixed: bool) -> None:
+    def _compare(self, balance: Balance) -> None:
         stored = self._tables.shelf.balances.get(balance.balance_id)
-        if stored is None or (not mixed and stored["precision"] not in (None, balance.precision)):
+        if stored is None or stored["precision"] not in (None, balance.precision):
             raise DecideAgain("a balance got another precision, or is gone")
 
     def advance(

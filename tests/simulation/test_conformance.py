@@ -225,7 +225,6 @@ def post(
     book = unit.load_book(
         entries,
         KnownBalances(),
-        mixed_precision=False,
         check_taken=more.pop("check_taken", True),
         refused_references=[],
     )
@@ -306,9 +305,7 @@ def test_what_a_decision_took_for_granted_is_compared(units: Any) -> None:
     one, two, three = units(), units(), units()
     first, second = one.lock([0])[0], two.lock([1])[1]
     entries = [entry_of(*money("b"), (FIRST_MS << 20) + 1)]
-    book = two.load_book(
-        entries, KnownBalances(), mixed_precision=False, check_taken=True, refused_references=[]
-    )
+    book = two.load_book(entries, KnownBalances(), check_taken=True, refused_references=[])
     decide_batch(book, [], entries)
     post(one, first, [money("a")])
     one.commit()

@@ -46,6 +46,7 @@ def item(reference: str, **changes: Any) -> dict[str, Any]:
         "destination": A,
         "currency": "USD",
         "precise_amount": 5,
+        "precision": 100,
         **changes,
     }
 
@@ -98,13 +99,18 @@ def test_the_same_bulk_is_the_same_request() -> None:
     assert first.entry.request_id != again.entry.request_id
     other = of({"transactions": [item("b"), item("a")]})
     assert other.reference != first.reference
+    for said in ({"description": "may"}, {"effective_date": "2026-01-01T00:00:00Z"}):
+        assert of({"transactions": [item("a"), item("b")], **said}).reference != first.reference
 
 
 def test_dates_too_far_ahead_are_refused_in_every_place() -> None:
-    """The effective date of a transaction, and of each one of a bulk, named by its place."""
+    """Of every request that has one, and of each transaction of a bulk, named by its place."""
     late = {"effective_date": "2027-01-01T00:00:00Z"}
-    with pytest.raises(MalformedRequest, match="effective_date: lies more than a day"):
-        of(item("a", **late))
+    actions = [{"kind": kind, "transaction_id": HOLD} for kind in ("commit", "void", "refund")]
+    for given in (item("a"), {"transactions": [item("a")]}, *actions):
+        assert of({**given, "effective_date": "1970-01-01T00:00:00Z"}).entry.body
+        with pytest.raises(MalformedRequest, match=r"^effective_date: lies more than a day"):
+            of({**given, **late})
     with pytest.raises(MalformedRequest) as caught:
         drafts([item("x"), {"transactions": [item("a"), item("b", **late)]}], lambda: NOW)
     assert [error.field for error in caught.value.errors] == ["[1].transactions[1].effective_date"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from daybook.errors import MalformedRequest
+from daybook.ledger.money import HALF_UP
 from daybook.requests import TransactionRequest, validate
 
 
@@ -19,10 +20,10 @@ def refusal_of_constant(field: str, value: Any, member: str | None = None) -> st
         "destination": "@B",
         "currency": "X",
     }
-    if field == "amount":
-        given["precision"] = 10**30  # so that none rounds to nothing
+    if field == "amount":  # the precision may come from the line: only what fits none is wrong
+        given |= {"precision": 10**30, "rounding": HALF_UP}
     else:
-        given["precise_amount"] = 1
+        given |= {"precise_amount": 1, "precision": 1}
     given[field] = value if member is None else {member: value}
     try:
         validate(TransactionRequest, given)

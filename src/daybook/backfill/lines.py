@@ -97,8 +97,8 @@ class LineBuilder:
         self._fields = [
             (name, rules)
             for name in ("reference", "currency", "amount", "precise_amount", "precision",
-                         "description", "allow_overdraft", "overdraft_limit", "inflight",
-                         "ordering_key")
+                         "rounding", "description", "allow_overdraft", "overdraft_limit",
+                         "inflight", "ordering_key")
             if (rules := getattr(table, name)) is not None
         ]  # fmt: skip
         self.ledger_id = ""

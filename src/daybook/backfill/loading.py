@@ -21,6 +21,7 @@ from daybook.backfill.mapping import (
     ValueRule,
 )
 from daybook.errors import ConfigError
+from daybook.requests.fields import PRECISION_MISSING
 
 MAPPING_BYTES_MAX = 1 << 20
 
@@ -71,6 +72,8 @@ def _message(error: Any) -> str:
         similar = difflib.get_close_matches(str(error["loc"][-1]), _KEYS, n=1)
         hint = f"did you mean {similar[0]}?" if similar else "remove it"
         return f"is not a key of a mapping; {hint}"
+    if error["type"] == "missing" and error["loc"][-1] == "precision":
+        return PRECISION_MISSING
     if error["type"] == "missing":
         return "is required"
     if error["type"] == "value_error":

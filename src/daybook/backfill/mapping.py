@@ -233,7 +233,8 @@ class TransactionTable(_Table):
     currency: Values
     amount: Values | None = None
     precise_amount: Values | None = None
-    precision: Values | None = None
+    precision: Values
+    rounding: Values | None = None
     description: Values | None = None
     allow_overdraft: Values | None = None
     overdraft_limit: Values | None = None

@@ -11,7 +11,6 @@ from daybook.cli.exits import Exit
 from daybook.cli.output import print_fields, print_json, print_table
 from daybook.cli.showing import major
 from daybook.cli.wiring import open_engine
-from daybook.settings import current
 
 if TYPE_CHECKING:
     from daybook.asking import Asking
@@ -28,7 +27,7 @@ def show_dry_run(ask: Callable[[Asking[Any]], Preview], as_json: bool) -> None:
     from daybook.dry_run import DryRun
 
     with open_engine() as engine:
-        preview = ask(DryRun(engine, current()))
+        preview = ask(DryRun(engine))
     if as_json:
         print_json({"dry_run": True, **preview.as_dict()})
     else:

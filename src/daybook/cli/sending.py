@@ -38,6 +38,15 @@ Description = Annotated[str, typer.Option(help="Free text.")]
 OwnReference = Annotated[
     str | None, typer.Option(help="Makes the request idempotent: sent again, nothing happens.")
 ]
+Rounding = Annotated[
+    str | None,
+    typer.Option(
+        metavar="half_up", help="Round what the precision can't hold; else it is refused."
+    ),
+]
+EffectiveDate = Annotated[
+    str | None, typer.Option(metavar="DATE", help="When it counts, e.g. 2026-04-22T15:28:03Z.")
+]
 MadeBy = Annotated[str | None, typer.Option("--by", help="Who asks for it; kept with the change.")]
 Fields = Annotated[
     list[str] | None,

@@ -10,8 +10,10 @@ from daybook.cli.output import AsJson
 from daybook.cli.sending import (
     Description,
     DryRun,
+    EffectiveDate,
     MetaDataText,
     OwnReference,
+    Rounding,
     Wait,
     legs,
     meta_data_of,
@@ -116,6 +118,7 @@ def enqueue(
         str | None,
         typer.Option(metavar="INTEGER", help="Minor units in a major unit; 100 for cents."),
     ] = None,
+    rounding: Rounding = None,
     description: Annotated[str | None, typer.Option(help="Free text.")] = None,
     allow_overdraft: Annotated[
         bool, typer.Option("--allow-overdraft", help="The source may go below zero.")
@@ -136,9 +139,7 @@ def enqueue(
         str | None,
         typer.Option(metavar="DATE", help="Apply it then; until then it can be cancelled."),
     ] = None,
-    effective_date: Annotated[
-        str | None, typer.Option(metavar="DATE", help="When it counts, e.g. 2026-04-22T15:28:03Z.")
-    ] = None,
+    effective_date: EffectiveDate = None,
     meta_data: MetaDataText = None,
     ordering_key: Annotated[
         str | None, typer.Option(help="Requests of one key keep their order.")
@@ -165,6 +166,7 @@ def enqueue(
         "amount": amount,
         "precise_amount": precise_amount,
         "precision": precision,
+        "rounding": rounding,
         "description": description,
         "allow_overdraft": allow_overdraft or None,
         "overdraft_limit": overdraft_limit,
@@ -190,8 +192,10 @@ def commit(
     precise_amount: Annotated[
         str | None, typer.Option(metavar="INTEGER", help="A part of it, in minor units.")
     ] = None,
+    rounding: Rounding = None,
     reference: OwnReference = None,
     description: Description = "",
+    effective_date: EffectiveDate = None,
     meta_data: MetaDataText = None,
     wait: Wait = None,
     dry_run: DryRun = False,
@@ -204,8 +208,10 @@ def commit(
             hold,
             amount=amount,
             precise_amount=precise_amount,
+            rounding=rounding,
             reference=reference,
             description=description,
+            effective_date=effective_date,
             meta_data=given,
         ),
         wait,
@@ -218,6 +224,7 @@ def void(
     hold: HoldId,
     reference: OwnReference = None,
     description: Description = "",
+    effective_date: EffectiveDate = None,
     meta_data: MetaDataText = None,
     wait: Wait = None,
     dry_run: DryRun = False,
@@ -227,7 +234,11 @@ def void(
     given = meta_data_of(meta_data)
     send(
         lambda client: client.void(
-            hold, reference=reference, description=description, meta_data=given
+            hold,
+            reference=reference,
+            description=description,
+            effective_date=effective_date,
+            meta_data=given,
         ),
         wait,
         as_json,
@@ -239,6 +250,7 @@ def refund(
     transaction: PostedId,
     reference: OwnReference = None,
     description: Description = "",
+    effective_date: EffectiveDate = None,
     meta_data: MetaDataText = None,
     wait: Wait = None,
     dry_run: DryRun = False,
@@ -248,7 +260,11 @@ def refund(
     given = meta_data_of(meta_data)
     send(
         lambda client: client.refund(
-            transaction, reference=reference, description=description, meta_data=given
+            transaction,
+            reference=reference,
+            description=description,
+            effective_date=effective_date,
+            meta_data=given,
         ),
         wait,
         as_json,
@@ -290,7 +306,13 @@ def bulk(
     reference: Annotated[
         str | None, typer.Option(help="The key of idempotency; by default made from the content.")
     ] = None,
-    description: Annotated[str | None, typer.Option(help="Free text.")] = None,
+    description: Annotated[
+        str | None, typer.Option(help="Free text, also of transactions that have none.")
+    ] = None,
+    effective_date: Annotated[
+        str | None,
+        typer.Option(metavar="DATE", help="When it counts, also for transactions without a date."),
+    ] = None,
     meta_data: MetaDataText = None,
     ordering_key: Annotated[
         str | None, typer.Option(help="Requests of one key keep their order.")
@@ -309,6 +331,7 @@ def bulk(
         "inflight": inflight or None,
         "reference": reference,
         "description": description,
+        "effective_date": effective_date,
         "meta_data": meta_data_of(meta_data),
         "ordering_key": ordering_key,
         "bulk_id": bulk_id,

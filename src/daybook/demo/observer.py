@@ -13,7 +13,6 @@ from daybook.dry_run import DryRun
 from daybook.embedded.parts import wait_until
 from daybook.ledger.transaction import Kind, Status
 from daybook.preview import Preview
-from daybook.settings import Settings
 from daybook.store.history import balance_at, open_statement
 from daybook.store.queries import find_balance, find_identity, list_balances, reading
 from daybook.store.recorded import find_transaction
@@ -42,9 +41,9 @@ class Seen:
 class Observer:
     """Reads the ledger. All methods raise what the store raises."""
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.dry_run = DryRun(engine, settings)
+        self.dry_run = DryRun(engine)
 
     def told(self, transaction_id: str) -> str:
         """What the journal has of a request: its status, and what became of its parts."""

@@ -122,7 +122,7 @@ class Play:
         redis = connect(redis_url, settings)
         try:
             request_log = Log(redis, settings.namespace)
-            observer, story = Observer(engine, settings), self._story
+            observer, story = Observer(engine), self._story
             return Scenes(client, observer, request_log, story.tally, story.ledger_id).play()
         finally:
             redis.close()

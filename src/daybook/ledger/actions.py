@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from daybook.ledger.book import Book
 from daybook.ledger.inflight import Hold
-from daybook.ledger.money import to_minor
+from daybook.ledger.money import misfit, to_minor
 from daybook.ledger.records import action_record, as_part, outcome_of, request_record
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.ledger.transaction import (
@@ -193,12 +193,13 @@ def _invalid_amount(book: Book, wanted: Commit, hold: Hold) -> Rejected | None:
             f"amount: {wanted.transaction_id} is held in parts; leave the amount out, or name the "
             "part that it is for",
         )
-    if wanted.amount is not None and to_minor(Decimal(wanted.amount), hold.precision) == 0:
-        return Rejected(
-            Reason.INVALID_AMOUNT,
-            f"amount: {wanted.amount} is zero at the hold's precision {hold.precision}",
-        )
-    return None
+    if wanted.amount is None:
+        return None
+    amount = Decimal(wanted.amount)
+    wrong = misfit(amount, hold.precision, wanted.rounding)
+    if wrong is None and to_minor(amount, hold.precision) == 0:
+        wrong = f"{wanted.amount} is zero at the hold's precision {hold.precision}"
+    return None if wrong is None else Rejected(Reason.INVALID_AMOUNT, f"amount: {wrong}")
 
 
 def _holds_nothing(book: Book, transaction_id: str) -> Rejected:

@@ -104,11 +104,9 @@ class Book:
     set_aside: open entries that were set aside, with the references that they have taken and how
     they are recorded, by position and id.
     settlements: what this batch settles of them, with the time of the entry that asks for it.
-    mixed_precision: whether a balance may see several precisions.
     """
 
-    def __init__(self, *, mixed_precision: bool = False) -> None:
-        self.mixed_precision = mixed_precision
+    def __init__(self) -> None:
         self.balances: dict[str, Balance] = {}
         self.holds: dict[str, Hold] = {}
         self.groups: dict[str, list[str]] = {}

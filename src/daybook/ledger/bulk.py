@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from daybook.ledger.book import Book
 from daybook.ledger.movements import post_split, post_transaction
-from daybook.ledger.records import request_record
+from daybook.ledger.records import effective_of, request_record
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.ledger.transaction import (
     Bulk,
@@ -175,7 +175,7 @@ def _root(
         False,
         None,
         entry.position,
-        entry.accepted_ms * 1000,
+        effective_of(entry, bulk.effective_micros),
         bulk.meta_data,
         entry.fingerprint,
         len(bulk.items),

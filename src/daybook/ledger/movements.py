@@ -50,7 +50,7 @@ def post_transaction(
     if source is None or destination is None:
         return _unknown_balance(wanted, source, destination)
     amount = wanted.precise_amount
-    refusal = _mismatch(book, wanted, source, destination) or _lacks_funds(wanted, source, amount)
+    refusal = _mismatch(wanted, source, destination) or _lacks_funds(wanted, source, amount)
     if refusal is not None:
         return refusal
     if not (source.debit_fits(amount) and destination.credit_fits(amount)):
@@ -91,7 +91,7 @@ def post_split(
     sides = _sides(book, split)
     if isinstance(sides, Rejected):
         return sides
-    refusal = _refusal_of_legs(book, split, sides)
+    refusal = _refusal_of_legs(split, sides)
     if refusal is not None:
         return refusal
     status = Status.INFLIGHT if whole.inflight else Status.APPLIED
@@ -179,9 +179,7 @@ def _sides(book: Book, split: Split) -> list[tuple[Balance, Balance]] | Rejected
     return sides
 
 
-def _refusal_of_legs(
-    book: Book, split: Split, sides: Sequence[tuple[Balance, Balance]]
-) -> Rejected | None:
+def _refusal_of_legs(split: Split, sides: Sequence[tuple[Balance, Balance]]) -> Rejected | None:
     """The refusal that takes precedence, over all legs.
 
     The balance that all legs share is looked at once, for the total; all others are distinct.
@@ -201,7 +199,7 @@ def _refusal_of_legs(
         for side, moves in (("source", debits), ("destination", credits))
         for balance, _ in moves
         if balance.currency != whole.currency or balance.precision != whole.precision
-        if (mismatch := _mismatch_of(book, whole, side, balance)) is not None
+        if (mismatch := _mismatch_of(whole, side, balance)) is not None
     ]
     if mismatches:
         return min(mismatches, key=lambda each: PRECEDENCE[each.reason])
@@ -267,9 +265,7 @@ def _unknown_balance(
     )
 
 
-def _mismatch(
-    book: Book, wanted: Transaction, source: Balance, destination: Balance
-) -> Rejected | None:
+def _mismatch(wanted: Transaction, source: Balance, destination: Balance) -> Rejected | None:
     currency, precision = wanted.currency, wanted.precision
     if source.currency == destination.currency == currency and (
         source.precision == destination.precision == precision
@@ -278,19 +274,19 @@ def _mismatch(
     found = [
         mismatch
         for side, balance in (("source", source), ("destination", destination))
-        if (mismatch := _mismatch_of(book, wanted, side, balance)) is not None
+        if (mismatch := _mismatch_of(wanted, side, balance)) is not None
     ]
     return min(found, key=lambda each: PRECEDENCE[each.reason], default=None)
 
 
-def _mismatch_of(book: Book, wanted: Transaction, side: str, balance: Balance) -> Rejected | None:
+def _mismatch_of(wanted: Transaction, side: str, balance: Balance) -> Rejected | None:
     if balance.currency != wanted.currency:
         return Rejected(
             Reason.CURRENCY_MISMATCH,
             f"currency: {side} {balance.balance_id} is in {balance.currency}, "
             f"not {wanted.currency}",
         )
-    if balance.precision not in (None, wanted.precision) and not book.mixed_precision:
+    if balance.precision not in (None, wanted.precision):
         return Rejected(
             Reason.PRECISION_MISMATCH,
             f"precision: {side} {balance.balance_id} has precision {balance.precision}, "

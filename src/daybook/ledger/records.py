@@ -39,6 +39,11 @@ def outcome_of(
     )
 
 
+def effective_of(entry: Entry, effective_micros: int | None) -> int:
+    """When a record counts for history: at its own date, by default when it was accepted."""
+    return entry.accepted_ms * 1000 if effective_micros is None else effective_micros
+
+
 def sent_again(entry: Entry, reference: str | None, recorded: Recorded) -> Outcome | Rejected:
     """The original's outcome, when the request is the same; a conflict when it is not."""
     if recorded.fingerprint != entry.fingerprint:
@@ -70,7 +75,6 @@ def transaction_record(
     part: int | None = None,
 ) -> Record:
     """The record of a transaction with one movement."""
-    effective = wanted.effective_micros
     return Record(
         entry.request_id,
         Kind.TRANSACTION,
@@ -89,7 +93,7 @@ def transaction_record(
         wanted.allow_overdraft,
         wanted.overdraft_limit,
         entry.position,
-        entry.accepted_ms * 1000 if effective is None else effective,
+        effective_of(entry, wanted.effective_micros),
         wanted.meta_data,
         entry.fingerprint,
         None,
@@ -210,7 +214,7 @@ def action_record(
         False,
         None,
         entry.position,
-        entry.accepted_ms * 1000,
+        effective_of(entry, None if isinstance(wanted, Cancel) else wanted.effective_micros),
         wanted.meta_data,
         entry.fingerprint,
     )

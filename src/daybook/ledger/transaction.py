@@ -51,7 +51,8 @@ class Transaction(NamedTuple):
     source_id, destination_id: resolved balance ids.
     source_indicator, destination_indicator: the ``@Name`` when the side was named by one.
     overdraft_limit: major units, decimal text, greater than zero; None when no limit is given.
-    overdraft_limit_minor: the limit in minor units: how far below zero the source may go.
+    overdraft_limit_minor: the limit in minor units, rounded down: how far below zero the source
+    may go.
     effective_micros: microseconds since the epoch when it counts for history; None: at acceptance.
     meta_data: canonical JSON text of an object, or None.
     expires_micros, commits_micros: when the remainder of a hold is voided, or committed.
@@ -120,13 +121,18 @@ class Split(NamedTuple):
 
 
 class Bulk(NamedTuple):
-    """Post many transactions in order: all or nothing when ``atomic``, else each on its own."""
+    """Post many transactions in order: all or nothing when ``atomic``, else each on its own.
+
+    description, effective_micros: those of the bulk; its items have them already, where they had
+    none of their own.
+    """
 
     reference: str
     items: tuple[Transaction | Split, ...]
     atomic: bool
     description: str = ""
     meta_data: str | None = None
+    effective_micros: int | None = None
 
 
 class Commit(NamedTuple):
@@ -136,6 +142,8 @@ class Commit(NamedTuple):
     them is committed.
     precise_amount: minor units; None with ``amount`` None: the whole remainder.
     amount: exact decimal text in major units, turned into minor units by the hold's precision.
+    rounding: ``half_up`` when that may round it; None: it must be exact.
+    effective_micros: see ``Transaction``.
     """
 
     transaction_id: str
@@ -144,24 +152,34 @@ class Commit(NamedTuple):
     amount: str | None = None
     description: str = ""
     meta_data: str | None = None
+    effective_micros: int | None = None
+    rounding: str | None = None
 
 
 class Void(NamedTuple):
-    """Release the whole remainder of a hold, or of each hold of a request."""
+    """Release the whole remainder of a hold, or of each hold of a request.
+
+    effective_micros: see ``Transaction``.
+    """
 
     transaction_id: str
     reference: str | None = None
     description: str = ""
     meta_data: str | None = None
+    effective_micros: int | None = None
 
 
 class Refund(NamedTuple):
-    """Reverse an applied transaction in full, or every transaction of a request."""
+    """Reverse an applied transaction in full, or every transaction of a request.
+
+    effective_micros: see ``Transaction``.
+    """
 
     transaction_id: str
     reference: str | None = None
     description: str = ""
     meta_data: str | None = None
+    effective_micros: int | None = None
 
 
 class Cancel(NamedTuple):

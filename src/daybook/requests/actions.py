@@ -10,7 +10,7 @@ from daybook.ledger.identity import IDENTITY_FIELDS
 from daybook.ledger.money import plain_text
 from daybook.ledger.rejection import Reason
 from daybook.ledger.transaction import Kind
-from daybook.requests.base import Request, amount_choice, json_text, with_meta_data
+from daybook.requests.base import Request, amount_choice, iso, json_text, with_meta_data
 from daybook.requests.bounds import (
     BODY_VERSION,
     GROUP_ID,
@@ -26,8 +26,10 @@ from daybook.requests.fields import (
     GroupId,
     MadeBy,
     MetaData,
+    Moment,
     PreciseAmount,
     Reference,
+    Rounding,
     SubjectId,
     TransactionId,
     canonical_meta_data,
@@ -57,23 +59,41 @@ class _Action(Request):
         return with_meta_data(fields, self.meta_data)
 
 
-class CommitRequest(_Action):
+class _DatedAction(_Action):
+    """An action that moves money, or ends what was held, and counts for history at its own date."""
+
+    effective_date: Moment | None = None
+
+    def canonical_fields(self) -> dict[str, Any]:
+        fields = super().canonical_fields()
+        if self.effective_date is not None:
+            fields["effective_date"] = iso(self.effective_date)
+        return fields
+
+
+class CommitRequest(_DatedAction):
     """Ask to post the remainder of a hold, or a part of it.
 
     transaction_id: the hold; or the request with legs, or the bulk, whose holds are committed.
     amount (major units) or precise_amount (minor units): the part; neither: the whole remainder.
+    rounding: ``half_up`` rounds an amount that the hold's precision can't hold; without it such a
+    commit is rejected.
     reference: makes the commit idempotent by itself.
+    effective_date: when it counts for history; default: when it is accepted.
     """
 
     kind: ClassVar[Kind] = Kind.COMMIT
 
     amount: Amount | None = None
     precise_amount: PreciseAmount | None = None
+    rounding: Rounding | None = None
 
     def canonical_fields(self) -> dict[str, Any]:
         fields = super().canonical_fields()
         if self.amount is not None:
             fields["amount"] = plain_text(self.amount)
+            if self.rounding is not None and "." in fields["amount"]:  # what is whole always fits
+                fields["rounding"] = self.rounding
         if self.precise_amount is not None:
             fields["precise_amount"] = str(self.precise_amount)
         return fields
@@ -96,19 +116,21 @@ def amount_of_bulk(given: Mapping[str, Any]) -> list[FieldError]:
     ]
 
 
-class VoidRequest(_Action):
+class VoidRequest(_DatedAction):
     """Ask to release the whole remainder of a hold, or of each hold of a request.
 
     transaction_id: the hold, the request with legs, or the bulk.
+    effective_date: the date of its record; default: when it is accepted.
     """
 
     kind: ClassVar[Kind] = Kind.VOID
 
 
-class RefundRequest(_Action):
+class RefundRequest(_DatedAction):
     """Ask to reverse an applied transaction in full.
 
     transaction_id: the transaction, the commit of a hold, the request with legs, or the bulk.
+    effective_date: when it counts for history; default: when it is accepted.
     meta_data: merged over that of the original.
     """
 

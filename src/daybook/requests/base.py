@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 from daybook.errors import FieldError, MalformedRequest
+from daybook.ledger.money import misfit
 from daybook.ledger.rejection import PRECEDENCE, Reason
 from daybook.ledger.transaction import Kind
 from daybook.requests.bounds import BODY_BYTES_MAX, BODY_VERSION
-from daybook.requests.fields import canonical_meta_data
+from daybook.requests.fields import PRECISION_MISSING, canonical_meta_data
 
 NO_SLOTS: frozenset[int] = frozenset()
 
@@ -102,6 +104,8 @@ def field_error(error: Any) -> FieldError:
         field = f"{field}.{named}" if field else named
     if code in PRECEDENCE:
         return FieldError(field or "request", code, error["msg"])
+    if code == "missing" and error["loc"][-1] == "precision":
+        return FieldError(field, Reason.INVALID_PRECISION, PRECISION_MISSING)
     message = _PLAIN_MESSAGES.get(code, error["msg"])
     return FieldError(field or "request", Reason.MALFORMED, message)
 
@@ -131,6 +135,18 @@ def amount_choice(given: Mapping[str, Any], *, required: bool) -> list[FieldErro
     elif required and amount is None and precise is None:
         message = "either amount or precise_amount is required"
     return [FieldError("amount", Reason.INVALID_AMOUNT, message)] if message else []
+
+
+def misfit_error(
+    amount: Decimal,
+    precision: int,
+    rounding: str | None,
+    field: str = "amount",
+    code: Reason = Reason.INVALID_AMOUNT,
+) -> FieldError | None:
+    """An amount (major units) that its precision can't hold, unless it may be rounded."""
+    message = misfit(amount, precision, rounding)
+    return None if message is None else FieldError(field, code, message)
 
 
 def same_balance(field: str = "destination") -> FieldError:

@@ -147,6 +147,7 @@ class BulkBody(BaseModel):
     ]
     atomic: bool = False
     description: _Description = ""
+    effective_date: _Date | None = None
     meta_data: str | None = None
     ordering_key: _OrderingKey | None = None
 
@@ -162,17 +163,26 @@ class _ActionBody(BaseModel):
 
 
 class CommitBody(_ActionBody):
-    """A commit."""
+    """A commit. rounding: whether the hold's precision may round the amount."""
 
     kind: Literal["commit"]
     precise_amount: _Integer | None = None
     amount: _Decimal | None = None
+    rounding: Literal["half_up"] | None = None
+    effective_date: _Date | None = None
 
 
 class ActionBody(_ActionBody):
-    """A void, a refund or a cancel."""
+    """A void or a refund."""
 
-    kind: Literal["void", "refund", "cancel"]
+    kind: Literal["void", "refund"]
+    effective_date: _Date | None = None
+
+
+class CancelBody(_ActionBody):
+    """A cancel."""
+
+    kind: Literal["cancel"]
 
 
 class DeadlineBody(BaseModel):
@@ -276,6 +286,7 @@ AnyBody = (
     | BulkBody
     | CommitBody
     | ActionBody
+    | CancelBody
     | DeadlineBody
     | SettleBody
     | LedgerBody

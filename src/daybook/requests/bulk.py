@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from daybook.errors import FieldError
 from daybook.ledger.rejection import Reason
 from daybook.ledger.transaction import Kind
-from daybook.requests.base import Request, json_text, with_meta_data, wrong_slot
+from daybook.requests.base import Request, iso, json_text, with_meta_data, wrong_slot
 from daybook.requests.bounds import (
     BULK_BODY_BYTES_MAX,
     BULK_ITEMS_MAX,
@@ -22,7 +22,14 @@ from daybook.requests.bounds import (
     slot_of_transaction,
     slots_moved,
 )
-from daybook.requests.fields import BulkId, Description, MetaData, OrderingKey, Reference
+from daybook.requests.fields import (
+    BulkId,
+    Description,
+    MetaData,
+    Moment,
+    OrderingKey,
+    Reference,
+)
 from daybook.requests.transactions import TransactionRequest
 
 Items = Annotated[tuple[TransactionRequest, ...], Field(min_length=1, max_length=BULK_ITEMS_MAX)]
@@ -40,6 +47,8 @@ class BulkRequest(Request):
     atomic: all of them or none; else each on its own. inflight: every one of them is a hold.
     reference: the key of idempotency of the bulk; default: derived from what it posts, so that
     the same bulk sent again is the same.
+    description, effective_date: of the bulk, and of each of its transactions that has none of its
+    own.
     ordering_key: the bulk keeps its order among the requests of this key, beside those of all
     balances that it spends from; default: the application balance of the first transaction.
     bulk_id: the id to use; minted when absent.
@@ -52,6 +61,7 @@ class BulkRequest(Request):
     inflight: StrictBool = False
     reference: Reference | None = None
     description: Description = ""
+    effective_date: Moment | None = None
     meta_data: MetaData | None = None
     ordering_key: OrderingKey | None = None
     bulk_id: BulkId | None = None
@@ -65,7 +75,9 @@ class BulkRequest(Request):
             message = f"a transaction of a bulk has no {', '.join(OWN_FIELDS)}"
             raise PydanticCustomError(Reason.MALFORMED.value, message)
         if self.reference is None:
-            content = json_text({"atomic": self.atomic, "transactions": self._items})
+            content = json_text(
+                {"atomic": self.atomic, "transactions": self._items, **self._defaults}
+            )
             self.__dict__["reference"] = f"bulk-{sha256(content.encode()).hexdigest()}"
         return self
 
@@ -73,6 +85,16 @@ class BulkRequest(Request):
     def _items(self) -> list[dict[str, Any]]:
         held = {"inflight": True} if self.inflight else {}
         return [item.canonical_fields() | held for item in self.transactions]
+
+    @property
+    def _defaults(self) -> dict[str, Any]:
+        """What its transactions have where they have none of their own."""
+        fields: dict[str, Any] = {}
+        if self.description:
+            fields["description"] = self.description
+        if self.effective_date is not None:
+            fields["effective_date"] = iso(self.effective_date)
+        return fields
 
     @cached_property
     def slot(self) -> int:
@@ -102,10 +124,9 @@ class BulkRequest(Request):
 
     def canonical_fields(self) -> dict[str, Any]:
         fields: dict[str, Any] = {"reference": self.reference, "transactions": self._items}
+        fields |= self._defaults
         if self.atomic:
             fields["atomic"] = True
-        if self.description:
-            fields["description"] = self.description
         if self.ordering_key is not None:
             fields["ordering_key"] = self.ordering_key
         return with_meta_data(fields, self.meta_data)

@@ -33,6 +33,7 @@ from daybook.requests.bodies import (
     ActionBody,
     BalanceBody,
     BulkBody,
+    CancelBody,
     ChangeBody,
     CommitBody,
     CommonItem,
@@ -66,6 +67,7 @@ from daybook.requests.fields import (
 )
 from daybook.requests.instructions import (
     checked,
+    effective_micros_of,
     fault,
     movement_of,
     names_of,
@@ -135,9 +137,31 @@ def _decode_bulk(fields: BulkBody, request_id: str, accepted_ms: int) -> Decoded
         raise malformed(repeated_references(references, fields.reference))
     slot = slot_of(fields.ordering_key or _key_of_first(fields.transactions[0]))
     _refuse_foreign_id(request_id, BULK_ID, slot, "bulk_id")
-    meta_data = object_text(fields.meta_data, "meta_data")
-    bulk = Bulk(fields.reference, tuple(items), fields.atomic, fields.description, meta_data)
+    effective_micros = effective_micros_of(fields.effective_date, accepted_ms)
+    if fields.description or effective_micros is not None:
+        items = [_filled(item, fields.description, effective_micros) for item in items]
+    bulk = Bulk(
+        fields.reference,
+        tuple(items),
+        fields.atomic,
+        fields.description,
+        object_text(fields.meta_data, "meta_data"),
+        effective_micros,
+    )
     return Decoded(bulk, slot, request_id, frozenset((slot, *slots)))
+
+
+def _filled(
+    item: Transaction | Split, description: str, effective_micros: int | None
+) -> Transaction | Split:
+    """The item with what its bulk says for those that say nothing themselves."""
+    whole = item.whole
+    own = whole.effective_micros
+    filled = whole._replace(
+        description=whole.description or description,
+        effective_micros=effective_micros if own is None else own,
+    )
+    return item._replace(whole=filled) if isinstance(item, Split) else filled
 
 
 def _key_of_first(item: CommonItem | ItemBody) -> str:
@@ -181,7 +205,6 @@ def _common_item(item: CommonItem, slots: set[int]) -> Transaction | None:
 
 
 def _decode_commit(fields: CommitBody, request_id: str, accepted_ms: int) -> Decoded:
-    del accepted_ms
     slot = _slot_of_named(fields.transaction_id, request_id, GROUP_ID)
     refuse_blank(fields, "reference")
     given = {"amount": fields.amount, "precise_amount": fields.precise_amount}
@@ -197,24 +220,34 @@ def _decode_commit(fields: CommitBody, request_id: str, accepted_ms: int) -> Dec
         None if amount is None else str(checked(check_amount, amount, "amount")),
         fields.description,
         object_text(fields.meta_data, "meta_data"),
+        effective_micros_of(fields.effective_date, accepted_ms),
+        fields.rounding,
     )
     return Decoded(instruction, slot, request_id)
 
 
-_ACTIONS: dict[str, tuple[Callable[..., Void | Refund | Cancel], re.Pattern[str]]] = {
-    "void": (Void, GROUP_ID),
-    "refund": (Refund, GROUP_ID),
-    "cancel": (Cancel, TRANSACTION_ID),
-}
+_ACTIONS: dict[str, Callable[..., Void | Refund]] = {"void": Void, "refund": Refund}
 
 
 def _decode_action(fields: ActionBody, request_id: str, accepted_ms: int) -> Decoded:
+    slot = _slot_of_named(fields.transaction_id, request_id, GROUP_ID)
+    refuse_blank(fields, "reference")
+    instruction = _ACTIONS[fields.kind](
+        fields.transaction_id,
+        fields.reference,
+        fields.description,
+        object_text(fields.meta_data, "meta_data"),
+        effective_micros_of(fields.effective_date, accepted_ms),
+    )
+    return Decoded(instruction, slot, request_id)
+
+
+def _decode_cancel(fields: CancelBody, request_id: str, accepted_ms: int) -> Decoded:
     del accepted_ms
-    make, form = _ACTIONS[fields.kind]
-    slot = _slot_of_named(fields.transaction_id, request_id, form)
+    slot = _slot_of_named(fields.transaction_id, request_id, TRANSACTION_ID)
     refuse_blank(fields, "reference")
     meta_data = object_text(fields.meta_data, "meta_data")
-    instruction = make(fields.transaction_id, fields.reference, fields.description, meta_data)
+    instruction = Cancel(fields.transaction_id, fields.reference, fields.description, meta_data)
     return Decoded(instruction, slot, request_id)
 
 
@@ -309,7 +342,7 @@ DECODERS: dict[str, Callable[[Any, str, int], Decoded]] = {
     "commit": _decode_commit,
     "void": _decode_action,
     "refund": _decode_action,
-    "cancel": _decode_action,
+    "cancel": _decode_cancel,
     "deadline": _decode_deadline,
     "settle": _decode_settle,
     "ledger": _decode_ledger,

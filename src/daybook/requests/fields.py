@@ -17,6 +17,7 @@ from daybook.ledger.money import (
     AMOUNT_EXPONENT_MAX,
     FIGURE_DIGITS_MAX,
     FIGURE_MAX,
+    HALF_UP,
     PRECISION_MAX,
     is_reasonable,
     plain_text,
@@ -151,7 +152,19 @@ def check_distribution(value: Any) -> str:
     return plain_text(number) + percent
 
 
+def check_rounding(value: Any) -> str:
+    """How an amount may be rounded that its precision can't hold."""
+    if value != HALF_UP:
+        raise _error(Reason.MALFORMED, f'must be "{HALF_UP}"; leave it out to have nothing rounded')
+    return HALF_UP
+
+
+PRECISION_MISSING = "is required: minor units in a major unit, 100 for cents, 1 for whole units"
+
+
 def check_precision(value: Any) -> int:
+    if value is None:
+        raise _error(Reason.INVALID_PRECISION, PRECISION_MISSING)
     number = _integer(value, Reason.INVALID_PRECISION)
     if not 1 <= number <= PRECISION_MAX:
         raise _error(Reason.INVALID_PRECISION, "must be an integer from 1 to 10^30")
@@ -251,6 +264,7 @@ PreciseShare = Annotated[int, BeforeValidator(check_precise_share)]
 Amount = Annotated[Decimal, BeforeValidator(check_amount)]
 PreciseAmount = Annotated[int, BeforeValidator(check_precise_amount)]
 Precision = Annotated[int, BeforeValidator(check_precision)]
+Rounding = Annotated[str, BeforeValidator(check_rounding)]
 OverdraftLimit = Annotated[Decimal, BeforeValidator(check_overdraft_limit)]
 Moment = Annotated[datetime, BeforeValidator(check_moment)]
 MetaData = Annotated[dict[str, Any], BeforeValidator(check_meta_data)]

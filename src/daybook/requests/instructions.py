@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from daybook.errors import FieldError
 from daybook.ledger.balance import INDICATOR, internal_balance_id
-from daybook.ledger.money import plain_text, to_minor
+from daybook.ledger.money import limit_to_minor, plain_text
 from daybook.ledger.rejection import Reason
 from daybook.ledger.split import Share
 from daybook.ledger.transaction import Leg, Split, Transaction
@@ -60,6 +60,14 @@ def micros_of(text: str | None, field: str) -> int | None:
     return int((moment - EPOCH) // _MICROSECOND)
 
 
+def effective_micros_of(text: str | None, accepted_ms: int) -> int | None:
+    """When a request counts for history: in the past, or at most a day after it was accepted."""
+    micros = micros_of(text, "effective_date")
+    if micros is not None and micros > accepted_ms * 1000 + FUTURE_MAX // _MICROSECOND:
+        raise fault("effective_date", "lies more than a day in the future")
+    return micros
+
+
 def object_text(text: str | None, field: str) -> str | None:
     """An object that travels as canonical JSON text."""
     if text is None:
@@ -85,9 +93,6 @@ def movement_of(
     limit = None
     if fields.overdraft_limit is not None:
         limit = checked(check_overdraft_limit, fields.overdraft_limit, "overdraft_limit")
-    effective_micros = micros_of(fields.effective_date, "effective_date")
-    if effective_micros is not None:
-        _refuse_future(effective_micros, accepted_ms)
     expires = micros_of(fields.inflight_expiry_date, "inflight_expiry_date")
     commits = micros_of(fields.inflight_commit_date, "inflight_commit_date")
     if not fields.inflight and (expires is not None or commits is not None):
@@ -102,9 +107,9 @@ def movement_of(
         fields.description,
         fields.allow_overdraft,
         plain_text(limit) if limit else None,
-        to_minor(limit, precision) if limit else 0,
+        limit_to_minor(limit, precision) if limit else 0,
         fields.inflight,
-        effective_micros,
+        effective_micros_of(fields.effective_date, accepted_ms),
         object_text(fields.meta_data, "meta_data"),
         expires,
         commits,
@@ -184,8 +189,3 @@ def _resolve(name: str, currency: str, field: str) -> tuple[str, str | None]:
     if not BALANCE_ID.match(name):
         raise fault(field, "must be a balance id (bln_<uuid>) or an indicator (@Name)")
     return name, None
-
-
-def _refuse_future(effective_micros: int, accepted_ms: int) -> None:
-    if effective_micros > accepted_ms * 1000 + FUTURE_MAX // _MICROSECOND:
-        raise fault("effective_date", "lies more than a day in the future")

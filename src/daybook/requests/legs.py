@@ -13,7 +13,7 @@ from daybook.errors import FieldError
 from daybook.ledger.money import to_minor
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.ledger.split import LEFT, Share, split
-from daybook.requests.base import same_balance
+from daybook.requests.base import malformed, misfit_error, same_balance
 from daybook.requests.fields import BalanceName, Distribution, PreciseShare
 
 
@@ -39,23 +39,48 @@ class LegRequest(BaseModel):
             raise PydanticCustomError(Reason.INVALID_DISTRIBUTION.value, "{message}", context)
         return self
 
-    def share(self, precision: int) -> Share:
-        """What it gets of a total with this precision."""
+    @property
+    def amount(self) -> Decimal | None:
+        """What it gets in major units, where that is fixed so."""
         distribution = self.distribution
         if distribution is None or distribution == "left" or distribution[-1] == "%":
-            return share_of(distribution, self.precise_distribution)
-        return Share(to_minor(Decimal(distribution), precision))
+            return None
+        return Decimal(distribution)
 
-    def canonical(self, precision: int) -> dict[str, Any]:
+    def share(self, precision: int, rounding: str | None) -> Share:
+        """What it gets of a total with this precision.
+
+        Raises MalformedRequest for an amount that the precision can't hold, unless ``rounding``
+        says that it may be rounded.
+        """
+        amount = self.amount
+        if amount is None:
+            return share_of(self.distribution, self.precise_distribution)
+        wrong = self.misfit(precision, rounding)
+        if wrong is not None:
+            raise malformed([wrong])
+        return Share(to_minor(amount, precision))
+
+    def misfit(
+        self, precision: int, rounding: str | None, field: str = "distribution"
+    ) -> FieldError | None:
+        """What is wrong with its amount at this precision: not whole, or rounded to nothing."""
+        amount = self.amount
+        if not amount:
+            return None
+        code = Reason.INVALID_DISTRIBUTION
+        wrong = misfit_error(amount, precision, rounding, field, code)
+        if wrong is None and to_minor(amount, precision) == 0:
+            message = f"{self.distribution} is zero at precision {precision}"
+            wrong = FieldError(field, code, message)
+        return wrong
+
+    def canonical(self, precision: int, rounding: str | None) -> dict[str, Any]:
         """The leg as it stands in a body: an amount in minor units, whoever wrote it how."""
-        share = self.share(precision)
+        share = self.share(precision, rounding)
         if share.fixed is not None:
             return {"identifier": self.identifier, "precise_distribution": str(share.fixed)}
         return {"identifier": self.identifier, "distribution": self.distribution}
-
-    def rounds_to_zero(self, precision: int) -> bool:
-        """Whether it asks for an amount that is too small to exist."""
-        return self.distribution not in (None, "0") and self.share(precision).fixed == 0
 
 
 def share_of(distribution: str | None, precise: int | None) -> Share:

@@ -19,6 +19,8 @@ from daybook.requests.base import (
     Request,
     amount_choice,
     iso,
+    malformed,
+    misfit_error,
     same_balance,
     with_meta_data,
     wrong_slot,
@@ -45,6 +47,7 @@ from daybook.requests.fields import (
     PreciseAmount,
     Precision,
     Reference,
+    Rounding,
 )
 from daybook.requests.legs import LegRequest, divided, identity_errors
 
@@ -60,8 +63,12 @@ class TransactionRequest(Request):
     source, destination: balance ids (``bln_…``) or indicators (``@World``).
     sources, destinations: in place of one of them, up to 1,000 legs, see ``LegRequest``.
     amount (major units) with precision, or precise_amount (minor units): one of the two.
-    precision: minor units in a major unit, e.g. 100 for cents.
-    allow_overdraft: the source may go below zero; overdraft_limit (major units): how far.
+    precision: minor units in a major unit, e.g. 100 for cents. It has no default: one would give
+    an amount another meaning than its sender's, and a balance keeps the first one for ever.
+    rounding: ``half_up`` rounds amounts in major units, those of legs too, that the precision
+    can't hold; without it they are refused.
+    allow_overdraft: the source may go below zero; overdraft_limit (major units): how far, rounded
+    down to minor units.
     inflight: hold the money until it is committed or voided.
     inflight_expiry_date, inflight_commit_date: when what remains of the hold is voided, or
     committed.
@@ -81,7 +88,8 @@ class TransactionRequest(Request):
     currency: Currency
     amount: Amount | None = None
     precise_amount: PreciseAmount | None = None
-    precision: Precision = 1
+    precision: Precision
+    rounding: Rounding | None = None
     description: Description = ""
     allow_overdraft: StrictBool = False
     overdraft_limit: OverdraftLimit = Decimal(0)
@@ -132,10 +140,16 @@ class TransactionRequest(Request):
         return BODY_BYTES_MAX + LEG_BYTES_MAX * legs
 
     def minor_amount(self) -> int:
-        """The amount in minor units."""
+        """The amount in minor units.
+
+        Raises MalformedRequest when the precision can't hold it and nothing says how to round.
+        """
         if self.precise_amount is not None:
             return self.precise_amount
         assert self.amount is not None
+        wrong = misfit_error(self.amount, self.precision, self.rounding)
+        if wrong is not None:
+            raise malformed([wrong])
         return to_minor(self.amount, self.precision)
 
     def canonical_fields(self) -> dict[str, Any]:
@@ -176,7 +190,7 @@ class TransactionRequest(Request):
             elif len(legs) == 1:
                 fields[one] = legs[0].identifier
             else:
-                fields[many] = [leg.canonical(self.precision) for leg in legs]
+                fields[many] = [leg.canonical(self.precision, self.rounding) for leg in legs]
         return fields
 
     @classmethod
@@ -195,25 +209,33 @@ class TransactionRequest(Request):
         return errors
 
     def late_checks(self) -> list[FieldError]:
-        minor = self.minor_amount()
-        errors = []
-        if minor <= 0:
-            message = f"{self.amount} is zero at precision {self.precision}; raise the precision"
-            errors.append(FieldError("amount", Reason.INVALID_AMOUNT, message))
-        if minor > FIGURE_MAX:
-            message = f"has more than {FIGURE_DIGITS_MAX} digits in minor units"
-            errors.append(FieldError("amount", Reason.INVALID_AMOUNT, message))
+        wrong = self._wrong_amount()
+        errors = [] if wrong is None else [wrong]
         if self.source is not None and self.destination is not None:
             if self._id_of(self.source) == self._id_of(self.destination):
                 errors.append(same_balance())
         else:
-            errors += self._leg_errors(minor)
+            errors += self._leg_errors(total_fits=wrong is None)
         named = self.transaction_id
         if named is not None and slot_of_transaction(named) != self.slot:
             errors.append(wrong_slot("transaction_id", self.slot))
         return errors
 
-    def _leg_errors(self, total: int) -> list[FieldError]:
+    def _wrong_amount(self) -> FieldError | None:
+        if self.amount is not None:
+            misfit = misfit_error(self.amount, self.precision, self.rounding)
+            if misfit is not None:
+                return misfit
+        minor = self.minor_amount()
+        if minor <= 0:
+            message = f"{self.amount} is zero at precision {self.precision}; raise the precision"
+        elif minor > FIGURE_MAX:
+            message = f"has more than {FIGURE_DIGITS_MAX} digits in minor units"
+        else:
+            return None
+        return FieldError("amount", Reason.INVALID_AMOUNT, message)
+
+    def _leg_errors(self, *, total_fits: bool) -> list[FieldError]:
         side = "destinations" if self.sources is None else "sources"
         legs = self.destinations if self.sources is None else self.sources
         other = self.source or self.destination
@@ -221,15 +243,19 @@ class TransactionRequest(Request):
             return []  # said of the fields themselves
         balance_ids = [self._id_of(leg.identifier) for leg in legs]
         errors = identity_errors(side, balance_ids, self._id_of(other))
-        for place, leg in enumerate(legs):
-            if leg.rounds_to_zero(self.precision):
-                message = f"{leg.distribution} is zero at precision {self.precision}"
-                field = f"{side}[{place}].distribution"
-                errors.append(FieldError(field, Reason.INVALID_DISTRIBUTION, message))
-        amounts = divided(total, [leg.share(self.precision) for leg in legs], side)
-        if isinstance(amounts, FieldError) and total > 0:
-            errors.append(amounts)
-        return errors
+        misfits = [
+            misfit
+            for place, leg in enumerate(legs)
+            if (
+                misfit := leg.misfit(self.precision, self.rounding, f"{side}[{place}].distribution")
+            )
+        ]
+        if total_fits and not misfits:
+            shares = [leg.share(self.precision, self.rounding) for leg in legs]
+            amounts = divided(self.minor_amount(), shares, side)
+            if isinstance(amounts, FieldError):
+                errors.append(amounts)
+        return errors + misfits
 
     def _id_of(self, name: str) -> str:
         return internal_balance_id(name, self.currency) if name.startswith("@") else name

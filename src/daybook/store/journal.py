@@ -79,7 +79,7 @@ UPDATE balances b SET
     precision = coalesce(b.precision, d.precision)
 FROM unnest(%s::uuid[], %s::numeric[], %s::bigint[], %s::numeric[], %s::numeric[])
     AS d (balance_id, precision, touches, credit, debit)
-WHERE b.balance_id = d.balance_id AND (%s OR b.precision IS NULL OR b.precision = d.precision)
+WHERE b.balance_id = d.balance_id AND (b.precision IS NULL OR b.precision = d.precision)
 """
 _UPDATE_BALANCES_AND_INFLIGHT = """
 UPDATE balances b SET
@@ -92,7 +92,7 @@ UPDATE balances b SET
 FROM unnest(%s::uuid[], %s::numeric[], %s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[],
     %s::numeric[])
     AS d (balance_id, precision, touches, credit, debit, inflight_credit, inflight_debit)
-WHERE b.balance_id = d.balance_id AND (%s OR b.precision IS NULL OR b.precision = d.precision)
+WHERE b.balance_id = d.balance_id AND (b.precision IS NULL OR b.precision = d.precision)
 """
 _INSERT_HOLDS = """
 INSERT INTO holds (transaction_id, source, destination, currency, precision, amount, committed,
@@ -290,9 +290,7 @@ def write_holds(cursor: psycopg.Cursor[Any], holds: Sequence[Hold]) -> None:
         )
 
 
-def write_balances(
-    cursor: psycopg.Cursor[Any], touched: Sequence[Balance], *, mixed_precision: bool
-) -> None:
+def write_balances(cursor: psycopg.Cursor[Any], touched: Sequence[Balance]) -> None:
     """Add the sums of the batch to the touched balances, locking them in the global order.
 
     The order is that of the array: application balances by id, then internal ones by id. Worker
@@ -315,7 +313,7 @@ def write_balances(
         statement = _UPDATE_BALANCES_AND_INFLIGHT
         arrays.append(array_text(b.added_inflight_credit for b in ordered))
         arrays.append(array_text(b.added_inflight_debit for b in ordered))
-    cursor.execute(statement, (*arrays, mixed_precision))
+    cursor.execute(statement, arrays)
     if cursor.rowcount != len(ordered):
         raise DecideAgain("a balance got another precision, or is gone")
 

@@ -168,7 +168,6 @@ def load_book(
     entries: Sequence[Entry],
     known: KnownBalances,
     *,
-    mixed_precision: bool,
     check_taken: bool,
     refused_references: Iterable[str | None] = (),
 ) -> Book:
@@ -178,7 +177,7 @@ def load_book(
     a batch may assume that, and is decided again when their unique indexes disagree.
     refused_references: those of entries that are no requests, and may use up a reference too.
     """
-    book = Book(mixed_precision=mixed_precision)
+    book = Book()
     references = [reference for entry in entries for reference in _references_of(entry)]
     references += filter(None, refused_references)
     _load_references(cursor, book, references, entries, check_taken=check_taken)

@@ -235,7 +235,6 @@ class UnitOfWork:
         entries: Sequence[Entry],
         known: KnownBalances,
         *,
-        mixed_precision: bool,
         check_taken: bool,
         refused_references: Iterable[str | None],
     ) -> Book:
@@ -244,7 +243,6 @@ class UnitOfWork:
             self.cursor,
             entries,
             known,
-            mixed_precision=mixed_precision,
             check_taken=check_taken,
             refused_references=refused_references,
         )
@@ -269,7 +267,7 @@ class UnitOfWork:
     def write_balances(self, book: Book) -> None:
         """Change things, and add to balances, locking them last. Raises DecideAgain."""
         write_changes(self.cursor, book)
-        write_balances(self.cursor, book.touched_balances(), mixed_precision=book.mixed_precision)
+        write_balances(self.cursor, book.touched_balances())
 
     def settle(self, settlements: Settlements) -> None:
         """Mark what was set aside as settled. Raises DecideAgain."""

@@ -174,7 +174,6 @@ class Attempt:
         book = self._unit.load_book(
             batch.decodable,
             self._surroundings.known_balances,
-            mixed_precision=self._settings.precision_policy == "mixed",
             check_taken=way.check_taken or bool(batch.undecodable),
             refused_references=[reference_in(item.raw.body) for item in batch.undecodable],
         )

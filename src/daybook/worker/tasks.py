@@ -88,7 +88,7 @@ def snapshot() -> dict[str, Any]:
 def dry_run(request_id: str, body: str, answer_id: str) -> dict[str, Any]:
     """Look what a request would do, for a producer that has no database of its own."""
     process = runtime()
-    preview = DryRun(process.engine, process.settings).look_ahead(request_id, body.encode())
+    preview = DryRun(process.engine).look_ahead(request_id, body.encode())
     process.log.leave_answer(answer_id, json.dumps(preview.as_dict()), ANSWER_LIFE_SECONDS)
     return {"would_apply": preview.would_apply, "reason": preview.reason}
 

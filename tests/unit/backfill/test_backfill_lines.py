@@ -97,6 +97,16 @@ def test_the_bank_example_names_the_other_side(changed: dict[str, str], other: s
     assert request.effective_date == datetime(1993, 1, 30, 23, tzinfo=UTC)
 
 
+def test_a_mapping_may_have_amounts_rounded() -> None:
+    """More decimals than the precision are refused, line by line, unless the mapping says so."""
+    tables = tomllib.loads((EXAMPLES / "bank-csv.toml").read_text(encoding="utf-8"))
+    row = bank_row(amount="2.995")
+    line = refused(LineBuilder(check_mapping(tables)), row)
+    assert (line.code, "send 2.99 or 3, or set rounding" in line.reason) == ("invalid_amount", True)
+    tables["transaction"]["rounding"] = "half_up"
+    assert built(LineBuilder(check_mapping(tables)), row).minor_amount() == 300
+
+
 def test_a_row_that_no_rule_fits_is_refused() -> None:
     """An unknown type of the bank is refused for both sides, with the key of the field."""
     reject = refused(LineBuilder(load_mapping(EXAMPLES / "bank-csv.toml")), bank_row(type="STORNO"))
@@ -190,7 +200,7 @@ def test_json_values_keep_their_digits_and_types() -> None:
         ({"amount": "1,50"}, "invalid_amount", "not a decimal number"),
         ({"amount": ""}, "invalid_amount", "is required"),
         ({"amount": Decimal("1234567890.1234567")}, "invalid_amount", "use precise_amount"),
-        ({"amount": "0.004"}, "invalid_amount", "raise the precision"),
+        ({"amount": "2.999"}, "invalid_amount", "send 2.99 or 3"),
         ({"precision": "0"}, "invalid_precision", "from 1 to 10^30"),
         ({"overdraft": "yes"}, "malformed", "must be true or false"),
         ({"on": "yesterday"}, "malformed", "'yesterday' in column 'on' is not a date"),

@@ -22,6 +22,7 @@ source = "@World"
 destination = "@Sales"
 currency = "EUR"
 amount = "{amount}"
+precision = 100
 """
 
 
@@ -46,6 +47,7 @@ def test_all_errors_come_at_once_with_their_paths() -> None:
         reference = "{id"
         currency = 1.5
         amount = "{amount}"
+        precision = 100
         effective_date = { column = "d", format = "%Q", timezone = "Mars/Olympus" }
         [[transaction.source]]
         when = { a = { empy = true } }
@@ -74,9 +76,7 @@ def test_all_errors_come_at_once_with_their_paths() -> None:
 @pytest.mark.parametrize(
     ("line", "path", "fix"),
     [
-        ("precision = 0", "transaction.precision", "from 1 to 10^30"),
         ('allow_overdraft = "yes"', "transaction.allow_overdraft", "must be true or false"),
-        ('precision = "1.5"', "transaction.precision", "must be an integer"),
         ('inflight = [{ value = "{f}" }, { value = true }]', "transaction.inflight", "[0]"),
         ("effective_date = { column = 1 }", "transaction.effective_date.column", "string"),
         ("description = []", "transaction.description", "at least 1"),
@@ -100,6 +100,10 @@ def test_a_wrong_key_is_named_with_its_fix(line: str, path: str, fix: str) -> No
         ('"@World"', '{ indicator = "{a}" }', "begins with @"),
         ('amount = "{amount}"', "", "needs amount"),
         ('"EUR"', '" "', "cannot be blank"),
+        ("precision = 100", "precision = 0", "from 1 to 10^30"),
+        ("precision = 100", 'precision = "1.5"', "must be an integer"),
+        ("precision = 100", "", "is required: minor units in a major unit, 100 for cents"),
+        ("precision = 100", 'precision = 100\nrounding = "down"', 'must be "half_up"'),
     ],
 )
 def test_a_side_or_field_that_cannot_work_is_refused(old: str, new: str, fix: str) -> None:
@@ -118,6 +122,8 @@ def test_columns_are_found_wherever_they_are_named() -> None:
         reference = "{a}-{b}"
         currency = "{c}"
         precise_amount = "{d}"
+        precision = "{k}"
+        rounding = "{l}"
         allow_overdraft = [{ when = { e = "1" }, value = true }]
         effective_date = { column = "f" }
         source = { balance = "{g}" }
@@ -125,7 +131,7 @@ def test_columns_are_found_wherever_they_are_named() -> None:
         meta_data = { x = "{j}" }
         """
     )
-    assert mapping.columns() == set("abcdefghij")
+    assert mapping.columns() == set("abcdefghijkl")
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

@@ -28,6 +28,7 @@ def deposit(reference: str, **changes: Any) -> dict[str, Any]:
         "destination": BALANCE,
         "currency": "USD",
         "precise_amount": 5,
+        "precision": 100,
         **changes,
     }
 

@@ -27,6 +27,7 @@ def mapping_of(csv: str = "") -> Mapping:
             destination = "@B"
             currency = "EUR"
             amount = "{{amount}}"
+            precision = 100
             """
         )
     )

@@ -42,6 +42,7 @@ ITEM: dict[str, Any] = {
     "destination": B,
     "currency": "USD",
     "precise_amount": 1,
+    "precision": 100,
 }
 GOOD: dict[str, dict[str, Any]] = {
     "transaction": ITEM,
@@ -73,6 +74,10 @@ ACCEPTED: list[tuple[str, str, Any]] = [
     ("transaction", "precise_amount", Decimal("12.0")),
     ("transaction", "precision", 10**30),
     ("transaction", "precision", "100"),
+    ("transaction", "rounding", "half_up"),
+    ("transaction", "rounding", None),
+    ("commit", "rounding", "half_up"),
+    *((kind, "effective_date", DATE) for kind in ("commit", "void", "refund", "bulk")),
     ("transaction", "description", "d" * 2000),
     ("transaction", "overdraft_limit", 0),
     ("transaction", "overdraft_limit", "1E+140"),
@@ -133,6 +138,10 @@ REFUSED: list[tuple[str, str, Any, Reason]] = [
     ),
     *(("transaction", "precision", bad, PRECISION) for bad in (0, -1, 10**30 + 1, True, 1.0, "x")),
     *(("transaction", "precision", bad, PRECISION) for bad in (None, Decimal("0.5"), "", 10**9999)),
+    *((kind, "rounding", bad, M) for kind in ("transaction", "commit") for bad in ("down", "", 1)),
+    *((kind, "rounding", "half_up", M) for kind in ("void", "refund", "cancel", "bulk")),
+    *((kind, "effective_date", "x", M) for kind in ("commit", "void", "refund", "bulk")),
+    ("cancel", "effective_date", DATE, M),
     *(("transaction", "description", bad, M) for bad in ("d" * 2001, None, 7, "\x00", "\ud800")),
     *(("transaction", "allow_overdraft", bad, M) for bad in (1, 0, "true", "", None, [])),
     *(("transaction", "inflight", bad, M) for bad in (1, 0, "false", None)),
@@ -239,6 +248,54 @@ def test_what_is_required(kind: str) -> None:
         validate(REQUEST_MODELS[kind], {})
     named = {error.field for error in refused.value.errors}
     assert named == {name.replace("precise_amount", "amount") for name in GOOD[kind]}
+
+
+def test_a_precision_is_never_guessed() -> None:
+    """An amount without one is refused in either unit, also in a bulk, and the fix is named."""
+    bare = {name: value for name, value in ITEM.items() if name != "precision"}
+    for given in (bare, {**bare, "precise_amount": None, "amount": "19.99"}):
+        assert errors_of(given) == {"precision": PRECISION}
+        assert errors_of(given | {"precision": None}) == {"precision": PRECISION}
+        assert errors_of({"transactions": [given]}) == {"transactions[0].precision": PRECISION}
+        with pytest.raises(MalformedRequest, match=r"precision: is required: .* 100 for cents"):
+            request_of(given)
+
+
+@pytest.mark.parametrize(
+    ("amount", "precision", "told"),
+    [
+        ("30.001", 100, "send 30 or 30.01, or set rounding to half_up"),
+        ("19.99", 1, "send 19 or 20, or set rounding to half_up"),
+        ("0.005", 100, "send 0.01, or set rounding to half_up"),
+        ("0.4", 3, "send 1 in minor units or 2 in minor units, or set"),
+        ("1e-140", 10**30, f"send 0.{'0' * 29}1, or set rounding to half_up"),
+        ("9" * 99 + ".5", 1, f"send {'9' * 99} or 1{'0' * 99}, or set rounding to half_up"),
+    ],
+)
+def test_an_amount_that_does_not_fit_says_what_does(amount: str, precision: int, told: str) -> None:
+    """Nothing is rounded unasked: the nearest amounts are named, however the request was made."""
+    given = ITEM | {"precise_amount": None, "amount": amount, "precision": precision}
+    with pytest.raises(MalformedRequest, match=re.escape(told)) as refused:
+        request_of(given)
+    assert (refused.value.code, refused.value.errors[0].field) == (AMOUNT, "amount")
+    with pytest.raises(MalformedRequest, match=re.escape(told)):
+        TransactionRequest(**given).body()
+
+
+def test_a_leg_that_does_not_fit_says_what_does() -> None:
+    """Amounts of legs are no more rounded unasked than the total: each leg is named."""
+    legs = [LEGS[0] | {"distribution": "0.005"}, {"identifier": C, "distribution": "2.505"}]
+    given = LEGGED | {
+        "precise_amount": 300,
+        "destinations": [*legs, {**LEGS[1], "identifier": "@X"}],
+    }
+    places = [f"destinations[{place}].distribution" for place in (0, 1)]
+    assert errors_of(given) == dict.fromkeys(places, SHARES)
+    with pytest.raises(MalformedRequest, match=r"send 2\.5 or 2\.51, or set rounding to half_up"):
+        request_of(given)
+    with pytest.raises(MalformedRequest, match=r"send 0\.01, or set rounding to half_up"):
+        TransactionRequest(**given).body()
+    assert request_of(given | {"rounding": "half_up"}).body()
 
 
 def errors_of(given: Any) -> dict[str, str]:
@@ -372,13 +429,16 @@ def test_a_bulk_shares_no_reference() -> None:
 
 
 def test_a_bulk_is_named_by_what_it_posts() -> None:
-    """Without a reference the same bulk has the same one, and another bulk another."""
+    """Without a reference the same bulk has the same one, and another bulk another: its words and
+    its date are those of its items."""
     given = {"transactions": [ITEM]}
     one = validate(BulkRequest, given)
     assert one.reference is not None
     assert one.reference.startswith("bulk-")
     assert validate(BulkRequest, given | {"inflight": False}).reference == one.reference
-    assert validate(BulkRequest, given | {"description": "d"}).reference == one.reference
+    assert validate(BulkRequest, given | {"meta_data": {"d": 1}}).reference == one.reference
+    for said in ({"description": "d"}, {"effective_date": DATE}):
+        assert validate(BulkRequest, given | said).reference != one.reference
     assert validate(BulkRequest, given | {"atomic": True}).reference != one.reference
     other = {"transactions": [ITEM | {"precise_amount": 2}]}
     assert validate(BulkRequest, other).reference != one.reference
@@ -418,7 +478,7 @@ def test_what_can_be_changed(subject: str, fields: dict[str, Any], wrong: str | 
 def test_a_request_made_without_validation_still_has_sides() -> None:
     """Also a request that was made directly has a source and a destination, once each."""
     with pytest.raises(ValidationError):
-        TransactionRequest(reference="r", source=A, currency="USD", precise_amount=1)
+        TransactionRequest(reference="r", source=A, currency="USD", precise_amount=1, precision=1)
     scheduled = TransactionRequest(**ITEM, scheduled_for=DATE)
     with pytest.raises(ValidationError):
         BulkRequest(transactions=(scheduled,))
@@ -454,7 +514,7 @@ def test_all_errors_at_once() -> None:
     [
         ({"amount": 1}, "invalid_amount"),
         ({"precise_amount": None}, "invalid_amount"),
-        ({"precise_amount": None, "amount": "0.4"}, "invalid_amount"),
+        ({"precise_amount": None, "amount": "0.004"}, "invalid_amount"),
         ({"precise_amount": None, "amount": "9" * 100, "precision": 10}, "invalid_amount"),
         ({"destination": A}, "same_balance"),
         ({"source": internal_balance_id("@X", "USD"), "destination": "@X"}, "same_balance"),

@@ -13,6 +13,7 @@ from daybook.ledger.transaction import (
     Bulk,
     Cancel,
     Change,
+    Commit,
     Deadline,
     Leg,
     NewBalance,
@@ -97,6 +98,7 @@ def refusal(raw: bytes, request_id: str) -> Rejected:
 def test_bodies_are_pinned() -> None:
     """Canonical forms and fingerprints stay what they are: stored ones are compared."""
     legged = to_many((B, "50.0%"), (C, "1.005"), ("@World", "left"), scheduled_for=DATE)
+    legged["rounding"] = "half_up"
     bulk = {"transactions": [legged | {"scheduled_for": None}, item("s")], "atomic": True}
     identity = {"kind": "identity", "identity_id": OWNER, "first_name": "Ann", "dob": ""}
     changed = {"name": "n"}
@@ -131,7 +133,7 @@ PINNED_BULK = "a9097b2ae81e2ea7518d8bdb8ccd13a450f3fe63e306847225e446d294d17f40"
         (from_many((A, "left"), destination=B), item()),
         (to_many((B, "5E+1%"), (C, "left")), to_many((B, "50.00%"), (C, "left"))),
         (
-            to_many((B, "1.005"), (C, "left")),
+            to_many((B, "1.005"), (C, "left"), rounding="half_up"),
             item(
                 destination=...,
                 destinations=[
@@ -229,7 +231,14 @@ def test_a_bulk_is_read() -> None:
     ]
     more = {"reference": "b", "description": "bd", "meta_data": {"k": "v"}}
     found = read({"transactions": items, "atomic": True} | more)
-    assert found == Bulk("b", tuple(read(one) for one in items), True, "bd", '{"k":"v"}')
+    described = [{"description": "bd"} | one for one in items]
+    assert found == Bulk("b", tuple(read(one) for one in described), True, "bd", '{"k":"v"}')
+    assert found.items[1].description == "d"
+    dated = read({"transactions": items, "effective_date": "2023-11-14T22:13:20Z"})
+    assert [one.whole.effective_micros for one in dated.items] == [
+        MICROS if "effective_date" in one else MICROS - 1_000_000 for one in items
+    ]
+    assert dated.effective_micros == MICROS - 1_000_000
 
 
 def test_actions_are_read() -> None:
@@ -244,12 +253,41 @@ def test_actions_are_read() -> None:
         assert isinstance(found, Decoded)
         assert (found.instruction, found.slot) == (Deadline(named), 7)
     assert read({"kind": "cancel", "transaction_id": HOLD} | meta) == Cancel(HOLD, *expected)
+    dated = meta | {"transaction_id": HOLD, "effective_date": DATE}
+    assert read({"kind": "refund"} | dated) == Refund(HOLD, *expected, MICROS)
+    assert read({"kind": "void"} | dated) == Void(HOLD, *expected, MICROS)
+    asked = Commit(HOLD, "r", None, "1.5", "d", '{"a":1}', MICROS, "half_up")
+    assert read({"kind": "commit", "amount": "1.50", "rounding": "half_up"} | dated) == asked
     for subject in (HOLD, BULK, A, OWNER, "general_ledger_id"):
         change = {"kind": "change", "subject_id": subject, "meta_data": {"a": 1}}
         assert read(change) == Change(subject, None, "{}", '{"a":1}', "")
     change = {"kind": "change", "subject_id": A, "fields": {"identity_id": OWNER}, "made_by": "me"}
     fields = f'{{"identity_id":"{OWNER}"}}'
     assert read(change | {"reference": "r"}) == Change(A, "r", fields, None, "me")
+
+
+@pytest.mark.parametrize("kind", ["commit", "void", "refund", "bulk"])
+def test_a_date_too_far_ahead_is_refused_of_a_stranger(kind: str) -> None:
+    """Whoever wrote the body: more than a day after its acceptance is refused, a day is not."""
+    named = {"transactions": [item()]} if kind == "bulk" else {"transaction_id": HOLD}
+    for date, late in (("2023-11-15T22:13:20Z", False), ("2023-11-15T22:13:20.000001Z", True)):
+        request = request_of({"kind": kind, "effective_date": date, **named})
+        request_id = id_for(request)
+        found = decode(request.body(), request_id, ACCEPTED_MS)
+        assert isinstance(found, Rejected) is late
+    assert refusal(request.body(), request_id).detail.startswith("effective_date: lies more than")
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [("cancel", {"effective_date": DATE}), ("void", {"rounding": "half_up"}),
+     ("commit", {"rounding": "down"}), ("commit", {"rounding": True})],
+)  # fmt: skip
+def test_an_action_has_only_its_own_fields(kind: str, more: Given) -> None:
+    """What is no field of the action, or none of its values, is refused in a body too."""
+    fields = json.loads(request_of({"kind": kind, "transaction_id": HOLD}).body()) | more
+    found = refusal(json.dumps(fields).encode(), ACTING)
+    assert (found.reason, found.detail.split(":")[0]) == ("malformed", next(iter(more)))
 
 
 def test_creations_are_read() -> None:
