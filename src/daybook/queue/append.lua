@@ -181,7 +181,7 @@ end
 local function known_of(key)
   local found = redis.call('MGET', prefix .. 'outcome:' .. key, prefix .. 'queued:' .. key)
   local outcome, mark = found[1], found[2]
-  return outcome and string.sub(outcome, 65, 65) == 'R' and outcome or nil,
+  return outcome and string.sub(outcome, 65, 72) == 'R{"id":"' and outcome or nil,
     mark and is_queued(mark) and mark or nil
 end
 

@@ -52,6 +52,8 @@ AHEAD_MS_MAX = 60_000
 CATCH_UP_MS_MAX = 1_000
 """How far ahead of what workers vouch for, when the server's clock has been put back."""
 
+GREATEST_ID = b"18446744073709551615-18446744073709551615"
+
 _MS_DIGITS = 13
 _LONG_ID = 21
 """Ids of this length and more may have a counter that no position has room for."""
@@ -66,10 +68,10 @@ local marks = redis.call('XRANGE', KEYS[2], start, '+', 'COUNT', ARGV[2])
 for at = 1, #marks + 1 do
   local mark = marks[at] and marks[at][1]
   local wanted = tonumber(ARGV[2]) - total
-  local entries = redis.call('XRANGE', KEYS[1], start, mark and '(' .. mark or '+', 'COUNT', wanted)
+  local entries = redis.pcall('XRANGE', KEYS[1], start, mark and '(' .. mark or '+', 'COUNT', wanted)
   total = total + #entries
   last = #entries > 0 and entries[#entries][1] or last
-  if #entries == wanted then
+  if entries.err or #entries == wanted then
     break
   end
   if mark then
@@ -80,7 +82,9 @@ for at = 1, #marks + 1 do
 end
 return {total, last}
 """
-"""Counts without touching more than one entry at a time that is large."""
+"""Counts without touching more than one entry at a time that is large. Nothing lies behind the
+greatest id of all, and the server refuses to look there.
+"""
 _FIRST = """
 local found = {}
 for at, stream in ipairs(KEYS) do
@@ -436,7 +440,7 @@ class Log:
                     args=[f"({start}", COUNT_SLICE],
                 )
                 total += found
-                if found < COUNT_SLICE:
+                if found < COUNT_SLICE or last == GREATEST_ID:
                     break
                 start = last.decode()
         return total
