@@ -68,7 +68,8 @@ local marks = redis.call('XRANGE', KEYS[2], start, '+', 'COUNT', ARGV[2])
 for at = 1, #marks + 1 do
   local mark = marks[at] and marks[at][1]
   local wanted = tonumber(ARGV[2]) - total
-  local entries = redis.pcall('XRANGE', KEYS[1], start, mark and '(' .. mark or '+', 'COUNT', wanted)
+  local stop = mark and '(' .. mark or '+'
+  local entries = redis.pcall('XRANGE', KEYS[1], start, stop, 'COUNT', wanted)
   total = total + #entries
   last = #entries > 0 and entries[#entries][1] or last
   if entries.err or #entries == wanted then
