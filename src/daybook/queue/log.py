@@ -283,8 +283,7 @@ class Log:
 
         What is said to be queued there is not: producers may write such marks.
         """
-        with translated_faults():
-            self.client.hset(self.keys.state, "decided", entry_id_of(max(0, position)))
+        self.mender.vouch_decided(position)
 
     def mend(self, partitions: int, newest: int, present: int) -> int:
         """Repair what somebody wrote past the scripts; answers the position of the newest entry.

@@ -11,6 +11,7 @@
 -- readmit: a number. Gives that many entries that were put aside a new id each, in their order.
 --   Answers how many.
 -- readmit_one: a partition and an id. The same for an entry that stands in the log.
+-- decided: an entry id. Workers vouch that everything up to it is decided.
 local prefix, partitions = ARGV[2], tonumber(ARGV[3])
 local LARGE_BYTES = 65536
 local SHOWN_BYTES = 200
@@ -177,6 +178,9 @@ local function swap(name, stop, copied, copy, aside)
   else
     redis.call('RENAME', key, aside)
     redis.call('XTRIM', aside, 'MINID', string.format('%.0f-0', tonumber(string.match(stop, '^%d+')) + 1))
+    if redis.call('XLEN', aside) == 0 then
+      redis.call('DEL', aside)
+    end
   end
   if redis.call('EXISTS', copy) == 1 then
     redis.call('PERSIST', copy)
@@ -272,7 +276,9 @@ local function readmit_oldest()
   return true
 end
 
-if ARGV[1] == 'look' then
+if ARGV[1] == 'decided' then
+  return redis.call('HSET', KEYS[1], 'decided', ARGV[4])
+elseif ARGV[1] == 'look' then
   return look(ARGV[4] == 'repair')
 elseif ARGV[1] == 'swap' then
   return swap(ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8])

@@ -18,6 +18,7 @@ from uuid import uuid4
 import redis
 import structlog
 
+from daybook.errors import LogFull
 from daybook.queue.connect import translated_faults
 from daybook.queue.entries import entry_id_of, position_of
 from daybook.queue.keys import Keys
@@ -30,8 +31,9 @@ from daybook.queue.parsing import (
 from daybook.queue.scripts import MEND_SCRIPT
 
 COPY_SLICE = 500
-"""Entries that are copied in one step: the server does nothing else meanwhile."""
-COPY_SLICES_MAX = 20_000
+COPY_BYTES = 4 << 20
+"""What is copied in one step at most, about: the server does nothing else meanwhile."""
+COPY_SLICES_MAX = 100_000
 COPY_LIFE_SECONDS = 3_600
 """A copy that nobody finished is forgotten after that."""
 
@@ -42,28 +44,36 @@ READMIT_SLICES_MAX = 500
 _LAST_COUNTER = "18446744073709551615"
 
 _COPY = """
-local entries = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[2], 'COUNT', ARGV[3])
-for _, entry in ipairs(entries) do
-  local fields, wanted = {}, {}
-  for name in string.gmatch(ARGV[5], '%a') do
-    wanted[name] = true
-  end
-  for at = 1, #entry[2], 2 do
-    if wanted[entry[2][at]] then
+local start, number, bytes, last = ARGV[1], 0, 0, ''
+local names = {}
+for name in string.gmatch(ARGV[4], '%a') do
+  names[#names + 1] = name
+end
+while number < tonumber(ARGV[5]) and bytes < tonumber(ARGV[6]) do
+  local entries = redis.call('XRANGE', KEYS[1], start, ARGV[2], 'COUNT', 10)
+  for _, entry in ipairs(entries) do
+    local fields, words = {}, {}
+    for at = 1, #entry[2], 2 do
       fields[entry[2][at]] = entry[2][at + 1]
+      bytes = bytes + #entry[2][at + 1]
     end
+    for _, name in ipairs(names) do
+      words[#words + 1] = name
+      words[#words + 1] = fields[name] or ''
+    end
+    redis.call('XADD', KEYS[2], entry[1], unpack(words))
+    last = entry[1]
   end
-  local pairs_of = {}
-  for name in string.gmatch(ARGV[5], '%a') do
-    pairs_of[#pairs_of + 1] = name
-    pairs_of[#pairs_of + 1] = fields[name] or ''
+  number = number + #entries
+  start = '(' .. last
+  if #entries < 10 then
+    break
   end
-  redis.call('XADD', KEYS[2], entry[1], unpack(pairs_of))
 end
-if #entries > 0 then
-  redis.call('EXPIRE', KEYS[2], ARGV[4])
+if number > 0 then
+  redis.call('EXPIRE', KEYS[2], ARGV[3])
 end
-return {#entries, #entries > 0 and entries[#entries][1] or ''}
+return {number, last}
 """
 """Copies the fields that readers know: a stranger's entry may have more than a script can pass."""
 
@@ -127,14 +137,21 @@ class Mender:
             self._readmit(partitions)  # before there is need for the place
         latest = f"{found.latest_ms}-{_LAST_COUNTER}"
         for name, kind in names.items():
-            if kind == "future":
-                self._replace(partitions, name, latest, "ikcb")
-            elif kind == "mark":
-                self._replace(partitions, name, entry_id_of(found.clock), "n")
+            try:
+                if kind == "future":
+                    self._replace(partitions, name, latest, "ikcb")
+                elif kind == "mark":
+                    self._replace(partitions, name, entry_id_of(found.clock), "n")
+            except LogFull:
+                log.warning("log.no_room_to_mend", name=name)  # comes with what is applied
         if "future" in names.values():
             self._readmit(partitions)
         self._drop_strange_fields()
         return found
+
+    def vouch_decided(self, position: int) -> None:
+        """See ``Log.vouch_decided``."""
+        self._run("decided", 0, entry_id_of(max(0, position)))
 
     def put_right(
         self, partition: int, entry_id: bytes, fields: dict[bytes, bytes], latest_ms: int
@@ -191,16 +208,19 @@ class Mender:
         copied, start = "", "-"
         with translated_faults():
             for _ in range(COPY_SLICES_MAX):
-                arguments: Sequence[Any] = [start, stop, COPY_SLICE, COPY_LIFE_SECONDS, fields]
-                number, last = self._copy(keys=[key, copy], args=arguments)
+                arguments: Sequence[Any] = [start, stop, COPY_LIFE_SECONDS, fields]
+                bounds = [COPY_SLICE, COPY_BYTES]
+                number, last = self._copy(keys=[key, copy], args=[*arguments, *bounds])
                 copied = last.decode() or copied
-                if number < COPY_SLICE:
+                if not number:
                     break
                 start = f"({copied}"
         where = self._keys.prefix + name.replace("log:", "aside:") if fields == "ikcb" else ""
         if self._run("swap", partitions, name, stop, copied, copy, where):
             log.warning("log.stream_made_anew", name=name)
         else:
+            with translated_faults():
+                self._client.unlink(copy)
             log.info("log.stream_changed", name=name)  # the next sweep tries again
 
     def _readmit(self, partitions: int) -> None:

@@ -13,5 +13,6 @@ CLOCK_SCRIPT = _read("clock.lua")
 """What others begin with: how far the log's clock is believed."""
 
 APPEND_SCRIPT = CLOCK_SCRIPT + _read("append.lua")
-MEND_SCRIPT = CLOCK_SCRIPT + _read("mend.lua")
+MEND_SCRIPT = "#!lua flags=allow-oom\n" + CLOCK_SCRIPT + _read("mend.lua")
+"""A server whose memory is full is to be repaired, too."""
 REPLY_SCRIPT = _read("reply.lua")
