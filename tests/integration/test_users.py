@@ -23,6 +23,7 @@ from daybook import Client
 from daybook.errors import LogFull, LogUnavailable
 from daybook.errors import ReferenceConflict as Conflict
 from daybook.queue.log import Log
+from daybook.queue.scripts import APPEND_SCRIPT
 from daybook.settings import Settings, celery_url
 
 STREAM = "{daybook}:log:0"
@@ -235,6 +236,8 @@ def test_a_script_that_the_server_has_lost_comes_back(
     ):
         hasty.enqueue(fields("hasty"))
     parted.workers(beat=True)
+    sha = guarded.admin.register_script(APPEND_SCRIPT).sha
+    wait_until(lambda: guarded.admin.script_exists(sha)[0], "a sweep has loaded it")
     assert parted.client.enqueue(fields("patient")).wait(60).status == "APPLIED"
 
 
