@@ -1,6 +1,8 @@
 """Strange writes, drawn by seed: every one that the shipped file of users lets a producer make.
 
-The rights are read from the file itself, so that a new one can't be forgotten.
+The rights are read from the file itself, so that a new one can't be forgotten. Left out is what
+docs/how-to/security.md says that nothing can forbid: ``XADD`` that trims, and
+writing without an end.
 """
 
 from __future__ import annotations
@@ -56,8 +58,8 @@ def rights() -> list[Right]:
 class Strikes:
     """Draws strange writes.
 
-    redis_client: with a producer's login. partitions: as many as there are. known: fields of
-    requests that were sent in the usual way, to lie about.
+    partitions: as many as there are. known: fields of requests that were sent in the usual way, to
+    lie about.
     """
 
     def __init__(self, random: Random, partitions: int) -> None:

@@ -92,6 +92,7 @@ def fuzz(guarded: Guarded, parted: Installation, seed: int, rounds: int) -> None
     parted.wait_applied(ANSWER_SECONDS_MAX)
     kept = [receipt.wait(ANSWER_SECONDS_MAX).status for receipt in sent]
     assert kept == ["APPLIED"] * len(sent)
+    assert {user for user, _ in guarded.denied()} <= {"daybook_producer"}
     done = parted.run("health", "--json")
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert checks["strangers"]["state"] == "ok", checks
