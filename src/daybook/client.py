@@ -33,15 +33,11 @@ from daybook.queue.connect import connect, connect_async, translated_faults
 from daybook.queue.doorbell import Doorbell
 from daybook.queue.entries import entry_id_of, read_value
 from daybook.queue.epochs import partitions_at
-from daybook.queue.log import (
-    APPEND_SCRIPT,
-    Appended,
-    Keys,
-    Log,
-    append_arguments,
-    read_append_reply,
-)
+from daybook.queue.keys import Keys
+from daybook.queue.log import Appended, Log, append_arguments, read_append_reply
+from daybook.queue.parsing import known_values
 from daybook.queue.patience import Patience, patiently
+from daybook.queue.scripts import APPEND_SCRIPT
 from daybook.requests import Request, TransactionRequest
 from daybook.settings import Settings, celery_url, read_settings
 
@@ -319,22 +315,24 @@ class AsyncClient(Asking[Coroutine[Any, Any, Receipt]]):
     async def _append(self, made: Sequence[Draft]) -> list[Receipt]:
         receipts: list[Receipt] = []
         for part in append_slices(made):
-            keys, arguments = append_arguments(self._keys, [item.entry for item in part])
             try:
-                reply = await self._patiently(partial(self._script, keys, arguments))
+                results, bells = await self._patiently(partial(self._append_part, part))
             except LogFull as fault:
                 fault.accepted = tuple(receipts)
                 raise
-            results, bells = read_append_reply(reply)
             await asyncio.to_thread(self._doorbell.ring, bells)
             receipts += _receipts(part, results, receipts, None)
         return receipts
 
+    async def _append_part(self, part: Sequence[Draft]) -> tuple[list[Appended], list[int]]:
+        keys, arguments = append_arguments(self._keys, [item.entry for item in part])
+        return read_append_reply(await self._script(keys, arguments))
+
     async def _outcomes(
         self, keys: Sequence[str], seconds_max: float | None = None
     ) -> list[bytes | None]:
-        names = [self._keys.outcome(key) for key in keys]
-        return await self._patiently(lambda: self._redis.mget(names), seconds_max)
+        names = self._keys.known(keys)
+        return known_values(await self._patiently(lambda: self._redis.mget(names), seconds_max))
 
     async def _patiently(
         self, ask: Callable[[], Coroutine[Any, Any, Answer]], seconds_max: float | None = None

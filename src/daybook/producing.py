@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
@@ -287,7 +288,8 @@ def not_in_log(reference_or_id: str) -> NotFound:
 def original_slot(made: Draft, state: KeyState) -> int:
     """The slot of the request that owns the key which ``made`` asked for."""
     if state.request_id.startswith(("txn_", "bulk_")):
-        return slot_of_transaction(state.request_id)
+        with suppress(ValueError):  # producers may write what is queued: it may be no id
+            return slot_of_transaction(state.request_id)
     return made.entry.slot
 
 

@@ -20,9 +20,10 @@ from tests.harness import Installation, wait_until
 from tests.integration.test_celery_worker import celery
 
 from daybook import Client
-from daybook.errors import LogFull
+from daybook.errors import LogFull, LogUnavailable
 from daybook.errors import ReferenceConflict as Conflict
 from daybook.queue.log import Log
+from daybook.queue.scripts import APPEND_SCRIPT
 from daybook.settings import Settings, celery_url
 
 STREAM = "{daybook}:log:0"
@@ -147,6 +148,8 @@ def seen_by_flower(guarded: Guarded, parted: Installation) -> None:
         f"XSETID {STREAM} 9-9",
         f"SET {STREAM} x",
         "DEL {daybook}:outcome:t:x",
+        "SET {daybook}:outcome:t:x x",
+        "DEL {daybook}:queued:t:x",
         "DEL {daybook}:clock",
         "HSET {daybook}:state partitions 9",
         "HSET {daybook}:cursors 0 9-9",
@@ -160,7 +163,9 @@ def seen_by_flower(guarded: Guarded, parted: Installation) -> None:
         "SUBSCRIBE /0.celeryev/task.sent",
         "PUBLISH /0.celery.pidbox x",
         "EVAL return\\t1 0",
+        "SCRIPT LOAD return\\t1",
         "SCRIPT FLUSH",
+        "FUNCTION LOAD x",
         "KEYS *",
         "SCAN 0",
         "FLUSHALL",
@@ -189,11 +194,13 @@ def test_a_producer_may_not(guarded: Guarded, words: str) -> None:
 )
 @pytest.mark.usefixtures("filled")
 def test_a_producer_gets_no_further_by_a_script(guarded: Guarded, script: str) -> None:
-    """What it may load runs with its own rights."""
-    with redis.Redis.from_url(guarded.url("daybook_producer")) as producer:
-        sha = producer.script_load(script)
-        with pytest.raises(redis.ResponseError, match=r"(?i)no permissions"):
-            producer.evalsha(sha, 0)
+    """It may load none, and one that is there runs with its own rights."""
+    sha = guarded.admin.script_load(script)
+    with (
+        redis.Redis.from_url(guarded.url("daybook_producer")) as producer,
+        pytest.raises(redis.ResponseError, match=r"(?i)no permissions"),
+    ):
+        producer.evalsha(sha, 0)
 
 
 @pytest.mark.parametrize(
@@ -216,6 +223,23 @@ def test_a_worker_may_not(guarded: Guarded, words: str) -> None:
 def test_flower_may_not(guarded: Guarded, words: str) -> None:
     """See or change anything of the log, or send tasks."""
     denied(guarded, "daybook_flower", words)
+
+
+def test_a_script_that_the_server_has_lost_comes_back(
+    guarded: Guarded, parted: Installation
+) -> None:
+    """A restart forgets it, and a producer may not load it: a sweep does."""
+    guarded.admin.script_flush()
+    settings = parted.settings.model_copy(update={"retry_seconds_max": 0.0})
+    with (
+        Client(guarded.url("daybook_producer"), settings=settings) as hasty,
+        pytest.raises(LogUnavailable, match="script is not on the server"),
+    ):
+        hasty.enqueue(fields("hasty"))
+    parted.workers(beat=True)
+    sha = guarded.admin.register_script(APPEND_SCRIPT).sha
+    wait_until(lambda: guarded.admin.script_exists(sha)[0], "a sweep has loaded it")
+    assert parted.client.enqueue(fields("patient")).wait(60).status == "APPLIED"
 
 
 def denied(guarded: Guarded, user: str, words: str) -> None:

@@ -11,6 +11,7 @@ from daybook.queue.entries import (
     BARRIER,
     COUNTER_MAX,
     DUE,
+    RETRY,
     NewEntry,
     RawEntry,
     entry_id_of,
@@ -36,6 +37,8 @@ class State:
     cursors: dict[int, int] = field(default_factory=dict)
     replied: dict[int, int] = field(default_factory=dict)
     told: dict[int, int] = field(default_factory=dict)
+    queued: dict[str, str] = field(default_factory=dict)
+    decided: int = -1
 
     def copy(self) -> State:
         """A state of its own, for later."""
@@ -47,6 +50,7 @@ class State:
             cursors=dict(self.cursors),
             replied=dict(self.replied),
             told=dict(self.told),
+            queued=dict(self.queued),
         )
 
 
@@ -111,6 +115,25 @@ class MemoryLog:
         self._touch("clock")
         return self.state.clock
 
+    def fence(self) -> int:
+        self._touch("fence")
+        return self.state.clock
+
+    def load_scripts(self) -> None:
+        self._touch("load_scripts")
+
+    def vouch_decided(self, position: int) -> None:
+        self._touch("vouch_decided")
+        self.state.decided = position
+
+    def mend(self, partitions: int, newest: int, present: int) -> int:
+        """Nobody writes past the scripts here; the clock is set right."""
+        del partitions
+        self._touch("mend")
+        if self.state.clock < newest:
+            self.state.clock = max(self.state.clock, present)
+        return self.state.clock
+
     def now_ms(self) -> int:
         self._touch("now_ms")
         return self._time_ms()
@@ -145,15 +168,29 @@ class MemoryLog:
         return results, list(bells)
 
     def _known(self, entry: NewEntry) -> str | None:
-        known = self.state.outcomes.get(entry.key)
-        if known is None or DUE not in entry.flags:
-            return known
-        if known[64] == "Q":
-            state = read_value(known)
-            cursor = self.state.cursors.get(state.partition or 0, -1)
-            return None if (state.position or 0) <= cursor else known
-        same = known.startswith(entry.fingerprint.hex())
-        return known if same and '"status":"REJECTED"' in known else None
+        outcome, mark = self.state.outcomes.get(entry.key), self._queued(entry.key)
+        if not {DUE, RETRY} & set(entry.flags):
+            return outcome or mark
+        own = entry.fingerprint.hex()
+        if mark and mark.startswith(own) and not (DUE in entry.flags and self._is_stale(mark)):
+            return mark
+        is_own = outcome is not None and outcome.startswith(own)
+        if DUE in entry.flags:
+            return outcome if is_own and '"status":"REJECTED"' in (outcome or "") else None
+        if is_own and '"reason":"quarantined"' in (outcome or ""):
+            return None
+        return outcome or mark
+
+    def _queued(self, key: str) -> str | None:
+        """The mark of what is queued, where it can be true."""
+        mark = self.state.queued.get(key)
+        if mark is None or not self.state.decided < (read_value(mark).position or 0):
+            return None
+        return mark
+
+    def _is_stale(self, mark: str) -> bool:
+        state = read_value(mark)
+        return (state.position or 0) <= self.state.cursors.get(state.partition or 0, -1)
 
     def _has_room(self, partition: int) -> bool:
         stream = self.state.streams.setdefault(partition, [])
@@ -182,7 +219,7 @@ class MemoryLog:
             self.state.streams.setdefault(place, []).append(raw)
         self.accepted[position] = entry
         fingerprint, own = entry.fingerprint.hex(), entry.request_id
-        self.state.outcomes[entry.key] = f"{fingerprint}Q{own} {home} {entry_id_of(position)}"
+        self.state.queued[entry.key] = f"{fingerprint}Q{own} {home} {entry_id_of(position)}"
 
     def _ring(self, partition: int) -> bool:
         if self.state.bells.get(partition, 0) > self._time_ms():
@@ -192,7 +229,7 @@ class MemoryLog:
 
     def outcomes(self, keys: Sequence[str]) -> list[bytes | None]:
         self._touch("outcomes")
-        found = (self.state.outcomes.get(key) for key in keys)
+        found = (self.state.outcomes.get(key) or self.state.queued.get(key) for key in keys)
         return [None if value is None else value.encode() for value in found]
 
     def body_at(self, partition: int, position: int) -> bytes | None:
@@ -270,6 +307,7 @@ class MemoryLog:
             known = self.state.outcomes.get(key, "")
             if not is_late or known[64:65] != "R":
                 self.state.outcomes[key] = value
+                self.state.queued.pop(key, None)
         if not is_late:
             self.state.cursors[partition] = cursor
             if self.state.told.get(partition, 0) >= records[0]:

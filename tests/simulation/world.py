@@ -470,7 +470,7 @@ class World:
                 continue
             if (record.status, record.reason) != (outcome.status, outcome.reason):
                 yield f"3: {key} was told {outcome.status}, and is {record.status}"
-        for key, value in self.log.state.outcomes.items():
+        for key, value in (self.log.state.queued | self.log.state.outcomes).items():
             record = by_reference.get(key)
             state = read_value(value)
             if record is not None and state.status not in (record.status, "SCHEDULED"):

@@ -11,6 +11,7 @@ from typing import Literal
 from sqlalchemy import Engine, select
 
 from daybook.errors import DaybookError
+from daybook.monitoring.distrust import check_strangers
 from daybook.monitoring.progress import (
     LOOK_PAUSE_SECONDS,
     LOOKS_MAX,
@@ -59,6 +60,7 @@ def examine(
         if not only_progress:
             yield _checked("replies", lambda: _check_replies(engine, log))
             yield _checked("quarantine", lambda: _check_quarantine(engine))
+            yield _checked("strangers", lambda: check_strangers(engine, log))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from daybook.queue.connect import translated_faults
 from daybook.queue.log import Log
+from daybook.queue.parsing import object_in
 
 KNOWS_EPOCHS = 2
 """What this version's workers can: follow the log to another number of partitions. 1: not yet."""
@@ -49,18 +50,24 @@ def withdraw(log: Log, worker: str) -> None:
 def announced(log: Log) -> dict[str, Announcement]:
     """The workers that were heard of, by name; others are forgotten. Raises LogUnavailable."""
     with translated_faults():
-        names = sorted(name.decode() for name in log.client.smembers(log.keys.workers))
+        members = log.client.smembers(log.keys.workers)
+        names = sorted(name.decode(errors="backslashreplace") for name in members)
         texts = log.client.mget([log.keys.worker(name) for name in names]) if names else []
         silent = [name for name, text in zip(names, texts, strict=True) if text is None]
         if silent:
             log.client.srem(log.keys.workers, *silent)
-    return {
-        name: _announcement(name, text)
+    found = [
+        _announcement(name, log.keys.worker(name), text)
         for name, text in zip(names, texts, strict=True)
         if text is not None
-    }
+    ]
+    return {said.worker: said for said in found if said is not None}
 
 
-def _announcement(name: str, text: bytes) -> Announcement:
-    fields = json.loads(text)
-    return Announcement(name, int(fields["protocol"]), tuple(fields["queues"]))
+def _announcement(name: str, key: str, text: bytes) -> Announcement | None:
+    """What a worker said of itself; None when that can't be read: it soon says it again."""
+    fields = object_in(key, text) or {}
+    protocol, queues = fields.get("protocol"), fields.get("queues")
+    if type(protocol) is int and isinstance(queues, list) and all(type(q) is str for q in queues):
+        return Announcement(name, protocol, tuple(queues))
+    return None

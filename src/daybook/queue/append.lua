@@ -1,4 +1,4 @@
--- Append entries to the log: one atomic step, whatever the number of entries.
+-- Append entries to the log: one atomic step, whatever the number of entries. Behind clock.lua.
 --
 -- KEYS[1] state of the log (hash), KEYS[2] its clock.
 -- ARGV[1] prefix of all keys, ARGV[2] life of a doorbell's mark in milliseconds, then seven for
@@ -15,32 +15,27 @@
 -- Answers {'OK', {partitions whose doorbell must be rung}, {one result for each entry}}, where a
 -- result is 'A<entry id>' accepted, 'D<value>' sent before, 'C<value>' the key belongs to another
 -- request, 'F' the log is full (it and all after it were not accepted).
--- Answers {'NOT_INSTALLED'} when there is no log here.
-local state = redis.call('HMGET', KEYS[1], 'partitions', 'entries_max')
-if not state[1] then
+-- Answers {'NOT_INSTALLED'} when there is no log here, {'STRANGE', what} when somebody wrote past
+-- this script what only a worker can repair; entries before the one in hand may be accepted then.
+local state = redis.call('HMGET', KEYS[1], 'partitions', 'entries_max', 'clock', 'decided')
+local partitions, entries_max = tonumber(state[1]), tonumber(state[2])
+if not partitions or not entries_max or partitions < 1 then
   return {'NOT_INSTALLED'}
 end
-local partitions, entries_max = tonumber(state[1]), tonumber(state[2])
 local prefix = ARGV[1]
 
 local ARGUMENTS = 7
-local COUNTER_MAX = 1048575
-local AHEAD_MS_MAX = 60000
 local LARGE_BYTES = 65536
 local USUAL_BYTES = 1024
 local NONE = {}
 
 -- One clock for all partitions, never going back: entry ids are a total order of acceptance.
-local now = redis.call('TIME')
-local server_ms = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
-local ms = server_ms
-local counter = -1
-local clock = redis.call('GET', KEYS[2])
-if clock then
-  local last_ms, last_counter = string.match(clock, '^(%d+)-(%d+)$')
-  if tonumber(last_ms) >= ms then
-    ms, counter = tonumber(last_ms), tonumber(last_counter)
-  end
+local ms, counter = read_clock(KEYS[2], state[3])
+if not ms then
+  return {'STRANGE', 'its clock'}
+end
+if ms < server_ms then
+  ms, counter = server_ms, -1
 end
 
 local lengths, rung, bells, results = {}, {}, {}, {}
@@ -66,8 +61,11 @@ local function make_room(partition)
   if type(cursor) ~= 'string' then
     return 0
   end
-  local cursor_ms, cursor_counter = string.match(cursor, '^(%d+)-(%d+)$')
-  local first_kept = string.format('%s-%.0f', cursor_ms, tonumber(cursor_counter) + 1)
+  local cursor_ms, cursor_counter = parts_of(cursor)
+  if not cursor_ms then
+    return 0
+  end
+  local first_kept = string.format('%.0f-%.0f', cursor_ms, cursor_counter + 1)
   redis.pcall('XTRIM', prefix .. 'large:' .. partition, 'MINID', first_kept)
   local gone = redis.pcall('XTRIM', prefix .. 'log:' .. partition, 'MINID', first_kept)
   return type(gone) == 'number' and gone or 0
@@ -103,12 +101,11 @@ local function overtake(partition)
   local about = redis.pcall('XINFO', 'STREAM', prefix .. 'log:' .. partition)
   for at = 1, about.err and 0 or #about, 2 do
     if about[at] == 'last-generated-id' then
-      local newest_ms, newest_counter = string.match(about[at + 1], '^(%d+)-(%d+)$')
-      newest_ms, newest_counter = tonumber(newest_ms), tonumber(newest_counter)
-      if newest_ms > ms or (newest_ms == ms and newest_counter >= counter) then
-        if newest_ms > server_ms + AHEAD_MS_MAX then
-          return false -- the log's own clock may be there: it never goes back
-        end
+      local newest_ms, newest_counter = parts_of(about[at + 1])
+      if not newest_ms or newest_ms > latest_ms(state[3]) then
+        return false
+      end
+      if not is_behind(newest_ms, newest_counter, ms, counter) then
         ms, counter = newest_ms, newest_counter
         tick()
       end
@@ -156,41 +153,65 @@ local function ring(partition)
   end
 end
 
--- Whether what stands under an outcome key is of an entry that was applied: the log has lost the
--- outcome with its end. (Or it is held over; then what is due is accepted once more, to no effect.)
-local function is_stale(known)
-  local home, at_ms, at_counter = string.match(known, ' (%d+) (%d+)-(%d+)$')
-  local cursor = home and redis.call('HGET', prefix .. 'cursors', home)
-  if not cursor then
+-- Whether a request is still queued, by the mark that it left: a position between what is decided
+-- and the clock. Producers may write marks, so one that says anything else says nothing: of a
+-- reference that was used the journal knows.
+local function is_queued(mark)
+  local at_ms, at_counter = parts_of(string.match(mark, '^%x+Q%S+ %d+ (%d+%-%d+)$'))
+  if not at_ms or string.sub(mark, 65, 65) ~= 'Q' or is_behind(ms, counter, at_ms, at_counter) then
     return false
   end
-  local cursor_ms, cursor_counter = string.match(cursor, '^(%d+)-(%d+)$')
-  at_ms, cursor_ms = tonumber(at_ms), tonumber(cursor_ms)
-  return at_ms < cursor_ms
-    or (at_ms == cursor_ms and tonumber(at_counter) <= tonumber(cursor_counter))
+  local decided_ms, decided_counter = parts_of(state[4])
+  return not decided_ms or is_behind(decided_ms, decided_counter, at_ms, at_counter)
 end
 
--- Whether an entry of the sweeper is to be accepted although its key is known: Postgres says that it
--- is due, so what stands there is older, or of a stranger.
-local function is_due_still(known, fingerprint)
-  if string.sub(known, 65, 65) == 'Q' then
-    return is_stale(known)
+-- Whether the entry that a mark names was applied: the log has lost the outcome with its end. (Or it
+-- is held over; then what is due is accepted once more, to no effect.)
+local function is_stale(mark)
+  local home, at = string.match(mark, ' (%d+) (%d+%-%d+)$')
+  local cursor_ms, cursor_counter = parts_of(redis.call('HGET', prefix .. 'cursors', home))
+  if not cursor_ms then
+    return false
   end
-  return string.sub(known, 1, 64) ~= fingerprint
-    or not string.find(known, '"status":"REJECTED"', 65, true)
+  local at_ms, at_counter = parts_of(at)
+  return not is_behind(cursor_ms, cursor_counter, at_ms, at_counter)
+end
+
+-- What is known of a key: the outcome, which workers write, and the mark of what is queued.
+local function known_of(key)
+  local found = redis.call('MGET', prefix .. 'outcome:' .. key, prefix .. 'queued:' .. key)
+  local outcome, mark = found[1], found[2]
+  return outcome and string.sub(outcome, 65, 72) == 'R{"id":"' and outcome or nil,
+    mark and is_queued(mark) and mark or nil
+end
+
+-- The same for an entry with flags. d: one of the sweeper, since Postgres says that it is due; r: an
+-- operator has it tried again. What is recorded is older then, or changed nothing, and what a
+-- stranger left says nothing; but neither is accepted twice.
+local function known_despite(flags, fingerprint, outcome, mark)
+  local is_due = string.find(flags, 'd', 1, true)
+  if not is_due and not string.find(flags, 'r', 1, true) then
+    return outcome or mark
+  end
+  if mark and string.sub(mark, 1, 64) == fingerprint and not (is_due and is_stale(mark)) then
+    return mark
+  end
+  local is_own = outcome and string.sub(outcome, 1, 64) == fingerprint
+  if is_due then
+    return is_own and string.find(outcome, '"status":"REJECTED"', 65, true) and outcome or nil
+  end
+  if is_own and string.find(outcome, '"reason":"quarantined"', 65, true) then
+    return nil
+  end
+  return outcome or mark
 end
 
 for i = 3, #ARGV, ARGUMENTS do
-  local outcome_key = prefix .. 'outcome:' .. ARGV[i + 1]
   local fingerprint = ARGV[i + 2]
-  local known = redis.call('GET', outcome_key)
-  if known and string.find(ARGV[i + 4], 'd', 1, true) and is_due_still(known, fingerprint) then
-    known = nil
-  end
-  if known and string.find(ARGV[i + 4], 'r', 1, true)
-    and string.sub(known, 1, 65) == fingerprint .. 'R'
-    and string.find(known, '"reason":"quarantined"', 65, true) then
-    known = nil -- an operator has it tried again
+  local outcome, mark = known_of(ARGV[i + 1])
+  local known = outcome or mark
+  if known and ARGV[i + 4] ~= '' then
+    known = known_despite(ARGV[i + 4], fingerprint, outcome, mark)
   end
   if known then
     local same = string.sub(known, 1, 64) == fingerprint
@@ -213,11 +234,11 @@ for i = 3, #ARGV, ARGUMENTS do
         for _, other in ipairs(others) do
           overtaken = overtaken and overtake(other)
         end
-        if not overtaken then
+        added = overtaken and write(i, home, others) or added
+        if failed(added, 'equal or smaller') then
           keep_clock()
-          return redis.error_reply('ERR the newest entry of a stream lies in the future')
+          return {'STRANGE', 'the newest entry of partition ' .. home .. ', or another that it needs'}
         end
-        added = write(i, home, others)
       end
       if failed(added) then
         if not failed(added, 'OOM') then
@@ -246,7 +267,8 @@ for i = 3, #ARGV, ARGUMENTS do
       if #ARGV[i + 5] > LARGE_BYTES then
         redis.pcall('XADD', prefix .. 'large:' .. home, entry_id, 'n', #ARGV[i + 5])
       end
-      redis.call('SET', outcome_key, fingerprint .. 'Q' .. ARGV[i + 3] .. ' ' .. home .. ' ' .. last_id)
+      redis.call('SET', prefix .. 'queued:' .. ARGV[i + 1],
+        fingerprint .. 'Q' .. ARGV[i + 3] .. ' ' .. home .. ' ' .. last_id)
       results[#results + 1] = 'A' .. last_id
       lengths[home] = lengths[home] + 1
       ring(home)

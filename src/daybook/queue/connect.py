@@ -72,6 +72,13 @@ def translated_faults() -> Iterator[None]:
         yield
     except exceptions.OutOfMemoryError as fault:
         raise LogFull("the log's server is out of memory: try again later") from fault
+    except exceptions.NoPermissionError as fault:
+        if isinstance(fault.__context__, exceptions.NoScriptError):
+            raise LogUnavailable(
+                "the log's script is not on the server (any more): a worker's sweep puts it there "
+                "within a second or two"
+            ) from fault
+        raise LogRefused(f"Redis refused: {fault}") from fault
     except exceptions.ResponseError as fault:
         if "OOM " in str(fault):
             raise LogFull("the log's server is out of memory: try again later") from fault
@@ -103,4 +110,12 @@ def not_installed() -> LogNotInstalled:
     """The fault of a server without a log."""
     return LogNotInstalled(
         "this Redis holds no request log: run `daybook migrate`, or start a worker to repair it"
+    )
+
+
+def strange(what: str) -> LogUnavailable:
+    """The fault of a log in which somebody wrote what it can't have written itself."""
+    return LogUnavailable(
+        f"the log can't have written {what}: a worker's sweep repairs it within a second or two "
+        "(see `daybook health`)"
     )

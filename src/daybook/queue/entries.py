@@ -12,6 +12,9 @@ FINGERPRINT_HEX_LENGTH = 64
 COUNTER_MAX = (1 << POSITION_COUNTER_BITS) - 1
 """Largest counter of an entry id."""
 
+POSITION_LIMIT = 1 << 63
+"""Every position is smaller, so that Postgres can keep it."""
+
 
 CELERY_RESULT = "c"
 """Flag of an entry whose outcome is also stored as a Celery result, under its reference."""
@@ -144,7 +147,10 @@ def outcome_value(
 
 
 def read_value(value: bytes | str) -> KeyState:
-    """What a text under an outcome key says."""
+    """What a text under an outcome key says. Raises ValueError, LookupError, … for a strange one.
+
+    Of what stands in Redis, ask ``parsing`` first.
+    """
     text = value.decode() if isinstance(value, bytes) else value
     fingerprint, kind = text[:FINGERPRINT_HEX_LENGTH], text[FINGERPRINT_HEX_LENGTH]
     rest = text[FINGERPRINT_HEX_LENGTH + 1 :]

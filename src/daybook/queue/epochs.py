@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 import redis
 
-from daybook.queue.connect import not_installed, translated_faults
-from daybook.queue.entries import entry_id_of, position_of
+from daybook.queue.connect import not_installed, strange, translated_faults
+from daybook.queue.entries import entry_id_of
+from daybook.queue.parsing import number_in, state_in
+from daybook.queue.scripts import CLOCK_SCRIPT
 
 FIRST_EPOCH = 1
 NO_END = (1 << 63) - 1
@@ -29,15 +31,18 @@ if not state[1] then
 end
 local epoch = tonumber(state[2] or '1')
 if state[1] ~= ARGV[1] then
+  local ms, counter = read_clock(KEYS[2], redis.call('HGET', KEYS[1], 'clock'))
+  if not ms then
+    return {-1}
+  end
   redis.call('HSETNX', KEYS[1], 'epoch:' .. epoch, state[1] .. ' 0-0')
   epoch = epoch + 1
-  local fence = redis.call('GET', KEYS[2]) or '0-0'
   redis.call('HSET', KEYS[1], 'partitions', ARGV[1], 'epoch', epoch,
-    'epoch:' .. epoch, ARGV[1] .. ' ' .. fence)
+    'epoch:' .. epoch, ARGV[1] .. ' ' .. string.format('%.0f-%.0f', ms, counter))
 end
-return {epoch, redis.call('HGET', KEYS[1], 'epoch:' .. epoch) or (ARGV[1] .. ' 0-0')}
+return {epoch}
 """
-"""KEYS: state, clock. ARGV: the number of partitions."""
+"""KEYS: state, clock. ARGV: the number of partitions. Behind clock.lua."""
 
 _CATCH_UP = """
 local state = redis.call('HMGET', KEYS[1], 'partitions', 'epoch')
@@ -76,14 +81,15 @@ class Epochs:
         self._client: Any = client
         self._state = state
         self._keys = [state, clock]
-        self._begin = client.register_script(_BEGIN)
+        self._begin = client.register_script(CLOCK_SCRIPT + _BEGIN)
         self._catch_up = client.register_script(_CATCH_UP)
 
     def newest(self) -> int:
         """The number of the present epoch. Raises LogUnavailable."""
         with translated_faults():
             found = self._client.hget(self._state, "epoch")
-        return FIRST_EPOCH if found is None else int(found)
+        number = None if found is None else number_in(f"{self._state} epoch", found)
+        return FIRST_EPOCH if number is None else number
 
     def after(self, number: int) -> Epoch | None:
         """The epoch that comes after ``number``, if it has begun. Raises LogUnavailable."""
@@ -111,7 +117,11 @@ class Epochs:
             found = self._begin(keys=self._keys, args=[partitions])
         if found is None:
             raise not_installed()
-        return _epoch(int(found[0]), found[1])
+        number = int(found[0])
+        if number < FIRST_EPOCH:
+            raise strange("its clock")
+        begun = next((each for each in self._all() if each.number == number), None)
+        return begun or Epoch(number, partitions, 0)
 
     def catch_up(self, number: int, partitions: int, fence: int) -> bool:
         """Follow a database whose epoch this log does not know: it lost the tail of its file.
@@ -135,21 +145,15 @@ def partitions_at(state: Mapping[bytes, bytes], position: int) -> int:
 
     Raises LogNotInstalled.
     """
-    if b"partitions" not in state:
+    known = state_in("state", state)
+    if known is None:
         raise not_installed()
     before = [epoch for epoch in _epochs(state) if epoch.fence < position]
-    return max(before).partitions if before else int(state[b"partitions"])
+    return max(before).partitions if before else known.partitions
 
 
 def _epochs(state: Mapping[bytes, bytes]) -> list[Epoch]:
-    prefix = b"epoch:"
-    return [
-        _epoch(int(name.removeprefix(prefix)), value)
-        for name, value in state.items()
-        if name.startswith(prefix)
-    ]
-
-
-def _epoch(number: int, value: bytes) -> Epoch:
-    partitions, fence = value.split()
-    return Epoch(number, int(partitions), position_of(fence))
+    known = state_in("state", state)
+    if known is None:
+        return []
+    return [Epoch(number, *epoch) for number, epoch in known.epochs.items()]

@@ -6,27 +6,36 @@ cluster too.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 import redis
-import structlog
 
+from daybook.errors import LogNotInstalled, LogRefused
 from daybook.ledger.transaction import POSITION_COUNTER_BITS
-from daybook.queue.connect import not_installed, translated_faults
+from daybook.queue.connect import not_installed, strange, translated_faults
 from daybook.queue.entries import (
-    COUNTER_MAX,
+    POSITION_LIMIT,
     NewEntry,
     RawEntry,
     entry_id_of,
     position_of,
 )
 from daybook.queue.epochs import FIRST_EPOCH, Epochs, partitions_at
-
-log = structlog.get_logger()
+from daybook.queue.keys import Keys
+from daybook.queue.mending import Mender
+from daybook.queue.parsing import (
+    key_state_in,
+    known_values,
+    mark_in,
+    numbers_in,
+    position_in,
+    positions_in,
+    state_in,
+)
+from daybook.queue.scripts import APPEND_SCRIPT, CLOCK_SCRIPT, REPLY_SCRIPT
 
 BELL_LIFE_MS = 1_000
 """How long a doorbell counts as rung: a lost one is rung again by the next append after that."""
@@ -40,40 +49,43 @@ Larger ones than 64 KiB are marked by the append in a stream beside, and read al
 AHEAD_MS_MAX = 60_000
 """How far ahead of the server's clock an entry may be that was written past the script."""
 
+CATCH_UP_MS_MAX = 1_000
+"""How far ahead of what workers vouch for, when the server's clock has been put back."""
+
+GREATEST_ID = b"18446744073709551615-18446744073709551615"
+
 _MS_DIGITS = 13
 _LONG_ID = 21
 """Ids of this length and more may have a counter that no position has room for."""
-
-_SHOWN_BYTES = 200
-
-ANEW_ENTRIES_MAX = 50_000
-"""Longest stream that is made anew to be rid of an entry; of a longer one the id stays reserved."""
 
 COUNT_SLICE = 5_000
 COUNT_SLICES_MAX = 400
 """Bounds of counting unread entries: 2,000,000 at most."""
 
-_APPEND = files("daybook.queue").joinpath("append.lua").read_text(encoding="utf-8")
-_REPLY = files("daybook.queue").joinpath("reply.lua").read_text(encoding="utf-8")
 _COUNT = """
 local start, total, last = ARGV[1], 0, false
 local marks = redis.call('XRANGE', KEYS[2], start, '+', 'COUNT', ARGV[2])
 for at = 1, #marks + 1 do
   local mark = marks[at] and marks[at][1]
   local wanted = tonumber(ARGV[2]) - total
-  local entries = redis.call('XRANGE', KEYS[1], start, mark and '(' .. mark or '+', 'COUNT', wanted)
+  local stop = mark and '(' .. mark or '+'
+  local entries = redis.pcall('XRANGE', KEYS[1], start, stop, 'COUNT', wanted)
   total = total + #entries
   last = #entries > 0 and entries[#entries][1] or last
-  if #entries == wanted then
+  if entries.err or #entries == wanted then
     break
   end
   if mark then
-    start, total, last = '(' .. mark, total + 1, mark
+    local is_there = #redis.call('XRANGE', KEYS[1], mark, mark) == 1
+    start, total = '(' .. mark, total + (is_there and 1 or 0)
+    last = is_there and mark or last
   end
 end
 return {total, last}
 """
-"""Counts without touching entries that are large."""
+"""Counts without touching more than one entry at a time that is large. Nothing lies behind the
+greatest id of all, and the server refuses to look there.
+"""
 _FIRST = """
 local found = {}
 for at, stream in ipairs(KEYS) do
@@ -84,7 +96,10 @@ return found
 """
 """Ids alone: a first entry may be large."""
 _INSTALL = """
-if ARGV[5] == '1' then
+local known = redis.call('HMGET', KEYS[1], 'partitions', 'epoch')
+local is_strange = not string.match(known[1] or '1', '^[1-9]%d*$')
+  or not string.match(known[2] or '1', '^[1-9]%d*$')
+if ARGV[5] == '1' or is_strange then
   redis.call('DEL', KEYS[1])
 end
 redis.call('HSET', KEYS[1], 'entries_max', ARGV[2])
@@ -93,37 +108,26 @@ if redis.call('HSETNX', KEYS[1], 'partitions', ARGV[1]) == 1 then
 end
 return 1
 """
-"""A log that is there keeps its number: only a resize changes what entries are routed by."""
-_TAKE_OUT = """
-redis.call('XDEL', KEYS[1], ARGV[1])
-if redis.call('XLEN', KEYS[1]) > tonumber(ARGV[2]) then
-  return 0
-end
-redis.call('DEL', KEYS[2])
-for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+')) do
-  redis.call('XADD', KEYS[2], entry[1], unpack(entry[2]))
-end
-redis.call('DEL', KEYS[1])
-if redis.call('EXISTS', KEYS[2]) == 1 then
-  redis.call('RENAME', KEYS[2], KEYS[1])
-end
-return 1
+"""A log that is there keeps its number: only a resize changes what entries are routed by. What
+can't be read is no number.
 """
-"""Made anew without the entry, so that what comes next need not have a larger id."""
 _FORWARD = """
-local clock = redis.call('GET', KEYS[1])
-if clock then
-  local ms, counter = string.match(clock, '^(%d+)-(%d+)$')
-  local wanted_ms, wanted_counter = string.match(ARGV[1], '^(%d+)-(%d+)$')
-  ms, counter = tonumber(ms), tonumber(counter)
-  wanted_ms, wanted_counter = tonumber(wanted_ms), tonumber(wanted_counter)
-  if ms > wanted_ms or (ms == wanted_ms and counter >= wanted_counter) then
-    return 0
+local vouched = redis.call('HGET', KEYS[1], 'clock')
+local ms, counter = read_clock(KEYS[2], vouched)
+local wanted_ms, wanted_counter = parts_of(ARGV[1])
+if not ms or is_behind(ms, counter, wanted_ms, wanted_counter) then
+  ms, counter = wanted_ms, wanted_counter
+  local vouched_ms, vouched_counter = parts_of(vouched)
+  if vouched_ms and is_behind(ms, counter, vouched_ms, vouched_counter) then
+    ms, counter = vouched_ms, vouched_counter
   end
 end
-redis.call('SET', KEYS[1], ARGV[1])
+local clock = string.format('%.0f-%.0f', ms, counter)
+redis.call('SET', KEYS[2], clock)
+redis.call('HSET', KEYS[1], 'clock', clock)
 return 1
 """
+"""Workers vouch for the clock, too. Behind clock.lua."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,43 +144,6 @@ class Appended:
 
 
 _STATES = {"A": "accepted", "D": "duplicate", "C": "conflict", "F": "full"}
-
-
-class Keys:
-    """The names of the log's keys in one namespace."""
-
-    def __init__(self, namespace: str) -> None:
-        self.prefix = f"{{{namespace}}}:"
-        self.state = f"{self.prefix}state"
-        self.clock = f"{self.prefix}clock"
-        self.cursors = f"{self.prefix}cursors"
-        self.replied = f"{self.prefix}replied"
-        self.told = f"{self.prefix}told"
-        self.workers = f"{self.prefix}workers"
-
-    def log(self, partition: int) -> str:
-        """The stream of a partition."""
-        return f"{self.prefix}log:{partition}"
-
-    def large(self, partition: int) -> str:
-        """The stream of marks: the id and the bytes of each large entry of a partition."""
-        return f"{self.prefix}large:{partition}"
-
-    def bell(self, partition: int) -> str:
-        """The mark that says a partition's doorbell has been rung."""
-        return f"{self.prefix}bell:{partition}"
-
-    def worker(self, name: str) -> str:
-        """What a worker says of itself."""
-        return f"{self.prefix}worker:{name}"
-
-    def answer(self, answer_id: str) -> str:
-        """Where a worker leaves what a dry run has shown."""
-        return f"{self.prefix}answer:{answer_id}"
-
-    def outcome(self, key: str) -> str:
-        """Where the outcome of a request is found."""
-        return f"{self.prefix}outcome:{key}"
 
 
 def append_arguments(keys: Keys, entries: Sequence[NewEntry]) -> tuple[list[str], list[Any]]:
@@ -196,20 +163,23 @@ def append_arguments(keys: Keys, entries: Sequence[NewEntry]) -> tuple[list[str]
 
 
 def read_append_reply(reply: list[Any]) -> tuple[list[Appended], list[int]]:
-    """Results for each entry, and the partitions to ring. Raises LogNotInstalled."""
+    """Results for each entry, and the partitions to ring.
+
+    Raises LogNotInstalled, and LogUnavailable where a worker must repair the log first.
+    """
     if reply[0] == b"NOT_INSTALLED":
         raise not_installed()
+    if reply[0] == b"STRANGE":
+        raise strange(reply[1].decode())
     results = []
     for item in reply[2]:
-        state, text = _STATES[chr(item[0])], item[1:].decode()
+        state, value = _STATES[chr(item[0])], item[1:]
         if state == "accepted":
-            results.append(Appended(state, position=position_of(text)))
+            results.append(Appended(state, position=position_of(value)))
         else:
-            results.append(Appended(state, value=text or None))
+            is_sound = value and key_state_in(value) is not None
+            results.append(Appended(state, value=value.decode() if is_sound else None))
     return results, [int(partition) for partition in reply[1]]
-
-
-APPEND_SCRIPT = _APPEND
 
 
 class Log:
@@ -218,14 +188,14 @@ class Log:
     def __init__(self, client: redis.Redis, namespace: str) -> None:
         self.client: Any = client
         self.keys = Keys(namespace)
-        self._append = client.register_script(_APPEND)
-        self._reply = client.register_script(_REPLY)
+        self._append = client.register_script(APPEND_SCRIPT)
+        self._reply = client.register_script(REPLY_SCRIPT)
         self._count = client.register_script(_COUNT)
         self._first = client.register_script(_FIRST)
-        self._forward = client.register_script(_FORWARD)
-        self._take_out = client.register_script(_TAKE_OUT)
+        self._forward = client.register_script(CLOCK_SCRIPT + _FORWARD)
         self._install = client.register_script(_INSTALL)
         self.epochs = Epochs(client, self.keys.state, self.keys.clock)
+        self.mender = Mender(client, self.keys)
 
     # --- installation ---
 
@@ -247,14 +217,24 @@ class Log:
         arguments: list[Any] = [partitions, entries_max, epoch, entry_id_of(clock), int(anew)]
         with translated_faults():
             self._install(keys=[self.keys.state], args=arguments)
+        self.forward_clock(clock)  # again: what it vouches for went with the state
+        self.load_scripts()
+
+    def load_scripts(self) -> None:
+        """Put the append script on the server: producers may have no right to."""
+        with translated_faults():
+            self.client.script_load(APPEND_SCRIPT)
 
     def partitions(self) -> int:
-        """How many partitions the log has. Raises LogNotInstalled."""
+        """How many partitions the log has.
+
+        Raises LogNotInstalled, also for a state that can't be read: a sweep makes it anew.
+        """
         with translated_faults():
-            found = self.client.hget(self.keys.state, "partitions")
+            found = state_in(self.keys.state, self.client.hgetall(self.keys.state))
         if found is None:
             raise not_installed()
-        return int(found)
+        return found.partitions
 
     def end_of(self, epoch: int) -> int:
         """The last position that is routed as in this epoch. Raises LogUnavailable."""
@@ -268,13 +248,52 @@ class Log:
     def forward_clock(self, position: int) -> None:
         """Make sure that new entries come after ``position``."""
         with translated_faults():
-            self._forward(keys=[self.keys.clock], args=[entry_id_of(position)])
+            self._forward(keys=[self.keys.state, self.keys.clock], args=[entry_id_of(position)])
 
     def clock(self) -> int:
-        """The position of the newest entry of any partition; 0 before the first."""
+        """The position of the newest entry of any partition; 0 before the first.
+
+        0 also where something else stands: producers may write it.
+        """
         with translated_faults():
             found = self.client.get(self.keys.clock)
-        return position_of(found) if found else 0
+        return (position_in(self.keys.clock, found) or 0) if found else 0
+
+    def fence(self) -> int:
+        """A position that no later entry lies behind, at or before the newest as a rule.
+
+        Not the clock alone, which somebody may have put ahead: an append gives no id before the
+        server's time, nor before what workers vouched for.
+        """
+        with translated_faults():
+            pipeline = self.client.pipeline(transaction=False)
+            pipeline.time()
+            pipeline.hget(self.keys.state, "clock")
+            pipeline.get(self.keys.clock)
+            (seconds, micros), vouched, clock = pipeline.execute()
+        now_ms = int(seconds) * 1000 + int(micros) // 1000
+        sure = (now_ms << POSITION_COUNTER_BITS) - 1
+        if vouched is not None:
+            sure = max(sure, position_in(f"{self.keys.state} clock", vouched) or 0)
+        newest = position_in(self.keys.clock, clock)
+        return sure if newest is None else min(sure, newest)
+
+    def vouch_decided(self, position: int) -> None:
+        """Say that everything accepted at or before ``position`` is decided.
+
+        What is said to be queued there is not: producers may write such marks.
+        """
+        self.mender.vouch_decided(position)
+
+    def mend(self, partitions: int, newest: int, present: int) -> int:
+        """Repair what somebody wrote past the scripts; answers the position of the newest entry.
+
+        partitions: as many as Postgres knows; the log may have more. newest: position that Postgres
+        knows of; present: where the clock goes on when it is behind that.
+        """
+        with suppress(LogNotInstalled, LogRefused):
+            partitions = max(partitions, self.partitions())
+        return self.mender.mend(partitions, newest, present).clock
 
     def now_ms(self) -> int:
         """The server's time in milliseconds since the epoch."""
@@ -295,12 +314,11 @@ class Log:
         return read_append_reply(reply)
 
     def outcomes(self, keys: Sequence[str]) -> list[bytes | None]:
-        """What stands under each outcome key."""
+        """What is known of each key: its outcome, or that it is queued."""
         if not keys:
             return []
         with translated_faults():
-            found: list[bytes | None] = self.client.mget([self.keys.outcome(key) for key in keys])
-        return found
+            return known_values(self.client.mget(self.keys.known(keys)))
 
     def body_at(self, partition: int, position: int) -> bytes | None:
         """The body of the entry at ``position``; None when it was trimmed."""
@@ -336,9 +354,8 @@ class Log:
         """
         entries: list[RawEntry] = []
         size, start, stream = 0, after, self.keys.log(partition)
-        latest = str(int(time.time() * 1000) + AHEAD_MS_MAX).encode()
         with translated_faults():
-            marks = self._take_bell(partition, after, count)
+            marks, latest = self._take_bell(partition, after, count)
             while len(entries) < count and size < bytes_max:
                 marks = [mark for mark in marks if mark[0] > start]
                 end = _slice_end(marks, bytes_max - size)
@@ -350,50 +367,53 @@ class Log:
                     count=wanted,
                 )
                 known = len(entries)
-                entries += [
-                    _raw_entry(entry_id, fields)
-                    for entry_id, fields in found
+                for entry_id, fields in found:
                     if (
-                        len(entry_id) < _LONG_ID
-                        and entry_id[:_MS_DIGITS] <= latest
-                        and entry_id[_MS_DIGITS:].startswith(b"-")
-                    )
-                    or self._is_lawful(partition, entry_id, fields)
-                ]
+                        len(entry_id) >= _LONG_ID
+                        or entry_id[:_MS_DIGITS] > latest
+                        or not entry_id.startswith(b"-", _MS_DIGITS)
+                    ) and not self._is_lawful(entry_id, latest):
+                        self.mender.put_right(partition, entry_id, fields, int(latest))
+                        return entries
+                    entries.append(_raw_entry(entry_id, fields))
                 size += sum(len(entry.body) for entry in entries[known:])
                 if len(found) == wanted:
-                    start = entries[-1].position if entries else start
+                    start = entries[-1].position
                 elif end is None:
                     break
                 else:
                     start = end
         return entries
 
-    def _is_lawful(self, partition: int, entry_id: bytes, fields: dict[bytes, bytes]) -> bool:
-        """Whether the log can have given this id; else the entry is taken out.
+    def _is_lawful(self, entry_id: bytes, latest: bytes) -> bool:
+        """Whether the log can have given this id.
 
-        Somebody wrote it into the stream by hand: no position stands for it, or one in a future
-        that would become everybody's present. Nobody was told that it is accepted.
+        Else somebody wrote it into the stream by hand: no position stands for it, or one in a
+        future that would become everybody's present.
         """
-        milliseconds, _, counter = entry_id.decode().partition("-")
-        if int(counter) <= COUNTER_MAX and len(milliseconds) <= _MS_DIGITS:
-            latest = max(self.now_ms() + AHEAD_MS_MAX, self.clock() >> POSITION_COUNTER_BITS)
-            if int(milliseconds) <= latest:
-                return True
-        body = fields.get(b"b", b"")[:_SHOWN_BYTES]
-        log.error("entry.unlawful_id", partition=partition, entry_id=entry_id.decode(), body=body)
-        stream = self.keys.log(partition)
-        self._take_out(keys=[stream, f"{stream}:anew"], args=[entry_id, ANEW_ENTRIES_MAX])
-        return False
+        position = position_in(self.keys.prefix + "log", entry_id)
+        return position is not None and position >> POSITION_COUNTER_BITS <= int(latest)
 
-    def _take_bell(self, partition: int, after: int, count: int) -> list[tuple[int, int]]:
-        """Take down the doorbell's mark; the next large entries: position and bytes of each."""
+    def _take_bell(
+        self, partition: int, after: int, count: int
+    ) -> tuple[list[tuple[int, int]], bytes]:
+        """Take down the doorbell's mark; what comes next of the partition.
+
+        That is position and bytes of each large entry, and the latest millisecond that an entry can
+        have: the server's time may have been put back since workers vouched for the clock.
+        """
         pipeline = self.client.pipeline(transaction=False)
         pipeline.delete(self.keys.bell(partition))
         pipeline.xrange(self.keys.large(partition), f"({entry_id_of(after)}", "+", count=count)
-        return [
-            (position_of(entry_id), int(fields[b"n"])) for entry_id, fields in pipeline.execute()[1]
-        ]
+        pipeline.time()
+        pipeline.hget(self.keys.state, "clock")
+        _, found, (seconds, micros), vouched = pipeline.execute()
+        latest_ms = int(seconds) * 1000 + int(micros) // 1000 + AHEAD_MS_MAX
+        if vouched is not None:
+            newest = position_in(f"{self.keys.state} clock", vouched) or 0
+            latest_ms = max(latest_ms, (newest >> POSITION_COUNTER_BITS) + CATCH_UP_MS_MAX)
+        marks = [mark_in(self.keys.large(partition), *each) for each in found]
+        return [mark for mark in marks if mark is not None], str(latest_ms).encode()
 
     def first_unread(self, cursors: Mapping[int, int]) -> dict[int, int]:
         """The position of the first unread entry of each partition that has one.
@@ -405,7 +425,7 @@ class Log:
         with translated_faults():
             found = self._first(keys=streams, args=starts) if streams else []
         return {
-            partition: position_of(entry_id)
+            partition: _position_or_latest(self.keys.log(partition), entry_id)
             for partition, entry_id in zip(cursors, found, strict=True)
             if entry_id is not None
         }
@@ -420,7 +440,7 @@ class Log:
                     args=[f"({start}", COUNT_SLICE],
                 )
                 total += found
-                if found < COUNT_SLICE:
+                if found < COUNT_SLICE or last == GREATEST_ID:
                     break
                 start = last.decode()
         return total
@@ -428,20 +448,17 @@ class Log:
     def replied_batches(self) -> dict[int, int]:
         """Number of the last batch whose outcomes were written, of each partition with one."""
         with translated_faults():
-            found = self.client.hgetall(self.keys.replied)
-        return {int(partition): int(batch) for partition, batch in found.items()}
+            return numbers_in(self.keys.replied, self.client.hgetall(self.keys.replied))
 
     def told_sequences(self) -> dict[int, int]:
         """Up to which sequence the outcomes of each partition were written."""
         with translated_faults():
-            found = self.client.hgetall(self.keys.told)
-        return {int(partition): int(sequence) for partition, sequence in found.items()}
+            return numbers_in(self.keys.told, self.client.hgetall(self.keys.told))
 
     def cursor_marks(self) -> dict[int, int]:
         """The cursors as the log knows them, by partition: what may be trimmed for room."""
         with translated_faults():
-            found = self.client.hgetall(self.keys.cursors)
-        return {int(partition): position_of(entry_id) for partition, entry_id in found.items()}
+            return positions_in(self.keys.cursors, self.client.hgetall(self.keys.cursors))
 
     def set_back(self, partition: int, cursor: int) -> None:
         """Make the log's marks of a partition those of a database that was restored."""
@@ -511,6 +528,12 @@ def _slice_end(marks: Sequence[tuple[int, int]], bytes_left: int) -> int | None:
         if bytes_left < 0:
             return marks[max(0, number - 1)][0]
     return None
+
+
+def _position_or_latest(key: str, entry_id: bytes) -> int:
+    """The position of an entry; of one that the log can't have given, behind all others."""
+    position = position_in(key, entry_id)
+    return POSITION_LIMIT - 1 if position is None else position
 
 
 def _raw_entry(entry_id: bytes, fields: dict[bytes, bytes]) -> RawEntry:

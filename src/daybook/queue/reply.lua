@@ -15,18 +15,20 @@
 -- account of a producer may have no right to make room itself.
 local NEARLY_FULL = 7 / 8
 local prefix, partition, batch = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local replied = tonumber(redis.call('HGET', prefix .. 'replied', partition) or '-1')
+local replied = tonumber(redis.call('HGET', prefix .. 'replied', partition) or '') or -1
 for i = 8, #ARGV, 2 do
   local key = prefix .. 'outcome:' .. ARGV[i]
   local known = batch < replied and redis.call('GET', key)
   if not known or string.sub(known, 65, 65) ~= 'R' then
     redis.call('SET', key, ARGV[i + 1], 'EX', ARGV[7])
+    redis.call('DEL', prefix .. 'queued:' .. ARGV[i])
   end
 end
 if batch >= replied then
   redis.call('HSET', prefix .. 'cursors', partition, ARGV[4])
   -- Where the log has lost its end, older outcomes are to be told again before this counts.
-  if tonumber(redis.call('HGET', prefix .. 'told', partition) or '0') >= tonumber(ARGV[5]) then
+  local told = tonumber(redis.call('HGET', prefix .. 'told', partition) or '') or 0
+  if told >= tonumber(ARGV[5]) then
     redis.call('HSET', prefix .. 'replied', partition, ARGV[3])
     redis.call('HSET', prefix .. 'told', partition, ARGV[6])
   end
@@ -34,8 +36,8 @@ end
 
 local function make_room(other)
   local cursor = redis.call('HGET', prefix .. 'cursors', other)
-  if cursor then
-    local ms, counter = string.match(cursor, '^(%d+)-(%d+)$')
+  local ms, counter = string.match(cursor or '', '^(%d+)-(%d+)$')
+  if ms then
     local first_kept = string.format('%s-%.0f', ms, tonumber(counter) + 1)
     redis.call('XTRIM', prefix .. 'large:' .. other, 'MINID', first_kept)
     redis.call('XTRIM', prefix .. 'log:' .. other, 'MINID', first_kept)
@@ -49,12 +51,13 @@ local function short_of_memory()
 end
 
 local state = redis.call('HMGET', KEYS[1], 'partitions', 'entries_max')
-if state[1] then
+local partitions, entries_max = tonumber(state[1] or ''), tonumber(state[2] or '')
+if partitions and entries_max then
   if short_of_memory() then
-    for other = 0, tonumber(state[1]) - 1 do
+    for other = 0, partitions - 1 do
       make_room(other)
     end
-  elseif redis.call('XLEN', prefix .. 'log:' .. partition) >= tonumber(state[2]) * NEARLY_FULL then
+  elseif redis.call('XLEN', prefix .. 'log:' .. partition) >= entries_max * NEARLY_FULL then
     make_room(partition)
   end
 end

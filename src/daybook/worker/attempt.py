@@ -207,7 +207,7 @@ class Attempt:
 
         Of several partitions only so much is taken that nothing older is left in any of them.
         """
-        fence = self._log.clock() if len(joined) > 1 else POSITION_MAX
+        fence = self._log.fence() if len(joined) > 1 else POSITION_MAX
         bytes_max = self._settings.batch_bytes_max
         found = [
             self._log.read(row.partition, row.cursor, self._count, bytes_max) for row in joined

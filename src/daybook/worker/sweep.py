@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
 
 from daybook.errors import LogNotInstalled
+from daybook.ledger.batch import POSITION_MAX
 from daybook.ledger.transaction import POSITION_COUNTER_BITS
 from daybook.queue.log import Log
 from daybook.store.epochs import StoredEpoch
-from daybook.store.store import Store
+from daybook.store.store import Marks, Store
 from daybook.worker.apply import Applier
 from daybook.worker.turning import turn
 
@@ -22,17 +23,21 @@ def sweep_partitions(
     store: Store, request_log: Log, applier: Applier, ring: Callable[[int], None]
 ) -> dict[str, Any]:
     """Ring for every partition with open entries or unsent replies; answers which."""
-    turn(store, request_log)
-    known = request_log.cursor_marks()  # before the cursors that they follow
     marks = store.marks()
     if marks.epoch is None:
         return {"rung": []}
-    repair(request_log, applier, marks.epoch, marks.newest)
+    # First what producers wait for; nothing else can be read before, either.
+    clock = repair(request_log, applier, marks.epoch, marks.newest)
+    turn(store, request_log)
+    known = request_log.cursor_marks()  # before the cursors that they follow
+    marks = store.marks()
     set_marks_back(request_log, known, marks.cursors)
-    unread = set(request_log.first_unread(marks.cursors))
+    end = request_log.end_of(marks.epoch.number) if marks.epoch else clock
+    unread = request_log.first_unread(marks.cursors)
+    request_log.vouch_decided(min(clock, end, decided_up_to(store, marks, unread)))
     replied = request_log.replied_batches()
     unsent = {own for own, batch in marks.batches.items() if batch > replied.get(own, 0)}
-    rung = sorted((unread | marks.waiting | unsent) - marks.closed)
+    rung = sorted((set(unread) | marks.waiting | unsent) - marks.closed)
     for partition in rung:
         ring(partition)
     for partition, cursor in marks.cursors.items():
@@ -40,25 +45,37 @@ def sweep_partitions(
     return {"rung": rung}
 
 
-def repair(request_log: Log, applier: Applier, epoch: StoredEpoch, newest: int) -> None:
+def decided_up_to(store: Store, marks: Marks, unread: Mapping[int, int]) -> int:
+    """The position up to which nothing is open: neither unread nor held over."""
+    still_open = list(unread.values())
+    if marks.waiting:
+        with store.units() as begin:
+            unit = begin()
+            still_open += unit.oldest_held().values()
+            unit.rollback()
+    return min(still_open, default=POSITION_MAX) - 1
+
+
+def repair(request_log: Log, applier: Applier, epoch: StoredEpoch, newest: int) -> int:
     """Make a log that came back empty, or with an older clock, go on behind ``newest``.
 
-    Producers are refused until then, so that nothing is accepted behind a cursor and skipped.
+    Producers are refused until then, so that nothing is accepted behind a cursor and skipped. Also
+    puts right what somebody wrote past the scripts. Answers the position of the newest entry.
     """
+    request_log.load_scripts()
     # A worker may still have entries that were lost, younger than all that the database knows of:
     # the new ones must come behind those, too, also when the server's clock is put back later.
     present = max(newest, request_log.now_ms() << POSITION_COUNTER_BITS)
+    clock = request_log.mend(epoch.partitions, newest, present)
     try:
         request_log.partitions()
     except LogNotInstalled:
         log.warning("log.reinstalled", partitions=epoch.partitions)
         entries_max = applier.settings.log_entries_max
         request_log.install(epoch.partitions, entries_max, present, epoch.number)
-    if request_log.clock() < newest:
-        log.warning("log.clock_forwarded", position=newest)
-        request_log.forward_clock(present)
     if request_log.epochs.catch_up(*epoch):
         log.warning("log.resized", epoch=epoch.number, partitions=epoch.partitions)
+    return clock
 
 
 def set_marks_back(request_log: Log, known: dict[int, int], cursors: dict[int, int]) -> None:

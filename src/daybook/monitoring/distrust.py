@@ -1,0 +1,54 @@
+"""The check of ``daybook health`` that looks for what others wrote into Redis."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sqlalchemy import Engine
+
+from daybook.errors import ConfigError
+from daybook.queue.inspection import log_faults
+from daybook.queue.log import Log
+from daybook.queue.mending import LogFault
+from daybook.store.engine import translated_faults
+from daybook.store.epochs import newest_epoch
+from daybook.store.snapshots import newest_position
+
+TOLD_MAX = 5
+"""So many faults are named; the others are counted."""
+
+_WORDS = {
+    "clock": "the clock is none",
+    "clock_behind": "the clock is behind Postgres",
+    "future": "an entry has an id in the future",
+    "last_id": "the last id lies in the future",
+    "mark": "a mark of a large entry lies in the future",
+    "aside": "entries wait for a new id",
+    "bell": "a doorbell rings for ever",
+    "type": "the key has another type",
+    "state": "the state can't be read",
+    "field": "a field can't be read",
+}
+
+
+def check_strangers(engine: Engine, log: Log) -> tuple[Literal["ok", "failed"], str]:
+    """Whether Redis holds what Daybook can't have written and the sweeper does not repair.
+
+    Raises StoreUnavailable, LogUnavailable, ConfigError before anything is installed.
+    """
+    with translated_faults(), engine.connect() as connection:
+        epoch = newest_epoch(connection)
+        newest = newest_position(connection)
+    if epoch is None:
+        raise ConfigError("nothing is installed in this database: run `daybook migrate`")
+    found = log_faults(log, epoch.partitions, newest)
+    if not found:
+        return "ok", "nothing in the log but what Daybook wrote"
+    told = [_told(fault) for fault in found[:TOLD_MAX]]
+    if len(found) > TOLD_MAX:
+        told.append(f"and {len(found) - TOLD_MAX} more")
+    return "failed", "; ".join(told) + ": workers and beat must run to repair it"
+
+
+def _told(fault: LogFault) -> str:
+    return f"{fault.name}: {_WORDS[fault.kind]} ({fault.shown})"
