@@ -94,7 +94,11 @@ def test_whatever_is_pushed_ends_no_worker(installation: Installation) -> None:
 
 def test_a_message_that_ends_workers_is_not_put_back(installation: Installation) -> None:
     """Its first bytes are logged; also what an earlier worker left unacknowledged is given up."""
-    for key, value in (("bad", "garbage"), ("worse", "[1]"), ("list", f'[[1], "", "{INTAKE_QUEUE}"]')):
+    for key, value in (
+        ("bad", "garbage"),
+        ("worse", "[1]"),
+        ("list", f'[[1], "", "{INTAKE_QUEUE}"]'),
+    ):
         installation.redis.hset("unacked", key, value)
         installation.redis.zadd("unacked_index", {key: 1})
     installation.redis.lpush(queue_of(0), LIST_CONTENT_TYPE)
