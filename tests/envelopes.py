@@ -104,7 +104,7 @@ def envelope(
 
 def strange_messages(seed: int, queue: str, valid: dict[str, Any]) -> Iterator[bytes]:
     """Every sort of raw garbage, every single field made strange, then mixtures for ever."""
-    chance = random.Random(seed)  # noqa: S311 - a test's own
+    chance = random.Random(seed)
     yield from _garbage(valid)
     paths = _paths(valid)
     for path in paths:

@@ -65,7 +65,7 @@ def assert_work_goes_on(installation: Installation, name: str) -> None:
 
 def test_whatever_is_pushed_ends_no_worker(installation: Installation) -> None:
     """Strange messages on every queue, with work in between: no process dies, nothing stays."""
-    seed = random.randrange(1 << 30)  # noqa: S311 - printed below
+    seed = random.randrange(1 << 30)
     print(f"seed {seed}")
     workers = installation.workers(1)
     assert_work_goes_on(installation, "before")

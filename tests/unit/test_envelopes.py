@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from kombu.transport.virtual import Message
+from tests.envelopes import EMBEDDED, envelope, strange_messages
 
 from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
 from daybook.worker.broker import DistrustfulChannel
 from daybook.worker.envelopes import Unreadable, envelope_of
-from tests.envelopes import EMBEDDED, envelope, strange_messages
 
 MESSAGES = 2_500
 REQUEST = '{"amount": 19.990, "precise_amount": 123456789012345678901234567890, "x": [1e2]}'
@@ -123,7 +123,7 @@ def test_times_of_a_message_are_whole_or_it_is_dropped() -> None:
 
 def test_whatever_is_pushed_is_taken_in_one_form_or_dropped() -> None:
     """Nothing but Unreadable is raised, and kombu can read all that is taken."""
-    seed = random.randrange(1 << 30)  # noqa: S311 - printed below
+    seed = random.randrange(1 << 30)
     print(f"seed {seed}")
     channel = object.__new__(DistrustfulChannel)
     for queue, valid in (
@@ -134,8 +134,7 @@ def test_whatever_is_pushed_is_taken_in_one_form_or_dropped() -> None:
         for raw in itertools.islice(strange_messages(seed, queue, valid), MESSAGES):
             try:
                 made = envelope_of(raw, queue)
-            except Unreadable as reason:
-                assert str(reason)
+            except Unreadable:
                 outcomes["dropped"] += 1
                 continue
             message = Message(made, channel=channel)

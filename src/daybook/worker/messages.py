@@ -14,7 +14,7 @@ from kombu.utils.json import loads
 MESSAGE_DEPTH_MAX = 100
 """Deeper than any request may be, far below what Python can pickle."""
 
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+_BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.S)
 
 
 class WrittenNumber(float):
@@ -49,6 +49,8 @@ def check_depth(text: str) -> None:
     The worker's parent would die on it while it hands it to a child, and take it up again when it
     is restarted.
     """
+    if text.count("[") + text.count("{") <= MESSAGE_DEPTH_MAX:
+        return  # as nearly always
     depth = 0
     for found in _BRACKETS.finditer(text):
         mark = found[0]
