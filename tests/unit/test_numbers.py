@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,3 +107,17 @@ def test_there_are_numbers_to_check() -> None:
     """Else the two tables above would prove nothing."""
     assert len(NUMBERS) >= 17
     assert len(PARAMETERS) >= 12
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_the_page_of_settings_says_the_range(name: str) -> None:
+    """In the row of the setting, as people write numbers."""
+    bounds = bounds_of(NUMBERS[name])
+    assert bounds is not None
+    page = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
+    row = next(
+        line
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if line.startswith(f"| `DAYBOOK_{name.upper()}` |")
+    )
+    assert row.endswith(f" {bounds[0]:,} to {bounds[1]:,}. |")
