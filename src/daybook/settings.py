@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, Self
 from urllib.parse import quote, unquote_plus
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from daybook.errors import ConfigError
@@ -20,6 +22,17 @@ INSTANCE_FILE = "instance.json"
 """Written into ``home`` by ``daybook up``: the addresses of the running embedded servers."""
 SUPERVISOR_LOCK = "supervisor.lock"
 """A file in ``home`` that ``daybook up`` keeps locked; the kernel unlocks it when that dies."""
+
+DAY_SECONDS = 86_400
+YEAR_SECONDS = 366 * DAY_SECONDS
+PART_SECONDS = 0.01
+"""Shortest time-out or pause. Less than a millisecond would be none at all to Postgres."""
+
+
+def _number(default: Any, least: float, most: float, description: str) -> Any:
+    """A number with its bounds, both included: an infinite or a huge one fails somewhere else,
+    silently, where nobody looks for a setting."""
+    return Field(default, ge=least, le=most, description=description)
 
 
 class Settings(BaseSettings):
@@ -43,47 +56,66 @@ class Settings(BaseSettings):
     namespace: str = Field(
         "daybook", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Prefix of the log's keys."
     )
-    batch_entries_min: int = Field(64, ge=1, le=100_000, description="Batch size when idle.")
-    batch_entries_max: int = Field(8192, ge=1, le=100_000, description="Batch size under load.")
-    batch_bytes_max: int = Field(8 << 20, ge=1 << 16, description="Bytes of requests in a batch.")
-    drain_seconds_max: float = Field(
-        2.0, gt=0, description="How long one doorbell keeps a worker before others get a turn."
+    batch_entries_min: int = _number(64, 1, 100_000, "Batch size when idle.")
+    batch_entries_max: int = _number(8192, 1, 100_000, "Batch size under load.")
+    batch_bytes_max: int = _number(8 << 20, 1 << 16, 1 << 30, "Bytes of requests in a batch.")
+    drain_seconds_max: float = _number(
+        2.0, PART_SECONDS, 120, "How long one doorbell keeps a worker before others get a turn."
     )
-    held_over_max: int = Field(
-        10_000, ge=1, description="Entries that a partition may hold over at most."
+    held_over_max: int = _number(
+        10_000, 1, 1_000_000, "Entries that a partition may hold over at most."
     )
-    refusal_wait_seconds_max: float | None = Field(
-        None, gt=0, description="Bound on the wait of a refusal for the past; none by default."
+    refusal_wait_seconds_max: float | None = _number(
+        None,
+        PART_SECONDS,
+        DAY_SECONDS,
+        "Bound on the wait of a refusal for the past; none by default.",
     )
-    log_entries_max: int = Field(
-        2_000_000, ge=1, description="Entries of one partition's log before LogFull."
+    log_entries_max: int = _number(
+        2_000_000, 1, 1_000_000_000, "Entries of one partition's log before LogFull."
     )
-    log_retention_seconds: int = Field(
-        3600, ge=0, description="How long applied entries stay in the log."
+    log_retention_seconds: int = _number(
+        3600, 0, YEAR_SECONDS, "How long applied entries stay in the log."
     )
-    outcome_retention_seconds: int = Field(
-        3600, ge=60, description="How long outcomes can be read from Redis."
+    outcome_retention_seconds: int = _number(
+        3600, 60, YEAR_SECONDS, "How long outcomes can be read from Redis."
     )
-    sweep_interval_seconds: float = Field(
-        1.0, gt=0, description="How often beat looks for unread entries."
+    sweep_interval_seconds: float = _number(
+        1.0, 0.1, 3600, "How often beat looks for unread entries."
     )
-    snapshot_interval_seconds: float = Field(
-        86_400.0, ge=0, description="How often beat has a snapshot taken; 0: never."
+    snapshot_interval_seconds: float = _number(
+        86_400.0, 0, YEAR_SECONDS, "How often beat has a snapshot taken, 1 at least; 0: never."
     )
-    stall_seconds_max: float = Field(
-        30.0, gt=0, description="How long a partition with open entries may stand still."
+    stall_seconds_max: float = _number(
+        30.0, 0.1, DAY_SECONDS, "How long a partition with open entries may stand still."
     )
-    lock_timeout_seconds: float = Field(5.0, gt=0, description="Postgres lock_timeout of workers.")
-    statement_timeout_seconds: float = Field(
-        60.0, gt=0, description="Postgres statement_timeout of workers."
+    lock_timeout_seconds: float = _number(
+        5.0, PART_SECONDS, DAY_SECONDS, "Postgres lock_timeout of workers."
     )
-    idle_in_transaction_timeout_seconds: float = Field(
-        30.0, gt=0, description="Postgres idle_in_transaction_session_timeout of workers."
+    statement_timeout_seconds: float = _number(
+        60.0, PART_SECONDS, DAY_SECONDS, "Postgres statement_timeout of workers."
     )
-    redis_timeout_seconds: float = Field(10.0, gt=0, description="Socket timeout towards Redis.")
-    retry_seconds_max: float = Field(
-        5.0, ge=0, description="How long a client tries again while Redis is away."
+    idle_in_transaction_timeout_seconds: float = _number(
+        30.0, PART_SECONDS, DAY_SECONDS, "Postgres idle_in_transaction_session_timeout of workers."
     )
+    redis_timeout_seconds: float = _number(
+        10.0, PART_SECONDS, 3600, "Socket timeout towards Redis."
+    )
+    retry_seconds_max: float = _number(
+        5.0, 0, DAY_SECONDS, "How long a client tries again while Redis is away."
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """What two settings say must be possible together."""
+        if self.batch_entries_min > self.batch_entries_max:
+            raise ValueError(
+                f"DAYBOOK_BATCH_ENTRIES_MIN ({self.batch_entries_min}) must be at most "
+                f"DAYBOOK_BATCH_ENTRIES_MAX ({self.batch_entries_max})"
+            )
+        if 0 < self.snapshot_interval_seconds < 1:
+            raise ValueError("DAYBOOK_SNAPSHOT_INTERVAL_SECONDS must be 0, or 1 at least")
+        return self
 
     def require_database_url(self) -> str:
         """The database address, from the environment or the running embedded instance.
@@ -174,10 +206,30 @@ def read_settings() -> Settings:
         return Settings()
     except ValidationError as invalid:
         wrong = "; ".join(
-            f"DAYBOOK_{'_'.join(map(str, error['loc'])).upper()}: {error['msg']}"
+            _told(error["loc"], error["msg"])
             for error in invalid.errors(include_url=False, include_input=False)
         )
         raise ConfigError(f"{wrong} (see docs/reference/settings.md)") from None
+
+
+def bounds_of(field: FieldInfo) -> tuple[float, float] | None:
+    """Least and most that a setting takes; None when it is no number."""
+    least = [rule.ge for rule in field.metadata if hasattr(rule, "ge")]
+    most = [rule.le for rule in field.metadata if hasattr(rule, "le")]
+    return (least[0], most[0]) if least and most else None
+
+
+def _told(location: tuple[int | str, ...], message: str) -> str:
+    """What is wrong with a setting, by its name, with the range that it has."""
+    if not location:  # it is about two of them, and names both
+        return message.removeprefix("Value error, ")
+    name = str(location[0])
+    field = Settings.model_fields.get(name)
+    bounds = bounds_of(field) if field else None
+    if field is not None and bounds is not None:
+        sort = "a number" if "float" in str(field.annotation) else "a whole number"
+        message = f"must be {sort} from {bounds[0]} to {bounds[1]}"
+    return f"DAYBOOK_{name.upper()}: {message}"
 
 
 @lru_cache(maxsize=1)

@@ -310,3 +310,10 @@ def test_what_is_due_is_accepted_once_behind_its_schedule(installation: Installa
     refused = outcome_value(request.fingerprint.hex(), "txn_1", "REJECTED", "x", position=8)
     installation.log.reply(0, 2, 0, (0, 0), [(request.key, refused)], 60)
     assert installation.log.append([due])[0][0].state == "duplicate"
+
+
+def test_a_retention_older_than_time_keeps_everything(installation: Installation) -> None:
+    """The sweeper, which trims, must not fail at it: all that is due would wait."""
+    results, _ = installation.log.append([entry(1)])
+    installation.applier(log_retention_seconds=10**12).trim(0, (results[0].position or 0) + 1)
+    assert len(read_all(installation, 0)) == 1

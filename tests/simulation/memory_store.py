@@ -22,6 +22,7 @@ from daybook.ledger.balance import Balance
 from daybook.ledger.batch import Parked
 from daybook.ledger.book import Book, Recorded
 from daybook.ledger.chain import GENESIS, link
+from daybook.ledger.money import FIGURE_MAX
 from daybook.ledger.transaction import (
     ID_LENGTH,
     Entry,
@@ -496,6 +497,11 @@ class MemoryUnit:
         stored = self._tables.shelf.balances.get(balance.balance_id)
         if stored is None or stored["precision"] not in (None, balance.precision):
             raise DecideAgain("a balance got another precision, or is gone")
+        for side in ("credit", "debit"):
+            figures = stored[side] + stored[f"inflight_{side}"]
+            added = getattr(balance, f"added_{side}") + getattr(balance, f"added_inflight_{side}")
+            if figures + added > FIGURE_MAX:
+                raise DecideAgain("a balance is full")
 
     def advance(
         self,

@@ -1,12 +1,19 @@
-"""Workers and beat look for their broker again soon, however long it was away."""
+"""Workers look for their broker again soon, and outlive what it brings."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, ClassVar
+
 import pytest
+import redis
 from celery import Celery
+from celery.worker.consumer import Consumer
+from kombu.utils.imports import symbol_by_name
 
 from daybook.worker.broker import AGAIN_SECONDS_MAX
-from daybook.worker.celery_app import app
+from daybook.worker.celery_app import _configuration, app
+from daybook.worker.consumer import DistrustfulConsumer
 
 ATTEMPTS = 4
 NOBODY = "redis://127.0.0.1:1/0"
@@ -31,3 +38,62 @@ def test_a_broker_that_is_away_is_tried_again_every_second() -> None:
         connection.ensure_connection(failed, None)
     assert len(pauses) == ATTEMPTS
     assert 0 < max(pauses) <= AGAIN_SECONDS_MAX
+
+
+class Message:
+    """As much of a message as the consumer looks at."""
+
+    acknowledged = False
+    body = b"begins so"
+    delivery_info: ClassVar = {"routing_key": "daybook.intake"}
+
+    def __init__(self) -> None:
+        self.rejected = 0
+
+    def reject(self) -> None:
+        """Count it."""
+        self.rejected += 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_dropped"),
+    [
+        (KeyError("task"), True),
+        (TypeError("unhashable"), True),
+        (RecursionError(), True),
+        (ConnectionResetError(), False),
+        (redis.exceptions.ConnectionError(), False),
+        (redis.exceptions.OutOfMemoryError(), False),
+    ],
+)
+def test_a_message_that_can_not_be_taken_up_is_dropped(
+    fault: Exception, is_dropped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever Celery makes of it; faults of the broker go on to be dealt with."""
+
+    def handler(consumer: Consumer) -> Callable[[Any], None]:
+        del consumer
+
+        def take_up(message: Message) -> None:
+            del message
+            raise fault
+
+        return take_up
+
+    monkeypatch.setattr(Consumer, "create_task_handler", handler)
+    take_up = object.__new__(DistrustfulConsumer).create_task_handler()
+    message = Message()
+    if is_dropped:
+        take_up(message)
+        assert message.rejected == 1
+        return
+    with pytest.raises(type(fault)):
+        take_up(message)
+    assert message.rejected == 0
+
+
+def test_workers_consume_with_that_consumer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The setting names it."""
+    monkeypatch.setenv("DAYBOOK_REDIS_URL", NOBODY)
+    named = _configuration()["worker_consumer"]
+    assert symbol_by_name(named) is DistrustfulConsumer

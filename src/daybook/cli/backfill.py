@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from daybook.cli.numbers import LINES_PER_SECOND_MAX, PATIENCE_SECONDS_MAX
 from daybook.cli.output import AsJson
 
 
@@ -38,7 +39,11 @@ def backfill(
     ] = False,
     rate: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Lines per second at most, to spare live traffic."),
+        typer.Option(
+            min=0.01,
+            max=LINES_PER_SECOND_MAX,
+            help="Lines per second at most, to spare live traffic.",
+        ),
     ] = None,
     rejects: Annotated[
         Path | None,
@@ -48,7 +53,12 @@ def backfill(
         bool, typer.Option("--wait/--no-wait", help="Wait for the outcome of every line.")
     ] = True,
     patience: Annotated[
-        float, typer.Option(min=1, help="Seconds without any outcome before the run stops.")
+        float,
+        typer.Option(
+            min=1,
+            max=PATIENCE_SECONDS_MAX,
+            help="Seconds without any outcome before the run stops.",
+        ),
     ] = 120.0,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 when a line was refused.")

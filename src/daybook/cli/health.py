@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from daybook.cli.exits import Exit
+from daybook.cli.numbers import PATIENCE_SECONDS_MAX
 from daybook.cli.output import AsJson, cell, console, print_json
 from daybook.errors import ConfigError
 from daybook.settings import current
@@ -32,6 +33,7 @@ def health(
         float | None,
         typer.Option(
             min=0,
+            max=PATIENCE_SECONDS_MAX,
             metavar="SECONDS",
             help="How long a partition may stand still; DAYBOOK_STALL_SECONDS_MAX if not given.",
         ),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from daybook.cli.exits import Exit
+from daybook.cli.numbers import PATIENCE_SECONDS_MAX
 from daybook.cli.output import AsJson, print_json, print_table
 from daybook.cli.status import WORKERS_ANSWER_SECONDS_MAX, answering_workers, shown_cursor
 from daybook.cli.verify import progress_bar
@@ -103,7 +104,12 @@ def resize(
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     patience: Annotated[
-        float, typer.Option(min=0.1, help="Seconds to wait for the workers.")
+        float,
+        typer.Option(
+            min=0.1,
+            max=PATIENCE_SECONDS_MAX,
+            help="Seconds to wait for the workers.",
+        ),
     ] = PATIENCE_SECONDS,
     as_json: AsJson = False,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from daybook.cli.exits import Exit
+from daybook.cli.numbers import PATIENCE_SECONDS_MAX
 from daybook.cli.output import AsJson, print_table, printable, to_json
 from daybook.cli.verify import print_violations, progress_bar
 from daybook.cli.wiring import open_engine, open_owner
@@ -24,7 +25,12 @@ def rebuild(
         bool, typer.Option("--check", help="Only report what differs; exit 1 if anything does.")
     ] = False,
     patience: Annotated[
-        float, typer.Option(min=0.1, help="Seconds to wait for the workers' units of work.")
+        float,
+        typer.Option(
+            min=0.1,
+            max=PATIENCE_SECONDS_MAX,
+            help="Seconds to wait for the workers' units of work.",
+        ),
     ] = 30.0,
     as_json: AsJson = False,
 ) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from daybook.cli.exits import Exit
 from daybook.cli.foresight import show_dry_run
+from daybook.cli.numbers import PATIENCE_SECONDS_MAX
 from daybook.cli.output import print_fields, print_json
 from daybook.cli.wiring import open_client
 from daybook.errors import FieldError, MalformedRequest, OutcomeUnknown
@@ -25,7 +26,12 @@ INPUT_BYTES_MAX = 32 << 20
 
 Wait = Annotated[
     float | None,
-    typer.Option(min=0, metavar="SECONDS", help="Wait for the outcome and show it."),
+    typer.Option(
+        min=0,
+        max=PATIENCE_SECONDS_MAX,
+        metavar="SECONDS",
+        help="Wait for the outcome and show it.",
+    ),
 ]
 DryRun = Annotated[
     bool,

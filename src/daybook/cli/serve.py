@@ -9,13 +9,16 @@ from typing import Annotated
 import typer
 
 from daybook.cli.output import AsJson, print_json
+from daybook.install import PARTITIONS_MAX
 from daybook.settings import current
 
 
 def migrate(
     partitions: Annotated[
         int | None,
-        typer.Option(min=1, help="Partitions of a new installation; 2 if not given."),
+        typer.Option(
+            min=1, max=PARTITIONS_MAX, help="Partitions of a new installation; 2 if not given."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

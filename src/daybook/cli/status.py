@@ -14,6 +14,7 @@ from daybook.cli.output import AsJson, cell, console, print_json, print_table, w
 from daybook.cli.wiring import open_log, open_reading
 from daybook.errors import DaybookError, LogUnavailable
 from daybook.ledger.transaction import POSITION_COUNTER_BITS
+from daybook.monitoring.instance import FailingPart, failing_parts
 from daybook.settings import current, running_instance
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Status:
 
     schedules, holds: how many transactions wait for their time, and how many open holds have a
     date; due: those whose time has come. quarantined: requests that were set aside and are open.
-    None while the schema is not the newest.
+    None while the schema is not the newest. failing: parts of `daybook up` that do not stay up.
     """
 
     database_url: str | None = None
@@ -70,6 +71,7 @@ class Status:
     holds_due: int | None = None
     quarantined: int | None = None
     workers: list[str] | None = None
+    failing: list[FailingPart] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
 
@@ -83,7 +85,7 @@ def status(
 
     What can be asked is shown even when Redis or Postgres is down (exit code 3 then).
     """
-    shown, code = Status(), Exit.OK
+    shown, code = Status(failing=failing_parts(current().home)), Exit.OK
     views: list[PartitionView] = []
     if not _is_anywhere():
         shown.errors.append(
@@ -231,6 +233,7 @@ def _print(shown: Status) -> None:
         "dates": _dates(shown) if shown.schedules is not None else None,
         "quarantine": _quarantine(shown.quarantined),
         "workers": _workers(shown.workers),
+        "failing": "; ".join(map(str, shown.failing)) or None,
         "schema": _schema(shown) if shown.schema_newest else None,
         "postgres": shown.database_url,
         "log": shown.redis_url,

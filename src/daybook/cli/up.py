@@ -14,6 +14,7 @@ from daybook.cli.exits import code_of, show_error
 from daybook.cli.output import without_password
 from daybook.cli.wiring import warn_on_stderr
 from daybook.errors import DaybookError
+from daybook.install import PARTITIONS_MAX
 from daybook.settings import current
 
 WORKERS_MAX = 256
@@ -27,6 +28,7 @@ def up(
         int | None,
         typer.Option(
             min=1,
+            max=PARTITIONS_MAX,
             help="Partitions of a new installation (2 if not given).",
         ),
     ] = None,

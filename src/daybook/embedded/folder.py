@@ -7,6 +7,7 @@
     ├── guard.lock           flock of supervisor and guard: somebody still stops parts
     ├── instance.json        the addresses, while it runs
     ├── parts.json           what was started (``parts.Roster``)
+    ├── failing.json         which parts do not stay up, while there are any
     ├── postgres/ valkey/    data
     ├── run/                 sockets; a link to a short folder when home is too deep
     └── log/
@@ -22,12 +23,15 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
 from daybook.embedded.account import Account, open_way, server_account
 from daybook.embedded.identity import start_mark
 from daybook.errors import ConfigError
+from daybook.monitoring.instance import FAILING_FILE, FailingPart
 from daybook.settings import INSTANCE_FILE, SUPERVISOR_LOCK
 
 GUARD_LOCK = "guard.lock"
@@ -144,9 +148,18 @@ class DataFolder:
         """Tell other commands and clients where everything is."""
         write_json(self.instance, instance)
 
+    def publish_failing(self, failing: Sequence[FailingPart]) -> None:
+        """Tell other commands which parts do not stay up."""
+        path = self.home / FAILING_FILE
+        if failing:
+            write_json(path, [asdict(part) for part in failing])
+        else:
+            path.unlink(missing_ok=True)
+
     def tidy(self) -> None:
         """Remove what only has a meaning while servers run."""
         self.instance.unlink(missing_ok=True)
+        (self.home / FAILING_FILE).unlink(missing_ok=True)
         if self._run_link.is_symlink():
             target = self._run_link.resolve()
             if target.name.startswith("daybook-") and target.is_dir():

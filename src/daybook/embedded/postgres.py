@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
@@ -27,6 +28,7 @@ from daybook.embedded.parts import (
     wait_until,
 )
 from daybook.errors import ConfigError
+from daybook.store.sessions import pin
 
 MAJOR_VERSION = 18
 OWNER = "daybook"
@@ -97,9 +99,17 @@ def url(folder: DataFolder, role: str, database: str = DATABASE) -> str:
     return f"postgresql://{role}@/{quote(database)}?host={folder.run}"
 
 
+@contextlib.contextmanager
+def _as_owner(folder: DataFolder) -> Iterator[psycopg.Connection]:
+    """A connection of the owner, whatever somebody set for its role."""
+    with psycopg.connect(url(folder, OWNER, "postgres"), autocommit=True) as connection:
+        pin(connection)
+        yield connection
+
+
 def create_database(folder: DataFolder, name: str) -> None:
     """Create a database of the owner, unless it exists."""
-    with psycopg.connect(url(folder, OWNER, "postgres"), autocommit=True) as connection:
+    with _as_owner(folder) as connection:
         found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
         if found.fetchone() is None:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -189,7 +199,7 @@ def _accepts(folder: DataFolder) -> bool:
 
 def _create_roles(folder: DataFolder) -> None:
     """The worker's group of rights and the role that logs in with them, unless they exist."""
-    with psycopg.connect(url(folder, OWNER, "postgres"), autocommit=True) as connection:
+    with _as_owner(folder) as connection:
         rows = connection.execute("SELECT rolname FROM pg_roles").fetchall()
         existing = {name for (name,) in rows}
         group, login = sql.Identifier(WORKER_GROUP), sql.Identifier(WORKER_LOGIN)

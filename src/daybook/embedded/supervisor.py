@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,20 +14,13 @@ from daybook.embedded import work
 from daybook.embedded.folder import DataFolder
 from daybook.embedded.parts import PartFailed, await_ready, tail
 from daybook.embedded.servers import Servers
+from daybook.embedded.tending import Tending
 from daybook.errors import ConfigError
 from daybook.install import install
 from daybook.settings import Settings
 
 WORKER_READY_SECONDS_MAX = 60.0
 FLOWER_READY_SECONDS_MAX = 30.0
-LOOK_SECONDS = 0.2
-BOUND_LOGS_SECONDS = 60.0
-FAILURES_MAX = 5
-"""Deaths of one part in a row after which the supervisor gives up."""
-STEADY_SECONDS = 60.0
-"""A part that lived this long has not failed in a row."""
-BACK_OFF_SECONDS = 0.5
-BACK_OFF_SECONDS_MAX = 10.0
 
 Instance = dict[str, str]
 """What ``instance.json`` says: addresses by the names of the settings, and more."""
@@ -60,7 +52,7 @@ def supervise(
 
     claimed: called as soon as the data folder is ours; ready: when everything answers;
     say: told what happens meanwhile.
-    Raises ConfigError when the plan can't be, PartFailed when a part does not start or stay.
+    Raises ConfigError when the plan can't be, PartFailed when a part does not start at first.
     """
     with (
         until_signal(),
@@ -153,56 +145,6 @@ def _addresses(settings: Settings, servers: Servers) -> work.Addresses:
         settings.redis_url or servers.redis_url,
         settings.broker_url,
     )
-
-
-class Tending:
-    """Starts parts again that end by themselves, with growing pauses and a bound."""
-
-    def __init__(self, servers: Servers, say: Callable[[str], None]) -> None:
-        self._servers = servers
-        self._say = say
-        self._failures: dict[str, int] = {}
-        self._started = dict.fromkeys(servers.children, time.monotonic())
-        self._due: dict[str, float] = {}
-        self._logs_due = 0.0
-
-    def forever(self) -> None:
-        """Look after the parts until a signal. Raises PartFailed when one does not stay up."""
-        while True:
-            self.look()
-            time.sleep(LOOK_SECONDS)
-
-    def look(self) -> None:
-        """Look once at each part, at the guard and at the size of the logs."""
-        now = time.monotonic()
-        for name, (_, child) in tuple(self._servers.children.items()):
-            if name in self._due:
-                self._restart_when_due(name, now)
-            elif child.poll() is not None:
-                self._note_death(name, child.returncode, now)
-        if self._servers.watch_guard():
-            self._say("the guard was gone and has been replaced")
-        if now >= self._logs_due:
-            self._servers.folder.bound_logs()
-            self._logs_due = now + BOUND_LOGS_SECONDS
-
-    def _note_death(self, name: str, code: int, now: float) -> None:
-        steady = now - self._started[name] > STEADY_SECONDS
-        failures = 1 if steady else self._failures.get(name, 0) + 1
-        self._failures[name] = failures
-        if failures > FAILURES_MAX:
-            log = self._servers.folder.log_file(name)
-            raise PartFailed(f"{name} ended {failures} times in a row{tail(log)}")
-        pause = min(BACK_OFF_SECONDS * 2 ** (failures - 1), BACK_OFF_SECONDS_MAX)
-        self._due[name] = now + pause
-        self._say(f"{name} ended with code {code}: starting it again in {pause:g} s")
-
-    def _restart_when_due(self, name: str, now: float) -> None:
-        if now >= self._due[name]:
-            del self._due[name]
-            self._servers.restart(name)
-            self._started[name] = time.monotonic()
-            self._say(f"{name} runs again")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, select
 
 from daybook.errors import DaybookError
 from daybook.monitoring.distrust import check_strangers
+from daybook.monitoring.instance import check_parts
 from daybook.monitoring.progress import (
     LOOK_PAUSE_SECONDS,
     LOOKS_MAX,
@@ -20,7 +21,7 @@ from daybook.monitoring.progress import (
 )
 from daybook.queue.connect import connect
 from daybook.queue.log import Log
-from daybook.settings import Settings
+from daybook.settings import Settings, running_instance
 from daybook.store.engine import make_engine, translated_faults
 from daybook.store.migrate import check_revision
 from daybook.store.quarantine import count_quarantined
@@ -61,6 +62,8 @@ def examine(
             yield _checked("replies", lambda: _check_replies(engine, log))
             yield _checked("quarantine", lambda: _check_quarantine(engine))
             yield _checked("strangers", lambda: check_strangers(engine, log))
+    if not only_progress and running_instance(settings.home):
+        yield _checked("parts", lambda: check_parts(settings.home))
 
 
 @contextmanager

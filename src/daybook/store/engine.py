@@ -1,8 +1,9 @@
-"""Connections to Postgres: one engine per process, time-outs on every session."""
+"""Connections to Postgres: one engine per process, each session as ``sessions`` says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import psycopg
@@ -13,6 +14,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from daybook.errors import ConfigError, SchemaOutdated, StoreUnavailable
 from daybook.settings import Settings
+from daybook.store.sessions import pin
 
 CONNECT_TIMEOUT_SECONDS = 10
 _VANISHED = {
@@ -28,6 +30,9 @@ _UNDEFINED_TABLE = "42P01"
 _UNDEFINED_COLUMN = "42703"
 
 
+_LOCK_ORDER = {"enable_nestloop": "on", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+
+
 def make_engine(
     database_url: str, settings: Settings | None = None, name: str = "daybook"
 ) -> Engine:
@@ -36,6 +41,18 @@ def make_engine(
     name: shown in pg_stat_activity. Nothing is opened yet. Raises ConfigError for a URL that is
     not one of PostgreSQL.
     """
+    return _make_engine(database_url, name, _timeouts(settings) if settings else {})
+
+
+def make_worker_engine(database_url: str, settings: Settings) -> Engine:
+    """An engine for a worker: its set-based statements visit rows in the order of their arrays.
+
+    That order is the global lock order; with hash or merge joins the planner could choose another.
+    """
+    return _make_engine(database_url, "daybook worker", _timeouts(settings) | _LOCK_ORDER)
+
+
+def _make_engine(database_url: str, name: str, session: Mapping[str, str]) -> Engine:
     try:
         url = make_url(database_url)
     except Exception:  # whatever it is made of: its text may hold a password
@@ -53,45 +70,29 @@ def make_engine(
             **_VANISHED,
         },
     )
-    if settings is not None:
-        _set_timeouts(engine, settings)
-    return engine
 
-
-def make_worker_engine(database_url: str, settings: Settings) -> Engine:
-    """An engine for a worker: its set-based statements visit rows in the order of their arrays.
-
-    That order is the global lock order; with hash or merge joins the planner could choose another.
-    """
-    engine = make_engine(database_url, settings, name="daybook worker")
-
-    @event.listens_for(engine, "connect")
+    # Before SQLAlchemy itself looks at the server.
+    @event.listens_for(engine, "connect", insert=True)
     def on_connect(connection: psycopg.Connection, entry: ConnectionPoolEntry) -> None:
         del entry
-        connection.execute("SET enable_hashjoin = off")
-        connection.execute("SET enable_mergejoin = off")
-        connection.commit()
+        pin(connection, session)
 
     return engine
 
 
-def _set_timeouts(engine: Engine, settings: Settings) -> None:
-    @event.listens_for(engine, "connect")
-    def on_connect(connection: psycopg.Connection, entry: ConnectionPoolEntry) -> None:
-        del entry
-        with connection.cursor() as cursor:
-            for name, seconds in (
-                ("lock_timeout", settings.lock_timeout_seconds),
-                ("statement_timeout", settings.statement_timeout_seconds),
-                (
-                    "idle_in_transaction_session_timeout",
-                    settings.idle_in_transaction_timeout_seconds,
-                ),
-            ):
-                cursor.execute(
-                    "SELECT set_config(%s, %s, false)", (name, f"{int(seconds * 1000)}ms")
-                )
-        connection.commit()
+def _timeouts(settings: Settings) -> dict[str, str]:
+    """The time-outs of a session. A part of a millisecond is one: 0 would be no time-out."""
+    return {
+        name: f"{math.ceil(seconds * 1000)}ms"
+        for name, seconds in (
+            ("lock_timeout", settings.lock_timeout_seconds),
+            ("statement_timeout", settings.statement_timeout_seconds),
+            (
+                "idle_in_transaction_session_timeout",
+                settings.idle_in_transaction_timeout_seconds,
+            ),
+        )
+    }
 
 
 @contextmanager

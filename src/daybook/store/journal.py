@@ -20,6 +20,7 @@ from daybook.ledger.book import Book
 from daybook.ledger.chain import link
 from daybook.ledger.identity import IDENTITY_FIELDS
 from daybook.ledger.inflight import Hold
+from daybook.ledger.money import FIGURE_MAX
 from daybook.ledger.transaction import (
     ID_LENGTH,
     Entry,
@@ -71,7 +72,7 @@ INSERT INTO schedules (transaction_id, reference, scheduled_for, position, flags
     body) VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
 _CLOSE_SCHEDULES = "DELETE FROM schedules WHERE transaction_id = ANY(%s::uuid[])"
-_UPDATE_BALANCES = """
+_UPDATE_BALANCES = f"""
 UPDATE balances b SET
     credit_balance = b.credit_balance + d.credit,
     debit_balance = b.debit_balance + d.debit,
@@ -80,8 +81,10 @@ UPDATE balances b SET
 FROM unnest(%s::uuid[], %s::numeric[], %s::bigint[], %s::numeric[], %s::numeric[])
     AS d (balance_id, precision, touches, credit, debit)
 WHERE b.balance_id = d.balance_id AND (b.precision IS NULL OR b.precision = d.precision)
-"""
-_UPDATE_BALANCES_AND_INFLIGHT = """
+    AND b.credit_balance + b.inflight_credit_balance + d.credit <= {FIGURE_MAX}
+    AND b.debit_balance + b.inflight_debit_balance + d.debit <= {FIGURE_MAX}
+"""  # noqa: S608 - a number that stands in this program
+_UPDATE_BALANCES_AND_INFLIGHT = f"""
 UPDATE balances b SET
     credit_balance = b.credit_balance + d.credit,
     debit_balance = b.debit_balance + d.debit,
@@ -93,7 +96,9 @@ FROM unnest(%s::uuid[], %s::numeric[], %s::bigint[], %s::numeric[], %s::numeric[
     %s::numeric[])
     AS d (balance_id, precision, touches, credit, debit, inflight_credit, inflight_debit)
 WHERE b.balance_id = d.balance_id AND (b.precision IS NULL OR b.precision = d.precision)
-"""
+    AND b.credit_balance + b.inflight_credit_balance + d.credit + d.inflight_credit <= {FIGURE_MAX}
+    AND b.debit_balance + b.inflight_debit_balance + d.debit + d.inflight_debit <= {FIGURE_MAX}
+"""  # noqa: S608 - a number that stands in this program
 _INSERT_HOLDS = """
 INSERT INTO holds (transaction_id, source, destination, currency, precision, amount, committed,
     voided, commits, split, bulk, inflight_expiry_date, inflight_commit_date)
@@ -296,7 +301,8 @@ def write_balances(cursor: psycopg.Cursor[Any], touched: Sequence[Balance]) -> N
     The order is that of the array: application balances by id, then internal ones by id. Worker
     sessions join by nested loops only (see ``store.engine``), so the update visits it in order.
 
-    Raises DecideAgain when a balance got another precision meanwhile, or is not there.
+    Raises DecideAgain when a balance got another precision meanwhile, or is not there, or when a
+    figure would become too long: who remembered the balance without its figures could not know.
     """
     if not touched:
         return
@@ -315,7 +321,7 @@ def write_balances(cursor: psycopg.Cursor[Any], touched: Sequence[Balance]) -> N
         arrays.append(array_text(b.added_inflight_debit for b in ordered))
     cursor.execute(statement, arrays)
     if cursor.rowcount != len(ordered):
-        raise DecideAgain("a balance got another precision, or is gone")
+        raise DecideAgain("a balance got another precision, is full, or is gone")
 
 
 class _Dates:

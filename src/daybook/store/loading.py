@@ -125,7 +125,8 @@ KNOWN_BALANCES_MAX = 200_000
 """Balances whose unchanging facts a worker remembers."""
 
 LARGE_AMOUNT = FIGURE_MAX // 10**40
-"""From here on a figure could overflow within a lifetime, so figures are read to check that."""
+"""From here on figures are read with the balance, to see whether they become too long. What is
+smaller is seen when it is written (``write_balances``), and then everything is read."""
 
 
 class KnownBalances:
@@ -141,7 +142,10 @@ class KnownBalances:
 
     def remember(self, balance: Balance) -> None:
         """Remember a balance whose precision is settled and whose figures are far from overflow."""
-        if balance.precision is None or max(balance.credit, balance.debit) >= LARGE_AMOUNT:
+        longest = max(
+            balance.credit + balance.inflight_credit, balance.debit + balance.inflight_debit
+        )
+        if balance.precision is None or longest >= LARGE_AMOUNT:
             self._facts.pop(balance.balance_id, None)
             return
         if len(self._facts) >= KNOWN_BALANCES_MAX:

@@ -231,7 +231,7 @@ class Applier:
 
     def trim(self, partition: int, cursor: int) -> None:
         """Drop entries of ``partition`` that were applied longer ago than the retention."""
-        kept_ms = self.log.now_ms() - self.settings.log_retention_seconds * 1000
+        kept_ms = max(0, self.log.now_ms() - self.settings.log_retention_seconds * 1000)
         self.log.trim(partition, min(cursor, kept_ms << POSITION_COUNTER_BITS))
         reach(Point.TRIMMED)
 

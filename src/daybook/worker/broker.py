@@ -1,12 +1,19 @@
-"""Connections of workers and beat to the broker that are back as soon as it is."""
+"""Connections of workers and beat to the broker: back as soon as it is, and trusting nobody."""
 
 from __future__ import annotations
 
+import json
 import socket
+from functools import lru_cache
 from typing import Any
 
+import structlog
 from celery.app.amqp import AMQP
 from kombu.connection import Connection
+from kombu.transport import redis as redis_transport
+
+from daybook.queue.doorbell import INTAKE_QUEUE, QUEUE_PREFIX
+from daybook.worker.envelopes import Unreadable, envelope_of
 
 AGAIN_SECONDS_FIRST = 0.5
 AGAIN_SECONDS_MAX = 1.0
@@ -26,13 +33,103 @@ VANISHED = {
 }
 """Options of the broker's sockets: after 25 s without a sign of life a connection is given up."""
 
+SHOWN_BYTES_MAX = 120
+"""How much of a message that is dropped is logged."""
+
+DELAYED_MAX = 10_000
+"""Messages with a time of their own (``eta``) that one worker keeps in memory until then."""
+
+BETWEEN_WORKERS = (".pidbox",)
+"""Ends of the queues on which workers answer `status` and Flower; producers can't write there."""
+
+BINDING_PARTS = 3
+"""Routing key, pattern, queue."""
+
+log = structlog.get_logger()
+
+
+def drop(queue: str, raw: Any, reason: object) -> None:
+    """Tell that a message was taken and dropped."""
+    content = raw if isinstance(raw, bytes) else str(raw).encode(errors="replace")
+    begins = repr(content[:SHOWN_BYTES_MAX])[1:]
+    log.error("message.dropped", queue=queue, reason=str(reason), bytes=len(content), begins=begins)
+
+
+class DistrustfulQoS(redis_transport.QoS):
+    """What is not acknowledged yet. What can't be put back is dropped instead of tried for ever."""
+
+    def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
+        """Put a message back that nobody acknowledged."""
+        try:
+            super().restore_by_tag(tag, client, leftmost)  # type: ignore[no-untyped-call]
+        except (ValueError, TypeError, AttributeError) as fault:
+            drop(self.unacked_key, tag, fault)
+            self._remove_from_indices(tag).execute()  # type: ignore[no-untyped-call]
+
+
+class DistrustfulChannel(redis_transport.Channel):
+    """A channel on which nothing but the messages of ``envelopes`` arrives."""
+
+    QoS = DistrustfulQoS
+
+    def _brpop_read(self, **options: Any) -> Any:
+        """The one place where messages of queues come in: kombu parses them in the middle of it."""
+        client = self.client
+        parse = client.parse_response
+
+        def parse_response(connection: Any, command: str, **more: Any) -> Any:
+            found = parse(connection, command, **more)
+            return found and self._checked(*found)
+
+        client.parse_response = parse_response
+        try:
+            return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
+        finally:
+            del client.parse_response
+
+    def _checked(self, key: Any, raw: bytes) -> tuple[Any, bytes] | None:
+        """What was popped, in a form that nothing stumbles over; None when it was dropped."""
+        name = key.decode() if isinstance(key, bytes) else key
+        queue = name.rsplit(self.sep, 1)[0]
+        if queue.endswith(BETWEEN_WORKERS):
+            return key, raw
+        try:
+            envelope = envelope_of(raw, queue)
+        except Unreadable as reason:
+            drop(queue, raw, reason)
+            return None
+        if envelope["headers"]["eta"] and len(self.qos._delivered) >= DELAYED_MAX:
+            drop(queue, raw, f"{DELAYED_MAX} messages wait for their time already")
+            return None
+        return key, json.dumps(envelope).encode()
+
+    def get_table(self, exchange: str) -> list[tuple[str, ...]]:
+        """Which queues an exchange leads to. Producers can write that table, too."""
+        if exchange == INTAKE_QUEUE or exchange.startswith(QUEUE_PREFIX):
+            return [(exchange, "", exchange)]
+        rows = super().get_table(exchange)  # type: ignore[no-untyped-call]
+        return [row for row in rows if len(row) == BINDING_PARTS]
+
+
+@lru_cache(maxsize=8)
+def distrustful(transport: type[Any]) -> type[Any]:
+    """A transport of Redis (plain, TLS, socket, Sentinel) whose channels trust nobody."""
+    if not issubclass(transport, redis_transport.Transport):
+        return transport
+    channel = type("Channel", (DistrustfulChannel, transport.Channel), {})
+    return type("Transport", (transport,), {"Channel": channel})
+
 
 class PromptConnection(Connection):
-    """A connection that is tried again every second.
+    """A connection that is tried again every second, and believes no envelope.
 
     Kombu waits 2, 4, 6 … 30 seconds, and Celery has no setting for that: after a minute without
     its broker a worker would sleep on for half a minute beside one that is back.
     """
+
+    def get_transport_cls(self) -> type[Any]:
+        """The transport of the address, distrustful."""
+        return distrustful(super().get_transport_cls())  # type: ignore[no-untyped-call]
 
     def ensure_connection(self, *args: Any, **options: Any) -> Connection:
         """Try until there is a connection; for arguments see kombu."""

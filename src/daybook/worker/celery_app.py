@@ -5,77 +5,24 @@ The broker carries doorbells, the sweeper's tasks and the intake; money is in th
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping
-from decimal import Decimal
-from functools import partial
 from typing import Any
 
 from celery import Celery
 from celery.signals import celeryd_init
 from kombu.entity import Queue
 from kombu.serialization import register
-from kombu.utils.json import dumps, loads
+from kombu.utils.json import dumps
 
 from daybook.errors import DaybookError
 from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
 from daybook.settings import Settings, read_settings
 from daybook.worker.announcing import Announcing
 from daybook.worker.broker import VANISHED
+from daybook.worker.envelopes import SNAPSHOT_TASK, SWEEP_TASK
+from daybook.worker.messages import load_message
 
 TASK_SECONDS_MAX = 300
 SOFT_SHUTDOWN_SECONDS = 15
-SNAPSHOT_TASK = "daybook.snapshot"
-MESSAGE_DEPTH_MAX = 100
-"""Deeper than any request may be, far below what Python can pickle."""
-
-
-class WrittenNumber(float):
-    """A number of a JSON message that remembers how it was written.
-
-    Celery and Flower calculate with the times in their messages, so it is a float for them; the
-    intake takes its text.
-    """
-
-    __slots__ = ("text",)
-    text: str
-
-    def __new__(cls, text: str) -> WrittenNumber:
-        """The number that ``text`` spells."""
-        made = super().__new__(cls, text)
-        made.text = text
-        return made
-
-
-def exact(value: Any) -> Any:
-    """``value`` with each number as it was written, as a Decimal."""
-    if isinstance(value, WrittenNumber):
-        return Decimal(value.text)
-    if isinstance(value, Mapping):
-        return {name: exact(item) for name, item in value.items()}
-    return [exact(item) for item in value] if isinstance(value, list) else value
-
-
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
-
-
-def load_message(text: str | bytes) -> Any:
-    """The body of a message, its numbers as they were written.
-
-    Raises ValueError for one that is nested deeper than MESSAGE_DEPTH_MAX: the worker's parent
-    would die on it while it hands it to a child, and take it up again when it is restarted.
-    """
-    plain = text.decode() if isinstance(text, bytes) else text
-    depth = 0
-    for found in _BRACKETS.finditer(plain):
-        mark = found[0]
-        depth += (mark in "[{") - (mark in "]}")
-        if depth > MESSAGE_DEPTH_MAX:
-            raise ValueError(f"the message is nested deeper than {MESSAGE_DEPTH_MAX} levels")
-    exactly = partial(json.loads, parse_float=WrittenNumber)
-    return loads(plain, _loads=exactly)  # type: ignore[no-untyped-call]
-
 
 # JSON numbers of a foreign service reach the intake as they were written.
 register(  # type: ignore[no-untyped-call]  # kombu ships no types
@@ -125,6 +72,8 @@ def _configuration() -> dict[str, Any]:
         # Unknown queues are made, so that `-Q daybook.partition.3` needs no declaration elsewhere.
         "task_create_missing_queues": True,
         "task_default_queue": INTAKE_QUEUE,
+        # What no check of the envelope foresaw is dropped as well, instead of ending the worker.
+        "worker_consumer": "daybook.worker.consumer:DistrustfulConsumer",
         # Only JSON is read: a message can't run code.
         "accept_content": ["json"],
         "task_serializer": "json",
@@ -136,10 +85,10 @@ def _configuration() -> dict[str, Any]:
 
 def _beat_schedule(settings: Settings) -> dict[str, Any]:
     """What beat sends. What piles up while no worker runs would only repeat itself: it expires."""
-    every = {"daybook.sweep": settings.sweep_interval_seconds}
+    every = {SWEEP_TASK: settings.sweep_interval_seconds}
     if settings.snapshot_interval_seconds:
         every[SNAPSHOT_TASK] = settings.snapshot_interval_seconds
-    expiries = {"daybook.sweep": 10 * settings.sweep_interval_seconds}
+    expiries = {SWEEP_TASK: 10 * settings.sweep_interval_seconds}
     return {
         task.removeprefix("daybook."): {
             "task": task,

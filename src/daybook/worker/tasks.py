@@ -24,8 +24,10 @@ from daybook.queue.entries import CELERY_RESULT
 from daybook.requests import check_json_amount
 from daybook.requests.models import malformed
 from daybook.store.snapshots import take_snapshot
-from daybook.worker.celery_app import SNAPSHOT_TASK, app, exact
+from daybook.worker.celery_app import app
 from daybook.worker.clockwork import append_due
+from daybook.worker.envelopes import ENQUEUE_TASK, SNAPSHOT_TASK, SWEEP_TASK
+from daybook.worker.messages import exact
 from daybook.worker.runtime import runtime
 from daybook.worker.sweep import sweep_partitions
 
@@ -68,7 +70,7 @@ def apply(partition: int) -> dict[str, Any]:
     return drained.summary()
 
 
-@app.task(name="daybook.sweep", ignore_result=True)  # type: ignore[untyped-decorator]
+@app.task(name=SWEEP_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
 def sweep() -> dict[str, Any]:
     """Ring for partitions with open entries; repair and trim the log; append what is due."""
     process = runtime()
@@ -94,7 +96,7 @@ def dry_run(request_id: str, body: str, answer_id: str) -> dict[str, Any]:
 
 
 @app.task(  # type: ignore[untyped-decorator]
-    name="daybook.enqueue",
+    name=ENQUEUE_TASK,
     bind=True,
     max_retries=INTAKE_RETRIES_MAX,
     # Appending is idempotent by reference: a message whose worker died is better seen twice.

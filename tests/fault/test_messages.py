@@ -1,0 +1,111 @@
+"""What somebody pushes onto the broker's queues: it ends no worker and comes back to none."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from typing import Any
+
+import psutil
+
+from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
+from tests.envelopes import envelope, strange_messages
+from tests.fault.proof import assert_proved
+from tests.harness import Installation, Workers, wait_until
+
+ROUNDS = 4
+MESSAGES_A_ROUND = 400
+LIST_CONTENT_TYPE = (
+    '{"body":"W1swXSx7fSx7fV0=","content-encoding":"utf-8","content-type":["application/json"],'
+    '"headers":{"lang":"py","task":"daybook.apply","id":"x1","root_id":"x1","parent_id":null,'
+    '"group":null},"properties":{"correlation_id":"x1","reply_to":"r","delivery_mode":2,'
+    '"delivery_info":{"exchange":"","routing_key":"daybook.partition.0"},"priority":0,'
+    '"body_encoding":"base64","delivery_tag":"t1"}}'
+)
+
+
+def deposit(reference: str) -> dict[str, Any]:
+    """A request that is applied whatever else is there."""
+    return {
+        "reference": reference,
+        "source": "@World",
+        "destination": "@Shop",
+        "currency": "USD",
+        "amount": "1.00",
+        "precision": 100,
+        "allow_overdraft": True,
+    }
+
+
+def children(workers: Workers) -> set[int]:
+    """The processes of the first worker."""
+    parent = psutil.Process(workers.processes[0].pid)
+    return {parent.pid, *(child.pid for child in parent.children())}
+
+
+def assert_work_goes_on(installation: Installation, name: str) -> None:
+    """A request through the log and one through the intake are applied."""
+    by_message = f"message-{name}"
+    message = envelope(
+        "daybook.enqueue", [], {"request": deposit(by_message)}, by_message, INTAKE_QUEUE
+    )
+    installation.redis.lpush(INTAKE_QUEUE, json.dumps(message))
+    receipt = installation.client.enqueue(deposit(f"log-{name}"))
+    assert receipt.wait(60).status == "APPLIED"
+
+    def is_applied() -> bool:
+        found = installation.rows(
+            "SELECT status FROM transactions WHERE reference = %s", by_message
+        )
+        return found == [("APPLIED",)]
+
+    wait_until(is_applied, f"{by_message} is applied")
+
+
+def test_whatever_is_pushed_ends_no_worker(installation: Installation) -> None:
+    """Strange messages on every queue, with work in between: no process dies, nothing stays."""
+    seed = random.randrange(1 << 30)
+    print(f"seed {seed}")
+    workers = installation.workers(1)
+    assert_work_goes_on(installation, "before")
+    before = children(workers)
+    empty = {"request": {}}
+    sources = {
+        INTAKE_QUEUE: envelope("daybook.enqueue", [], empty, "strange", INTAKE_QUEUE),
+        queue_of(0): envelope("daybook.apply", [0], {}, "bell", queue_of(0)),
+        queue_of(1): envelope("daybook.apply", [1], {}, "bell", queue_of(1)),
+    }
+    messages = {queue: strange_messages(seed, queue, valid) for queue, valid in sources.items()}
+    for number in range(ROUNDS):
+        for queue, strange in messages.items():
+            for raw in itertools.islice(strange, MESSAGES_A_ROUND):
+                installation.redis.lpush(queue, raw)
+        assert_work_goes_on(installation, str(number))
+    for queue in messages:
+        wait_until(lambda queue=queue: not installation.redis.llen(queue), f"{queue} is empty")
+    assert_work_goes_on(installation, "after")
+    assert children(workers) == before
+    assert "message.dropped" in workers.log()
+    waiting = [json.loads(raw)[0] for raw in installation.redis.hvals("unacked")]
+    assert all(message["headers"]["eta"] for message in waiting), "what waits has a time"
+    assert_proved(installation)
+
+
+def test_a_message_that_ends_workers_is_not_put_back(installation: Installation) -> None:
+    """Its first bytes are logged; also what an earlier worker left unacknowledged is given up."""
+    for key, value in (
+        ("bad", "garbage"),
+        ("worse", "[1]"),
+        ("list", f'[[1], "", "{INTAKE_QUEUE}"]'),
+    ):
+        installation.redis.hset("unacked", key, value)
+        installation.redis.zadd("unacked_index", {key: 1})
+    installation.redis.lpush(queue_of(0), LIST_CONTENT_TYPE)
+    installation.redis.sadd(f"_kombu.binding.{queue_of(0)}", "garbage", "\x06\x16" * 7)
+    workers = installation.workers(1)
+    assert_work_goes_on(installation, "after")
+    wait_until(lambda: "content-type: not one of" in workers.log(), "the message is logged")
+    assert "W1swXSx7fSx7fV0=" in workers.log()
+    wait_until(lambda: not installation.redis.hlen("unacked"), "nothing is kept to be put back")
+    assert workers.processes[0].poll() is None
