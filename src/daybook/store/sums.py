@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from daybook.store.comparing import Column, Comparison, SumCheck, column
 from daybook.store.facts import FACTS
+from daybook.store.marks import MARK_CHECKS
 from daybook.store.parts import PART_CHECKS
 from daybook.store.scan import is_bulk_sql, request_id_sql
 from daybook.store.schedules import SCHEDULES
@@ -189,6 +190,7 @@ COMPARISONS = (*FACTS, BALANCES, HOLDS, SCHEDULES, SNAPSHOTS, SNAPSHOT_COUNTS)
 SUM_CHECKS = (
     *(comparison.check for comparison in COMPARISONS),
     *PART_CHECKS,
+    *MARK_CHECKS,
     SumCheck(
         "held amounts",
         "hold_overdrawn",
