@@ -21,22 +21,58 @@ ANNOUNCEMENT_LIFE_SECONDS = 15
 """A worker that was not heard of for so long is gone, or stopped."""
 
 
+_ANNOUNCE = """#!lua flags=allow-oom
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+redis.call('SADD', KEYS[2], ARGV[3])
+return 1
+"""
+"""A server whose memory is full must not make its workers look dead."""
+
+
+class Pool(NamedTuple):
+    """The processes of a worker that do the work.
+
+    processes: how many live. busy_seconds: how long the oldest task has run; 0 when none does.
+    """
+
+    processes: int
+    busy_seconds: float
+
+
 class Announcement(NamedTuple):
-    """A worker that was heard of. queues: the names of those that it listens to."""
+    """A worker that was heard of.
+
+    queues: the names of those that it listens to. ahead_ms: how far its clock is ahead of the
+    log's server. pool: None when it has no processes of its own.
+    """
 
     worker: str
     protocol: int
     queues: tuple[str, ...]
+    ahead_ms: int | None = None
+    pool: Pool | None = None
 
 
-def announce(log: Log, worker: str, queues: Iterable[str]) -> None:
-    """Say that ``worker`` is there. Raises LogUnavailable."""
-    text = json.dumps({"protocol": KNOWS_EPOCHS, "queues": sorted(queues)})
+def announce(
+    log: Log,
+    worker: str,
+    queues: Iterable[str],
+    *,
+    clock_ms: int | None = None,
+    pool: Pool | None = None,
+) -> None:
+    """Say that ``worker`` is there. clock_ms: what its clock says. Raises LogUnavailable."""
+    text = json.dumps(
+        {
+            "protocol": KNOWS_EPOCHS,
+            "queues": sorted(queues),
+            "ahead_ms": None if clock_ms is None else clock_ms - log.now_ms(),
+            "pool": pool,
+        }
+    )
+    keys = (log.keys.worker(worker), log.keys.workers)
     with translated_faults():
-        pipeline = log.client.pipeline(transaction=True)
-        pipeline.set(log.keys.worker(worker), text, ex=ANNOUNCEMENT_LIFE_SECONDS)
-        pipeline.sadd(log.keys.workers, worker)
-        pipeline.execute()
+        log.client.eval(_ANNOUNCE, len(keys), *keys, text, ANNOUNCEMENT_LIFE_SECONDS, worker)
 
 
 def withdraw(log: Log, worker: str) -> None:
@@ -63,4 +99,11 @@ def announced(log: Log) -> dict[str, Announcement]:
 
 def _announcement(name: str, text: bytes) -> Announcement:
     fields = json.loads(text)
-    return Announcement(name, int(fields["protocol"]), tuple(fields["queues"]))
+    ahead_ms, pool = fields.get("ahead_ms"), fields.get("pool")
+    return Announcement(
+        name,
+        int(fields["protocol"]),
+        tuple(fields["queues"]),
+        None if ahead_ms is None else int(ahead_ms),
+        None if pool is None else Pool(int(pool[0]), float(pool[1])),
+    )

@@ -29,7 +29,10 @@ _UNDEFINED_COLUMN = "42703"
 
 
 def make_engine(
-    database_url: str, settings: Settings | None = None, name: str = "daybook"
+    database_url: str,
+    settings: Settings | None = None,
+    name: str = "daybook",
+    connect_seconds_max: int = CONNECT_TIMEOUT_SECONDS,
 ) -> Engine:
     """An engine for ``database_url``, with the time-outs of ``settings`` on its sessions.
 
@@ -48,7 +51,7 @@ def make_engine(
         max_overflow=0,
         pool_pre_ping=True,
         connect_args={
-            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "connect_timeout": connect_seconds_max,
             "application_name": name,
             **_VANISHED,
         },
