@@ -159,6 +159,9 @@ def test_a_child_that_was_killed_is_no_reason(one: Installation) -> None:
     """The worker replaces it by itself, and answers."""
     with one.workers(beat=False) as workers:
         node = name_of(one)
+        assert (
+            probe(one, node)[0] == 0
+        )  # as a worker begins, Celery gives up without its only child
         (child,) = psutil.Process(workers.processes[0].pid).children()
         child.kill()
         assert probe(one, node)[0] == 0

@@ -9,8 +9,13 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Engine, text
 
-from daybook.errors import DaybookError, LogRefused, LogUnavailable, SchemaOutdated
-from daybook.errors import StoreUnavailable as StoreAway
+from daybook.errors import (
+    DaybookError,
+    LogRefused,
+    LogUnavailable,
+    SchemaOutdated,
+    StoreUnavailable,
+)
 from daybook.queue.connect import connect
 from daybook.queue.log import Log
 from daybook.settings import Settings
@@ -119,7 +124,7 @@ def inspect(asked: Asked, one: Inspection) -> Check:
         if type(error) is LogUnavailable:  # not one that answers, and refuses
             asked.away["log"] = str(error)
         return Check(one.name, "unavailable", str(error))
-    except StoreAway as error:
+    except StoreUnavailable as error:
         if not isinstance(error, SchemaOutdated) and not _answers(asked):
             asked.away["database"] = str(error)
         return Check(one.name, "unavailable", str(error))
