@@ -24,7 +24,7 @@ from daybook.ledger.transaction import (
     Split,
     Transaction,
 )
-from daybook.requests import mint_id
+from daybook.requests import mint_id, slot_of
 from daybook.store.journal import (
     write_balances,
     write_changes,
@@ -35,7 +35,8 @@ from daybook.store.journal import (
 )
 from daybook.store.loading import KnownBalances, load_book
 from daybook.store.references import take_references
-from daybook.worker.refusals import claims_of
+from daybook.store.unit_of_work import UnitOfWork
+from daybook.worker.refusals import claims_of, refusals_of
 
 FIRST_MS = 1_770_000_000_000
 WORLD = internal_balance_id("@World", "USD")
@@ -56,7 +57,8 @@ def divided(reference: str, amounts: dict[str, int], **more: Any) -> Split:
 
 
 class Posting:
-    """Posts instructions one by one, each a millisecond after the last, in partition 0."""
+    """Posts instructions one by one, each a millisecond after the last, in partition 0 of
+    one or two: balances have ids that belong there."""
 
     def __init__(self, installation: Installation) -> None:
         self.installation = installation
@@ -84,14 +86,22 @@ class Posting:
     def _write(self, cursor: psycopg.Cursor[Any], entry: Entry) -> Outcome:
         known = KnownBalances()
         book = load_book(cursor, [entry], known, check_taken=True)
-        (outcome,) = decide_batch(book, [], [entry]).outcomes
+        decision = decide_batch(book, [], [entry])
+        (outcome,) = decision.outcomes
         write_creations(cursor, book)
-        take_references(cursor, claims_of(book, []))
+        refused = refusals_of(book, decision, [])
+        take_references(cursor, claims_of(book, refused))
         cursor.execute("SELECT sequence, head FROM partitions WHERE partition = 0")
         row = cursor.fetchone()
         assert row is not None
         end = write_records(cursor, 0, row[0], row[1], book.records)
-        cursor.execute("UPDATE partitions SET sequence = %s, head = %s WHERE partition = 0", end)
+        cursor.execute(
+            "UPDATE partitions SET batch_sequence = sequence, sequence = %s, head = %s, "
+            "cursor = %s, batch = batch + 1, witness = witness + 1, applied_at = now() "
+            "WHERE partition = 0",
+            (*end, entry.position),
+        )
+        UnitOfWork(cursor.connection).refuse(0, refused)
         write_holds(cursor, book.changed_holds())
         write_schedules(cursor, book, {})
         write_changes(cursor, book)
@@ -100,7 +110,8 @@ class Posting:
 
     def balance(self, **more: Any) -> str:
         """A new balance in USD."""
-        wanted = NewBalance(mint_id("bln"), GENERAL_LEDGER_ID, "USD", **more)
+        balance_id = next(i for i in iter(lambda: mint_id("bln"), "") if slot_of(i) % 2 == 0)
+        wanted = NewBalance(balance_id, GENERAL_LEDGER_ID, "USD", **more)
         return self.post(wanted).transaction_id
 
     def identity(self, meta_data: str | None = None, **fields: str) -> str:

@@ -16,8 +16,10 @@ from tests.fault.restoring import copy_of, restore
 from tests.harness import Installation, wait_until
 
 from daybook.ledger.transaction import POSITION_COUNTER_BITS
+from daybook.monitoring.health import NAMES
 from daybook.monitoring.progress import find_stalled
 from daybook.requests import mint_id, slot_of
+from daybook.worker.sweep import sweep
 
 BOUND = "0.5"
 """Seconds that partitions may stand still here."""
@@ -40,7 +42,8 @@ def health(installation: Installation, *more: str) -> tuple[int, dict[str, dict[
 
 
 def probe(installation: Installation) -> int:
-    return health(installation, "--worker")[0]
+    """The exit code of the check of progress alone."""
+    return health(installation, "--only", "progress")[0]
 
 
 def wait_for_old(installation: Installation) -> None:
@@ -52,25 +55,29 @@ def wait_for_old(installation: Installation) -> None:
 
 
 def test_an_idle_installation_is_well(installation: Installation) -> None:
-    """Nothing unread, however long ago the last unit of work was."""
+    """Nothing unread, however long ago the last unit of work was; beat has swept a moment ago."""
     assert probe(installation) == 0
     make_balances(installation, 2)
     installation.drain()
     installation.rows("UPDATE partitions SET applied_at = now() - interval '30 days'")
+    sweep(installation.store, installation.log, installation.applier(), lambda partition: None)
     code, checks = health(installation)
     assert code == 0, checks
     assert {check["state"] for check in checks.values()} == {"ok"}
-    assert list(checks) == ["log", "database", "schema", "progress", "replies", "quarantine"]
+    assert tuple(checks) == NAMES
 
 
 def test_nobody_consumes(one: Installation) -> None:
     """No worker at all: well while the entry is young, stuck when it is old, well once applied."""
-    assert one.run("health", "--worker").returncode == 0
+    alone = ("health", "--only", "progress")
+    assert one.run(*alone).returncode == 0
     make_balances(one, 1)
-    assert one.run("health", "--worker").returncode == 0  # thirty seconds have not gone by
+    assert one.run(*alone).returncode == 0  # thirty seconds have not gone by
     wait_for_old(one)
-    code, checks = health(one, "--worker")
+    code, checks = health(one, "--only", "progress", "--only", "workers")
     assert code == 1
+    assert checks["workers"]["state"] == "failed"
+    assert "none has announced itself" in checks["workers"]["detail"]
     assert checks["progress"]["detail"].startswith("partition 0 has unread entries")
     one.drain()
     assert probe(one) == 0
@@ -134,7 +141,7 @@ def test_a_zombie_that_holds_the_lock_is_found(installation: Installation) -> No
             for number, name in enumerate(owned):
                 installation.client.enqueue(deposit(f"d{number}", name, 1))
             wait_for_old(installation)
-            code, checks = health(installation, "--worker")
+            code, checks = health(installation, "--only", "progress")
             assert code == 1
             assert checks["progress"]["detail"].startswith("partition 1 ")
             assert "partition 0" not in checks["progress"]["detail"]
@@ -239,6 +246,7 @@ def test_a_full_quarantine_is_a_warning(one: Installation) -> None:
         assert code == 5, checks
         assert checks["quarantine"]["state"] == "warning"
         assert probe(one) == 0
+        assert health(one, "--skip", "quarantine")[0] == 0
         assert (
             one.run("quarantine", "discard", "odd", "--by", "anna", "--wait", "60").returncode == 0
         )
@@ -252,6 +260,10 @@ def test_replies_that_were_never_sent_are_told(one: Installation) -> None:
     one.rows("UPDATE partitions SET batch = batch + 1, witness = witness + 1")
     code, checks = health(one)
     assert (code, checks["replies"]["state"]) == (1, "failed")
+    assert "not told" in checks["replies"]["detail"]
+    one.rows("UPDATE partitions SET batch = batch - 2, witness = witness - 2")
+    checks = health(one, "--only", "replies")[1]
+    assert "later batches than the database has" in checks["replies"]["detail"]
 
 
 def test_servers_that_cannot_be_asked_are_told(one: Installation) -> None:
@@ -267,4 +279,11 @@ def test_servers_that_cannot_be_asked_are_told(one: Installation) -> None:
     code, checks = health(one)
     assert (code, checks["schema"]["state"]) == (3, "unavailable")
     done = one.run("health")
-    assert "schema     unavailable" in done.stdout
+    assert "schema      unavailable" in done.stdout
+
+
+def test_a_check_that_there_is_not_is_told(one: Installation) -> None:
+    """A name that was typed wrong must not look like health."""
+    code, checks = health(one, "--only", "progres")
+    assert code == 3
+    assert "no check named progres" in checks["settings"]["detail"]

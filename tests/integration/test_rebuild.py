@@ -8,7 +8,6 @@ from collections.abc import Callable
 import psycopg
 import pytest
 from tests.harness import Installation
-from tests.integration.posting import Posting
 from tests.integration.whole import Whole, bare, fill_whole
 
 from daybook.errors import StoreUnavailable
@@ -201,29 +200,25 @@ def _ignore(difference: Difference) -> None:
     del difference
 
 
-def test_what_was_made_before_creations_were_recorded_is_compared_by_its_changes(
-    installation: Installation,
-) -> None:
-    """Of an older balance the journal tells only what has changed since: that is held, and kept."""
-    posting = Posting(installation)
-    installation.rows(
-        "INSERT INTO balances (balance_id, ledger_id, currency, meta_data, fingerprint, position) "
-        """VALUES ('00000000-0000-4000-8000-000000000001', 'general_ledger_id', 'USD', """
-        """'{"a":1,"b":2.50}', sha256('x'), 1)"""
-    )
-    older = "bln_00000000-0000-4000-8000-000000000001"
-    posting.change(older, meta_data='{"c":3,"a":{"x":1.0}}')
-    meta_data = "SELECT meta_data::text FROM balances WHERE fingerprint IS NOT NULL"
-    right = [('{"a":{"x":1.0},"b":2.50,"c":3}',)]
-    assert installation.rows(meta_data) == right
-    assert verify(installation.engine).violations == []
+def test_what_was_invented_goes_whatever_names_it(installation: Installation) -> None:
+    """An owner, a ledger and a balance never created, and a real balance that names them."""
+    whole = fill_whole(installation)
+    before = content(installation)
+    for statement in (
+        "INSERT INTO identities (identity_id, fingerprint, position) VALUES ('{never}', '', 1)",
+        "INSERT INTO ledgers (ledger_id, name, fingerprint, position) VALUES ('ldg_x', 'x', '', 1)",
+        "INSERT INTO balances (balance_id, ledger_id, currency, identity_id) "
+        "VALUES (gen_random_uuid(), 'ldg_x', 'USD', '{never}')",
+        "UPDATE balances SET ledger_id = 'ldg_x', identity_id = '{never}' "
+        "WHERE balance_id = '{balance_2}'",
+    ):
+        installation.rows(statement.format(**bare(whole)))
 
-    installation.rows("""UPDATE balances SET meta_data = '{"b":2.50,"c":4}'""")
     report, found = rebuilt(installation)
 
     assert report.ok
-    assert [difference.column for difference in found] == ["meta_data"]
-    assert installation.rows(meta_data) == right
+    assert {difference.table for difference in found} == {"identities", "ledgers", "balances"}
+    assert content(installation) == before
 
 
 @pytest.fixture

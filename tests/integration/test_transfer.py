@@ -29,8 +29,8 @@ def source(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     installation = Installation(cluster, 2, tmp_path_factory.mktemp("source"))
     fill_whole(installation)
     installation.rows(
-        "INSERT INTO refusals (partition, position, request_id, reference, uses_reference, reason, "
-        "body, traceback) VALUES (1, 7, 'txn_x', E'tab\\tand \\\\', true, 'malformed', "
+        "INSERT INTO refusals (partition, position, request_id, uses_reference, reason, detail, "
+        "body, traceback) VALUES (1, 7, 'txn_x', false, 'malformed', E'tab\\tand \\\\', "
         "'\\x00ff', E'two\\nlines')"
     )
     installation.rows("INSERT INTO taken_references VALUES (E'tab\\tand \\\\')")

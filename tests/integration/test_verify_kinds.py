@@ -358,6 +358,7 @@ def test_a_snapshot_of_an_earlier_moment_is_summed_by_itself(
 def test_the_page_explains_every_code() -> None:
     """docs/how-to/rebuild.md has a row for each code of a violation, and no other."""
     page = (Path(__file__).parents[2] / "docs/how-to/rebuild.md").read_text(encoding="utf-8")
+    page = page.split("## What verify finds\n", 1)[1].split("\n## ", 1)[0]
     listed = set(re.findall(r"^\| `(\w+_\w+)` \|", page, re.M))
     source = Path(verifying.__file__).read_text(encoding="utf-8")
     added = set(re.findall(r'report\.add\(\s*"(\w+)"', source))

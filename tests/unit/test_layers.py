@@ -24,8 +24,8 @@ CLIENT = ASKING | {"points", "preview", "looking_ahead", "client"}
 CELERY = CLIENT | {"celery"}
 INSTALL = QUEUE | STORE | {"install"}  # the schema and the log, in one step
 DRY_RUN = ASKING | STORE | {"preview", "dry_run"}
-WORKER = CLIENT | INSTALL | DRY_RUN | {"worker"}
 MONITORING = QUEUE | STORE | {"monitoring"}
+WORKER = CLIENT | INSTALL | DRY_RUN | MONITORING | {"worker"}
 TOP = CELERY | WORKER | SETTLING | MONITORING | {"cli", "embedded", "backfill", "demo", "daybook"}
 
 MAY_IMPORT: dict[str, frozenset[str]] = {

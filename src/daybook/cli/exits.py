@@ -33,13 +33,13 @@ class Exit(IntEnum):
     UNKNOWN = 4
     """The wait ended before there was an outcome: the request may still be posted."""
     WARNING = 5
-    """Only of ``daybook health``: everything works, and the quarantine isn't empty."""
+    """Only of ``daybook health``: all works, and something is at risk or waits for a person."""
 
 
 MEANINGS = """Exit codes: 0 all is well · 1 the answer is bad (refused, not found, proof failed) ·
 2 bad input, nothing was sent · 3 Redis or Postgres is unavailable, not set up or full ·
 4 the wait ended without an outcome: the request may still be posted ·
-5 of `health`: all works, but requests are set aside."""
+5 of `health`: all works, but something is at risk or waits for a person."""
 
 _CODES: tuple[tuple[type[DaybookError], Exit], ...] = (
     (MalformedRequest, Exit.BAD_INPUT),

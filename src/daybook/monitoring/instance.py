@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from daybook.settings import running_instance
 
@@ -44,11 +43,3 @@ def failing_parts(home: Path) -> list[FailingPart]:
         return [FailingPart(**item) for item in content]
     except (OSError, ValueError, TypeError):
         return []
-
-
-def check_parts(home: Path) -> tuple[Literal["ok", "failed"], str]:
-    """Whether every part of the instance stays up."""
-    failing = failing_parts(home)
-    if not failing:
-        return "ok", "all stay up"
-    return "failed", "; ".join(map(str, failing))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from daybook.queue.connect import translated_faults
 from daybook.queue.log import Log
@@ -22,22 +22,58 @@ ANNOUNCEMENT_LIFE_SECONDS = 15
 """A worker that was not heard of for so long is gone, or stopped."""
 
 
+_ANNOUNCE = """#!lua flags=allow-oom
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+redis.call('SADD', KEYS[2], ARGV[3])
+return 1
+"""
+"""A server whose memory is full must not make its workers look dead."""
+
+
+class Pool(NamedTuple):
+    """The processes of a worker that do the work.
+
+    processes: how many live. busy_seconds: how long the oldest task has run; 0 when none does.
+    """
+
+    processes: int
+    busy_seconds: float
+
+
 class Announcement(NamedTuple):
-    """A worker that was heard of. queues: the names of those that it listens to."""
+    """A worker that was heard of.
+
+    queues: the names of those that it listens to. ahead_ms: how far its clock is ahead of the
+    log's server. pool: None when it has no processes of its own.
+    """
 
     worker: str
     protocol: int
     queues: tuple[str, ...]
+    ahead_ms: int | None = None
+    pool: Pool | None = None
 
 
-def announce(log: Log, worker: str, queues: Iterable[str]) -> None:
-    """Say that ``worker`` is there. Raises LogUnavailable."""
-    text = json.dumps({"protocol": KNOWS_EPOCHS, "queues": sorted(queues)})
+def announce(
+    log: Log,
+    worker: str,
+    queues: Iterable[str],
+    *,
+    clock_ms: int | None = None,
+    pool: Pool | None = None,
+) -> None:
+    """Say that ``worker`` is there. clock_ms: what its clock says. Raises LogUnavailable."""
+    text = json.dumps(
+        {
+            "protocol": KNOWS_EPOCHS,
+            "queues": sorted(queues),
+            "ahead_ms": None if clock_ms is None else clock_ms - log.now_ms(),
+            "pool": pool,
+        }
+    )
+    keys = (log.keys.worker(worker), log.keys.workers)
     with translated_faults():
-        pipeline = log.client.pipeline(transaction=True)
-        pipeline.set(log.keys.worker(worker), text, ex=ANNOUNCEMENT_LIFE_SECONDS)
-        pipeline.sadd(log.keys.workers, worker)
-        pipeline.execute()
+        log.client.eval(_ANNOUNCE, len(keys), *keys, text, ANNOUNCEMENT_LIFE_SECONDS, worker)
 
 
 def withdraw(log: Log, worker: str) -> None:
@@ -67,7 +103,17 @@ def announced(log: Log) -> dict[str, Announcement]:
 def _announcement(name: str, key: str, text: bytes) -> Announcement | None:
     """What a worker said of itself; None when that can't be read: it soon says it again."""
     fields = object_in(key, text) or {}
-    protocol, queues = fields.get("protocol"), fields.get("queues")
-    if type(protocol) is int and isinstance(queues, list) and all(type(q) is str for q in queues):
-        return Announcement(name, protocol, tuple(queues))
+    protocol, queues, ahead_ms = (fields.get(each) for each in ("protocol", "queues", "ahead_ms"))
+    if type(protocol) is not int or not isinstance(queues, list):
+        return None
+    if not all(type(queue) is str for queue in queues):
+        return None
+    ahead = ahead_ms if type(ahead_ms) is int else None
+    return Announcement(name, protocol, tuple(queues), ahead, _pool(fields.get("pool")))
+
+
+def _pool(said: Any) -> Pool | None:
+    match said:
+        case [int(processes), int() | float() as busy_seconds]:
+            return Pool(processes, float(busy_seconds))
     return None

@@ -18,6 +18,9 @@ DRY_RUN_TASK = "daybook.dry_run"
 INTAKE_QUEUE = "daybook.intake"
 QUEUE_PREFIX = "daybook.partition."
 
+TASK_SECONDS_MAX = 300
+"""The longest that a worker lets a task run before it kills the process."""
+
 BROKER_TIMEOUT_SECONDS = 3.0
 QUIET_SECONDS = 10.0
 """After a doorbell was lost, none is rung for so long: the sweeper does, and producers go on."""

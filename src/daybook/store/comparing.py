@@ -53,7 +53,8 @@ class Comparison(NamedTuple):
     join: SQL: which rows belong together.
     is_known: SQL: whether the journal has the row. absent: what is wrong when the table lacks
     what the journal has. surplus: when it has what the journal lacks; empty when it may.
-    can_insert: whether the journal says everything about a row that is absent.
+    can_insert: whether the journal says everything about a row that is absent. is_referenced:
+    whether rows of other tables name rows of this one.
     """
 
     title: str
@@ -68,6 +69,7 @@ class Comparison(NamedTuple):
     absent: str
     surplus: str = ""
     can_insert: bool = True
+    is_referenced: bool = False
 
     @property
     def _sides(self) -> str:

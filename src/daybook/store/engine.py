@@ -34,14 +34,18 @@ _LOCK_ORDER = {"enable_nestloop": "on", "enable_hashjoin": "off", "enable_mergej
 
 
 def make_engine(
-    database_url: str, settings: Settings | None = None, name: str = "daybook"
+    database_url: str,
+    settings: Settings | None = None,
+    name: str = "daybook",
+    connect_seconds_max: int = CONNECT_TIMEOUT_SECONDS,
 ) -> Engine:
     """An engine for ``database_url``, with the time-outs of ``settings`` on its sessions.
 
     name: shown in pg_stat_activity. Nothing is opened yet. Raises ConfigError for a URL that is
     not one of PostgreSQL.
     """
-    return _make_engine(database_url, name, _timeouts(settings) if settings else {})
+    session = _timeouts(settings) if settings else {}
+    return _make_engine(database_url, name, session, connect_seconds_max)
 
 
 def make_worker_engine(database_url: str, settings: Settings) -> Engine:
@@ -52,7 +56,12 @@ def make_worker_engine(database_url: str, settings: Settings) -> Engine:
     return _make_engine(database_url, "daybook worker", _timeouts(settings) | _LOCK_ORDER)
 
 
-def _make_engine(database_url: str, name: str, session: Mapping[str, str]) -> Engine:
+def _make_engine(
+    database_url: str,
+    name: str,
+    session: Mapping[str, str],
+    connect_seconds_max: int = CONNECT_TIMEOUT_SECONDS,
+) -> Engine:
     try:
         url = make_url(database_url)
     except Exception:  # whatever it is made of: its text may hold a password
@@ -65,7 +74,7 @@ def _make_engine(database_url: str, name: str, session: Mapping[str, str]) -> En
         max_overflow=0,
         pool_pre_ping=True,
         connect_args={
-            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "connect_timeout": connect_seconds_max,
             "application_name": name,
             **_VANISHED,
         },

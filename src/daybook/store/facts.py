@@ -1,9 +1,8 @@
 """What creations and changes have said: names, owners, fields and meta_data, from the journal.
 
 The record of a creation says everything about a thing; a change sets fields of it and merges
-meta_data by key; the last one counts. Some things have no record of their creation: balances that
-were made on first use, of which all else is known, the General Ledger, and what was made before
-creations were recorded. Of these last ones only what has changed since can be told.
+meta_data by key; the last one counts. Some things have no record of their creation: the General
+Ledger, and balances that were made on first use, of which all else is known.
 """
 
 # ruff: noqa: S608 - every part of these statements stands in this program
@@ -28,14 +27,12 @@ def _object(json: str) -> str:
     return f"CASE WHEN json_typeof({json}) = 'object' THEN {json} END"
 
 
-def _told(kind: str, subjects: str, fields: tuple[str, ...] = (), older: str = "") -> str:
+def _told(kind: str, subjects: str, fields: tuple[str, ...] = ()) -> str:
     """What the journal tells about some subjects: a row for each, as ``journal``.
 
     kind: of the records of their creation. subjects: SQL: whose ids. fields: what can be set.
-    older: SQL of subject and meta_data before the first change, if there was any.
     """
     created_with = "change -> 'fields'" if kind == "identity" else "change"
-    before = "UNION ALL SELECT subject, -1, -1, key, value FROM older, json_each(older.meta_data)"
     pivot = "".join(
         f", max(value) FILTER (WHERE key = '{name}') AS {name}, "
         f"bool_or(key = '{name}') AS sets_{name}"
@@ -54,12 +51,9 @@ WITH told AS (
         max(position) FILTER (WHERE kind <> 'change') AS position,
         (array_agg(fingerprint) FILTER (WHERE kind <> 'change'))[1] AS fingerprint
     FROM told GROUP BY subject
-), {f"older AS ({older}), " if older else ""}keys AS (
+), keys AS (
     SELECT DISTINCT ON (subject, key) subject, key, value::text AS value
-    FROM (
-        SELECT subject, position, sequence, key, value FROM told, json_each(told.meta_data)
-        {before if older else ""}
-    ) said
+    FROM told, json_each(told.meta_data)
     ORDER BY subject, key, position DESC, sequence DESC
 ), merged AS (
     SELECT subject, '{{' || string_agg(to_json(key) || ':' || value, ',' ORDER BY key COLLATE "C")
@@ -76,15 +70,6 @@ WITH told AS (
 )"""
 
 
-def _older(table: str, subject: str) -> str:
-    """What things had as meta_data, whose creation was not recorded, and that were changed."""
-    return (
-        f"SELECT subjects.subject, made.meta_data FROM {table} made "
-        f"JOIN subjects ON subjects.subject = {subject} "
-        "WHERE NOT is_created AND is_merged AND made.fingerprint IS NOT NULL"
-    )
-
-
 def _said(name: str, on_first_use: str, value: str = "") -> str:
     """What the journal says of a field. on_first_use: SQL: what it was then.
 
@@ -92,26 +77,26 @@ def _said(name: str, on_first_use: str, value: str = "") -> str:
     """
     return (
         f"CASE WHEN journal.sets_{name} OR journal.is_created THEN {value or f'journal.{name}'} "
-        f"WHEN kept.fingerprint IS NULL THEN {on_first_use} ELSE kept.{name} END"
+        f"ELSE {on_first_use} END"
     )
 
 
-def _if_created(name: str) -> Column:
-    return column(name, f"CASE WHEN journal.is_created THEN journal.{name} ELSE kept.{name} END")
+def _if_created(name: str, on_first_use: str = "NULL") -> Column:
+    return column(name, f"CASE WHEN journal.is_created THEN journal.{name} ELSE {on_first_use} END")
 
 
-_MADE = (
-    Column(
-        "meta_data",
-        "nullif(kept.meta_data::text, '{}')",
-        "CASE WHEN journal.is_created OR journal.is_merged OR kept.fingerprint IS NULL "
-        "THEN journal.meta_data ELSE nullif(kept.meta_data::text, '{}') END",
-        cast="::json",
-    ),
-    _if_created("fingerprint"),
-    _if_created("position"),
-)
+def _made(position_on_first_use: str) -> tuple[Column, ...]:
+    return (
+        Column(
+            "meta_data", "nullif(kept.meta_data::text, '{}')", "journal.meta_data", cast="::json"
+        ),
+        _if_created("fingerprint"),
+        _if_created("position", position_on_first_use),
+    )
+
+
 _IS_KNOWN = "coalesce(journal.is_created, false)"
+_NOT_CREATED = "the journal has no record of its creation"
 _ABSENT = "the journal tells of it, but it does not exist"
 
 LEDGERS = Comparison(
@@ -122,14 +107,15 @@ LEDGERS = Comparison(
         "ledger",
         f"(subject LIKE 'ldg%' OR subject = '{GENERAL_LEDGER_ID}')",
         ("name",),
-        _older("ledgers", "made.ledger_id"),
     ),
     "coalesce(kept.ledger_id, journal.subject)",
     {"ledger_id": "journal.subject"},
     "kept.ledger_id = journal.subject",
-    _IS_KNOWN,
-    (column("name", _said("name", "coalesce(journal.name, 'General Ledger')")), *_MADE),
+    f"({_IS_KNOWN} OR kept.ledger_id = '{GENERAL_LEDGER_ID}')",
+    (column("name", _said("name", "coalesce(journal.name, 'General Ledger')")), *_made("0")),
     _ABSENT,
+    _NOT_CREATED,
+    is_referenced=True,
 )
 
 IDENTITIES = Comparison(
@@ -141,33 +127,49 @@ IDENTITIES = Comparison(
     {"identity_id": _uuid("journal.subject")},
     "'idt_' || kept.identity_id = journal.subject",
     _IS_KNOWN,
-    (*(column(name) for name in IDENTITY_FIELDS), *_MADE),
+    (*(column(name) for name in IDENTITY_FIELDS), *_made("0")),
     _ABSENT,
-    "the journal has no record of its creation",
+    _NOT_CREATED,
+    is_referenced=True,
+)
+
+# A balance without a record of its creation was made by the first that named it. Two partitions may
+# have come to it at the same time, so that need not be the oldest.
+_BALANCES = (
+    _told("balance", "subject LIKE 'bln%'", ("ledger_id", "currency", "indicator", "identity_id"))
+    .removesuffix(")")
+    .replace("), journal AS (", "), told_of AS (")
+    + """), first_use AS (
+    SELECT 'bln_' || made.balance_id AS subject,
+        CASE WHEN bool_or(named.position = made.position) THEN made.position
+            ELSE min(named.position) END AS first_position
+    FROM transactions named, LATERAL (VALUES (source), (destination)) side (balance_id)
+        JOIN balances made USING (balance_id)
+    WHERE made.indicator IS NOT NULL
+    GROUP BY made.balance_id
+), journal AS (
+    SELECT * FROM told_of FULL JOIN first_use USING (subject)
+)"""
 )
 
 BALANCE_FACTS = Comparison(
     "owners",
     "balance_mismatch",
     "balances",
-    _told(
-        "balance",
-        "subject LIKE 'bln%'",
-        ("ledger_id", "currency", "indicator", "identity_id"),
-        _older("balances", "'bln_' || made.balance_id"),
-    ),
+    _BALANCES,
     "coalesce('bln_' || kept.balance_id, journal.subject)",
     {"balance_id": _uuid("journal.subject")},
     "'bln_' || kept.balance_id = journal.subject",
-    _IS_KNOWN,
+    f"({_IS_KNOWN} OR journal.first_position IS NOT NULL)",
     (
         column("ledger_id", _said("ledger_id", f"'{GENERAL_LEDGER_ID}'")),
         column("currency", _said("currency", "kept.currency")),
         column("indicator", _said("indicator", "kept.indicator")),
         column("identity_id", _said("identity_id", "NULL", _uuid("journal.identity_id"))),
-        *_MADE,
+        *_made("journal.first_position"),
     ),
     _ABSENT,
+    _NOT_CREATED,
 )
 
 TRANSACTION_METADATA = Comparison(

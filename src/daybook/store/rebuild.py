@@ -113,6 +113,9 @@ def rebuild(
         for comparison in COMPARISONS:
             with _told(tell, comparison.title):
                 _mend(connection, comparison, report, found)
+        for comparison in COMPARISONS:
+            if comparison.is_referenced and comparison.table in report.differences:
+                connection.execute(text(_removal(comparison)))
         if report.differences:
             check_sums(connection, report.remaining, tell)
             connection.commit()
@@ -156,11 +159,11 @@ def _mend(
     connection: Connection, comparison: Comparison, report: RebuildReport, found: Found
 ) -> None:
     """Bring one table in line with the journal."""
-    connection.execute(text("DROP TABLE IF EXISTS pg_temp.differing"))
+    kept = _differing(comparison)
     connection.execute(
-        text(f"CREATE TEMPORARY TABLE differing ON COMMIT DROP AS {comparison.differing}")
+        text(f"CREATE TEMPORARY TABLE {kept} ON COMMIT DROP AS {comparison.differing}")
     )
-    rows = comparison.texts_of("differing")
+    rows = comparison.texts_of(kept)
     if not _report(connection, rows, comparison, report, found):
         return
     for statement in _statements(comparison):
@@ -185,10 +188,18 @@ def _report(
     return count
 
 
+def _differing(comparison: Comparison) -> str:
+    """The temporary table of the rows that differ."""
+    return f"differing_{COMPARISONS.index(comparison)}"
+
+
 def _statements(comparison: Comparison) -> Iterator[str]:
-    """What makes the table right, given the rows that differ."""
-    table, keys = comparison.table, comparison.key
-    same = " AND ".join(f"kept.{key} = differing.key_{key}" for key in keys)
+    """What makes the table right, given the rows that differ.
+
+    Rows that others refer to, and that should not be there, are left for the end: until then a row
+    that was changed may still name one of them.
+    """
+    table, keys, differing = comparison.table, comparison.key, _differing(comparison)
     columns = {
         column.name: f"differing.journal_{column.name}{column.cast}"
         for column in comparison.columns
@@ -196,17 +207,25 @@ def _statements(comparison: Comparison) -> Iterator[str]:
     }
     changes = ", ".join(f"{name} = {journal}" for name, journal in columns.items())
     yield (
-        f"UPDATE {table} kept SET {changes} FROM differing "
-        f"WHERE {same} AND missing IS NULL AND NOT is_absent"
+        f"UPDATE {table} kept SET {changes} FROM {differing} differing "
+        f"WHERE {_same(comparison)} AND missing IS NULL AND NOT is_absent"
     )
     if comparison.can_insert:
         yield (
             f"INSERT INTO {table} ({', '.join([*keys, *columns])}) "
             f"SELECT {', '.join([*(f'key_{key}' for key in keys), *columns.values()])} "
-            "FROM differing WHERE is_absent AND is_known"
+            f"FROM {differing} differing WHERE is_absent AND is_known"
         )
-    if comparison.surplus:
-        yield (
-            f"DELETE FROM {table} kept USING differing "
-            f"WHERE {same} AND NOT is_absent AND NOT is_known"
-        )
+    if comparison.surplus and not comparison.is_referenced:
+        yield _removal(comparison)
+
+
+def _same(comparison: Comparison) -> str:
+    return " AND ".join(f"kept.{key} = differing.key_{key}" for key in comparison.key)
+
+
+def _removal(comparison: Comparison) -> str:
+    return (
+        f"DELETE FROM {comparison.table} kept USING {_differing(comparison)} differing "
+        f"WHERE {_same(comparison)} AND NOT is_absent AND NOT is_known"
+    )

@@ -5,6 +5,10 @@ from __future__ import annotations
 from daybook.store.comparing import Column, Comparison, column
 from daybook.store.scan import request_id_sql
 
+_FLAGS = "cr"
+"""What a producer's entry may carry (``queue.entries``): it tells whom to tell, and changes nothing
+of what is posted. Another letter could make something else of the entry that is due."""
+
 _OPEN = """
 WITH journal AS (
     SELECT parent_transaction AS transaction_id, regexp_replace(reference, '_scheduled$', '')
@@ -33,6 +37,7 @@ SCHEDULES = Comparison(
         column("scheduled_for"),
         column("position"),
         column("fingerprint"),
+        column("flags", f"CASE WHEN kept.flags ~ '^[{_FLAGS}]*$' THEN kept.flags ELSE '' END"),
         Column("body_fingerprint", "sha256(kept.body)", "journal.fingerprint", is_claim=True),
     ),
     "is scheduled, but its request is missing",

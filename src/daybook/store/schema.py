@@ -39,6 +39,17 @@ WORKER_ROLE = "daybook_worker"
 READER_ROLE = "daybook_reader"
 """Group role without login: may read everything and write nothing."""
 
+APPEND_ONLY_TRIGGER = "transactions_append_only"
+"""Refuses every change of the journal, whoever asks for it."""
+
+APPEND_ONLY_BODY = """
+BEGIN
+    RAISE EXCEPTION 'the journal is append-only: % on % is refused', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'restrict_violation';
+END
+"""
+"""What its function does, as the first migration makes it."""
+
 CREATED_AT = "to_timestamp(((position >> 20))::double precision / (1000)::double precision)"
 
 GENESIS_HEAD = "decode(repeat('00'::text, 32), 'hex'::text)"

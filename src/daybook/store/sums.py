@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from daybook.store.comparing import Column, Comparison, SumCheck, column
 from daybook.store.facts import FACTS
+from daybook.store.marks import MARK_CHECKS
 from daybook.store.parts import PART_CHECKS
 from daybook.store.references import REFERENCE_TWICE, REFERENCES
 from daybook.store.scan import is_bulk_sql, request_id_sql
@@ -178,6 +179,7 @@ COMPARISONS = (*FACTS, BALANCES, HOLDS, SCHEDULES, REFERENCES, SNAPSHOTS, SNAPSH
 SUM_CHECKS = (
     *(comparison.check for comparison in COMPARISONS),
     *PART_CHECKS,
+    *MARK_CHECKS,
     SumCheck(
         "held amounts",
         "hold_overdrawn",

@@ -4,7 +4,7 @@ All checks look at one snapshot, so that they may run beside live traffic. What 
 back as values. The chain shows any edit, deletion, insertion or swap of a record, its end in
 ``partitions`` a truncated journal; the sums show edits of what is derived from it. Who can
 rewrite every table can also rewrite the chain from some record on: whoever keeps the heads of a
-report elsewhere can show that, too. What nothing here covers stands in docs/operations.md.
+report elsewhere can show that, too. What nothing here covers stands in docs/how-to/rebuild.md.
 """
 
 # ruff: noqa: S608 - every part of these statements stands in this program
@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine, text
 from daybook.ledger.balance import internal_balance_id
 from daybook.ledger.chain import GENESIS, link
 from daybook.ledger.transaction import Record
+from daybook.requests import reference_in
 from daybook.store.comparing import SumCheck
 from daybook.store.scan import RECORD_ID_SQL, one_instant, request_id_sql, stream
 from daybook.store.sums import SUM_CHECKS
@@ -234,6 +235,7 @@ def check_sums(connection: Connection, report: VerifyReport, tell: Progress) -> 
         _check_sum(connection, check, report)
         tell(check.title, 1, 1)
     _check_internal_ids(connection, report)
+    _check_refused_references(connection, report)
 
 
 def _check_sum(connection: Connection, check: SumCheck, report: VerifyReport) -> None:
@@ -265,4 +267,20 @@ def _check_internal_ids(connection: Connection, report: VerifyReport) -> None:
                 "balance_mismatch",
                 balance_id,
                 f"indicator is {indicator} in {currency}, whose balance has the id {derived}",
+            )
+
+
+# The references of what was refused
+
+_REFUSED = "SELECT partition, position, reference, body FROM refusals"
+
+
+def _check_refused_references(connection: Connection, report: VerifyReport) -> None:
+    """A refusal without a record stands alone for its reference: it must be that of its bytes."""
+    for partition, position, reference, body in stream(connection, _REFUSED):
+        if (asked := reference_in(bytes(body))) != reference:
+            report.add(
+                "refusal_mismatch",
+                f"partition {partition}, position {position}",
+                f"reference is {reference or 'not set'}, its request has {asked or 'none'}",
             )

@@ -5,13 +5,17 @@ A part of Celery's consumer, run by its timer beside everything else.
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 from celery import bootsteps
+from celery.worker.state import active_requests
 
-from daybook.errors import DaybookError
-from daybook.queue.announcements import ANNOUNCE_SECONDS, announce, announced, withdraw
+from daybook.errors import DaybookError, LogNotInstalled
+from daybook.queue.announcements import ANNOUNCE_SECONDS, Pool, announce, announced, withdraw
 from daybook.queue.doorbell import queue_of
 from daybook.queue.log import Log
 
@@ -47,9 +51,19 @@ class Announcing(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ships
     def _tell(self, consumer: Any) -> None:
         try:
             request_log = _request_log()
-            self._listen(consumer, request_log)
+            try:
+                self._listen(consumer, request_log)
+            except LogNotInstalled:  # there are no partitions: that is not for want of a worker
+                log.info("worker.log_is_empty")
             queues = [queue.name for queue in consumer.task_consumer.queues]
-            announce(request_log, consumer.hostname, queues)
+            clock_ms = int(time.time() * 1000)
+            announce(
+                request_log,
+                consumer.hostname,
+                queues,
+                clock_ms=clock_ms,
+                pool=pool_of(consumer.pool, time.time),
+            )
         except DaybookError as fault:  # a log that is away is no reason to die
             log.info("worker.not_announced", fault=str(fault))
 
@@ -69,6 +83,29 @@ class Announcing(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ships
             new -= {name for other in others for name in other.queues}
         for name in sorted(new):
             consumer.add_task_queue(name)
+
+
+def pool_of(pool: Any, clock: Callable[[], float]) -> Pool | None:
+    """What a pool of processes is doing; None for one of another kind."""
+    numbers = (getattr(pool, "info", None) or {}).get("processes")
+    if not isinstance(numbers, list):
+        return None
+    started = [getattr(request, "time_start", None) for request in set(active_requests)]
+    oldest = min((moment for moment in started if moment is not None), default=None)
+    busy_seconds = 0.0 if oldest is None else max(0.0, clock() - oldest)
+    return Pool(sum(map(_lives, numbers)), round(busy_seconds, 3))
+
+
+def _lives(pid: int | None) -> bool:
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is there, and somebody else's
+        pass
+    return True
 
 
 def _request_log() -> Log:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from celery import Celery
 from celery.signals import celeryd_init
 from kombu.entity import Queue
@@ -14,14 +15,15 @@ from kombu.serialization import register
 from kombu.utils.json import dumps
 
 from daybook.errors import DaybookError
-from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
+from daybook.queue.doorbell import INTAKE_QUEUE, TASK_SECONDS_MAX, queue_of
 from daybook.settings import Settings, read_settings
 from daybook.worker.announcing import Announcing
 from daybook.worker.broker import VANISHED
 from daybook.worker.envelopes import SNAPSHOT_TASK, SWEEP_TASK
 from daybook.worker.messages import load_message
 
-TASK_SECONDS_MAX = 300
+log = structlog.get_logger()
+
 SOFT_SHUTDOWN_SECONDS = 15
 
 # JSON numbers of a foreign service reach the intake as they were written.
@@ -104,6 +106,16 @@ app.add_defaults(_configuration)
 app.steps["consumer"].add(Announcing)
 
 
+def tell_safety(settings: Settings) -> None:
+    """Write into the worker's log what makes these servers unfit to keep money on."""
+    from daybook.monitoring.health import SAFETY, examine  # opens connections
+
+    names = [check.name for check in SAFETY]
+    for check in examine(settings, stall_seconds_max=settings.stall_seconds_max, only=names):
+        tell = log.info if check.state == "ok" else log.warning
+        tell("worker.safety", check=check.name, state=check.state, detail=check.detail)
+
+
 @celeryd_init.connect  # type: ignore[untyped-decorator]  # Celery ships no types
 def consume_partitions(conf: Any = None, options: dict[str, Any] | None = None, **_: Any) -> None:
     """Consume the intake and every partition, unless ``-Q`` says which.
@@ -117,6 +129,7 @@ def consume_partitions(conf: Any = None, options: dict[str, Any] | None = None, 
         number = partitions_when_ready()
     except DaybookError as fault:
         raise SystemExit(f"error: {fault}") from fault
+    tell_safety(read_settings())
     conf.daybook_queues_are_chosen = bool((options or {}).get("queues"))
     if conf.daybook_queues_are_chosen:
         return

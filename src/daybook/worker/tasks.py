@@ -24,12 +24,11 @@ from daybook.queue.entries import CELERY_RESULT
 from daybook.requests import check_json_amount
 from daybook.requests.models import malformed
 from daybook.store.snapshots import take_snapshot
+from daybook.worker import sweep as sweeping
 from daybook.worker.celery_app import app
-from daybook.worker.clockwork import append_due
 from daybook.worker.envelopes import ENQUEUE_TASK, SNAPSHOT_TASK, SWEEP_TASK
 from daybook.worker.messages import exact
 from daybook.worker.runtime import runtime
-from daybook.worker.sweep import sweep_partitions
 
 RETRY_SECONDS = 1.0
 INTAKE_RETRIES_MAX = 3_600
@@ -74,8 +73,7 @@ def apply(partition: int) -> dict[str, Any]:
 def sweep() -> dict[str, Any]:
     """Ring for partitions with open entries; repair and trim the log; append what is due."""
     process = runtime()
-    swept = sweep_partitions(process.store, process.log, process.applier, ring)
-    return swept | {"due": append_due(process.store, process.log, ring)}
+    return sweeping.sweep(process.store, process.log, process.applier, ring)
 
 
 @app.task(name=SNAPSHOT_TASK, ignore_result=True)  # type: ignore[untyped-decorator]

@@ -1,14 +1,10 @@
-"""The check of ``daybook health`` that looks for what others wrote into Redis."""
+"""Whether somebody else wrote into Redis."""
 
 from __future__ import annotations
 
-from typing import Literal
-
-from sqlalchemy import Engine
-
 from daybook.errors import ConfigError
+from daybook.monitoring.health.asking import Asked, Finding, inspection
 from daybook.queue.inspection import log_faults
-from daybook.queue.log import Log
 from daybook.queue.mending import LogFault
 from daybook.store.engine import translated_faults
 from daybook.store.epochs import newest_epoch
@@ -31,24 +27,27 @@ _WORDS = {
 }
 
 
-def check_strangers(engine: Engine, log: Log) -> tuple[Literal["ok", "failed"], str]:
-    """Whether Redis holds what Daybook can't have written and the sweeper does not repair.
+def judge_strangers(asked: Asked) -> Finding:
+    """Redis holds nothing that Daybook can't have written and that the sweeper does not repair.
 
     Raises StoreUnavailable, LogUnavailable, ConfigError before anything is installed.
     """
-    with translated_faults(), engine.connect() as connection:
+    with translated_faults(), asked.engine.connect() as connection:
         epoch = newest_epoch(connection)
         newest = newest_position(connection)
     if epoch is None:
         raise ConfigError("nothing is installed in this database: run `daybook migrate`")
-    found = log_faults(log, epoch.partitions, newest)
+    found = log_faults(asked.log, epoch.partitions, newest)
     if not found:
-        return "ok", "nothing in the log but what Daybook wrote"
+        return Finding("ok", "nothing in the log but what Daybook wrote")
     told = [_told(fault) for fault in found[:TOLD_MAX]]
     if len(found) > TOLD_MAX:
         told.append(f"and {len(found) - TOLD_MAX} more")
-    return "failed", "; ".join(told) + ": workers and beat must run to repair it"
+    return Finding("failed", "; ".join(told) + ": workers and beat must run to repair it")
 
 
 def _told(fault: LogFault) -> str:
     return f"{fault.name}: {_WORDS[fault.kind]} ({fault.shown})"
+
+
+STRANGERS = (inspection("strangers", judge_strangers, "log", "database"),)
