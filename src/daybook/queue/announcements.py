@@ -1,7 +1,7 @@
-"""What workers say of themselves in Redis, every few seconds: who they are, what they can.
+"""What workers say of themselves in Redis, every few seconds: which queues they listen to.
 
-It is how a resize knows whether a worker of an old version runs, and how workers know of queues
-that nobody listens to.
+It is how workers know of queues that nobody listens to, and how ``daybook partitions`` counts
+those that do.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from typing import NamedTuple
 from daybook.queue.connect import translated_faults
 from daybook.queue.log import Log
 
-KNOWS_EPOCHS = 2
-"""What this version's workers can: follow the log to another number of partitions. 1: not yet."""
-
 ANNOUNCE_SECONDS = 2.0
 ANNOUNCEMENT_LIFE_SECONDS = 15
 """A worker that was not heard of for so long is gone, or stopped."""
@@ -25,13 +22,12 @@ class Announcement(NamedTuple):
     """A worker that was heard of. queues: the names of those that it listens to."""
 
     worker: str
-    protocol: int
     queues: tuple[str, ...]
 
 
 def announce(log: Log, worker: str, queues: Iterable[str]) -> None:
     """Say that ``worker`` is there. Raises LogUnavailable."""
-    text = json.dumps({"protocol": KNOWS_EPOCHS, "queues": sorted(queues)})
+    text = json.dumps({"queues": sorted(queues)})
     with translated_faults():
         pipeline = log.client.pipeline(transaction=True)
         pipeline.set(log.keys.worker(worker), text, ex=ANNOUNCEMENT_LIFE_SECONDS)
@@ -63,4 +59,4 @@ def announced(log: Log) -> dict[str, Announcement]:
 
 def _announcement(name: str, text: bytes) -> Announcement:
     fields = json.loads(text)
-    return Announcement(name, int(fields["protocol"]), tuple(fields["queues"]))
+    return Announcement(name, tuple(fields["queues"]))
