@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from daybook.errors import LogUnavailable
 from daybook.points import Point, watched
 from daybook.producing import Receipt
 from daybook.queue.connect import connect
@@ -23,6 +24,7 @@ from daybook.queue.entries import RawEntry
 from daybook.queue.log import Log
 from daybook.store.engine import make_engine
 from daybook.store.store import Store
+from daybook.store.verify import verify
 from daybook.worker.apply import Applier
 from daybook.worker.resizing import begin
 from daybook.worker.sweep import sweep_partitions
@@ -442,6 +444,45 @@ def test_a_log_from_before_the_resize_is_followed_and_resized(installation: Inst
     assert {o and o.final for o in installation.client.wait_many(receipts, 5)} == {True}
     assert installation.rows("SELECT DISTINCT status FROM transactions") == [("APPLIED",)]
     assert_proved(installation)
+
+
+@pytest.mark.parametrize("number", [2, 5])
+def test_what_was_decided_before_the_log_lost_its_end_keeps_its_number(
+    installation: Installation, number: int
+) -> None:
+    """No epoch begins before it, whether the lost part had another number of partitions or not."""
+    balances, _ = make_balances(installation, 8)
+    installation.drain()
+    redis, prefix = installation.redis, installation.log.keys.prefix
+    kept = {key: redis.dump(key) for key in redis.keys(f"{prefix}*")}
+    begin(installation.engine, installation.log, number)
+    installation.client.enqueue_many([deposit(f"gone-{b}", b, 50) for b in balances])
+    installation.drain()
+    redis.flushdb()
+    for key, value in kept.items():
+        redis.restore(key, 0, value)
+    with pytest.raises(LogUnavailable, match="older than the database"):
+        begin(installation.engine, installation.log, 3)
+    installation.client.enqueue_many([move(f"early-{b}", b, "@Shop", 5) for b in balances])
+    sweep(installation)
+    begin(installation.engine, installation.log, 3)
+    installation.client.enqueue_many([move(f"late-{b}", b, "@Shop", 5) for b in balances])
+    installation.drain()
+    assert numbers_of(installation, "gone-%") == {number}
+    assert numbers_of(installation, "early-%") == {2}
+    assert numbers_of(installation, "late-%") == {3}
+    assert installation.rows("SELECT DISTINCT status FROM transactions") == [("APPLIED",)]
+    assert verify(installation.owner).violations == []
+
+
+def numbers_of(installation: Installation, references: str) -> set[int]:
+    """How many partitions there were at the positions of these transactions."""
+    rows = installation.rows(
+        "SELECT DISTINCT (SELECT partitions FROM epochs WHERE fence < t.position "
+        "ORDER BY epoch DESC LIMIT 1) FROM transactions t WHERE reference LIKE %s",
+        references,
+    )
+    return {number for (number,) in rows}
 
 
 # --- live -----------------------------------------------------------------------------------------

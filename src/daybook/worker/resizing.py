@@ -12,7 +12,7 @@ from __future__ import annotations
 import psycopg
 from sqlalchemy import Connection, Engine
 
-from daybook.errors import ConfigError, LogUnavailable
+from daybook.errors import ConfigError
 from daybook.points import Point, reach
 from daybook.queue.epochs import Epoch
 from daybook.queue.log import Log
@@ -20,6 +20,7 @@ from daybook.store import epochs
 from daybook.store.engine import translated_faults
 from daybook.store.epochs import StoredEpoch, newest_epoch
 from daybook.store.migrate import check_revision
+from daybook.store.snapshots import newest_position
 from daybook.store.unit_of_work import UnitOfWork
 
 
@@ -39,20 +40,16 @@ def begin(engine: Engine, request_log: Log, partitions: int) -> Epoch:
     """
     with translated_faults(), engine.connect() as connection:
         stored = stored_epoch(connection)
-    return begin_after(stored.number, request_log, partitions)
+        newest = newest_position(connection)
+    return begin_after(stored, newest, request_log, partitions)
 
 
-def begin_after(stored: int, request_log: Log, partitions: int) -> Epoch:
-    """``begin``, where it is known which epoch is ``stored`` in the database.
+def begin_after(stored: StoredEpoch, newest: int, request_log: Log, partitions: int) -> Epoch:
+    """``begin``, where it is known which epoch and which newest position are stored.
 
     Raises LogUnavailable: also when the log is older than that.
     """
-    if request_log.epochs.newest() < stored:
-        raise LogUnavailable(
-            "the log is older than the database: a worker's sweep repairs it within a second or "
-            "two; then try again"
-        )
-    begun = request_log.epochs.begin(partitions)
+    begun = request_log.epochs.begin(partitions, stored.number, newest)
     reach(Point.BEGUN)
     return begun
 

@@ -57,7 +57,7 @@ def repair(request_log: Log, applier: Applier, epoch: StoredEpoch, newest: int) 
     if request_log.clock() < newest:
         log.warning("log.clock_forwarded", position=newest)
         request_log.forward_clock(present)
-    if request_log.epochs.catch_up(*epoch):
+    if request_log.epochs.catch_up(*epoch, newest):
         log.warning("log.resized", epoch=epoch.number, partitions=epoch.partitions)
 
 
