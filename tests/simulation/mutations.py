@@ -181,6 +181,65 @@ MUTATIONS = [
         "unit.advance(row, cursor, *ends[row.partition], beside)",
         "unit.advance(row, cursor, ends[row.partition][0], row.head, beside)",
     ),
+    Mutation(
+        "read past the fence",
+        "worker.attempt",
+        "found = up_to(end, found) if self._report.fenced else found",
+        "found = list(found)",
+    ),
+    Mutation(
+        "ask where the epoch ends before reading",
+        "worker.attempt",
+        "        bytes_max = self._settings.batch_bytes_max\n",
+        "        bytes_max = self._settings.batch_bytes_max\n"
+        "        asked = self._log.end_of(joined[0].epoch)\n"
+        "        self._log = type('Asked', (), {\n"
+        "            '__getattr__': lambda asked_log, name, log=self._log: getattr(log, name),\n"
+        "            'end_of': lambda asked_log, epoch: asked,\n"
+        "        })()\n",
+    ),
+    Mutation(
+        "turn before everything is read",
+        "worker.turning",
+        "if is_unread or replied",
+        "if replied",
+    ),
+    Mutation(
+        "turn before everything held over is decided",
+        "worker.turning",
+        "left = unit.holding_over()",
+        "left: set[int] = set()",
+    ),
+    Mutation(
+        "turn before producers of the dead are told",
+        "worker.turning",
+        "if is_unread or replied.get(row.partition, 0) < row.batch:",
+        "if is_unread:",
+    ),
+    Mutation(
+        "look before all partitions are locked, and not after",
+        "worker.turning",
+        "            still, left = _left(unit, request_log)\n",
+        "            still = following\n",
+    ),
+    Mutation(
+        "begin an epoch in a log that is older than the database",
+        "worker.resizing",
+        "request_log.epochs.begin(partitions, stored.number, newest)",
+        "request_log.epochs.begin(partitions)",
+    ),
+    Mutation(
+        "give a log that lost a resize the number of the database at once",
+        "worker.sweep",
+        "request_log.epochs.catch_up(*epoch, newest)",
+        "request_log.epochs.catch_up(*epoch, epoch.fence)",
+    ),
+    Mutation(
+        "install a log that came back empty in its first epoch",
+        "worker.sweep",
+        "request_log.install(epoch.partitions, entries_max, present, epoch.number)",
+        "request_log.install(epoch.partitions, entries_max, present)",
+    ),
 ]
 
 
