@@ -35,7 +35,7 @@ from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, mixed, move
 from tests.fault.restoring import copy_of, restore
 from tests.fault.sweeping import drain_due, settle, wait_settled
-from tests.harness import Installation, wait_until
+from tests.harness import COMMAND_SECONDS_MAX, Installation, wait_ended, wait_until
 
 Install = Callable[[int], Installation]
 LONG = [pytest.param(seed, 500, marks=pytest.mark.campaign) for seed in range(2, 8)]
@@ -255,7 +255,11 @@ def test_a_zombie_of_the_epoch_before_writes_nothing(
         )
         begin(installation.engine, installation.log, 1)
         receipts += installation.client.enqueue_many(requests[20:])
-        wait_until(lambda: _drained(installation), "everything is applied")
+        wait_until(
+            lambda: _drained(installation),
+            "everything is applied",
+            progress=installation.progress,
+        )
         assert epoch_of(installation) == (2, 1)
         before = installation.rows("SELECT count(*) FROM transactions")
     assert installation.rows("SELECT count(*) FROM transactions") == before
@@ -507,7 +511,7 @@ class Traffic:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.join(SECONDS_MAX)
+        wait_ended([self._thread], lambda: len(self.receipts))
 
     def _run(self) -> None:
         try:
@@ -526,8 +530,8 @@ def resize_with_kills(installation: Installation, number: int, random: Random) -
     time.sleep(random.uniform(0.5, 3.5))
     killed.kill()
     killed.wait()
-    again = ["partitions", "resize", str(number), "--yes", "--patience", str(SECONDS_MAX)]
-    done = installation.run(*again, timeout=2 * SECONDS_MAX)
+    again = ["partitions", "resize", str(number), "--yes", "--patience", str(COMMAND_SECONDS_MAX)]
+    done = installation.run_long(*again)
     assert done.returncode == 0, done.stderr
 
 
@@ -548,7 +552,7 @@ def test_live_traffic_goes_on_while_everybody_is_killed(
     installation = install_daybook(2)
     balances, made = make_balances(installation, 16, seed=10)
     requests = mixed(Random(10), balances, number, "m")
-    workers = installation.workers(2)
+    workers = installation.workers(2, preloaded=True)
     with (
         Traffic(installation, requests, seconds) as traffic,
         Killer(installation, workers, 2.0, seed=10) as killer,
@@ -557,7 +561,7 @@ def test_live_traffic_goes_on_while_everybody_is_killed(
             resize_with_kills(installation, wanted, Random(wanted))
     assert traffic.faults == []
     assert killer.kills > 0
-    wait_settled(installation, SECONDS_MAX)
+    wait_settled(installation)
     assert epoch_of(installation)[1] == numbers[-1]
     outcomes = installation.client.wait_many(made + traffic.receipts, SECONDS_MAX)
     assert {o and o.final for o in outcomes} == {True}
