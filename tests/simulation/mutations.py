@@ -217,12 +217,6 @@ MUTATIONS = [
         "if is_unread:",
     ),
     Mutation(
-        "look before all partitions are locked, and not after",
-        "worker.turning",
-        "            still, left = _left(unit, request_log)\n",
-        "            still = following\n",
-    ),
-    Mutation(
         "begin an epoch in a log that is older than the database",
         "worker.resizing",
         "request_log.epochs.begin(partitions, stored.number, newest)",
@@ -233,12 +227,6 @@ MUTATIONS = [
         "worker.sweep",
         "request_log.epochs.catch_up(*epoch, newest)",
         "request_log.epochs.catch_up(*epoch, epoch.fence)",
-    ),
-    Mutation(
-        "install a log that came back empty in its first epoch",
-        "worker.sweep",
-        "request_log.install(epoch.partitions, entries_max, present, epoch.number)",
-        "request_log.install(epoch.partitions, entries_max, present)",
     ),
 ]
 
