@@ -479,6 +479,14 @@ def test_what_was_decided_before_the_log_lost_its_end_keeps_its_number(
     assert verify(installation.owner).violations == []
 
 
+def test_no_epoch_begins_at_a_clock_that_is_none(installation: Installation) -> None:
+    """A stranger has written over it: nobody knows where the fence would lie."""
+    installation.redis.set(installation.log.keys.clock, "garbage")
+    with pytest.raises(LogUnavailable, match="older than the database"):
+        begin(installation.engine, installation.log, 3)
+    assert installation.log.partitions() == 2
+
+
 def numbers_of(installation: Installation, references: str) -> set[int]:
     """How many partitions there were at the positions of these transactions."""
     rows = installation.rows(

@@ -34,7 +34,7 @@ local ms, counter = string.match(fence, '^(%d+)-(%d+)$')
 local known_ms, known_counter = string.match(ARGV[3], '^(%d+)-(%d+)$')
 ms, counter = tonumber(ms), tonumber(counter)
 known_ms, known_counter = tonumber(known_ms), tonumber(known_counter)
-if epoch < tonumber(ARGV[2])
+if epoch < tonumber(ARGV[2]) or not ms
   or ms < known_ms or (ms == known_ms and counter < known_counter) then
   return {0, ''}
 end
