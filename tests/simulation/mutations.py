@@ -188,17 +188,6 @@ MUTATIONS = [
         "found = list(found)",
     ),
     Mutation(
-        "ask where the epoch ends before reading",
-        "worker.attempt",
-        "        bytes_max = self._settings.batch_bytes_max\n",
-        "        bytes_max = self._settings.batch_bytes_max\n"
-        "        asked = self._log.end_of(joined[0].epoch)\n"
-        "        self._log = type('Asked', (), {\n"
-        "            '__getattr__': lambda asked_log, name, log=self._log: getattr(log, name),\n"
-        "            'end_of': lambda asked_log, epoch: asked,\n"
-        "        })()\n",
-    ),
-    Mutation(
         "turn before everything is read",
         "worker.turning",
         "if is_unread or replied",
