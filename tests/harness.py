@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +23,7 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 
 from daybook import Client
+from daybook.errors import DaybookError
 from daybook.install import install
 from daybook.queue.connect import connect
 from daybook.queue.log import Log
@@ -30,28 +32,59 @@ from daybook.store.engine import make_engine, make_worker_engine
 from daybook.store.migrate import migrate
 from daybook.store.store import Store
 from daybook.worker.apply import Applier
+from tests.forked import Forked, ForkServer
 from tests.preloaded import preloaded_daybook
 
 WORKER_LOGIN = "daybook_test_worker"
 WORKER_PASSWORD = "only-for-tests"
 REDIS_DATABASES_MAX = 15
 WAIT_SECONDS_MAX = 60.0
+COMMAND_SECONDS_MAX = 1_200.0
+PROGRESS_ROUNDS_MAX = 20
+"""So many bounds may pass, with some progress in each, before it is too slow to be right."""
 
 _numbers = itertools.count(1)
+Process = subprocess.Popen[bytes] | Forked
 
 
 def wait_until(
-    condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS_MAX, pause: float = 0.02
+    condition: Callable[[], Any],
+    what: str,
+    seconds: float = WAIT_SECONDS_MAX,
+    pause: float = 0.02,
+    progress: Callable[[], Any] | None = None,
 ) -> Any:
-    """Wait until ``condition()`` is true and return what it returned; fail after the bound."""
+    """Wait until ``condition()`` is true and return what it returned; fail after the bound.
+
+    progress: for what takes as long as there is work. The bound begins anew as long as what it
+    returns was another at the bound before: a busy machine is no fault, one that stands still is.
+    """
     deadline = time.monotonic() + seconds
+    seen = progress() if progress else None
+    rounds = PROGRESS_ROUNDS_MAX
     while True:
         found = condition()
         if found:
             return found
         if time.monotonic() > deadline:
-            raise AssertionError(f"after {seconds} s still not: {what}")
+            now = progress() if progress else None
+            rounds -= 1
+            if now == seen or not rounds:
+                raise AssertionError(
+                    f"after {seconds} s {'without progress ' * bool(progress)}still not: {what}"
+                )
+            seen, deadline = now, time.monotonic() + seconds
         time.sleep(pause)
+
+
+def wait_ended(
+    threads: Iterable[threading.Thread],
+    progress: Callable[[], Any],
+    seconds: float = WAIT_SECONDS_MAX,
+) -> None:
+    """Wait until threads that work have ended, as long as there is progress."""
+    for thread in threads:
+        wait_until(lambda one=thread: not one.is_alive(), "it ends", seconds, progress=progress)
 
 
 class Cluster:
@@ -190,9 +223,20 @@ class Installation:
         beat: bool = True,
         concurrency: int = 1,
         application: str = "daybook.worker",
+        preloaded: bool = False,
     ) -> Workers:
-        """Real worker processes, ended when the installation is closed."""
-        started = Workers(self, number, beat=beat, concurrency=concurrency, application=application)
+        """Real worker processes, ended when the installation is closed.
+
+        preloaded: forked from one that has loaded their modules; for tests that start many.
+        """
+        started = Workers(
+            self,
+            number,
+            beat=beat,
+            concurrency=concurrency,
+            application=application,
+            preloaded=preloaded,
+        )
         self._closing.callback(started.stop)
         return started
 
@@ -216,9 +260,27 @@ class Installation:
         held_over: int = self.rows("SELECT count(*) FROM held_over")[0][0]
         return unread + held_over + (self.log.epochs.newest() != epoch)
 
+    def progress(self) -> Any:
+        """What is another as soon as anything was accepted or applied."""
+        with contextlib.suppress(psycopg.Error, DaybookError):
+            return self.rows("SELECT sum(batch), sum(cursor) FROM partitions"), self.log.clock()
+
     def wait_applied(self, seconds: float = WAIT_SECONDS_MAX) -> None:
-        """Wait until nothing is unread or held over."""
-        wait_until(lambda: self.open_entries() == 0, "everything applied", seconds)
+        """Wait until nothing is unread or held over. seconds: without progress at most."""
+        wait_until(
+            lambda: self.open_entries() == 0, "everything applied", seconds, progress=self.progress
+        )
+
+    def run_long(self, *arguments: str) -> Any:
+        """``run`` for as long as there is progress."""
+        done: list[Any] = []
+        thread = threading.Thread(
+            target=lambda: done.append(self.run(*arguments, timeout=COMMAND_SECONDS_MAX)),
+            daemon=True,
+        )
+        thread.start()
+        wait_ended([thread], self.progress)
+        return done[0]
 
     def close(self) -> None:
         """Stop what runs and drop the database."""
@@ -241,12 +303,14 @@ class Workers:
         beat: bool,
         concurrency: int,
         application: str = "daybook.worker",
+        preloaded: bool = False,
     ) -> None:
         self._installation = installation
+        self._preloaded = preloaded
         self._concurrency = concurrency
         self._application = application
         self._names = itertools.count(1)
-        self.processes: list[subprocess.Popen[bytes]] = [self._start() for _ in range(number)]
+        self.processes: list[Process] = [self._start() for _ in range(number)]
         self.beats = [self._start_beat()] if beat else []
 
     def __enter__(self) -> Self:
@@ -255,17 +319,20 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _start(self, *more: str) -> subprocess.Popen[bytes]:
+    def _start(self, *more: str) -> Process:
         name = f"test{os.getpid()}-{next(self._names)}@localhost"
         options = ["-n", name, "-c", str(self._concurrency), "--loglevel", "INFO", *more]
         return self._spawn("worker", ["worker", *options, "--without-mingle", "--without-gossip"])
 
-    def _start_beat(self) -> subprocess.Popen[bytes]:
+    def _start_beat(self) -> Process:
         schedule = str(self._installation.folder / f"schedule-{next(_numbers)}")
         return self._spawn("beat", ["beat", "--schedule", schedule, "--pidfile", ""])
 
-    def _spawn(self, name: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    def _spawn(self, name: str, arguments: Sequence[str]) -> Process:
         path = self._installation.folder / f"{name}.log"
+        if self._preloaded:
+            words = ["-A", self._application, *arguments]
+            return _fork_server().start(words, self._installation.environment, path)
         with path.open("ab") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "celery", "-A", self._application, *arguments],
@@ -279,7 +346,7 @@ class Workers:
         """``kill -9`` of a worker with all its children."""
         _kill_group(self.processes[index])
 
-    def add(self, *options: str) -> subprocess.Popen[bytes]:
+    def add(self, *options: str) -> Process:
         """Start one more worker, with more options of Celery."""
         self.processes.append(self._start(*options))
         return self.processes[-1]
@@ -318,7 +385,15 @@ class Workers:
         return path.read_text(errors="replace") if path.exists() else ""
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+@lru_cache(maxsize=1)
+def _fork_server() -> ForkServer:
+    """Celery's processes, loaded once for all tests of this process."""
+    server = ForkServer()
+    atexit.register(server.close)
+    return server
+
+
+def _kill_group(process: Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

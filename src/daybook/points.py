@@ -48,8 +48,6 @@ class Point(StrEnum):
     """Sweeper: knows what is due, and has appended nothing of it."""
     DUE_APPENDED = "due-appended"
     """Sweeper: what is due is accepted, and no doorbell was rung."""
-    GUARDED = "guarded"
-    """Resize: workers of an old version can do nothing any more."""
     BEGUN = "begun"
     """Resize: the log routes by the new number."""
     TURNING = "turning"

@@ -8,17 +8,18 @@ from random import Random
 from types import TracebackType
 from typing import Self
 
-from tests.harness import Installation, Workers
+from tests.harness import Installation, Workers, wait_ended
 
-PROGRESS_SECONDS_MAX = 6.0
-"""A worker is killed after this time, even if nothing was applied since the last kill."""
+PROGRESS_SECONDS_MAX = 30.0
+"""A worker is killed after this time, even if nothing was applied since the last kill: on a busy
+machine it takes long to start, and is to get as far as that."""
 
 
 class Killer:
     """A thread that replaces one worker after another.
 
-    pause_seconds: between two kills at least. It also waits until something was applied, so that
-    kills hit workers at work, and workers on a slow machine get as far as that.
+    pause_seconds: between two kills at least. It also waits until something was applied, if there
+    is something, so that kills hit workers at work, and workers on a slow machine get as far.
     """
 
     def __init__(
@@ -43,15 +44,17 @@ class Killer:
         trace: TracebackType | None,
     ) -> None:
         self._stopped.set()
-        self._thread.join(60)
+        wait_ended([self._thread], lambda: self.kills)
 
     def _run(self) -> None:
         seen = self._batches()
         while not self._stopped.wait(self._pause_seconds):
             deadline = time.monotonic() + PROGRESS_SECONDS_MAX
             while self._batches() == seen and time.monotonic() < deadline:
-                if self._stopped.wait(0.01):
+                if self._stopped.wait(0.03):
                     return
+                if self._installation.open_entries() == 0:
+                    break
             time.sleep(self._random.uniform(0, 0.05))
             self._workers.replace(self._random.randrange(len(self._workers.processes)))
             self.kills += 1

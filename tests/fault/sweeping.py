@@ -34,8 +34,16 @@ def is_settled(installation: Installation) -> bool:
 
 
 def wait_settled(installation: Installation, seconds: float = WAIT_SECONDS_MAX) -> None:
-    """Wait until running workers and beat have settled everything, also what is due later."""
-    wait_until(lambda: is_settled(installation), "everything is settled", seconds)
+    """Wait until running workers and beat have settled everything, also what is due later.
+
+    seconds: without progress at most.
+    """
+    wait_until(
+        lambda: is_settled(installation),
+        "everything is settled",
+        seconds,
+        progress=installation.progress,
+    )
 
 
 def settle(installation: Installation) -> None:
@@ -45,4 +53,4 @@ def settle(installation: Installation) -> None:
         drain_due(installation)
         return is_settled(installation)
 
-    wait_until(settled, "everything is settled")
+    wait_until(settled, "everything is settled", progress=installation.progress)

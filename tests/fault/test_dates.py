@@ -26,7 +26,7 @@ from tests.fault.restoring import copy_of, restore
 from tests.fault.sweeping import drain_due, sweep_due
 from tests.fault.test_rights import drain_together
 from tests.fault.wallets import wallets
-from tests.harness import Installation, wait_until
+from tests.harness import Installation, wait_ended, wait_until
 
 Install = Callable[[int], Installation]
 HOUR_MS = 3_600_000
@@ -129,8 +129,7 @@ def test_sweepers_at_once_settle_everything_once(
     threads = [threading.Thread(target=sweep_and_apply, args=(seed,)) for seed in range(4)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join(120)
+    wait_ended(threads, installation.progress)
     assert faults == []
     drain_due(installation)
     drain_together(installation, 2, 1)
@@ -299,10 +298,11 @@ def race(installation: Installation, made: Sequence[Receipt], kind: str) -> list
                 == [(0,), (0,)]
             ),
             "everything is settled",
+            progress=installation.progress,
         )
     finally:
         done.set()
-        thread.join(60)
+        wait_ended([thread], installation.progress)
     assert faults == []
     installation.drain()
     return acts

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from daybook.errors import LogUnavailable
 from daybook.points import Point, watched
 from daybook.producing import Receipt
 from daybook.queue.connect import connect
@@ -23,6 +24,7 @@ from daybook.queue.entries import RawEntry
 from daybook.queue.log import Log
 from daybook.store.engine import make_engine
 from daybook.store.store import Store
+from daybook.store.verify import verify
 from daybook.worker.apply import Applier
 from daybook.worker.resizing import begin
 from daybook.worker.sweep import sweep_partitions
@@ -33,11 +35,11 @@ from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, mixed, move
 from tests.fault.restoring import copy_of, restore
 from tests.fault.sweeping import drain_due, settle, wait_settled
-from tests.harness import Installation, wait_until
+from tests.harness import COMMAND_SECONDS_MAX, Installation, wait_ended, wait_until
 
 Install = Callable[[int], Installation]
 LONG = [pytest.param(seed, 500, marks=pytest.mark.campaign) for seed in range(2, 8)]
-STEPS = [Point.GUARDED, Point.BEGUN, Point.TURNING, Point.TURNED]
+STEPS = [Point.BEGUN, Point.TURNING, Point.TURNED]
 SECONDS_MAX = 120
 PATIENT = {"patient": True}
 SMALL = {"batch_entries_min": 4, "batch_entries_max": 16}
@@ -145,7 +147,7 @@ def test_workers_die_at_every_point_across_resizes(
         receipts += installation.client.enqueue_many(requests[start + 5 : start + 10])
         partitions = installation.log.partitions()
         order = random.sample(range(partitions), partitions)
-        point, hits = random.choice([*POINTS, *STEPS[2:]]), random.randint(1, 3)
+        point, hits = random.choice([*POINTS, *STEPS[1:]]), random.randint(1, 3)
         deaths += die_at(installation, point, *order, hits=hits, batch_entries_min=8)
     assert deaths > 3
     assert_all_told(installation, receipts)
@@ -253,7 +255,11 @@ def test_a_zombie_of_the_epoch_before_writes_nothing(
         )
         begin(installation.engine, installation.log, 1)
         receipts += installation.client.enqueue_many(requests[20:])
-        wait_until(lambda: _drained(installation), "everything is applied")
+        wait_until(
+            lambda: _drained(installation),
+            "everything is applied",
+            progress=installation.progress,
+        )
         assert epoch_of(installation) == (2, 1)
         before = installation.rows("SELECT count(*) FROM transactions")
     assert installation.rows("SELECT count(*) FROM transactions") == before
@@ -444,6 +450,53 @@ def test_a_log_from_before_the_resize_is_followed_and_resized(installation: Inst
     assert_proved(installation)
 
 
+@pytest.mark.parametrize("number", [2, 5])
+def test_what_was_decided_before_the_log_lost_its_end_keeps_its_number(
+    installation: Installation, number: int
+) -> None:
+    """No epoch begins before it, whether the lost part had another number of partitions or not."""
+    balances, _ = make_balances(installation, 8)
+    installation.drain()
+    redis, prefix = installation.redis, installation.log.keys.prefix
+    kept = {key: redis.dump(key) for key in redis.keys(f"{prefix}*")}
+    begin(installation.engine, installation.log, number)
+    installation.client.enqueue_many([deposit(f"gone-{b}", b, 50) for b in balances])
+    installation.drain()
+    redis.flushdb()
+    for key, value in kept.items():
+        redis.restore(key, 0, value)
+    with pytest.raises(LogUnavailable, match="older than the database"):
+        begin(installation.engine, installation.log, 3)
+    installation.client.enqueue_many([move(f"early-{b}", b, "@Shop", 5) for b in balances])
+    sweep(installation)
+    begin(installation.engine, installation.log, 3)
+    installation.client.enqueue_many([move(f"late-{b}", b, "@Shop", 5) for b in balances])
+    installation.drain()
+    assert numbers_of(installation, "gone-%") == {number}
+    assert numbers_of(installation, "early-%") == {2}
+    assert numbers_of(installation, "late-%") == {3}
+    assert installation.rows("SELECT DISTINCT status FROM transactions") == [("APPLIED",)]
+    assert verify(installation.owner).violations == []
+
+
+def test_no_epoch_begins_at_a_clock_that_is_none(installation: Installation) -> None:
+    """A stranger has written over it: nobody knows where the fence would lie."""
+    installation.redis.set(installation.log.keys.clock, "garbage")
+    with pytest.raises(LogUnavailable, match="older than the database"):
+        begin(installation.engine, installation.log, 3)
+    assert installation.log.partitions() == 2
+
+
+def numbers_of(installation: Installation, references: str) -> set[int]:
+    """How many partitions there were at the positions of these transactions."""
+    rows = installation.rows(
+        "SELECT DISTINCT (SELECT partitions FROM epochs WHERE fence < t.position "
+        "ORDER BY epoch DESC LIMIT 1) FROM transactions t WHERE reference LIKE %s",
+        references,
+    )
+    return {number for (number,) in rows}
+
+
 # --- live -----------------------------------------------------------------------------------------
 
 
@@ -466,7 +519,7 @@ class Traffic:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.join(SECONDS_MAX)
+        wait_ended([self._thread], lambda: len(self.receipts))
 
     def _run(self) -> None:
         try:
@@ -485,8 +538,8 @@ def resize_with_kills(installation: Installation, number: int, random: Random) -
     time.sleep(random.uniform(0.5, 3.5))
     killed.kill()
     killed.wait()
-    again = ["partitions", "resize", str(number), "--yes", "--patience", str(SECONDS_MAX)]
-    done = installation.run(*again, timeout=2 * SECONDS_MAX)
+    again = ["partitions", "resize", str(number), "--yes", "--patience", str(COMMAND_SECONDS_MAX)]
+    done = installation.run_long(*again)
     assert done.returncode == 0, done.stderr
 
 
@@ -507,7 +560,7 @@ def test_live_traffic_goes_on_while_everybody_is_killed(
     installation = install_daybook(2)
     balances, made = make_balances(installation, 16, seed=10)
     requests = mixed(Random(10), balances, number, "m")
-    workers = installation.workers(2)
+    workers = installation.workers(2, preloaded=True)
     with (
         Traffic(installation, requests, seconds) as traffic,
         Killer(installation, workers, 2.0, seed=10) as killer,
@@ -516,7 +569,7 @@ def test_live_traffic_goes_on_while_everybody_is_killed(
             resize_with_kills(installation, wanted, Random(wanted))
     assert traffic.faults == []
     assert killer.kills > 0
-    wait_settled(installation, SECONDS_MAX)
+    wait_settled(installation)
     assert epoch_of(installation)[1] == numbers[-1]
     outcomes = installation.client.wait_many(made + traffic.receipts, SECONDS_MAX)
     assert {o and o.final for o in outcomes} == {True}

@@ -16,7 +16,7 @@ from daybook.store.unit_of_work import UnitOfWork
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, mixed, move
 from tests.fault.wallets import wallets
-from tests.harness import Installation
+from tests.harness import Installation, wait_ended
 
 ROUNDS_MAX = 500
 
@@ -39,8 +39,7 @@ def drain_together(installation: Installation, threads: int, seed: int, **settin
     working = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
     for thread in working:
         thread.start()
-    for thread in working:
-        thread.join(120)
+    wait_ended(working, installation.progress)
     assert faults == []
     assert installation.open_entries() == 0
 

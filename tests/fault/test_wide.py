@@ -25,7 +25,7 @@ from tests.fault.restoring import copy_of, restore
 from tests.fault.test_kills import feed
 from tests.fault.test_rights import drain_together
 from tests.fault.wallets import assert_turns, balance_in, turns, wallets
-from tests.harness import Installation, wait_until
+from tests.harness import Installation, wait_ended, wait_until
 
 Install = Callable[[int], Installation]
 NAME = {"bulk": Bulk, "legs": Split}
@@ -97,10 +97,13 @@ def test_every_spend_takes_its_turn_while_producers_go_on(
         thread.start()
     for start in range(0, len(requests), 7):
         installation.client.enqueue_many(requests[start : start + 7])
-    wait_until(lambda: faults or installation.open_entries() == 0, "everything applied")
+    wait_until(
+        lambda: faults or installation.open_entries() == 0,
+        "everything applied",
+        progress=installation.progress,
+    )
     done.set()
-    for thread in threads:
-        thread.join(60)
+    wait_ended(threads, installation.progress)
     assert faults == []
     assert_turns(installation, purses)
     assert_proved(installation)
@@ -123,7 +126,7 @@ def test_spends_take_their_turns_while_workers_are_killed(
     installation = install_daybook(partitions)
     names = [name for some in wallets(installation, 4, 300) for name in some]
     requests, purses = turns(Random(partitions), names, 300, number)
-    workers = installation.workers(2)
+    workers = installation.workers(2, preloaded=True)
     with Killer(installation, workers, 0.3, seed=partitions) as killer:
         feed(installation, requests, killer, kills)
     assert killer.kills >= kills

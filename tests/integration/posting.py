@@ -97,7 +97,7 @@ class Posting:
         end = write_records(cursor, 0, row[0], row[1], book.records)
         cursor.execute(
             "UPDATE partitions SET batch_sequence = sequence, sequence = %s, head = %s, "
-            "cursor = %s, batch = batch + 1, witness = witness + 1, applied_at = now() "
+            "cursor = %s, batch = batch + 1, applied_at = now() "
             "WHERE partition = 0",
             (*end, entry.position),
         )

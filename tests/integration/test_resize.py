@@ -23,7 +23,6 @@ from tests.harness import Cluster, Installation, wait_until
 from daybook.errors import ReferenceConflict, SchemaOutdated
 from daybook.queue.announcements import announce, announced
 from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
-from daybook.settings import celery_url
 from daybook.store import migrate
 from daybook.store.engine import make_engine
 from daybook.store.epochs import newest_epoch
@@ -35,13 +34,6 @@ from daybook.worker.resizing import begin, open_before
 from daybook.worker.turning import turn
 
 Install = Callable[[int], Installation]
-OLD_BATCH = "UPDATE partitions SET batch = batch + 1 WHERE partition = 0"
-OLD_WORKER = """
-import sys
-from celery import Celery
-app = Celery("old", broker=sys.argv[1], set_as_current=False)
-app.worker_main(["worker", "-n", "old@localhost", "-P", "solo", "-Q", "elsewhere"])
-"""
 
 
 def resize(installation: Installation, number: int) -> None:
@@ -208,23 +200,11 @@ def test_a_snapshot_waits_for_partitions_that_are_not_there_yet(installation: In
     assert taken.position <= fence
 
 
-# --- workers of another version -------------------------------------------------------------------
-
-
-def test_a_worker_that_knows_no_epochs_can_write_nothing(installation: Installation) -> None:
-    """After the upgrade it goes on; from a resize on Postgres refuses its batches."""
-    installation.rows("UPDATE partitions SET witness = NULL")  # as the migration leaves them
-    installation.rows(OLD_BATCH)
-    begin(installation.engine, installation.log, 3)
-    with pytest.raises(psycopg.errors.CheckViolation, match="witness"):
-        installation.rows(OLD_BATCH)
-    installation.drain()
-    with pytest.raises(psycopg.errors.CheckViolation, match="witness"):
-        installation.rows(OLD_BATCH)
+# --- schemas and logs from before -----------------------------------------------------------------
 
 
 def test_an_installation_is_brought_to_epochs(cluster: Cluster) -> None:
-    """The migration keeps the number, and leaves workers of the old version at work."""
+    """The migration keeps the number: all that there is lies in the first epoch."""
     url = cluster.empty_database()
     engine = make_engine(url)
     with engine.connect() as connection:
@@ -236,9 +216,8 @@ def test_an_installation_is_brought_to_epochs(cluster: Cluster) -> None:
         connection.commit()
     migrate.migrate(url)
     with psycopg.connect(url) as raw:
-        raw.execute(OLD_BATCH)
-        found = raw.execute("SELECT epoch, total, witness FROM partitions").fetchall()
-        assert found == [(1, 3, None)] * 3
+        found = raw.execute("SELECT epoch, total FROM partitions").fetchall()
+        assert found == [(1, 3)] * 3
         assert raw.execute("SELECT epoch, partitions, fence FROM epochs").fetchall() == [(1, 3, 0)]
     engine.dispose()
     cluster.drop_database(url)
@@ -288,19 +267,6 @@ def running(installation: Installation, *words: str) -> Iterator[None]:
     finally:
         os.killpg(started.pid, signal.SIGKILL)
         started.wait()
-
-
-def test_a_resize_is_refused_while_an_old_worker_runs(installation: Installation) -> None:
-    """One that answers and announces nothing is named; nothing was changed."""
-    broker = celery_url(installation.redis_url)
-    with running(installation, "-c", OLD_WORKER, broker):
-        wait_until(
-            lambda: "old@localhost" in installation.run("status", "--json").stdout, "it answers"
-        )
-        refused = installation.run("partitions", "resize", "4", "--yes")
-    assert refused.returncode == 1
-    assert "cannot follow: old@localhost" in refused.stderr
-    assert installation.log.partitions() == 2
 
 
 def test_workers_listen_to_partitions_that_are_new(installation: Installation) -> None:

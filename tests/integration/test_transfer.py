@@ -41,7 +41,7 @@ def source(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     )
     installation.rows(
         "UPDATE partitions SET cursor = (SELECT max(position) FROM transactions) + partition, "
-        'batch = 3, witness = 3, batch_outcomes = \'{"a":"\\\\n"}\', applied_at = now()'
+        'batch = 3, batch_outcomes = \'{"a":"\\\\n"}\', applied_at = now()'
     )
     yield installation
     installation.close()

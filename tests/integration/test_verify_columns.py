@@ -115,8 +115,6 @@ EDITS: dict[str, dict[str, tuple[str, str]]] = {
         "cursor": ("cursor - 1", "partition = 2"),
         "sequence": ("sequence + 1", "partition = 2"),
         "head": ("sha256('x')", "partition = 2"),
-        "batch": ("batch + 1", "partition = 2"),
-        "witness": ("witness + 1", "partition = 2"),
         "batch_sequence": ("sequence + 1", "partition = 2"),
         "epoch": ("epoch - 1", "partition = 2"),
         "total": ("total + 1", "partition = 2"),
@@ -215,7 +213,6 @@ EDITS: dict[str, dict[str, tuple[str, str]]] = {
 """Of each column: a new value, and the rows that get it."""
 
 FREE = {
-    "partitions": ("ALTER TABLE partitions DROP CONSTRAINT partitions_witness",),
     "ledgers": ("ALTER TABLE balances DROP CONSTRAINT balances_ledger_id_fkey",),
     "identities": ("ALTER TABLE balances DROP CONSTRAINT balances_identity_id_fkey",),
 }

@@ -29,6 +29,8 @@ class Fault(StrEnum):
     CLOCK_JUMP = "clock-jump"
     """The log's server has another time all at once."""
     BEAT_DOUBLED = "beat-doubled"
+    RESIZE = "resize"
+    """Somebody changes the number of partitions, up and down."""
     TAIL_LOST = "tail-lost"
     """The log comes back without what was written last."""
     LOG_EMPTY = "log-empty"
@@ -50,6 +52,7 @@ _COMMON = (
     Fault.BELL_LATE,
     Fault.CLOCK_JUMP,
     Fault.BEAT_DOUBLED,
+    Fault.RESIZE,
 )
 _LOSSES = (Fault.TAIL_LOST, Fault.LOG_EMPTY, Fault.RESTORE, Fault.OUTCOMES_LOST, None, None)
 """One of them a run: two at once may lose what was accepted, and nobody promises otherwise."""

@@ -17,7 +17,7 @@ from daybook.queue.entries import (
     entry_id_of,
     read_value,
 )
-from daybook.queue.epochs import FIRST_EPOCH, NO_END
+from daybook.queue.epochs import FIRST_EPOCH, NO_END, NOTHING, Epoch, older_than_database
 from daybook.queue.log import BELL_LIFE_MS, Appended
 
 Touch = Callable[[str], None]
@@ -29,6 +29,8 @@ class State:
     """Everything that the server keeps."""
 
     partitions: int | None = None
+    epoch: int = FIRST_EPOCH
+    epochs: dict[int, Epoch] = field(default_factory=dict)
     entries_max: int = 0
     clock: int = 0
     streams: dict[int, list[RawEntry]] = field(default_factory=dict)
@@ -44,6 +46,7 @@ class State:
         """A state of its own, for later."""
         return replace(
             self,
+            epochs=dict(self.epochs),
             streams={at: list(entries) for at, entries in self.streams.items()},
             bells=dict(self.bells),
             outcomes=dict(self.outcomes),
@@ -54,15 +57,60 @@ class State:
         )
 
 
-class OneEpoch:
-    """The epochs of a log whose number of partitions stays the same."""
+class MemoryEpochs:
+    """The epochs of a log in memory, with the interface of ``Epochs``."""
 
-    def after(self, number: int) -> None:
-        """There is none."""
+    def __init__(self, log: MemoryLog, touch: Touch) -> None:
+        self._log = log
+        self._touch = touch
 
-    def catch_up(self, number: int, partitions: int, fence: int) -> bool:
-        """There is nothing to do."""
-        return number != FIRST_EPOCH
+    def newest(self) -> int:
+        self._touch("newest")
+        return self._log.state.epoch
+
+    def after(self, number: int) -> Epoch | None:
+        self._touch("after")
+        later = [epoch for epoch in self._log.state.epochs.values() if epoch.number > number]
+        return min(later, default=None)
+
+    def end_of(self, number: int) -> int:
+        newest = self.newest()
+        if newest == number:
+            return NO_END
+        following = self.after(number) if newest > number else None
+        return NOTHING if following is None else following.fence
+
+    def begin(self, partitions: int, stored: int = FIRST_EPOCH, newest: int = 0) -> Epoch:
+        self._touch("begin")
+        state = self._log.state
+        before = self._log.installed()
+        if state.epoch < stored or state.clock < newest:
+            raise older_than_database()
+        if before != partitions:
+            state.epochs.setdefault(state.epoch, Epoch(state.epoch, before, 0))
+            self._add(Epoch(state.epoch + 1, partitions, state.clock))
+        begun = state.epochs.get(state.epoch, Epoch(state.epoch, partitions, 0))
+        self._touch("begin")
+        return begun
+
+    def catch_up(self, number: int, partitions: int, fence: int, newest: int) -> bool:
+        self._touch("catch_up")
+        state = self._log.state
+        if state.partitions is None or state.epoch >= number:
+            return False
+        if state.partitions == partitions:
+            self._add(Epoch(number, partitions, fence))
+        else:
+            between = Epoch(number + 1, state.partitions, max(fence, newest))
+            state.epochs[between.number] = between
+            self._add(Epoch(number + 2, partitions, state.clock))
+        self._touch("catch_up")
+        return True
+
+    def _add(self, epoch: Epoch) -> None:
+        state = self._log.state
+        state.epochs[epoch.number] = epoch
+        state.epoch, state.partitions = epoch.number, epoch.partitions
 
 
 class MemoryLog:
@@ -76,33 +124,35 @@ class MemoryLog:
         self.state = State()
         self.accepted: dict[int, NewEntry] = {}
         self.lost: dict[int, NewEntry] = {}
-        self.epochs = OneEpoch()
+        self.epochs = MemoryEpochs(self, touch)
         self._time_ms = time_ms
         self._touch = touch
 
     # --- installation ---
 
     def install(self, partitions: int, entries_max: int, clock: int, epoch: int = 1) -> None:
+        self.forward_clock(clock)
         self._touch("install")
-        assert epoch == FIRST_EPOCH, "the number of partitions stays the same in a simulation"
-        self.state.clock = max(self.state.clock, clock)
         self.state.entries_max = entries_max
-        self.state.partitions = self.state.partitions or partitions
+        if self.state.partitions is None:
+            self.state.partitions, self.state.epoch = partitions, epoch
+            self.state.epochs[epoch] = Epoch(epoch, partitions, clock)
 
     def end_of(self, epoch: int) -> int:
-        self._touch("end_of")
-        assert epoch == FIRST_EPOCH
-        return NO_END
+        return self.epochs.end_of(epoch)
 
     def partitions_at(self, position: int) -> int:
-        del position
-        return self.partitions()
+        self._touch("partitions_at")
+        now = self.installed()
+        before = [epoch for epoch in self.state.epochs.values() if epoch.fence < position]
+        return max(before).partitions if before else now
 
     def partitions(self) -> int:
         self._touch("partitions")
-        return self._installed()
+        return self.installed()
 
-    def _installed(self) -> int:
+    def installed(self) -> int:
+        """How many partitions there are, for whoever looks from inside."""
         if self.state.partitions is None:
             raise LogNotInstalled("this server holds no request log")
         return self.state.partitions
@@ -142,7 +192,7 @@ class MemoryLog:
 
     def append(self, entries: Sequence[NewEntry]) -> tuple[list[Appended], list[int]]:
         self._touch("append")
-        partitions = self._installed()
+        partitions = self.installed()
         results: list[Appended] = []
         bells: dict[int, None] = {}
         is_full = False
@@ -291,6 +341,11 @@ class MemoryLog:
         self.state.replied.pop(partition, None)
         self.state.told.pop(partition, None)
 
+    def forget_marks(self, partition: int) -> None:
+        self._touch("forget_marks")
+        for marks in (self.state.cursors, self.state.replied, self.state.told):
+            marks.pop(partition, None)
+
     def reply(
         self,
         partition: int,
@@ -335,7 +390,7 @@ class MemoryLog:
             for raw in stream:
                 if (
                     raw.key
-                    and raw.position > cursors[partition]
+                    and raw.position > cursors.get(partition, 0)
                     and raw.position not in kept
                     and raw.position in self.accepted
                 ):

@@ -40,7 +40,7 @@ from daybook.store.loading import KnownBalances, _figures_wanted
 from daybook.store.references import Claims, ReferenceTaken
 from daybook.store.store import DueHold, DueSchedule, Marks
 from daybook.store.unit_of_work import HeldEntry, PartitionRow, Refusal
-from tests.oracle.shelf import _HOLD_FIELDS, Shelf, _add, _recorded
+from tests.oracle.shelf import _HOLD_FIELDS, Journal, Shelf, _add, _recorded
 from tests.simulation.chaos import Chaos, Fault
 from tests.simulation.scheduler import Scheduler
 
@@ -69,15 +69,30 @@ class Tables:
     taken: dict[str, str | None] = field(default_factory=dict)
     refused_references: dict[str, Recorded] = field(default_factory=dict)
     flags: dict[str, str] = field(default_factory=dict)
+    epochs: list[StoredEpoch] = field(default_factory=list)
 
     @classmethod
     def empty(cls, partitions: int) -> Tables:
         """A ledger after its installation."""
-        rows = {
-            p: PartitionRow(p, 0, 0, GENESIS, 0, 0, None, partitions, FIRST_EPOCH)
-            for p in range(partitions)
-        }
-        return cls(Shelf(partitions), rows)
+        made = cls(Shelf(partitions), {})
+        made.go_on(StoredEpoch(FIRST_EPOCH, partitions, 0))
+        return made
+
+    def go_on(self, epoch: StoredEpoch) -> None:
+        """Turn to another epoch: new partitions, and all of them behind its fence."""
+        for p in range(epoch.partitions):
+            if p not in self.rows:
+                self.rows[p] = PartitionRow(p, 0, 0, GENESIS, 0, 0, None, 0, 0)
+        self.shelf.journals += [Journal() for _ in range(len(self.shelf.journals), len(self.rows))]
+        for p, row in self.rows.items():
+            self.rows[p] = row._replace(
+                cursor=max(row.cursor, epoch.fence), partitions=epoch.partitions, epoch=epoch.number
+            )
+        self.epochs.append(epoch)
+
+    def open_rows(self) -> dict[int, PartitionRow]:
+        """The partitions that are not closed."""
+        return {p: row for p, row in self.rows.items() if p < row.partitions}
 
     def references_beside(self) -> list[tuple[str, str]]:
         """References of what the journal need not show, with its id."""
@@ -119,8 +134,9 @@ class MemoryStore:
         cursors = {p: row.cursor for p, row in rows.items()}
         waiting = {partition for partition, _ in self.tables.held}
         batches = {p: row.batch for p, row in rows.items()}
-        epoch = StoredEpoch(FIRST_EPOCH, len(rows), 0)
-        return Marks(cursors, batches, waiting, max(cursors.values()), epoch, set())
+        closed = rows.keys() - self.tables.open_rows().keys()
+        epoch = self.tables.epochs[-1]
+        return Marks(cursors, batches, waiting, max(cursors.values()), epoch, closed)
 
     def due_schedules(
         self, now: datetime, after: datetime, position: int, limit: int
@@ -186,19 +202,40 @@ class MemoryUnit:
         for partition in partitions:
             self._take(("partition", partition))
             self._store.scheduler.pause()
-        return {partition: self._tables.rows[partition] for partition in partitions}
+        there = self._tables.open_rows()
+        return {partition: there[partition] for partition in partitions if partition in there}
+
+    def lock_all(self) -> None:
+        self._say("lock_all")
+        for partition in sorted(self._tables.rows):
+            self._take(("partition", partition))
+            self._store.scheduler.pause()
 
     def open_partitions(self) -> list[OpenPartition]:
         self._say("open_partitions")
-        return [OpenPartition(p, r.cursor, r.batch, r.epoch) for p, r in self._tables.rows.items()]
+        return [
+            OpenPartition(p, r.cursor, r.batch, r.epoch)
+            for p, r in self._tables.open_rows().items()
+        ]
+
+    def holding_over(self) -> set[int]:
+        self._say("holding_over")
+        return {partition for partition, _ in self._tables.held}
+
+    def go_on(self, epoch: StoredEpoch) -> None:
+        self._say("go_on")
+        self._insert(("epoch", epoch.number), epoch.number <= self._tables.epochs[-1].number)
+        self._changes.append(lambda: self._tables.go_on(epoch))
 
     def lock_if_free(self, partition: int) -> PartitionRow | None:
         self._say("lock_if_free")
         holder = self._store.holders.get(("partition", partition))
         if holder is not None and not holder.is_idle():
             return None
-        self._take(("partition", partition))
-        return self._tables.rows[partition]
+        row = self._tables.open_rows().get(partition)
+        if row is not None:
+            self._take(("partition", partition))
+        return row
 
     def lock_internal(self, balance_ids: Iterable[str]) -> None:
         self._say("lock_internal")
@@ -250,14 +287,14 @@ class MemoryUnit:
         self._active_ms = self._store.scheduler.now_ms
 
     def _must_live(self) -> None:
-        if self._dead:
+        if self._dead or self._tables is not self._store.tables:
             raise psycopg.OperationalError("terminating connection")
 
     # --- reading ---
 
     def cursors(self) -> dict[int, int]:
         self._say("cursors")
-        return {partition: row.cursor for partition, row in self._tables.rows.items()}
+        return {partition: row.cursor for partition, row in self._tables.open_rows().items()}
 
     def held_elsewhere(self, partitions: Iterable[int]) -> dict[str, int]:
         self._say("held_elsewhere")
@@ -517,7 +554,7 @@ class MemoryUnit:
 
         def change() -> None:
             batch = rows[row.partition].batch + 1
-            rows[row.partition] = row._replace(
+            rows[row.partition] = rows[row.partition]._replace(
                 cursor=cursor,
                 sequence=sequence,
                 head=head,

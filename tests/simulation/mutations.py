@@ -189,6 +189,42 @@ MUTATIONS = [
         "unit.advance(row, cursor, *ends[row.partition], beside)",
         "unit.advance(row, cursor, ends[row.partition][0], row.head, beside)",
     ),
+    Mutation(
+        "read past the fence",
+        "worker.attempt",
+        "found = up_to(end, found) if self._report.fenced else found",
+        "found = list(found)",
+    ),
+    Mutation(
+        "turn before everything is read",
+        "worker.turning",
+        "if is_unread or replied",
+        "if replied",
+    ),
+    Mutation(
+        "turn before everything held over is decided",
+        "worker.turning",
+        "left = unit.holding_over()",
+        "left: set[int] = set()",
+    ),
+    Mutation(
+        "turn before producers of the dead are told",
+        "worker.turning",
+        "if is_unread or replied.get(row.partition, 0) < row.batch:",
+        "if is_unread:",
+    ),
+    Mutation(
+        "begin an epoch in a log that is older than the database",
+        "worker.resizing",
+        "request_log.epochs.begin(partitions, stored.number, newest)",
+        "request_log.epochs.begin(partitions)",
+    ),
+    Mutation(
+        "give a log that lost a resize the number of the database at once",
+        "worker.sweep",
+        "request_log.epochs.catch_up(*epoch, newest)",
+        "request_log.epochs.catch_up(*epoch, epoch.fence)",
+    ),
 ]
 
 

@@ -11,11 +11,13 @@ import psycopg
 import pytest
 from psycopg import errors as pg
 
-from daybook.errors import LogNotInstalled, StoreUnavailable
+from daybook.errors import LogNotInstalled, LogUnavailable, StoreUnavailable
 from daybook.ledger.batch import decide_batch
 from daybook.ledger.book import Book
 from daybook.producing import drafts
 from daybook.queue.entries import BARRIER, DUE, NewEntry, RawEntry, outcome_value
+from daybook.queue.epochs import NO_END, NOTHING, Epoch
+from daybook.store.epochs import StoredEpoch
 from daybook.store.journal import DecideAgain
 from daybook.store.loading import KnownBalances
 from daybook.store.references import ReferenceTaken
@@ -24,6 +26,7 @@ from daybook.store.unit_of_work import HeldEntry, PartitionRow, Refusal, UnitOfW
 from daybook.worker.apply import Applier
 from daybook.worker.clockwork import append_due
 from daybook.worker.refusals import claims_of
+from daybook.worker.resizing import begin_after
 from tests.harness import Installation
 from tests.oracle.entries import entry_of
 from tests.simulation.chaos import Chaos
@@ -176,14 +179,79 @@ def test_the_clock_never_goes_back(log: Any) -> None:
     assert log.clock() == ahead + 2
 
 
+def test_another_number_begins_behind_the_newest_entry(log: Any) -> None:
+    """What comes next is routed by it; how many there were is known of each position."""
+    (first, second), _ = log.append([entry("a", 1), entry("b", 3)])
+    assert (log.epochs.newest(), log.epochs.after(1), log.end_of(1)) == (1, None, NO_END)
+    begun = log.epochs.begin(3)
+    assert begun == Epoch(2, 3, second.position)
+    assert log.epochs.begin(3) == begun
+    (third, fourth), bells = log.append([entry("c", 2), entry("d", 3)])
+    assert (log.partitions(), log.epochs.newest(), log.epochs.after(1)) == (3, 2, begun)
+    assert (log.end_of(1), log.end_of(2), log.end_of(3)) == (begun.fence, NO_END, NOTHING)
+    assert [log.partitions_at(each.position) for each in (first, second, third)] == [2, 2, 3]
+    assert [raw.position for raw in log.read(2, 0, 9, BYTES_MAX)] == [third.position]
+    assert [raw.position for raw in log.read(0, 0, 9, BYTES_MAX)] == [fourth.position]
+    assert sorted(bells) == [0, 2]
+    assert log.epochs.begin(1) == Epoch(3, 1, fourth.position)
+    assert log.epochs.after(1) == begun
+
+
+def test_no_epoch_begins_in_a_log_that_is_older_than_the_database(log: Any) -> None:
+    """What the database has decided would lie behind the fence, routed by the number before."""
+    (known,), _ = log.append([entry("a")])
+    for stored, newest in ((2, known.position), (1, known.position + 1)):
+        with pytest.raises(LogUnavailable, match="older than the database"):
+            log.epochs.begin(3, stored, newest)
+    assert (log.partitions(), log.epochs.newest()) == (2, 1)
+    assert log.epochs.begin(3, 1, known.position) == Epoch(2, 3, known.position)
+
+
+def test_a_log_that_lost_its_end_catches_up(log: Any) -> None:
+    """What it took meanwhile lies in an epoch of its own, behind all that is decided."""
+    assert not log.epochs.catch_up(1, 2, 0, 0)
+    (decided, taken), _ = log.append([entry("a"), entry("b")])
+    fence = decided.position - 9
+    assert log.epochs.catch_up(2, 5, fence, decided.position)
+    assert (log.partitions(), log.epochs.newest()) == (5, 4)
+    assert log.epochs.after(2) == Epoch(3, 2, decided.position)
+    assert log.epochs.after(3) == Epoch(4, 5, taken.position)
+    assert log.epochs.catch_up(6, 5, taken.position, taken.position)
+    assert (log.epochs.after(4), log.end_of(6)) == (Epoch(6, 5, taken.position), NO_END)
+    assert not log.epochs.catch_up(6, 3, fence, fence)
+
+
+def test_a_log_is_installed_in_the_epoch_of_the_database(log: Any) -> None:
+    """One that is there keeps its own."""
+    log.install(7, 100, 0, 9)
+    assert (log.partitions(), log.epochs.newest()) == (2, 1)
+
+
+def test_marks_of_a_partition_that_is_not_there_are_forgotten(log: Any) -> None:
+    """Those of others stay."""
+    for partition in (0, 1):
+        log.reply(partition, 2, 200, (0, 4), [], 60)
+    log.forget_marks(1)
+    assert (log.replied_batches(), log.cursor_marks(), log.told_sequences()) == (
+        {0: 2},
+        {0: 200},
+        {0: 4},
+    )
+
+
 def test_a_log_that_is_not_installed_takes_nothing() -> None:
-    """Neither appends nor tells how many partitions there are."""
+    """Neither appends nor tells how many partitions there are, nor gets another number."""
     log = Quiet(1).log
     log.state.partitions = None
     with pytest.raises(LogNotInstalled):
         log.append([entry("a")])
     with pytest.raises(LogNotInstalled):
         log.partitions()
+    with pytest.raises(LogNotInstalled):
+        log.epochs.begin(2)
+    assert not log.epochs.catch_up(2, 2, 0, 0)
+    log.install(3, 100, 5 << 20, 4)
+    assert (log.partitions(), log.epochs.newest(), log.end_of(3)) == (3, 4, 5 << 20)
 
 
 # The store
@@ -286,6 +354,39 @@ def test_a_unit_is_true_with_its_commit(units: Any) -> None:
     assert [found[0] for found in two.records_since(row, 1)] == ["b"]
 
 
+def test_all_partitions_go_on_to_another_epoch(units: Any, store: Any) -> None:
+    """New ones begin behind the fence; closed ones keep their marks, and nobody gets their lock."""
+    one, two = units(), units()
+    post(one, one.lock([1])[1], [money("a")])
+    one.commit()
+    before = one.cursors()[1]
+    one.rollback()
+    for number, partitions, fence in ((2, 3, before + 5), (3, 1, before + 9)):
+        one.lock_all()
+        assert two.lock_if_free(0) is None
+        two.rollback()
+        one.go_on(StoredEpoch(number, partitions, fence))
+        assert [row.epoch for row in two.open_partitions()] == [number - 1] * len(two.cursors())
+        two.rollback()
+        one.commit()
+        assert two.cursors() == dict.fromkeys(range(partitions), fence)
+        assert [row[0] for row in two.open_partitions()] == list(range(partitions))
+        two.rollback()
+    assert two.lock([0, 1, 2]).keys() == {0}
+    two.rollback()
+    assert two.lock_if_free(1) is None
+    row = two.lock_if_free(0)
+    assert (row.partitions, row.epoch, row.batch) == (1, 3, 0)
+    two.rollback()
+    marks = store.marks()
+    assert (marks.epoch, marks.closed) == (StoredEpoch(3, 1, before + 9), {1, 2})
+    assert marks.cursors == dict.fromkeys(range(3), before + 9)
+    assert marks.batches == {0: 0, 1: 1, 2: 0}
+    one.lock_all()
+    with pytest.raises(pg.UniqueViolation):
+        one.go_on(StoredEpoch(3, 2, before + 20))
+
+
 def test_a_reference_is_used_once(units: Any) -> None:
     """Taken again unseen it is refused by the index; looked up, it is a conflict."""
     request = money("a")
@@ -334,6 +435,7 @@ def test_what_is_held_over_waits_in_order(units: Any, store: Any) -> None:
     assert unit.held_elsewhere([1]) == {"bln_3": 3, "bln_5": 5, "bln_7": 7}
     assert unit.held_elsewhere([0]) == {}
     assert unit.oldest_held() == {0: 3}
+    assert unit.holding_over() == {0}
     unit.rollback()
     assert store.marks().waiting == {0}
     row = unit.lock([0])[0]
@@ -357,7 +459,8 @@ def told(store: Any, rows: Callable[[str], list[Any]]) -> Any:
     if isinstance(store, MemoryStore):
         tables = store.tables
         heads = [
-            (p, row.cursor, row.sequence, row.head, row.batch) for p, row in tables.rows.items()
+            (p, row.cursor, row.sequence, row.head, row.batch, row.partitions, row.epoch)
+            for p, row in tables.rows.items()
         ]
         figures = [
             (
@@ -384,7 +487,10 @@ def told(store: Any, rows: Callable[[str], list[Any]]) -> Any:
             sorted((name, owner and owner[-36:]) for name, owner in tables.taken.items()),
         )
     return (
-        rows("SELECT partition, cursor, sequence, head, batch FROM partitions ORDER BY 1"),
+        rows(
+            "SELECT partition, cursor, sequence, head, batch, total, epoch FROM partitions "
+            "ORDER BY 1"
+        ),
         sorted(
             [
                 (own, *map(int, figures), None if precision is None else int(precision))
@@ -420,16 +526,21 @@ def test_both_stores_record_the_same(installation: Installation, seed: int) -> N
         quiet.log.state = type(quiet.log.state)()
         quiet.log.install(2, 100_000, 0)
         applier = Applier(store, quiet.log, installation.settings)
+        numbers = iter((3, 1, 4, 2))
         for start in range(0, len(requests), 20):
             quiet.now_ms += 400
             quiet.log.append(requests[start : start + 20])
+            if start % 40 == 20:
+                marks = store.marks()
+                begin_after(marks.epoch, marks.newest, quiet.log, next(numbers, 2))
             append_due(store, quiet.log, lambda partition: None)
-            for partition in (0, 1, 0, 1):
+            for partition in 2 * [*range(quiet.log.partitions())]:
                 applier.drain(partition)
         quiet.now_ms += 60_000
         append_due(store, quiet.log, lambda partition: None)
-        for partition in (0, 1, 0, 1):
+        for partition in 2 * [*range(quiet.log.partitions())]:
             applier.drain(partition)
+        assert store.marks().epoch.number == quiet.log.epochs.newest() > 3
         recorded.append(told(store, lambda query: installation.rows(query)))
     for ours, theirs in zip(*recorded, strict=True):
         assert [tuple(row) if isinstance(row, tuple) else row for row in ours] == [

@@ -33,7 +33,9 @@ from daybook.requests import decode, fingerprint_of
 from daybook.settings import Settings
 from daybook.worker.apply import Applier
 from daybook.worker.clockwork import append_due
+from daybook.worker.resizing import begin_after
 from daybook.worker.sweep import sweep_partitions
+from daybook.worker.turning import turn
 from tests.oracle.entries import accepted_row
 from tests.oracle.judge import audit
 from tests.simulation.chaos import STALL_MS, Chaos, Fault
@@ -52,6 +54,12 @@ CLOCK_BACK_MS_MAX, CLOCK_AHEAD_MS_MAX = 10_000, 3_000
 CLOCK_JUMPS = 0.7
 TURNS_MAX = 60_000
 """A run that has not come to rest after so many turns is stuck."""
+RESIZES_MAX = 3
+PARTITIONS_MAX = 5
+RESIZE_MS_MAX = 2_500
+"""So long passes at most from one change of the number to the next."""
+FOLLOWED_MAX = 20
+"""So often whoever changes the number tries again, and looks whether the workers follow."""
 PRODUCERS = 2
 LOOKS = 0.3
 """How often a producer asks what has become of what it sent."""
@@ -59,7 +67,10 @@ PAUSES_MS = (5, 20, 20, 1_200, 3_000)
 """Most requests come in a rush, some much later: when the servers are not what they were."""
 
 
-_IN_A_UNIT = list(Point)[list(Point).index(Point.LOCKED) : list(Point).index(Point.REPLIED)]
+_IN_A_UNIT = [
+    *list(Point)[list(Point).index(Point.LOCKED) : list(Point).index(Point.REPLIED)],
+    Point.TURNING,
+]
 
 
 @dataclass
@@ -161,6 +172,8 @@ class World:
             self.scheduler.spawn(f"worker-{number}", lambda: self._work(self._applier()))
         self.scheduler.spawn("beat", self._beat)
         self.scheduler.spawn("fate", self._fate)
+        if self.chaos.has(Fault.RESIZE):
+            self.scheduler.spawn("operator", self._resize)
 
     def _spawn_producer(
         self, number: int, first: list[dict[str, Any]], mix: Mix, random: Random, count: int
@@ -246,7 +259,7 @@ class World:
     @property
     def _may_change(self) -> bool:
         """With several partitions a replay may fund a spend by a credit that was accepted later."""
-        return self.is_restored and self.partitions > 1
+        return self.is_restored and (self.partitions > 1 or Fault.RESIZE in self.chaos.rates)
 
     def _applier(self) -> Applier:
         store: Any = self.store
@@ -291,6 +304,34 @@ class World:
             self.scheduler.pause(RETRY_MS)
         except Crash:
             self.scheduler.pause(RESTART_MS)
+
+    def _resize(self) -> None:
+        """Somebody changes the number now and then, and follows until it is done."""
+        random = Random(f"resizes-{self.seed}")
+        for _ in range(random.randint(1, RESIZES_MAX)):
+            self.scheduler.pause(random.randint(1, RESIZE_MS_MAX))
+            self._resize_to(random.randint(1, PARTITIONS_MAX))
+
+    def _resize_to(self, number: int) -> None:
+        """What the command does; after a death it is run again."""
+        store: Any = self.store
+        request_log: Any = self.log
+        begun = None
+        for _ in range(FOLLOWED_MAX):
+            try:
+                marks = self.store.marks()
+                stored = marks.epoch
+                assert stored is not None
+                if begun is None:
+                    begun = begin_after(stored, marks.newest, request_log, number)
+                    self.chaos.happened[Fault.RESIZE, "log"] = 1
+                if stored.number >= begun.number or turn(store, request_log):
+                    return
+                self.scheduler.pause(RETRY_MS)
+            except DaybookError:
+                self.scheduler.pause(RETRY_MS)
+            except Crash:
+                self.scheduler.pause(RESTART_MS)
 
     # --- what happens ---
 
@@ -339,7 +380,7 @@ class World:
         if fault is Fault.STALL:
             self.scheduler.pause(self.random.randint(1, STALL_MS))
         elif fault is Fault.REPEAT:
-            for partition in range(self.partitions):
+            for partition in list(self.store.tables.rows):
                 self.bells.ring_one(partition)
         elif fault is Fault.ERROR:
             if point in _IN_A_UNIT:
@@ -384,7 +425,8 @@ class World:
         cursors = {p: row.cursor for p, row in tables.rows.items()}
         return (
             f"unread {self.log.first_behind(cursors)}, held over {sorted(tables.held)}, "
-            f"scheduled {len(tables.shelf.schedules)}"
+            f"scheduled {len(tables.shelf.schedules)}, epochs {tables.epochs[-1].number} and "
+            f"{self.log.state.epoch}"
         )
 
     def _at_rest(self) -> bool:
@@ -395,7 +437,11 @@ class World:
             return False
         if self.log.first_behind({p: row.cursor for p, row in tables.rows.items()}):
             return False
-        if any(row.batch > self.log.state.replied.get(p, 0) for p, row in tables.rows.items()):
+        if any(
+            row.batch > self.log.state.replied.get(p, 0) for p, row in tables.open_rows().items()
+        ):
+            return False
+        if tables.epochs[-1].number != self.log.state.epoch:
             return False
         return not any(
             (hold["expires_micros"] or hold["commits_micros"])
@@ -416,6 +462,7 @@ class World:
             schedules=shelf.schedules.keys(),
             beside=tables.references_beside(),
             things=shelf.things(),
+            epochs=[(epoch.fence, epoch.partitions) for epoch in tables.epochs],
         )
         if self._saved():
             # Nobody could wait for money that had been lost, though it came in the end.

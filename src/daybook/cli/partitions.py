@@ -12,7 +12,7 @@ import typer
 from daybook.cli.exits import Exit
 from daybook.cli.numbers import PATIENCE_SECONDS_MAX
 from daybook.cli.output import AsJson, print_json, print_table
-from daybook.cli.status import WORKERS_ANSWER_SECONDS_MAX, answering_workers, shown_cursor
+from daybook.cli.status import shown_cursor
 from daybook.cli.verify import progress_bar
 from daybook.cli.wiring import open_engine, open_log, open_reading, warn_on_stderr
 from daybook.errors import OutcomeUnknown
@@ -117,19 +117,17 @@ def resize(
 
     Nobody has to be stopped: new requests go by the new number at once, and wait until the
     workers have decided what was accepted before. Running it again goes on where it was; taking
-    it back is a resize to the number before. It is refused while a worker of an old version runs.
-    Needs the database login of a worker. Exit code 1: refused; 4: the workers were not through
-    when the patience ended, and go on by themselves.
+    it back is a resize to the number before. Needs the database login of a worker. Exit code 4:
+    the workers were not through when the patience ended, and go on by themselves.
     """
     from daybook.store.engine import translated_faults
-    from daybook.worker.resizing import begin, old_workers, stored_epoch
+    from daybook.worker.resizing import begin, stored_epoch
 
     warn_on_stderr()
     with open_engine() as engine, open_log() as log:
         with translated_faults(), engine.connect() as connection:
             before = stored_epoch(connection)
         if log.partitions() != number:
-            _refuse_old(old_workers(log, answering_workers(WORKERS_ANSWER_SECONDS_MAX)))
             _ask(log.partitions(), number, yes=yes)
         start = time.monotonic()
         epoch = begin(engine, log, number).number
@@ -145,17 +143,6 @@ def resize(
             f"There are {number} partitions now, and were {before.partitions}. Requests that came "
             f"meanwhile waited for at most {done.seconds:.1f} s."
         )
-
-
-def _refuse_old(workers: list[str]) -> None:
-    if not workers:
-        return
-    print(
-        f"error: these workers are of a version that cannot follow: {', '.join(workers)}\n"
-        "next: stop them, start this version's, and try again; nothing was changed",
-        file=sys.stderr,
-    )
-    raise typer.Exit(Exit.BAD_ANSWER)
 
 
 def _ask(before: int, number: int, *, yes: bool) -> None:

@@ -1,7 +1,7 @@
-"""What workers say of themselves in Redis, every few seconds: who they are, what they can.
+"""What workers say of themselves in Redis, every few seconds: which queues they listen to.
 
-It is how a resize knows whether a worker of an old version runs, and how workers know of queues
-that nobody listens to.
+It is how workers know of queues that nobody listens to, and how ``daybook partitions`` counts
+those that do.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from typing import Any, NamedTuple
 from daybook.queue.connect import translated_faults
 from daybook.queue.log import Log
 from daybook.queue.parsing import object_in
-
-KNOWS_EPOCHS = 2
-"""What this version's workers can: follow the log to another number of partitions. 1: not yet."""
 
 ANNOUNCE_SECONDS = 2.0
 ANNOUNCEMENT_LIFE_SECONDS = 15
@@ -48,7 +45,6 @@ class Announcement(NamedTuple):
     """
 
     worker: str
-    protocol: int
     queues: tuple[str, ...]
     ahead_ms: int | None = None
     pool: Pool | None = None
@@ -65,7 +61,6 @@ def announce(
     """Say that ``worker`` is there. clock_ms: what its clock says. Raises LogUnavailable."""
     text = json.dumps(
         {
-            "protocol": KNOWS_EPOCHS,
             "queues": sorted(queues),
             "ahead_ms": None if clock_ms is None else clock_ms - log.now_ms(),
             "pool": pool,
@@ -103,13 +98,11 @@ def announced(log: Log) -> dict[str, Announcement]:
 def _announcement(name: str, key: str, text: bytes) -> Announcement | None:
     """What a worker said of itself; None when that can't be read: it soon says it again."""
     fields = object_in(key, text) or {}
-    protocol, queues, ahead_ms = (fields.get(each) for each in ("protocol", "queues", "ahead_ms"))
-    if type(protocol) is not int or not isinstance(queues, list):
-        return None
-    if not all(type(queue) is str for queue in queues):
+    queues, ahead_ms = fields.get("queues"), fields.get("ahead_ms")
+    if not isinstance(queues, list) or not all(type(queue) is str for queue in queues):
         return None
     ahead = ahead_ms if type(ahead_ms) is int else None
-    return Announcement(name, protocol, tuple(queues), ahead, _pool(fields.get("pool")))
+    return Announcement(name, tuple(queues), ahead, _pool(fields.get("pool")))
 
 
 def _pool(said: Any) -> Pool | None:

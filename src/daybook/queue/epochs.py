@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import redis
 
+from daybook.errors import LogUnavailable
 from daybook.queue.connect import not_installed, strange, translated_faults
 from daybook.queue.entries import entry_id_of
 from daybook.queue.parsing import number_in, state_in
@@ -30,19 +31,25 @@ if not state[1] then
   return false
 end
 local epoch = tonumber(state[2] or '1')
+local ms, counter = read_clock(KEYS[2], redis.call('HGET', KEYS[1], 'clock'))
+if not ms then
+  return -1
+end
+local known_ms, known_counter = parts_of(ARGV[3])
+if epoch < tonumber(ARGV[2]) or is_behind(ms, counter, known_ms, known_counter) then
+  return 0
+end
 if state[1] ~= ARGV[1] then
-  local ms, counter = read_clock(KEYS[2], redis.call('HGET', KEYS[1], 'clock'))
-  if not ms then
-    return {-1}
-  end
   redis.call('HSETNX', KEYS[1], 'epoch:' .. epoch, state[1] .. ' 0-0')
   epoch = epoch + 1
   redis.call('HSET', KEYS[1], 'partitions', ARGV[1], 'epoch', epoch,
     'epoch:' .. epoch, ARGV[1] .. ' ' .. string.format('%.0f-%.0f', ms, counter))
 end
-return {epoch}
+return epoch
 """
-"""KEYS: state, clock. ARGV: the number of partitions. Behind clock.lua."""
+"""KEYS: state, clock. ARGV: the number of partitions; epoch and newest position of Postgres.
+
+Behind clock.lua."""
 
 _CATCH_UP = """
 local state = redis.call('HMGET', KEYS[1], 'partitions', 'epoch')
@@ -51,7 +58,7 @@ if not state[1] or tonumber(state[2] or '1') >= epoch then
   return 0
 end
 if state[1] ~= ARGV[2] then
-  redis.call('HSET', KEYS[1], 'epoch:' .. (epoch + 1), state[1] .. ' ' .. ARGV[3])
+  redis.call('HSET', KEYS[1], 'epoch:' .. (epoch + 1), state[1] .. ' ' .. ARGV[4])
   epoch = epoch + 2
   redis.call('HSET', KEYS[1], 'epoch:' .. epoch, ARGV[2] .. ' ' .. redis.call('GET', KEYS[2]))
 else
@@ -60,7 +67,11 @@ end
 redis.call('HSET', KEYS[1], 'partitions', ARGV[2], 'epoch', epoch)
 return 1
 """
-"""KEYS: state, clock. ARGV: epoch, number of partitions and fence that Postgres has."""
+"""KEYS: state, clock. ARGV: epoch, number of partitions, fence and newest position of Postgres."""
+
+
+_NO_CLOCK, _TOO_OLD = -1, 0
+"""What the script answers when it begins no epoch."""
 
 
 class Epoch(NamedTuple):
@@ -69,6 +80,14 @@ class Epoch(NamedTuple):
     number: int
     partitions: int
     fence: int
+
+
+def older_than_database() -> LogUnavailable:
+    """What is raised when the log has lost what the database knows of."""
+    return LogUnavailable(
+        "the log is older than the database: a worker's sweep repairs it within a second or two; "
+        "then try again"
+    )
 
 
 class Epochs:
@@ -108,32 +127,37 @@ class Epochs:
         following = self.after(number) if newest > number else None
         return NOTHING if following is None else following.fence
 
-    def begin(self, partitions: int) -> Epoch:
+    def begin(self, partitions: int, stored: int = FIRST_EPOCH, newest: int = 0) -> Epoch:
         """From now on, route new entries by this number; nothing happens when it is so.
 
-        Raises LogNotInstalled, LogUnavailable.
+        stored: the epoch that Postgres is in. newest: the newest position that it knows of: what
+        it has decided must lie before the fence, or nobody could tell by which number it was
+        routed. Raises LogNotInstalled, LogUnavailable: also when the log is older than that.
         """
         with translated_faults():
-            found = self._begin(keys=self._keys, args=[partitions])
+            found = self._begin(keys=self._keys, args=[partitions, stored, entry_id_of(newest)])
         if found is None:
             raise not_installed()
-        number = int(found[0])
-        if number < FIRST_EPOCH:
+        number = int(found)
+        if number == _NO_CLOCK:
             raise strange("its clock")
+        if number == _TOO_OLD:
+            raise older_than_database()
         begun = next((each for each in self._all() if each.number == number), None)
         return begun or Epoch(number, partitions, 0)
 
-    def catch_up(self, number: int, partitions: int, fence: int) -> bool:
+    def catch_up(self, number: int, partitions: int, fence: int, newest: int) -> bool:
         """Follow a database whose epoch this log does not know: it lost the tail of its file.
 
-        What was accepted meanwhile was routed by its older number: that becomes an epoch of its
-        own, and the database's number goes on behind it. The clock must be set right before.
-        Answers whether there was something to do.
+        newest: the newest position that the database knows of. Up to there all was routed by its
+        number, and is decided. What was accepted since was routed by the log's older number: that
+        becomes an epoch of its own, and the database's number goes on behind it. The clock must be
+        set right before. Answers whether there was something to do.
         """
+        fences = (entry_id_of(fence), entry_id_of(max(fence, newest)))
+        arguments: list[Any] = [number, partitions, *fences]
         with translated_faults():
-            return bool(
-                self._catch_up(keys=self._keys, args=[number, partitions, entry_id_of(fence)])
-            )
+            return bool(self._catch_up(keys=self._keys, args=arguments))
 
     def _all(self) -> list[Epoch]:
         with translated_faults():

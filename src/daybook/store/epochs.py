@@ -30,8 +30,6 @@ UPDATE partitions SET cursor = greatest(cursor, %(fence)s), epoch = %(number)s,
 _RECORD = """
 INSERT INTO epochs (epoch, partitions, fence) VALUES (%(number)s, %(partitions)s, %(fence)s)
 """
-_UNGUARDED = "SELECT 1 FROM partitions WHERE witness IS NULL LIMIT 1"
-_GUARD = "UPDATE partitions SET witness = batch WHERE witness IS NULL"
 
 
 class StoredEpoch(NamedTuple):
@@ -84,14 +82,3 @@ def go_on(cursor: psycopg.Cursor[Any], epoch: StoredEpoch) -> None:
     values = epoch._asdict()
     for statement in (_ADD_PARTITIONS, _TURN, _RECORD):
         cursor.execute(statement, values)
-
-
-def guard(cursor: psycopg.Cursor[Any]) -> int:
-    """Refuse every batch of a worker that knows no epochs, from now on, by a constraint.
-
-    Waits for the units of work that are open. Answers how many partitions had no guard.
-    """
-    if not cursor.execute(_UNGUARDED).fetchone():
-        return 0
-    lock_all(cursor)
-    return cursor.execute(_GUARD).rowcount

@@ -65,8 +65,6 @@ _MARKS = f"""{_ROUTED}, newest AS (
         CASE WHEN partition >= total AND cursor <> newest.fence
             THEN 'is closed, and has read up to ' || cursor || ', not to the fence '
                 || newest.fence END,
-        CASE WHEN witness <> batch
-            THEN 'counts ' || batch || ' units of work, and witnesses ' || witness END,
         CASE WHEN batch < 0 OR (batch = 0 AND sequence > 0)
             THEN 'counts ' || batch || ' units of work, and has ' || sequence || ' records' END,
         CASE WHEN batch_sequence NOT BETWEEN 0 AND sequence

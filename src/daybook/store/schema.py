@@ -106,15 +106,12 @@ partitions = Table(
     Column("applied_at", DateTime(timezone=True)),
     Column("epoch", Integer, nullable=False, server_default="1"),
     Column("total", Integer, nullable=False),
-    Column("witness", BigInteger, server_default="0"),
-    CheckConstraint("witness = batch", name="partitions_witness"),
 )
 """One row each: locking it is what makes a partition serial. cursor: position of the last
 entry read; sequence, head: of the last journal row; batch: number of the last unit of work,
 batch_sequence: the sequence before it, batch_outcomes: its outcomes that the journal does
 not show; epoch: the one that its entries are of, total: how many partitions that has, those from
-there on are closed; witness: counts the batches of workers that know epochs, null where others
-may still work."""
+there on are closed."""
 
 ledgers = Table(
     "ledgers",

@@ -67,7 +67,7 @@ INSERT INTO refusals (partition, position, request_id, reference, uses_reference
 """
 _ADVANCE = """
 UPDATE partitions SET cursor = %s, sequence = %s, head = %s, batch = batch + 1,
-    witness = witness + 1, batch_sequence = %s, batch_outcomes = %s, applied_at = now()
+    batch_sequence = %s, batch_outcomes = %s, applied_at = now()
 WHERE partition = %s
 """
 _RECORDS_SINCE = """

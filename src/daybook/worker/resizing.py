@@ -1,40 +1,27 @@
 """Another number of partitions, step by step; each can be done again.
 
-1. Guard: from now on Postgres refuses every batch of a worker that knows no epochs.
-2. Begin: the log routes by the new number, from one entry to the next. Nobody has to wait.
-3. Turn: when everything older is decided, workers go on with the new number (``turning``).
+1. Begin: the log routes by the new number, from one entry to the next. Nobody has to wait.
+2. Turn: when everything older is decided, workers go on with the new number (``turning``).
 
-Whoever dies between two steps leaves nothing that must be taken back: after the first, nothing has
-changed; after the second, workers do the third by themselves.
+Whoever dies between the two leaves nothing that must be taken back: workers do the second by
+themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import psycopg
 from sqlalchemy import Connection, Engine
 
-from daybook.errors import ConfigError, LogUnavailable
+from daybook.errors import ConfigError
 from daybook.points import Point, reach
-from daybook.queue.announcements import KNOWS_EPOCHS, announced
 from daybook.queue.epochs import Epoch
 from daybook.queue.log import Log
 from daybook.store import epochs
 from daybook.store.engine import translated_faults
 from daybook.store.epochs import StoredEpoch, newest_epoch
 from daybook.store.migrate import check_revision
+from daybook.store.snapshots import newest_position
 from daybook.store.unit_of_work import UnitOfWork
-
-
-def old_workers(request_log: Log, answering: Iterable[str]) -> list[str]:
-    """Workers of a version that knows no epochs.
-
-    answering: the names of all that answer a ping. Raises LogUnavailable.
-    """
-    known = announced(request_log)
-    old = {name for name, said in known.items() if said.protocol < KNOWS_EPOCHS}
-    return sorted(old | (set(answering) - known.keys()))
 
 
 def stored_epoch(connection: Connection) -> StoredEpoch:
@@ -47,28 +34,22 @@ def stored_epoch(connection: Connection) -> StoredEpoch:
 
 
 def begin(engine: Engine, request_log: Log, partitions: int) -> Epoch:
-    """Guard and begin; answers the epoch that the log is in now.
+    """Begin the next epoch with this number; answers the epoch that the log is in now.
 
     engine: with the rights of a worker. Raises StoreUnavailable, LogUnavailable.
     """
     with translated_faults(), engine.connect() as connection:
         stored = stored_epoch(connection)
-        connection.rollback()
-        raw = connection.connection.driver_connection
-        assert isinstance(raw, psycopg.Connection)
-        unit = UnitOfWork(raw)
-        try:
-            epochs.guard(unit.cursor)
-            unit.commit()
-        finally:
-            unit.rollback()  # does nothing after a commit
-    reach(Point.GUARDED)
-    if request_log.epochs.newest() < stored.number:
-        raise LogUnavailable(
-            "the log is older than the database: a worker's sweep repairs it within a second or "
-            "two; then try again"
-        )
-    begun = request_log.epochs.begin(partitions)
+        newest = newest_position(connection)
+    return begin_after(stored, newest, request_log, partitions)
+
+
+def begin_after(stored: StoredEpoch, newest: int, request_log: Log, partitions: int) -> Epoch:
+    """``begin``, where it is known which epoch and which newest position are stored.
+
+    Raises LogUnavailable: also when the log is older than that.
+    """
+    begun = request_log.epochs.begin(partitions, stored.number, newest)
     reach(Point.BEGUN)
     return begun
 

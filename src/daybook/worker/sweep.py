@@ -180,7 +180,7 @@ def repair(request_log: Log, applier: Applier, epoch: StoredEpoch, newest: int) 
         log.warning("log.reinstalled", partitions=epoch.partitions)
         entries_max = applier.settings.log_entries_max
         request_log.install(epoch.partitions, entries_max, present, epoch.number)
-    if request_log.epochs.catch_up(*epoch):
+    if request_log.epochs.catch_up(*epoch, newest):
         log.warning("log.resized", epoch=epoch.number, partitions=epoch.partitions)
     return clock
 

@@ -4,9 +4,11 @@
 
     python -m tests.fault.campaign                  # all of them, on servers of their own; a table
     python -m tests.fault.campaign postgres-killed  # some, by name
+    python -m tests.fault.campaign one+other        # two at once
+    python -m tests.fault.campaign --pairs 100      # pairs that are drawn by --seed
     python -m tests.fault.campaign --list
 
-    kinds.py     what a kind is, and the list of all
+    kinds.py     what a kind is, the list of all, and which of them go together
     stage.py     servers, an installation, workers and traffic for one kind
     on_*.py      the faults, by what they hit
     run.py       one kind: traffic, the fault, its end, drain, the oracle, a line of result

@@ -1,4 +1,7 @@
-"""Run kinds of faults and print a table: ``python -m tests.fault.campaign [--json] [kind ...]``."""
+"""Run kinds of faults and print a table: ``python -m tests.fault.campaign [--json] [kind ...]``.
+
+``one+other`` brings two kinds about at once.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +20,39 @@ from rich.progress import Progress
 from rich.table import Table
 
 from daybook.embedded import start_servers
-from tests.fault.campaign.kinds import Kind, catalogue
+from tests.fault.campaign.kinds import Kind, catalogue, drawn_pairs, go_together, pair_of
 from tests.fault.campaign.run import Result, run_kind
 from tests.harness import Cluster
 
+PAIR = 2
 TABLE_COLUMNS = 100
-"""What the longest name and the figures need beside a verdict."""
+"""What the longest name of a kind and the figures need beside a verdict."""
+FIGURES_COLUMNS = 60
 
 
 def chosen(names: Sequence[str], known: dict[str, Kind]) -> list[Kind]:
-    """The kinds of these names, or all. Exits when there is no such kind."""
-    strangers = [name for name in names if name not in known]
+    """The kinds and pairs of these names, or all kinds.
+
+    Exits when there is no such kind, or when two of them can't go together.
+    """
+    parts = [name.split("+") for name in names]
+    strangers = [part for some in parts for part in some if part not in known]
     if strangers:
         sys.exit(f"no such kind: {', '.join(strangers)}; --list names all")
-    return [known[name] for name in names] or list(known.values())
+    return [_one_or_pair([known[part] for part in some]) for some in parts] or list(known.values())
+
+
+def _one_or_pair(kinds: Sequence[Kind]) -> Kind:
+    if len(kinds) == 1:
+        return kinds[0]
+    name = "+".join(kind.name for kind in kinds)
+    if len(kinds) > PAIR:
+        sys.exit(f"{name}: two kinds at once, not more")
+    one, other = kinds
+    if one is other or not go_together(one, other):
+        taken = sorted(one.takes & (other.takes | other.needs) | other.takes & one.needs)
+        sys.exit(f"{name}: they can't go together, for {', '.join(taken) or 'they are the same'}")
+    return pair_of(one, other)
 
 
 def run_all(kinds: Sequence[Kind], seed: int, folder: Path) -> Iterator[Result]:
@@ -66,7 +88,15 @@ def line(result: Result) -> str:
     back = "" if result.back_seconds is None else f", back after {result.back_seconds:.1f} s"
     said = f"{result.kind}: {result.accepted} accepted, {result.applied} applied{back}"
     said += f", skipped: {result.skipped}" if result.skipped else ""
-    return "\n".join([f"{said} (seed {result.seed}, {result.seconds:.0f} s)", *result.violations])
+    said += f" (seed {result.seed}, {result.seconds:.0f} s)"
+    if result.violations:
+        said += f"\nagain: {replay_line(result)}"
+    return "\n".join([said, *result.violations])
+
+
+def replay_line(result: Result) -> str:
+    """What brings it about once more."""
+    return f"make faults KINDS='{result.kind}' SEED={result.seed}"
 
 
 def main() -> int:
@@ -74,14 +104,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fault.campaign", description=__doc__)
     parser.add_argument("kinds", nargs="*", metavar="kind", help="all, when none is named")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--pairs", type=int, default=0, help="instead, so many pairs of kinds, drawn by the seed"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     parser.add_argument("--list", action="store_true", help="name the kinds and what they do")
     options = parser.parse_args()
     known = catalogue()
     kinds = chosen(options.kinds, known)
+    if options.pairs:
+        kinds = drawn_pairs(kinds, options.pairs, options.seed)
     if options.list:
         for kind in kinds:
-            print(f"{kind.name:28} {kind.what}")
+            print(f"{kind.name:32} {kind.what}")
         return 0
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     results = _run_shown(kinds, options.seed)
@@ -111,10 +146,14 @@ def _run_shown(kinds: Sequence[Kind], seed: int) -> list[Result]:
 
 def _show(results: Sequence[Result], seed: int) -> None:
     console = Console()
-    console.width = max(console.width, TABLE_COLUMNS)
+    longest = max((len(result.kind) for result in results), default=0)
+    console.width = max(console.width, TABLE_COLUMNS, longest + FIGURES_COLUMNS)
     console.print(table(results))
     wrong = sum(bool(result.violations) for result in results)
     console.print(f"seed {seed}: {len(results)} kinds, {wrong} with violations")
+    for result in results:
+        if result.violations:
+            console.print(f"again: {replay_line(result)}", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

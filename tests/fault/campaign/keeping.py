@@ -67,6 +67,8 @@ class LogKeeper:
         self._add_what_workers_read()
         for partition, kept in enumerate(self.entries):
             stream = self._installation.log.keys.log(partition)
-            self._installation.redis.delete(stream)
+            at_once = self._installation.redis.pipeline(transaction=False)
+            at_once.delete(stream)
             for position in sorted(kept):
-                self._installation.redis.xadd(stream, kept[position], id=entry_id_of(position))
+                at_once.xadd(stream, kept[position], id=entry_id_of(position))
+            at_once.execute()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 
-from tests.fault.campaign.kinds import Kind, add
+from tests.fault.campaign.kinds import Kind, Part, add
 from tests.fault.campaign.stage import Stage
 
 ABSENT_SECONDS = 5.0
+TAKES = frozenset({Part.BEAT})
 
 
 def kill(stage: Stage) -> None:
@@ -29,6 +30,6 @@ def double(stage: Stage) -> None:
     stage.await_progress(100)
 
 
-add(Kind("beat-killed", "`kill -9` of beat; a new one starts", kill))
-add(Kind("beat-absent", "no beat for a while; what is due waits", take_away))
-add(Kind("beat-doubled", "three beats instead of one, for good", double))
+add(Kind("beat-killed", "`kill -9` of beat; a new one starts", kill, takes=TAKES))
+add(Kind("beat-absent", "no beat for a while; what is due waits", take_away, takes=TAKES))
+add(Kind("beat-doubled", "three beats instead of one, for good", double, takes=TAKES))

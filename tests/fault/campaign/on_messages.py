@@ -10,13 +10,14 @@ from daybook.embedded import Servers
 from daybook.embedded.valkey import answers
 from daybook.queue.doorbell import INTAKE_QUEUE, Doorbell, queue_of
 from daybook.settings import celery_url
-from tests.fault.campaign.kinds import Kind, Promise, add
+from tests.fault.campaign.kinds import Kind, Part, Promise, add
 from tests.fault.campaign.stage import PARTITIONS, Stage
 from tests.harness import wait_until
 
 LOSING_SECONDS = 4.0
 BETWEEN_SECONDS = 0.02
 DOUBLED_TIMES = 1_000
+NEEDS = frozenset({Part.VALKEY})
 
 
 def again_and_again(lose: Callable[[Stage], None]) -> Callable[[Stage], None]:
@@ -89,6 +90,7 @@ add(
         "doorbells-lost",
         "the queues of all partitions are deleted, again and again",
         again_and_again(lose_doorbells),
+        needs=NEEDS,
     )
 )
 add(
@@ -96,6 +98,7 @@ add(
         "messages-lost",
         "all messages of the broker are deleted, again and again",
         again_and_again(lose_messages),
+        needs=NEEDS,
     )
 )
 add(
@@ -103,6 +106,7 @@ add(
         "broker-emptied",
         "all keys of the broker are deleted, bindings too",
         again_and_again(lose_broker),
+        needs=NEEDS,
     )
 )
 add(
@@ -110,6 +114,7 @@ add(
         "doorbell-marks-stuck",
         "the log says that its doorbells were rung, and they were not",
         again_and_again(mark_as_rung),
+        needs=NEEDS,
     )
 )
 add(
@@ -118,14 +123,17 @@ add(
         "a broker of its own is killed and comes back empty",
         lose_own_broker,
         prepare=own_broker,
+        takes=frozenset({Part.BROKER}),
     )
 )
-add(Kind("doorbells-doubled", "a thousand doorbells too many", double_doorbells))
+add(Kind("doorbells-doubled", "a thousand doorbells too many", double_doorbells, needs=NEEDS))
 add(
     Kind(
         "replies-lost",
         "outcomes are deleted from Redis before anybody reads them",
         again_and_again(lose_replies),
         promise=Promise.SEND_AGAIN,
+        takes=frozenset({Part.OUTCOMES}),
+        needs=NEEDS,
     )
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daybook.points import Point
-from tests.fault.campaign.kinds import Kind, add
+from tests.fault.campaign.kinds import Kind, Part, add
 from tests.fault.campaign.stage import Stage
 from tests.fault.dying import POINTS, SWEEPER_POINTS
 
@@ -20,7 +20,7 @@ def die_at(point: Point) -> None:
 
     who = "the sweeper" if point in SWEPT else "a worker"
     what = f"{who} kills itself at `{point}`"
-    add(Kind(f"dies-at-{point}", what, act))
+    add(Kind(f"dies-at-{point}", what, act, takes=frozenset({Part.WORKERS})))
 
 
 for each in (*POINTS, *SWEPT):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 
 from daybook.embedded.account import server_account
-from tests.fault.campaign.kinds import Kind, Skipped, add
+from tests.fault.campaign.kinds import ASKS_POSTGRES, Kind, Part, Skipped, add
 from tests.fault.campaign.stage import WORKERS, Stage
 from tests.fault.restoring import copy_of, restore
 from tests.harness import wait_until
@@ -24,6 +24,9 @@ SESSIONS_MAX = 200
 SMALL_DISK = "size=48m"
 FILL_BYTES = 1 << 16
 DEADLOCK_SECONDS = 5.0
+SERVER = frozenset({Part.POSTGRES, Part.SESSIONS})
+SESSIONS = frozenset({Part.SESSIONS})
+NEEDS_SERVER = frozenset({Part.POSTGRES})
 
 
 def restart(number: signal.Signals) -> Callable[[Stage], None]:
@@ -47,6 +50,7 @@ def commit_late(stage: Stage) -> None:
 
 
 def lose_tail(stage: Stage) -> None:
+    stage.await_progress(20)
     told = stage.batches()
     stage.end_part("postgres", signal.SIGKILL)
     stage.restart_part("postgres")
@@ -227,20 +231,87 @@ def _start_workers(stage: Stage) -> None:
         stage.workers.add()
 
 
-add(Kind("postgres-restarted-fast", "fast shutdown, and back", restart(signal.SIGINT)))
-add(Kind("postgres-restarted-at-once", "immediate shutdown, and back", restart(signal.SIGQUIT)))
-add(Kind("postgres-killed", "`kill -9` of the server", restart(signal.SIGKILL), short=True))
-add(Kind("postgres-away", "away for ten seconds", stay_away))
-add(Kind("workers-start-first", "workers start while both servers are down", start_workers_first))
-add(Kind("postgres-backend-killed", "`kill -9` of a worker's session", kill_backend))
-add(Kind("postgres-paused", "SIGSTOP of the server with its sessions, then SIGCONT", pause))
-add(Kind("sessions-terminated", "`pg_terminate_backend` of all, again and again", terminate))
-add(Kind("statements-cancelled", "`pg_cancel_backend` of all, again and again", cancel_statements))
+add(
+    Kind(
+        "postgres-restarted-fast",
+        "fast shutdown, and back",
+        restart(signal.SIGINT),
+        takes=SERVER,
+    )
+)
+add(
+    Kind(
+        "postgres-restarted-at-once",
+        "immediate shutdown, and back",
+        restart(signal.SIGQUIT),
+        takes=SERVER,
+    )
+)
+add(
+    Kind(
+        "postgres-killed",
+        "`kill -9` of the server",
+        restart(signal.SIGKILL),
+        short=True,
+        takes=SERVER,
+    )
+)
+add(
+    Kind(
+        "postgres-away",
+        "away for ten seconds",
+        stay_away,
+        takes=SERVER,
+    )
+)
+add(
+    Kind(
+        "workers-start-first",
+        "workers start while both servers are down",
+        start_workers_first,
+        takes=SERVER | {Part.WORKERS, Part.VALKEY},
+    )
+)
+add(
+    Kind(
+        "postgres-backend-killed",
+        "`kill -9` of a worker's session",
+        kill_backend,
+        takes=SERVER,
+    )
+)
+add(
+    Kind(
+        "postgres-paused",
+        "SIGSTOP of the server with its sessions, then SIGCONT",
+        pause,
+        takes=SERVER,
+    )
+)
+add(
+    Kind(
+        "sessions-terminated",
+        "`pg_terminate_backend` of all, again and again",
+        terminate,
+        takes=SESSIONS,
+        needs=NEEDS_SERVER,
+    )
+)
+add(
+    Kind(
+        "statements-cancelled",
+        "`pg_cancel_backend` of all, again and again",
+        cancel_statements,
+        needs=ASKS_POSTGRES,
+    )
+)
 add(
     Kind(
         "postgres-read-only",
         "`default_transaction_read_only`, and back",
         database_setting("default_transaction_read_only", "on"),
+        takes=SESSIONS,
+        needs=NEEDS_SERVER,
     )
 )
 add(
@@ -248,6 +319,8 @@ add(
         "serialization-failures",
         "sessions are `serializable`, and back",
         database_setting("default_transaction_isolation", "serializable"),
+        takes=SESSIONS,
+        needs=NEEDS_SERVER,
     )
 )
 add(
@@ -255,15 +328,35 @@ add(
         "session-timeouts",
         "`transaction_timeout` of 20 ms ends units of work, and back",
         database_setting("transaction_timeout", "'20ms'"),
+        takes=SESSIONS,
+        needs=NEEDS_SERVER,
     )
 )
-add(Kind("postgres-disk-full", "a small disk is full", fill_disk, prepare=move_to_small_disk))
-add(Kind("sessions-all-taken", "no connection is left for workers", take_all_sessions))
+add(
+    Kind(
+        "postgres-disk-full",
+        "a small disk is full",
+        fill_disk,
+        prepare=move_to_small_disk,
+        takes=frozenset({Part.DISK}),
+        needs=NEEDS_SERVER,
+    )
+)
+add(
+    Kind(
+        "sessions-all-taken",
+        "no connection is left for workers",
+        take_all_sessions,
+        takes=SESSIONS,
+        needs=NEEDS_SERVER,
+    )
+)
 add(
     Kind(
         "balance-locked",
         "another session locks rows of balances for longer than the time-outs",
         lock("SELECT 1 FROM balances FOR UPDATE"),
+        needs=ASKS_POSTGRES,
     )
 )
 add(
@@ -271,6 +364,7 @@ add(
         "table-locked",
         "another session locks the table of balances",
         lock("LOCK TABLE balances IN ACCESS EXCLUSIVE MODE"),
+        needs=ASKS_POSTGRES,
     )
 )
 add(
@@ -278,6 +372,7 @@ add(
         "journal-locked",
         "another session locks the journal against writing",
         lock("LOCK TABLE transactions IN SHARE MODE"),
+        needs=ASKS_POSTGRES,
     )
 )
 add(
@@ -285,14 +380,24 @@ add(
         "partition-locked",
         "another session locks the rows of all partitions",
         lock("SELECT 1 FROM partitions FOR UPDATE"),
+        needs=ASKS_POSTGRES,
     )
 )
-add(Kind("deadlocks", "other sessions lock balances in another order", deadlock))
+add(
+    Kind(
+        "deadlocks",
+        "other sessions lock balances in another order",
+        deadlock,
+        needs=ASKS_POSTGRES,
+    )
+)
 add(
     Kind(
         "postgres-set-back",
         "restored to an earlier copy; the gap is applied again from the log",
         set_back,
+        takes=SERVER | {Part.WORKERS},
+        needs=frozenset({Part.LOG, Part.VALKEY}),
     )
 )
 add(
@@ -301,5 +406,7 @@ add(
         "`synchronous_commit = off` and `kill -9`: its last commits are gone, and applied again",
         lose_tail,
         prepare=commit_late,
+        takes=SERVER,
+        needs=frozenset({Part.LOG, Part.DISK}),
     )
 )

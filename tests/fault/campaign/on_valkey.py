@@ -13,7 +13,7 @@ import redis
 from daybook.errors import LogUnavailable
 from daybook.ledger.transaction import POSITION_COUNTER_BITS
 from daybook.queue.entries import entry_id_of
-from tests.fault.campaign.kinds import Kind, Promise, add
+from tests.fault.campaign.kinds import ASKS_POSTGRES, Kind, Part, Promise, add
 from tests.fault.campaign.stage import PARTITIONS, Stage
 from tests.harness import wait_until
 
@@ -25,6 +25,11 @@ AHEAD_MS = 600_000
 SPARE_BYTES = 100_000
 ENTRIES_MAX = 24
 TOUCHES = 8
+SERVER = frozenset({Part.VALKEY})
+LOSES = SERVER | {Part.LOG, Part.OUTCOMES, Part.CLOCK}
+CLOCK = frozenset({Part.CLOCK})
+KEEPS = frozenset({Part.NUMBER})
+"""What is accepted is written down by partition: their number must stay."""
 
 
 def restart(number: signal.Signals, seconds: float = 0.0) -> Callable[[Stage], None]:
@@ -161,25 +166,63 @@ def kill_clients(stage: Stage) -> None:
         time.sleep(0.15)
 
 
-add(Kind("valkey-restarted", "SIGTERM, and back with its file", restart(signal.SIGTERM)))
+add(
+    Kind(
+        "valkey-restarted",
+        "SIGTERM, and back with its file",
+        restart(signal.SIGTERM),
+        takes=SERVER,
+    )
+)
 add(
     Kind(
         "valkey-killed",
         "`kill -9`, and back with its file",
         restart(signal.SIGKILL),
         short=True,
+        takes=SERVER,
     )
 )
-add(Kind("valkey-away", "away for ten seconds", restart(signal.SIGTERM, LONG_SECONDS)))
-add(Kind("both-servers-killed", "`kill -9` of both servers at once", restart_both))
-add(Kind("valkey-paused", "SIGSTOP, then SIGCONT", pause))
-add(Kind("valkey-clients-paused", "`CLIENT PAUSE` for longer than the time-outs", pause_clients))
+add(
+    Kind(
+        "valkey-away",
+        "away for ten seconds",
+        restart(signal.SIGTERM, LONG_SECONDS),
+        takes=SERVER,
+    )
+)
+add(
+    Kind(
+        "both-servers-killed",
+        "`kill -9` of both servers at once",
+        restart_both,
+        takes=SERVER | {Part.POSTGRES, Part.SESSIONS},
+    )
+)
+add(
+    Kind(
+        "valkey-paused",
+        "SIGSTOP, then SIGCONT",
+        pause,
+        takes=SERVER,
+    )
+)
+add(
+    Kind(
+        "valkey-clients-paused",
+        "`CLIENT PAUSE` for longer than the time-outs",
+        pause_clients,
+        takes=SERVER,
+    )
+)
 add(
     Kind(
         "valkey-memory-full",
         "`maxmemory` is reached with `noeviction`, then raised",
         fill_memory,
         trims=True,
+        takes=SERVER,
+        needs=KEEPS,
     )
 )
 add(
@@ -188,9 +231,19 @@ add(
         "`maxmemory` is below what is used, for moments",
         touch_bound,
         trims=True,
+        takes=SERVER,
+        needs=KEEPS,
     )
 )
-add(Kind("log-full", "the log is at its length, then longer", fill_log, trims=True))
+add(
+    Kind(
+        "log-full",
+        "the log is at its length, then longer",
+        fill_log,
+        trims=True,
+        needs=SERVER | KEEPS,
+    )
+)
 add(
     Kind(
         "valkey-file-lost",
@@ -198,6 +251,8 @@ add(
         lose_file,
         promise=Promise.SEND_AGAIN,
         trims=True,
+        takes=LOSES,
+        needs=ASKS_POSTGRES | KEEPS,
     )
 )
 add(
@@ -207,10 +262,50 @@ add(
         empty,
         promise=Promise.SEND_AGAIN,
         trims=True,
+        takes=LOSES | {Part.BEAT},
+        needs=ASKS_POSTGRES | KEEPS,
     )
 )
-add(Kind("clock-ahead", "the log's clock is ten minutes ahead of its server", put_clock_ahead))
-add(Kind("streams-ahead", "the streams' ids are ahead of the server's clock", put_streams_ahead))
-add(Kind("clock-lost", "the key of the log's clock is deleted, again and again", lose_clock))
-add(Kind("scripts-flushed", "`SCRIPT FLUSH`, again and again", flush_scripts))
-add(Kind("clients-killed", "`CLIENT KILL` of everybody, again and again", kill_clients))
+add(
+    Kind(
+        "clock-ahead",
+        "the log's clock is ten minutes ahead of its server",
+        put_clock_ahead,
+        takes=CLOCK,
+        needs=SERVER,
+    )
+)
+add(
+    Kind(
+        "streams-ahead",
+        "the streams' ids are ahead of the server's clock",
+        put_streams_ahead,
+        takes=CLOCK,
+        needs=SERVER,
+    )
+)
+add(
+    Kind(
+        "clock-lost",
+        "the key of the log's clock is deleted, again and again",
+        lose_clock,
+        takes=CLOCK,
+        needs=SERVER,
+    )
+)
+add(
+    Kind(
+        "scripts-flushed",
+        "`SCRIPT FLUSH`, again and again",
+        flush_scripts,
+        needs=SERVER,
+    )
+)
+add(
+    Kind(
+        "clients-killed",
+        "`CLIENT KILL` of everybody, again and again",
+        kill_clients,
+        takes=SERVER,
+    )
+)

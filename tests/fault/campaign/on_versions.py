@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from daybook.store.migrate import newest_revision
-from tests.fault.campaign.kinds import Kind, add
+from tests.fault.campaign.kinds import ASKS_POSTGRES, Kind, Part, add
 from tests.fault.campaign.stage import Stage
 
 STARTED_SECONDS_MAX = 60.0
 OLDER = "0001"
 NEWER = "9999"
+TAKES = frozenset({Part.WORKERS, Part.SCHEMA})
 
 
 def database_is_older(stage: Stage) -> None:
@@ -47,8 +48,16 @@ add(
         "database-older",
         "a worker of a newer version starts before `daybook migrate`",
         database_is_older,
+        takes=TAKES,
+        needs=ASKS_POSTGRES,
     )
 )
 add(
-    Kind("database-newer", "workers go on behind a migration of a newer version", database_is_newer)
+    Kind(
+        "database-newer",
+        "workers go on behind a migration of a newer version",
+        database_is_newer,
+        takes=TAKES,
+        needs=ASKS_POSTGRES,
+    )
 )

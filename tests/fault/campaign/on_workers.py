@@ -10,7 +10,7 @@ import time
 import psutil
 
 from daybook.points import Point
-from tests.fault.campaign.kinds import Kind, add
+from tests.fault.campaign.kinds import Kind, Part, add
 from tests.fault.campaign.stage import WORKERS, Stage
 from tests.harness import wait_until
 
@@ -18,6 +18,7 @@ TIMES = 4
 OUTLASTING_SECONDS = 4.0
 """Longer than every time-out of a worker's session."""
 WARM_SECONDS_MAX = 60.0
+TAKES = frozenset({Part.WORKERS})
 
 
 def kill_children(stage: Stage) -> None:
@@ -88,6 +89,7 @@ def pause_at(point: Point) -> None:
             f"a worker stops at `{point}` for longer than every time-out, then goes on",
             act,
             short=point is Point.BALANCES_WRITTEN,
+            takes=TAKES,
         )
     )
 
@@ -115,14 +117,37 @@ def double(stage: Stage) -> None:
     stage.await_progress(80)
 
 
-add(Kind("pool-child-killed", "`kill -9` of a pool's child, again and again", kill_children))
-add(Kind("worker-killed", "`kill -9` of a worker with its pool", kill_workers, short=True))
-add(Kind("worker-parent-killed", "`kill -9` of a worker's parent alone", kill_parents))
-add(Kind("workers-all-killed", "`kill -9` of all workers; new ones come later", kill_all))
-add(Kind("worker-ended-warmly", "SIGTERM in the middle of a batch", end_warmly))
-add(Kind("worker-ended-coldly", "SIGQUIT in the middle of a batch", end_coldly))
+add(
+    Kind(
+        "pool-child-killed",
+        "`kill -9` of a pool's child, again and again",
+        kill_children,
+        takes=TAKES,
+    )
+)
+add(
+    Kind(
+        "worker-killed",
+        "`kill -9` of a worker with its pool",
+        kill_workers,
+        short=True,
+        takes=TAKES,
+    )
+)
+add(Kind("worker-parent-killed", "`kill -9` of a worker's parent alone", kill_parents, takes=TAKES))
+add(
+    Kind(
+        "workers-all-killed", "`kill -9` of all workers; new ones come later", kill_all, takes=TAKES
+    )
+)
+add(Kind("worker-ended-warmly", "SIGTERM in the middle of a batch", end_warmly, takes=TAKES))
+add(Kind("worker-ended-coldly", "SIGQUIT in the middle of a batch", end_coldly, takes=TAKES))
 for each in (Point.LOCKED, Point.DECIDED, Point.BALANCES_WRITTEN, Point.COMMITTED):
     pause_at(each)
-add(Kind("worker-paused", "SIGSTOP of a worker with its pool, then SIGCONT", pause_whole))
-add(Kind("workers-all-paused", "SIGSTOP of all workers, then SIGCONT", pause_all))
-add(Kind("workers-doubled", "four workers are given the same partitions", double))
+add(
+    Kind(
+        "worker-paused", "SIGSTOP of a worker with its pool, then SIGCONT", pause_whole, takes=TAKES
+    )
+)
+add(Kind("workers-all-paused", "SIGSTOP of all workers, then SIGCONT", pause_all, takes=TAKES))
+add(Kind("workers-doubled", "four workers are given the same partitions", double, takes=TAKES))

@@ -11,12 +11,13 @@ from daybook.embedded import Servers
 from daybook.producing import Receipt
 from tests.fault.campaign.kinds import Kind, Promise, Skipped
 from tests.fault.campaign.stage import Stage
-from tests.fault.campaign.traffic import Sent
+from tests.fault.campaign.traffic import REQUESTS, Sent
 from tests.fault.proof import assert_proved
 from tests.fault.sweeping import wait_settled
 from tests.harness import Cluster
 
 DRAIN_SECONDS_MAX = 90.0
+"""How long nothing may go on while something is open."""
 TOLD_SECONDS_MAX = 5.0
 SENT_AGAIN_MAX = 5
 """So often what was not told is sent again, before it is a violation."""
@@ -42,12 +43,19 @@ class Result:
     violations: list[str] = field(default_factory=list)
 
 
-def run_kind(kind: Kind, servers: Servers, cluster: Cluster, folder: Path, seed: int) -> Result:
+def run_kind(
+    kind: Kind,
+    servers: Servers,
+    cluster: Cluster,
+    folder: Path,
+    seed: int,
+    requests: int = REQUESTS,
+) -> Result:
     """Run a kind on ``servers``; whatever goes wrong stands in its violations."""
     result = Result(kind.name, seed)
     began = time.monotonic()
     try:
-        stage = Stage(servers, cluster, folder, seed)
+        stage = Stage(servers, cluster, folder, seed, requests)
         try:
             stage.begin(kind)
             _play(kind, stage, result)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,17 +25,19 @@ from daybook.settings import Settings
 from tests.fault.campaign.armed import FOLDER, mark_of
 from tests.fault.campaign.keeping import LogKeeper
 from tests.fault.campaign.kinds import Kind
-from tests.fault.campaign.traffic import Traffic
+from tests.fault.campaign.traffic import REQUESTS, Traffic
 from tests.fault.requests import deposit, make_balances, slot_for
-from tests.harness import Cluster, Installation, Workers, wait_until
+from tests.harness import Cluster, Installation, Workers, wait_ended, wait_until
 
 PARTITIONS = 2
 BALANCES = 12
 WORKERS = 2
 WARM_UP_REQUESTS = 40
 REACHED_SECONDS_MAX = 30.0
-"""How long a named point may take to be reached by a process."""
+"""How long no process may come to a named point while nothing else goes on either."""
 BACK_SECONDS_MAX = 60.0
+"""How long nothing may go on where something should."""
+LOOK_SECONDS = 0.05
 ROOT = Path(__file__).parents[3]
 
 ENVIRONMENT = {
@@ -61,7 +64,15 @@ class Stage:
     over_at = 0.0
     _begun = False
 
-    def __init__(self, servers: Servers, cluster: Cluster, folder: Path, seed: int) -> None:
+    def __init__(
+        self,
+        servers: Servers,
+        cluster: Cluster,
+        folder: Path,
+        seed: int,
+        requests: int = REQUESTS,
+    ) -> None:
+        self._requests = requests
         self.servers = servers
         self.random = Random(seed)
         self.seed = seed
@@ -78,8 +89,12 @@ class Stage:
         if kind.trims:
             self.keeper = LogKeeper(self.installation, self._armed)
         self.balances, _ = make_balances(self.installation, BALANCES, seed=self.seed)
-        self.traffic = Traffic(self._producers_settings(), self.balances, self.seed, self.keeper)
-        self.workers = self.installation.workers(WORKERS, application="tests.fault.campaign.armed")
+        self.traffic = Traffic(
+            self._producers_settings(), self.balances, self.seed, self.keeper, self._requests
+        )
+        self.workers = self.installation.workers(
+            WORKERS, application="tests.fault.campaign.armed", preloaded=True
+        )
         self._begun = True
 
     @contextlib.contextmanager
@@ -89,6 +104,7 @@ class Stage:
         try:
             self.await_progress(WARM_UP_REQUESTS)
             yield
+            self.traffic.complete()
         finally:
             self.traffic.stop()
 
@@ -150,14 +166,27 @@ class Stage:
 
     def await_progress(self, records: int = 1) -> None:
         """Wait until so many more records stand in the journal."""
-        wanted = self._records() + records
-        wait_until(lambda: self._records() >= wanted, "something was applied", BACK_SECONDS_MAX)
+        (known,) = self._wait(self._records, "PostgreSQL answers")
+        self._wait(lambda: (self._records() or (0,))[0] >= known + records, "something was applied")
 
-    def _records(self) -> int:
+    def await_end_of(self, threads: Sequence[threading.Thread]) -> None:
+        """Wait until acts have ended."""
+        wait_ended(threads, self._progress, BACK_SECONDS_MAX)
+
+    def _records(self) -> tuple[int] | None:
+        """How many there are; None while nobody can say."""
         try:
-            return int(self.rows("SELECT sum(sequence) FROM partitions")[0][0])
+            return (int(self.rows("SELECT sum(sequence) FROM partitions")[0][0]),)
         except psycopg.Error:
-            return 0
+            return None
+
+    def _progress(self) -> Any:
+        return self.installation.progress(), len(self.traffic.sent)
+
+    def _wait(
+        self, condition: Callable[[], Any], what: str, seconds: float = BACK_SECONDS_MAX
+    ) -> Any:
+        return wait_until(condition, what, seconds, LOOK_SECONDS, self._progress)
 
     def reach(self, point: Point, number: signal.Signals = signal.SIGKILL) -> int:
         """Hit the next process that comes to a point with a signal; its pid."""
@@ -168,7 +197,7 @@ class Stage:
         def hit() -> set[Path]:
             return set(self._armed.glob("hit-*")) - before
 
-        new = wait_until(hit, f"a process came to {point}", REACHED_SECONDS_MAX)
+        new = self._wait(hit, f"a process came to {point}", REACHED_SECONDS_MAX)
         return int(new.pop().name.removeprefix("hit-"))
 
     def children(self, index: int = 0) -> list[psutil.Process]:
@@ -217,16 +246,14 @@ class Stage:
         receipts = [self._probe(partition) for partition in range(PARTITIONS)]
         for receipt in receipts:
             self.traffic.sent.append((receipt[0], receipt[1]))
-            wait_until(
-                lambda done=receipt[1]: self._is_final(done), "new requests end", BACK_SECONDS_MAX
-            )
+            self._wait(lambda done=receipt[1]: self._is_final(done), "new requests end")
         return time.monotonic() - self.over_at
 
     def _probe(self, partition: int) -> tuple[dict[str, Any], Receipt]:
         requests = (deposit(f"probe-{partition}", balance, 1) for balance in self.balances)
         request = next(r for r in requests if slot_for(r) % PARTITIONS == partition)
         with self.traffic.silence():
-            return request, wait_until(lambda: self._sent(request), "accepted", BACK_SECONDS_MAX)
+            return request, self._wait(lambda: self._sent(request), "accepted")
 
     def _sent(self, request: dict[str, Any]) -> Receipt | None:
         try:

@@ -1,4 +1,4 @@
-"""Epochs: since when there are how many partitions, and who knows of it."""
+"""Epochs: since when there are how many partitions."""
 
 from __future__ import annotations
 
@@ -18,21 +18,16 @@ INSERT INTO epochs (epoch, partitions, fence, turned_at)
     SELECT 1, partitions, 0, created_at FROM installation;
 ALTER TABLE partitions
     ADD COLUMN epoch integer NOT NULL DEFAULT 1,
-    ADD COLUMN total integer,
-    ADD COLUMN witness bigint;
+    ADD COLUMN total integer;
 UPDATE partitions SET total = (SELECT partitions FROM installation);
 ALTER TABLE partitions
-    ALTER COLUMN total SET NOT NULL,
-    ALTER COLUMN witness SET DEFAULT 0,
-    ADD CONSTRAINT partitions_witness CHECK (witness = batch);
+    ALTER COLUMN total SET NOT NULL;
 """
-# A worker that knows no epochs counts up the batch and leaves the witness alone. That is allowed
-# where the witness is null: workers of both versions go on side by side until the first resize.
 
 GRANTS = """
 GRANT SELECT ON epochs TO daybook_reader, daybook_worker;
 GRANT INSERT ON epochs, partitions TO daybook_worker;
-GRANT UPDATE (epoch, total, witness) ON partitions TO daybook_worker;
+GRANT UPDATE (epoch, total) ON partitions TO daybook_worker;
 """
 
 
