@@ -60,7 +60,8 @@ def test_an_idle_installation_is_well(installation: Installation) -> None:
     code, checks = health(installation)
     assert code == 0, checks
     assert {check["state"] for check in checks.values()} == {"ok"}
-    assert list(checks) == ["log", "database", "schema", "progress", "replies", "quarantine"]
+    names = ["log", "database", "schema", "progress", "replies", "quarantine", "strangers"]
+    assert list(checks) == names
 
 
 def test_nobody_consumes(one: Installation) -> None:
