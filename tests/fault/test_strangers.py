@@ -155,6 +155,18 @@ def test_no_clock_stops_anybody(installation: Installation, clock: str) -> None:
     assert_mended(installation, names, "again")
 
 
+def test_health_says_what_no_sweep_repairs(installation: Installation) -> None:
+    """Beat or the workers are away, and somebody wrote past the scripts."""
+    installation.redis.set(installation.log.keys.clock, "garbage")
+    done = installation.run("health", "--json")
+    found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}["strangers"]
+    assert (done.returncode, found["state"]) == (1, "failed")
+    assert "clock" in found["detail"]
+    assert "garbage" in found["detail"]
+    sweep(installation)
+    assert installation.run("health").returncode == 0
+
+
 def test_producers_wait_for_the_clock_and_no_request_is_refused(
     installation: Installation,
 ) -> None:

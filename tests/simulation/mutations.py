@@ -162,8 +162,8 @@ MUTATIONS = [
     Mutation(
         "go on behind the clock of a log that came back",
         "worker.sweep",
-        "    if request_log.clock() < newest:\n",
-        "    if request_log.clock() < 0:\n",
+        "    clock = request_log.mend(epoch.partitions, newest, present)\n",
+        "    clock = request_log.mend(epoch.partitions, 0, present)\n",
     ),
     Mutation(
         "post a due transaction before its time",
