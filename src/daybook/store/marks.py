@@ -130,6 +130,7 @@ ORDER BY place LIMIT :shown
 """
 
 # What ``worker.refusals`` keeps beside its record: the reasons that a record can't show both sides.
+# Requests of several records are not held to theirs: it may speak of one of their items.
 _WITH_RECORD = ", ".join(
     f"'{reason.value}'"
     for reason in (
@@ -144,7 +145,8 @@ _REFUSALS = f"""
 WITH recorded AS (
     SELECT partition, position, kind, transaction_id, reference, derived, reason, detail,
         fingerprint
-    FROM transactions WHERE status = 'REJECTED' AND part IS NULL
+    FROM transactions
+    WHERE status = 'REJECTED' AND part IS NULL AND parts IS NULL AND kind <> 'bulk'
 ), compared AS (
     SELECT 'partition ' || partition || ', position ' || position AS place,
         recorded.reason AS recorded_reason, kept.reason AS kept_reason,
