@@ -132,5 +132,5 @@ def assert_proved(installation: Installation, *, drained: bool = True) -> list[d
     )
     assert violations == [], f"{len(violations)} violations, the first: {violations[:5]}"
     report = verify(installation.owner)
-    assert report.violations == []
+    assert report.violations == [], report.violations[:5]
     return log

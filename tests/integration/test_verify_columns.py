@@ -260,8 +260,9 @@ def test_an_edit_of_a_column_is_found(
             "its epoch begins behind",
         ),
         (
-            "UPDATE transactions SET partition = 1 - partition, sequence = -1 "
-            "WHERE reference = 'noted' AND partition < 2",
+            "UPDATE transactions SET partition = 1 - partition, sequence = -1 WHERE partition < 2 "
+            "AND reference = (SELECT min(reference) FROM transactions WHERE partition < 2 "
+            "AND reference LIKE 'in-%%')",
             "wrong_partition",
             "its slot",
         ),

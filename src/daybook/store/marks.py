@@ -13,10 +13,23 @@ from daybook.store.comparing import SumCheck
 
 _ROUTED = """
 WITH spans AS (
-    SELECT epoch, partitions, fence, lead(fence) OVER (ORDER BY fence, epoch) AS end_
+    SELECT partitions, fence,
+        (SELECT min(fence) FROM epochs later WHERE later.fence > epochs.fence) AS end_
     FROM epochs
 )"""
-"""What stands behind ``fence``, up to ``end_``, was routed by that number of partitions."""
+"""What stands behind ``fence``, up to ``end_``, was routed by that number of partitions.
+
+Two epochs may begin at one fence: a log that came back as it was before a resize goes on by its
+own number, where records of the other are there already."""
+
+
+def _is_at_home(table: str) -> str:
+    return f"""EXISTS (
+        SELECT FROM spans WHERE {table}.position > spans.fence
+            AND (spans.end_ IS NULL OR {table}.position <= spans.end_)
+            AND slot % greatest(spans.partitions, 1) = {table}.partition
+    )"""
+
 
 _MARKS = f"""{_ROUTED}, newest AS (
     SELECT * FROM epochs ORDER BY epoch DESC LIMIT 1
@@ -80,15 +93,15 @@ ORDER BY place, problem LIMIT :shown
 # The id of a transaction carries the slot that it was routed by; those of parts and actions follow
 # from others.
 _ROUTES = f"""{_ROUTED}, misplaced AS (
-    SELECT transaction_id, partition, slot, spans.partitions
-    FROM transactions JOIN spans ON position > fence AND (end_ IS NULL OR position <= end_),
+    SELECT transaction_id, partition, slot
+    FROM transactions,
         LATERAL (SELECT ('x' || substr(transaction_id::text, 16, 3))::bit(12)::int AS slot) carried
     WHERE kind = 'transaction' AND part IS NULL AND substr(transaction_id::text, 15, 1) = '7'
-        AND slot % greatest(spans.partitions, 1) <> partition
+        AND NOT {_is_at_home("transactions")}
 )
 SELECT count(*) OVER () AS found, 'txn_' || transaction_id AS place,
-    'stands in partition ' || partition || ', its slot ' || slot || ' was one of partition '
-        || slot % greatest(partitions, 1) || ' of ' || partitions AS problem
+    'stands in partition ' || partition || ', its slot ' || slot || ' was one of another'
+        AS problem
 FROM misplaced ORDER BY place LIMIT :shown
 """
 
@@ -102,14 +115,11 @@ _HELD = f"""{_ROUTED}, problems AS (
             WHEN EXISTS (SELECT FROM transactions WHERE transaction_id = bare
                     AND position >= held_over.position)
                 THEN 'waits, and was recorded'
-            WHEN spans.partitions IS NULL
-                    OR slot % greatest(spans.partitions, 1) <> held_over.partition
+            WHEN NOT {_is_at_home("held_over")}
                 THEN 'waits in partition ' || held_over.partition || ', its slot ' || slot
                     || ' is one of another'
         END AS problem
-    FROM held_over LEFT JOIN partitions USING (partition)
-        LEFT JOIN spans ON held_over.position > spans.fence
-            AND (end_ IS NULL OR held_over.position <= end_),
+    FROM held_over LEFT JOIN partitions ON partitions.partition = held_over.partition,
         LATERAL (SELECT CASE WHEN request_id ~ '_[0-9a-f-]{{36}}$'
             THEN right(request_id, 36)::uuid END AS bare) id
 )
@@ -118,6 +128,7 @@ ORDER BY place LIMIT :shown
 """
 
 # What ``worker.refusals`` keeps beside its record: the reasons that a record can't show both sides.
+# Requests of several records are not held to theirs: it may speak of one of their items.
 _WITH_RECORD = ", ".join(
     f"'{reason.value}'"
     for reason in (
@@ -132,7 +143,8 @@ _REFUSALS = f"""
 WITH recorded AS (
     SELECT partition, position, kind, transaction_id, reference, derived, reason, detail,
         fingerprint
-    FROM transactions WHERE status = 'REJECTED' AND part IS NULL
+    FROM transactions
+    WHERE status = 'REJECTED' AND part IS NULL AND parts IS NULL AND kind <> 'bulk'
 ), compared AS (
     SELECT 'partition ' || partition || ', position ' || position AS place,
         recorded.reason AS recorded_reason, kept.reason AS kept_reason,
