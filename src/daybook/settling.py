@@ -20,7 +20,7 @@ from daybook.requests import (
 def retrying(
     request_id: str, position: int, body: bytes, now_ms: int, made_by: str, why: str
 ) -> list[NewEntry]:
-    """The entries that try a request again: one that sets its reference free, and itself.
+    """The entries that try a request again: one that settles it, and itself.
 
     Both lie in its own partition, one behind the other. They may be appended any number of times:
     the first names the place in the log that it settles, the second is the same request under the

@@ -24,7 +24,7 @@ from daybook.errors import (
     StoreUnavailable,
 )
 from daybook.ledger.chain import GENESIS, link
-from daybook.ledger.rejection import Rejected
+from daybook.ledger.rejection import Reason, Rejected
 from daybook.ledger.transaction import Entry
 from daybook.points import Point, watched
 from daybook.producing import Outcome, Receipt
@@ -153,7 +153,7 @@ class World:
         self.bells = _Bells(self)
         self.producing = 0
         self.sweeps = 0
-        self.told: dict[str, Outcome] = {}
+        self.told: dict[tuple[str, str], Outcome] = {}
         self.violations: list[str] = []
         self._digest = sha256()
         self.log.state.partitions, self.log.state.entries_max = self.partitions, 100_000
@@ -233,28 +233,37 @@ class World:
             self.scheduler.pause(random.randrange(400))
             for receipt, outcome in zip(receipts, client.wait_many(receipts, 0), strict=True):
                 if outcome is not None and receipt.state == "accepted":
-                    self.notice(receipt.key, outcome)
+                    self.notice(receipt, outcome)
                     self._must_be_true(receipt.key, outcome)
 
-    def notice(self, key: str, outcome: Outcome) -> None:
-        """An outcome that somebody was told."""
-        before = None if self._may_change else self.told.get(key)
+    def notice(self, receipt: Receipt, outcome: Outcome) -> None:
+        """An outcome that somebody was told of a request of theirs."""
+        key = receipt.key
+        before = None if self._may_change else self.told.get((key, receipt.id))
         if (
             before is not None
             and before.final
             and (before.status, before.reason) != (outcome.status, outcome.reason)
         ):
             self.violations.append(f"3: {key} was {before.status}, and is {outcome.status}")
-        self.told[key] = outcome
+        self.told[key, receipt.id] = outcome
 
     def _must_be_true(self, key: str, outcome: Outcome) -> None:
         """Whoever is told an outcome finds it in the ledger."""
         shelf, reference = self.store.tables.shelf, key[2:]
+        if outcome.reason == Reason.REFERENCE_CONFLICT:
+            if not self.is_restored and not self._is_of_another(reference, outcome):
+                self.violations.append(f"3: {key} was told of an owner that there is not")
+            return
         if outcome.final and key.startswith("t:") and not self.is_restored:
             known = shelf.references.get(reference)
             refused = self.store.tables.refused_references.get(reference)
             if outcome.status not in {each.status for each in (known, refused) if each}:
                 self.violations.append(f"3: {key} was told {outcome.status} before it was true")
+
+    def _is_of_another(self, reference: str, outcome: Outcome) -> bool:
+        owner = self.store.tables.taken.get(reference)
+        return owner is not None and owner != outcome.transaction_id
 
     @property
     def _may_change(self) -> bool:
@@ -511,8 +520,12 @@ class World:
             for record in self.store.tables.shelf.records.values()
             if not record.derived
         }
-        for key, outcome in () if self._may_change else self.told.items():
+        for (key, _), outcome in () if self._may_change else self.told.items():
             record = by_reference.get(key)
+            if outcome.reason == Reason.REFERENCE_CONFLICT:
+                if not self._is_of_another(key[2:], outcome):
+                    yield f"3: {key} was told of an owner that there is not"
+                continue
             if record is None or not outcome.final or outcome.duplicate:
                 continue
             if (record.status, record.reason) != (outcome.status, outcome.reason):
@@ -520,6 +533,8 @@ class World:
         for key, value in (self.log.state.queued | self.log.state.outcomes).items():
             record = by_reference.get(key)
             state = read_value(value)
+            if record is not None and state.request_id != record.transaction_id:
+                continue  # a rival's, which a log without its end may have forgotten
             if record is not None and state.status not in (record.status, "SCHEDULED"):
                 yield f"3: the log says {state.status} of {key}, the journal {record.status}"
 

@@ -137,7 +137,7 @@ def _append(
     with open_log() as log:
         entries = making(view.transaction_id, view.position, body, log.now_ms(), by, why)
         last = entries[-1]
-        # First: what is settled sets the reference free, also for a stranger in the queue.
+        # First: the key of a stranger in the queue is not ours to take over.
         if _is_of_another(log.outcomes([last.key])[0], last):
             raise _refused(
                 f"another request is queued under the reference {view.reference}: type the same "

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from daybook.ledger.transaction import ID_LENGTH
-from daybook.store.arrays import COPY_ESCAPES as _ESCAPES
+from daybook.store.arrays import copy_text
 from daybook.store.exporting import TABLES, stored_columns
 
 TABLE = "table"
@@ -83,7 +83,7 @@ def _require(is_right: bool, what: str) -> None:
 
 def _text(value: Any) -> str:
     _require(isinstance(value, str) and "\0" not in value, "a text")
-    return str(value).translate(_ESCAPES)
+    return copy_text(str(value))
 
 
 def _integer(value: Any) -> str:

@@ -29,8 +29,7 @@ from daybook.ledger.transaction import (
     Split,
     Transaction,
 )
-from daybook.store.arrays import COPY_ESCAPES as _ESCAPES
-from daybook.store.arrays import array_text
+from daybook.store.arrays import array_text, copy_text
 
 _COPY = """
 COPY transactions (partition, sequence, transaction_id, kind, reference, derived,
@@ -370,22 +369,22 @@ def _line(partition: int, sequence: int, record: Record, head: bytes, dates: _Da
     if more[1] is None or record[10:20] != dates.shared:
         middle = (
             f"{status}\t{reason or _NULL}\t"
-            f"{detail.translate(_ESCAPES) if detail else _NULL}\t"
-            f"{description.translate(_ESCAPES) if description else ''}\t"
+            f"{copy_text(detail) if detail else _NULL}\t"
+            f"{copy_text(description) if description else ''}\t"
             f"{'t' if allow_overdraft else 'f'}\t{overdraft_limit or _NULL}\t"
             f"{position}\t{dates.text(effective_micros)}\t"
-            f"{meta_data.translate(_ESCAPES) if meta_data else _NULL}\t"
+            f"{copy_text(meta_data) if meta_data else _NULL}\t"
             f"\\\\x{fingerprint.hex()}\t"
         )
         if more[1] is not None:
             dates.shared, dates.middle = record[10:20], middle
     return (
-        f"{partition}\t{sequence}\t{transaction_id[-ID_LENGTH:]}\t{kind}\t{reference.translate(_ESCAPES)}\t"
+        f"{partition}\t{sequence}\t{transaction_id[-ID_LENGTH:]}\t{kind}\t{copy_text(reference)}\t"
         f"{'t' if derived else 'f'}\t"
         f"{_NULL if parent_id is None else parent_id[-ID_LENGTH:]}\t"
         f"{_NULL if source_id is None else source_id[4:]}\t"
         f"{_NULL if destination_id is None else destination_id[4:]}\t"
-        f"{currency.translate(_ESCAPES)}\t"
+        f"{copy_text(currency)}\t"
         f"{_NULL if precision is None else precision}\t"
         f"{_NULL if precise_amount is None else precise_amount}\t"
         f"{middle}\\\\x{head.hex()}\t"
@@ -404,7 +403,7 @@ def _more(fields: Sequence[Any], dates: _Dates) -> str:
         *(None if micros is None else dates.text(micros) for micros in (expires, commits)),
         None if scheduled is None else dates.text(scheduled),
         subject,
-        None if change is None else change.translate(_ESCAPES),
+        None if change is None else copy_text(change),
     ]
     return "\t".join(_NULL if text is None else text for text in texts)
 

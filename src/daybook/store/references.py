@@ -16,7 +16,7 @@ import psycopg
 from psycopg import errors as pg
 
 from daybook.ledger.transaction import ID_LENGTH
-from daybook.store.arrays import COPY_ESCAPES
+from daybook.store.arrays import copy_text
 from daybook.store.comparing import Comparison, SumCheck, column
 
 Claims = Mapping[str, str | None]
@@ -47,7 +47,7 @@ def take_references(cursor: psycopg.Cursor[object], claims: Claims) -> None:
     if not claims:
         return
     lines = [
-        f"{reference.translate(COPY_ESCAPES)}\t{owner[-ID_LENGTH:] if owner else _NULL}\n"
+        f"{copy_text(reference)}\t{owner[-ID_LENGTH:] if owner else _NULL}\n"
         for reference, owner in claims.items()
     ]
     lines.sort()
