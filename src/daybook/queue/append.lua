@@ -28,6 +28,7 @@ local COUNTER_MAX = 1048575
 local AHEAD_MS_MAX = 60000
 local LARGE_BYTES = 65536
 local USUAL_BYTES = 1024
+local POINTER_SECONDS = 86400
 local NONE = {}
 
 -- One clock for all partitions, never going back: entry ids are a total order of acceptance.
@@ -247,6 +248,11 @@ for i = 3, #ARGV, ARGUMENTS do
         redis.pcall('XADD', prefix .. 'large:' .. home, entry_id, 'n', #ARGV[i + 5])
       end
       redis.call('SET', outcome_key, fingerprint .. 'Q' .. ARGV[i + 3] .. ' ' .. home .. ' ' .. last_id)
+      if string.find(ARGV[i + 4], 'i', 1, true) then
+        -- Never over what is there: whoever reads it compares the id with what it points to.
+        local pointer = prefix .. 'outcome:i:' .. ARGV[i + 3]
+        redis.call('SET', pointer, '@' .. ARGV[i + 1], 'NX', 'EX', POINTER_SECONDS)
+      end
       results[#results + 1] = 'A' .. last_id
       lengths[home] = lengths[home] + 1
       ring(home)

@@ -53,6 +53,10 @@ COUNT_SLICE = 5_000
 COUNT_SLICES_MAX = 400
 """Bounds of counting unread entries: 2,000,000 at most."""
 
+FIND_SLICE = 500
+FIND_SLICES_MAX = 400
+"""Bounds of looking for an unread entry by its id: 200,000 entries, so many at a time."""
+
 _APPEND = files("daybook.queue").joinpath("append.lua").read_text(encoding="utf-8")
 _REPLY = files("daybook.queue").joinpath("reply.lua").read_text(encoding="utf-8")
 _COUNT = """
@@ -74,6 +78,21 @@ end
 return {total, last}
 """
 """Counts without touching entries that are large."""
+_FIND = """
+local found = redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])
+for _, entry in ipairs(found) do
+  local id, key
+  for at = 1, #entry[2], 2 do
+    if entry[2][at] == 'i' then id = entry[2][at + 1] end
+    if entry[2][at] == 'k' then key = entry[2][at + 1] end
+  end
+  if id == ARGV[3] and key and key ~= '' then
+    return {key, ''}
+  end
+end
+return {'', #found > 0 and found[#found][1] or ''}
+"""
+"""The key of the entry with an id, or where to look on."""
 _FIRST = """
 local found = {}
 for at, stream in ipairs(KEYS) do
@@ -153,6 +172,7 @@ class Keys:
         self.replied = f"{self.prefix}replied"
         self.told = f"{self.prefix}told"
         self.workers = f"{self.prefix}workers"
+        self.asked = f"{self.prefix}asked"
 
     def log(self, partition: int) -> str:
         """The stream of a partition."""
@@ -221,6 +241,7 @@ class Log:
         self._append = client.register_script(_APPEND)
         self._reply = client.register_script(_REPLY)
         self._count = client.register_script(_COUNT)
+        self._find = client.register_script(_FIND)
         self._first = client.register_script(_FIRST)
         self._forward = client.register_script(_FORWARD)
         self._take_out = client.register_script(_TAKE_OUT)
@@ -425,6 +446,19 @@ class Log:
                 start = last.decode()
         return total
 
+    def unread_key(self, partition: int, after: int, request_id: str) -> str | None:
+        """The outcome key of an entry behind ``after``; None when it is not among the next ones."""
+        start = entry_id_of(after)
+        with translated_faults():
+            for _ in range(FIND_SLICES_MAX):
+                key, last = self._find(
+                    keys=[self.keys.log(partition)], args=[f"({start}", FIND_SLICE, request_id]
+                )
+                if key or not last:
+                    return key.decode(errors="replace") or None
+                start = last.decode()
+        return None
+
     def replied_batches(self) -> dict[int, int]:
         """Number of the last batch whose outcomes were written, of each partition with one."""
         with translated_faults():
@@ -469,10 +503,11 @@ class Log:
         records: tuple[int, int],
         outcomes: Sequence[tuple[str, str]],
         retention_seconds: int,
-    ) -> None:
+    ) -> list[tuple[str, bytes]]:
         """Write outcomes (key, value) of a committed batch, and that it has been replied to.
 
-        records: the sequences behind which, and up to which, these are the outcomes.
+        records: the sequences behind which, and up to which, these are the outcomes. Answers who
+        asked for them by a Celery message: key and askers (see ``asked``).
         """
         arguments: list[Any] = [
             self.keys.prefix,
@@ -485,7 +520,8 @@ class Log:
         for pair in outcomes:
             arguments += pair
         with translated_faults():
-            self._reply(keys=[self.keys.state], args=arguments)
+            _, found = self._reply(keys=[self.keys.state], args=arguments)
+        return [(key.decode(), askers) for key, askers in zip(found[::2], found[1::2], strict=True)]
 
     def trim(self, partition: int, before: int) -> int:
         """Drop entries before the position ``before``; answers how many went.
