@@ -25,7 +25,9 @@ INTAKE_TASK = "daybook.enqueue"
 AT = "daybook_at"
 """Attribute of a message that has claimed its result: when."""
 
-_COMMON = """
+_SCRIPT = """
+-- ARGV: seconds to live, mark, meta, then of an answer the moment of its claim and its state; of a
+-- claim '' and whether what another message has claimed is left to it.
 local known = redis.call('GET', KEYS[1])
 local state, mark, at = nil, nil, 0
 if known then
@@ -34,49 +36,36 @@ if known then
     state, mark, at = meta.status, meta.daybook_mark, tonumber(meta.daybook_at) or 0
   end
 end
-
-local function put(own_mark, own_at, value)
-  local said = string.format('{"daybook_at":%.0f,"daybook_mark":"%s",', own_at, own_mark)
-  local text = said .. string.sub(value, 2)
-  redis.call('SET', KEYS[1], text, 'EX', ARGV[1])
-  redis.call('PUBLISH', KEYS[1], text)
-end
-"""
-_CLAIM = (
-    _COMMON
-    + """
--- ARGV: seconds to live, mark, meta, whether what another message has claimed is left to it.
-if mark == ARGV[2] then
-  return {1, string.format('%.0f', at)}
-end
-if mark and ARGV[4] == '1' then
-  return {0, '0'}
-end
-local now = redis.call('TIME')
-local present = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
-at = math.max(present, at + 1)
-put(ARGV[2], at, ARGV[3])
-return {1, string.format('%.0f', at)}
-"""
-)
-_ANSWER = (
-    _COMMON
-    + """
--- ARGV: seconds to live, mark, meta, moment of the claim, state.
-local own_at = tonumber(ARGV[4])
-if mark ~= ARGV[2] and at > own_at then
-  return 0 -- a younger message has claimed the id
-end
-if mark == ARGV[2] then
-  if state == 'SUCCESS' and ARGV[5] ~= 'SUCCESS' then
-    return 0 -- the same message, seen twice
+local own_at
+if ARGV[4] == '' then
+  if mark == ARGV[2] then
+    return {1, string.format('%.0f', at)}
   end
-  own_at = math.max(own_at, at)
+  if mark and ARGV[5] == '1' then
+    return {0, '0'}
+  end
+  local now = redis.call('TIME')
+  local present = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
+  own_at = math.max(present, at + 1)
+else
+  own_at = tonumber(ARGV[4])
+  if mark ~= ARGV[2] and at > own_at then
+    return {0, '0'} -- a younger message has claimed the id
+  end
+  if mark == ARGV[2] then
+    if state == 'SUCCESS' and ARGV[5] ~= 'SUCCESS' then
+      return {0, '0'} -- the same message, seen twice
+    end
+    own_at = math.max(own_at, at)
+  end
 end
-put(ARGV[2], own_at, ARGV[3])
-return 1
+local said = string.format('{"daybook_at":%.0f,"daybook_mark":"%s",', own_at, ARGV[2])
+local text = said .. string.sub(ARGV[3], 2)
+redis.call('SET', KEYS[1], text, 'EX', ARGV[1])
+redis.call('PUBLISH', KEYS[1], text)
+return {1, string.format('%.0f', own_at)}
 """
-)
+"""Claims a result, or stores it, in one step: whether it did, and the moment of the claim."""
 
 
 class AnsweringBackend(RedisBackend):  # type: ignore[misc]  # Celery ships no types
@@ -89,8 +78,8 @@ class AnsweringBackend(RedisBackend):  # type: ignore[misc]  # Celery ships no t
         does. Answers the moment of the claim, None when it was left.
         """
         meta = self._meta(None, states.STARTED, task_id)
-        arguments = [self._seconds(), mark, meta, int(give_way)]
-        taken, at = self.client.eval(_CLAIM, 1, self.get_key_for_task(task_id), *arguments)
+        arguments = [self._seconds(), mark, meta, "", int(give_way)]
+        taken, at = self.client.eval(_SCRIPT, 1, self.get_key_for_task(task_id), *arguments)
         return int(at) if taken else None
 
     def answer(self, task_id: str, mark: str, at: int, result: Any, state: str) -> bool:
@@ -126,7 +115,7 @@ class AnsweringBackend(RedisBackend):  # type: ignore[misc]  # Celery ships no t
         arguments = [self._seconds(), mark, meta, at, state]
         key = self.get_key_for_task(task_id)
         # Tried again while the server is away, as Celery does.
-        return bool(self.ensure(self.client.eval, (_ANSWER, 1, key, *arguments)))
+        return bool(self.ensure(self.client.eval, (_SCRIPT, 1, key, *arguments))[0])
 
     def _seconds(self) -> int:
         return int(self.expires)
