@@ -79,7 +79,8 @@ class AnsweringBackend(RedisBackend):  # type: ignore[misc]  # Celery ships no t
         """
         meta = self._meta(None, states.STARTED, task_id)
         arguments = [self._seconds(), mark, meta, "", int(give_way)]
-        taken, at = self.client.eval(_SCRIPT, 1, self.get_key_for_task(task_id), *arguments)
+        script = self.client.register_script(_SCRIPT)
+        taken, at = script([self.get_key_for_task(task_id)], arguments)
         return int(at) if taken else None
 
     def answer(self, task_id: str, mark: str, at: int, result: Any, state: str) -> bool:
@@ -113,9 +114,9 @@ class AnsweringBackend(RedisBackend):  # type: ignore[misc]  # Celery ships no t
 
     def _put(self, task_id: str, mark: str, at: int, meta: str, state: str) -> bool:
         arguments = [self._seconds(), mark, meta, at, state]
-        key = self.get_key_for_task(task_id)
+        script = self.client.register_script(_SCRIPT)
         # Tried again while the server is away, as Celery does.
-        return bool(self.ensure(self.client.eval, (_SCRIPT, 1, key, *arguments))[0])
+        return bool(self.ensure(script, ([self.get_key_for_task(task_id)], arguments))[0])
 
     def _seconds(self) -> int:
         return int(self.expires)
