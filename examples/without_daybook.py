@@ -21,6 +21,7 @@ def main(address: str) -> None:
     app = Celery("elsewhere", broker=address, backend=address)
     reference = f"invoice-{uuid.uuid4()}"
     request = {
+        "reference": reference,
         "source": "@World",
         "destination": "@Invoices",
         "currency": "USD",
@@ -28,16 +29,14 @@ def main(address: str) -> None:
         "precision": 100,
         "allow_overdraft": True,
     }
-    app.send_task(
-        "daybook.enqueue", kwargs={"request": request}, task_id=reference, queue="daybook.intake"
-    )
-    outcome = AsyncResult(reference, app=app).get(timeout=30)
+    sent = app.send_task("daybook.enqueue", kwargs={"request": request}, queue="daybook.intake")
+    outcome = AsyncResult(sent.id, app=app).get(timeout=30)  # here, or in any other process
     print(outcome["status"], "under its reference:", outcome["reference"] == reference)
+    print("what it is of:", outcome["amount"], outcome["currency"])
 
     wrong = app.send_task(
         "daybook.enqueue",
-        kwargs={"request": {**request, "amount": "0"}},
-        task_id=f"invoice-{uuid.uuid4()}",
+        kwargs={"request": {**request, "reference": f"{reference}-b", "amount": "0"}},
         queue="daybook.intake",
     )
     print("a bad request:", wrong.get(timeout=30, propagate=False))

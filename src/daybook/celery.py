@@ -38,18 +38,24 @@ from daybook.errors import (
     LogUnavailable,
     NotFound,
     OutcomeUnknown,
+    RevokeRefused,
 )
 from daybook.ledger.rejection import Reason
-from daybook.producing import named_by_task
-from daybook.queue.entries import CELERY_RESULT
+from daybook.ledger.transaction import Status
+from daybook.producing import Outcome, Receipt, name_of, named_by_task
+from daybook.queue.entries import BY_ID, CELERY_RESULT
+from daybook.requests.bounds import TRANSACTION_ID
 from daybook.requests.fields import check_moment
 from daybook.requests.models import malformed
 
 OUTCOME_OF = "daybook_outcome_of"
-"""Argument of the task that only waits: the reference whose outcome it hands on."""
+"""Argument of the task that only waits: the reference or the id whose outcome it hands on."""
 
 WAIT_SECONDS_MAX = 2.0
 RETRY_SECONDS = 1.0
+REVOKE_SECONDS_MAX = 10.0
+"""How long ``revoke`` waits to learn whether it came in time."""
+
 RETRIES_MAX = 3_600
 """How long a chain waits for an outcome: an hour and more, without keeping a worker busy."""
 
@@ -85,13 +91,34 @@ class OutcomeBackend(BaseBackend):  # type: ignore[misc]  # Celery ships no type
     supports_native_join = False
     persistent = True
 
+    def __init__(
+        self, app: Any, *, receipt: Receipt | None = None, is_id: bool = False, **options: Any
+    ) -> None:
+        """Where results come from that are named by reference, or by id if ``is_id``.
+
+        receipt: of the request whose outcome it is: then the outcome of another is a conflict.
+        """
+        super().__init__(app, **options)
+        self._receipt = receipt
+        self._is_id = is_id
+
+    def outcome_of(self, task_id: str) -> Outcome:
+        """The present outcome. Raises NotFound, LogUnavailable, OutcomeUnknown."""
+        if self._receipt is not None:
+            outcome = client().outcome_of(self._receipt)
+            if outcome is not None:
+                return outcome
+        return client().status(id=task_id) if self._is_id else client().status(reference=task_id)
+
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
         meta: dict[str, Any] = {"task_id": task_id, "status": states.PENDING, "result": None}
         try:
-            outcome = client().status(task_id)
+            outcome = self.outcome_of(task_id)
         except NotFound:
             own = self.app.backend
             return meta if isinstance(own, DisabledBackend) else own.get_task_meta(task_id)
+        except OutcomeUnknown:
+            return meta
         if outcome.final:
             meta.update(status=states.SUCCESS, result=outcome.as_dict())
         return meta
@@ -118,6 +145,58 @@ class OutcomeBackend(BaseBackend):  # type: ignore[misc]  # Celery ships no type
         """An outcome stays for its retention: forgetting it would free its reference."""
 
 
+class OutcomeResult(AsyncResult):  # type: ignore[misc]  # Celery ships no types
+    """The outcome of a request, as the result of a task."""
+
+    def get(self, timeout: float | None = None, *args: Any, **options: Any) -> Any:
+        """The outcome, waited for; inside a task too.
+
+        Celery forbids a task to wait for another, which may need the place that it takes. An
+        outcome needs none: the workers of the ledger record it.
+        """
+        options["disable_sync_subtasks"] = False
+        return super().get(timeout, *args, **options)
+
+    wait = get
+
+    def revoke(
+        self,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: Any = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Withdraw a transaction before its time; what was refused anyway stays so.
+
+        Returns when it is certain that nothing will be posted. timeout: seconds to wait for that.
+        Raises RevokeRefused for what is not to be withdrawn, or no more; OutcomeUnknown when no
+        worker said in time whether it was.
+        """
+        del connection, terminate, signal, wait
+        outcome = self.backend.outcome_of(self.id)
+        if outcome.status == Status.REJECTED:
+            return
+        if outcome.final or not TRANSACTION_ID.match(outcome.transaction_id):
+            raise _not_revoked(self.id, outcome.status)
+        cancel = client().cancel(outcome.transaction_id)
+        done = client().wait(cancel, REVOKE_SECONDS_MAX if timeout is None else timeout)
+        if done.status != Status.APPLIED:
+            raise _not_revoked(self.id, done.detail or str(done.reason))
+
+    def revoke_by_stamped_headers(self, *_: Any, **__: Any) -> None:
+        """Raises RevokeRefused: an append sends no message that could carry a stamp."""
+        raise _not_revoked(self.id, "no message carries it")
+
+
+def _not_revoked(name: str, why: str) -> RevokeRefused:
+    return RevokeRefused(
+        f"{name} can't be revoked ({why}): what was accepted is posted in its turn, and only what "
+        "waits for scheduled_for, eta or countdown can be withdrawn, by revoke or by a request of "
+        "kind cancel; give back what was posted with kind refund, a hold with kind void"
+    )
+
+
 class EnqueueTask(Task):  # type: ignore[misc]  # Celery ships no types
     """A task whose call is an append."""
 
@@ -136,21 +215,25 @@ class EnqueueTask(Task):  # type: ignore[misc]  # Celery ships no types
         chain there is nobody to raise to: the task fails with them instead.
         """
         given = dict(kwargs or {})
-        if OUTCOME_OF in given:
-            return super().apply_async((), given, task_id=task_id, **options)
+        if OUTCOME_OF in given or options.get("retries"):
+            # What is tried again keeps its request: its delay is that of the attempt.
+            return super().apply_async(args, given, task_id=task_id, **options)
         try:
+            _check_expires(options.get("expires"))
             request = _scheduled(_request(args, given), options)
-            reference = _append(request, task_id)
+            flags = BY_ID if options.get("ignore_result") else CELERY_RESULT + BY_ID
+            receipt = _append(request, task_id, flags)
         except DaybookError:
             if options.get("parent_id") is None:
                 raise
             return super().apply_async(args, given, task_id=task_id, **options)
-        if any(options.get(name) for name in _HANDED_ON) or task_id not in (None, reference):
+        name = receipt.reference or receipt.id
+        if any(options.get(option) for option in _HANDED_ON) or task_id not in (None, name):
             if request.get("scheduled_for") is not None:  # nothing to hand on before
                 options |= {"countdown": None, "eta": check_moment(request["scheduled_for"])}
-            waited_for = {OUTCOME_OF: reference}
-            super().apply_async((), waited_for, task_id=task_id or reference, **options)
-        return self.AsyncResult(reference)
+            known = {"id": name} if receipt.reference is None else {"reference": name}
+            super().apply_async((), {OUTCOME_OF: known}, task_id=task_id or name, **options)
+        return self._result(name, receipt=receipt, is_id=receipt.reference is None)
 
     def signature(self, args: Any = None, *starargs: Any, **starkwargs: Any) -> Any:
         """A signature whose task id is the reference, when the arguments say it already."""
@@ -162,9 +245,25 @@ class EnqueueTask(Task):  # type: ignore[misc]  # Celery ships no types
 
     subtask = signature
 
-    def AsyncResult(self, task_id: Any, **_: Any) -> AsyncResult:  # noqa: N802 - Celery's name
-        """The outcome of a reference, as a result."""
-        return AsyncResult(task_id, backend=OutcomeBackend(app=self.app), app=self.app)
+    def AsyncResult(  # noqa: N802 - Celery's name
+        self,
+        task_id: Any = None,
+        *,
+        reference: str | None = None,
+        id: str | None = None,
+        **_: Any,
+    ) -> OutcomeResult:
+        """The outcome of a request, as a result.
+
+        task_id: a reference, whatever it looks like. id: of a request that has none, or of what it
+        creates.
+        """
+        name = name_of(task_id if reference is None else reference, id)
+        return self._result(name.reference or name.id, is_id=name.reference is None)
+
+    def _result(self, name: Any, **known: Any) -> OutcomeResult:
+        backend = OutcomeBackend(self.app, **known)
+        return OutcomeResult(name, backend=backend, app=self.app)
 
 
 @shared_task(  # type: ignore[untyped-decorator]
@@ -177,10 +276,13 @@ def enqueue(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
     not a transaction. Called directly, a scheduled transaction is answered with SCHEDULED.
     """
     try:
-        reference = kwargs.get(OUTCOME_OF)
-        if reference is None:
-            reference = _append(_request(args, kwargs), self.request.id)
-        outcome = client().wait(reference, WAIT_SECONDS_MAX)
+        known = kwargs.get(OUTCOME_OF)
+        if known is None:
+            _check_expires(self.request.expires)
+            receipt = _append(_request(args, kwargs), self.request.id, CELERY_RESULT + BY_ID)
+            outcome = client().wait(receipt, WAIT_SECONDS_MAX)
+        else:
+            outcome = client().wait(timeout=WAIT_SECONDS_MAX, **known)
     except (LogFull, LogUnavailable, OutcomeUnknown) as fault:
         if self.request.called_directly:
             raise
@@ -190,14 +292,23 @@ def enqueue(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
     return outcome.as_dict()
 
 
-def _append(request: dict[str, Any], task_id: str | None) -> str:
-    """Append; the reference (or the id of what is created) that the outcome is known by."""
+def _append(request: dict[str, Any], task_id: str | None, flags: str) -> Receipt:
+    """Append; the outcome is known by the receipt's reference, or its id if it has none."""
     if task_id is None and str(request.get("kind")) in _ACTIONS:
         task_id = uuid()
     if task_id is not None:
         named_by_task(request, task_id)
-    receipt = client().enqueue_flagged(request, CELERY_RESULT)
-    return receipt.reference or receipt.id
+    return client().enqueue_flagged(request, flags)
+
+
+def _check_expires(expires: Any) -> None:
+    """Refuse what can't be kept. Raises MalformedRequest."""
+    if expires is not None:
+        message = (
+            "can't be kept: an append happens at once, and what is accepted is posted; leave it "
+            "out, or give scheduled_for (eta, countdown) and withdraw it in time with kind cancel"
+        )
+        raise malformed([FieldError("expires", Reason.MALFORMED, message)])
 
 
 def _scheduled(request: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,4 +365,4 @@ def _reference(args: Any, kwargs: Mapping[str, Any]) -> str | None:
     return reference if isinstance(reference, str) else None
 
 
-__all__ = ["OutcomeBackend", "client", "enqueue"]
+__all__ = ["OutcomeBackend", "OutcomeResult", "client", "enqueue"]

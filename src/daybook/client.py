@@ -11,31 +11,39 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from daybook.asking import Asking
-from daybook.errors import LogFull, LogRefused, LogUnavailable, OutcomeUnknown
+from daybook.errors import (
+    LogFull,
+    LogRefused,
+    LogUnavailable,
+    OutcomeUnknown,
+    WrongEventLoop,
+)
+from daybook.finding import find, find_async
 from daybook.looking_ahead import AsyncLookingAhead, LookingAhead
 from daybook.points import Point, reach
 from daybook.producing import (
     Draft,
+    Name,
     Outcome,
     Receipt,
     append_slices,
     conflict,
     draft,
     drafts,
-    key_of,
+    found_by,
+    name_of,
     not_in_log,
     original_slot,
     outcome_for,
-    outcome_of,
     receipt_of,
 )
 from daybook.queue.connect import connect, connect_async, translated_faults
 from daybook.queue.doorbell import Doorbell
-from daybook.queue.entries import entry_id_of, read_value
+from daybook.queue.entries import BY_ID, entry_id_of, read_value
 from daybook.queue.epochs import partitions_at
 from daybook.queue.keys import Keys
 from daybook.queue.log import Appended, Log, append_arguments, read_append_reply
-from daybook.queue.parsing import known_values
+from daybook.queue.parsing import known_values, pointer_in
 from daybook.queue.patience import Patience, patiently
 from daybook.queue.scripts import APPEND_SCRIPT
 from daybook.requests import Request, TransactionRequest
@@ -108,7 +116,7 @@ class Client(Asking[Receipt]):
         DAYBOOK_RETRY_SECONDS_MAX. Raises MalformedRequest, ReferenceConflict, LogFull,
         LogUnavailable (whether it was accepted is unknown: send the same again).
         """
-        return self.enqueue_flagged(_given(request, fields))
+        return self.enqueue_flagged(_given(request, fields), BY_ID)
 
     @property
     def dry_run(self) -> LookingAhead:
@@ -120,7 +128,10 @@ class Client(Asking[Receipt]):
 
     def enqueue_flagged(self, request: Request | Mapping[str, Any], flags: str = "") -> Receipt:
         """Append one request whose entry carries ``flags``. Raises like ``enqueue``."""
-        made = draft(request, self._clock, flags)
+        return self.append(draft(request, self._clock, flags))
+
+    def append(self, made: Draft) -> Receipt:
+        """Append one request that is checked already. Raises like ``enqueue``."""
         (receipt,) = self._append([made])
         if receipt.state == "conflict":
             raise self._conflict(made)
@@ -135,28 +146,53 @@ class Client(Asking[Receipt]):
         """
         return self._append(drafts(requests, self._clock))
 
-    def status(self, reference: str) -> Outcome:
-        """The present outcome of a reference (or of the id of a ledger, balance or identity).
+    def status(
+        self,
+        *,
+        reference: str | None = None,
+        id: str | None = None,
+    ) -> Outcome:
+        """The present outcome of a request, by its reference or by its id: one of the two.
 
-        Raises NotFound when the log knows nothing of it, or no longer.
+        id: of any request, ``txn_…`` or ``bulk_…``; or of a ledger, balance or identity: that of
+        its creation. What the log does not know by its id is asked of a worker.
+
+        Raises NotFound when the log knows nothing of it, or no longer; LogUnavailable; with an
+        id OutcomeUnknown when no worker answers.
         """
-        (value,) = self._outcomes([key_of(reference)])
-        if value is None:
-            raise not_in_log(reference)
-        return outcome_of(read_value(value), reference)
+        receipt, value = self._find(name_of(reference, id))
+        return outcome_for(receipt, value)
 
-    def wait(self, receipt: Receipt | str, timeout: float) -> Outcome:
-        """The outcome of a receipt or a reference, waited for up to ``timeout`` seconds.
+    def outcome_of(self, receipt: Receipt) -> Outcome | None:
+        """The present outcome of a receipt; None when the log has forgotten it."""
+        (value,) = self._outcomes([receipt.key])
+        return None if value is None else outcome_for(receipt, value)
 
-        SCHEDULED is an answer too: it comes at once, not when the transaction is due. Raises
-        OutcomeUnknown when the time is up, NotFound for a reference that is not known.
+    def wait(
+        self,
+        receipt: Receipt | None = None,
+        timeout: float | None = None,
+        *,
+        reference: str | None = None,
+        id: str | None = None,
+    ) -> Outcome:
+        """The outcome of a receipt, waited for up to ``timeout`` seconds.
+
+        Instead of the receipt, ``reference`` or ``id`` as in ``status``. SCHEDULED is an answer
+        too: it comes at once, not when the transaction is due. Raises OutcomeUnknown when the time
+        is up; with a name what ``status`` raises.
         """
-        if isinstance(receipt, str):
-            receipt = self._receipt(receipt)
-        (outcome,) = self.wait_many([receipt], timeout)
-        if outcome is None:
-            raise _unknown(receipt, timeout)
-        return outcome
+        seconds = _seconds(timeout)
+        if _by_name(receipt, reference, id):
+            receipt, value = self._find(name_of(reference, id))
+            outcome = outcome_for(receipt, value)
+            if outcome.settled:
+                return outcome
+        assert receipt is not None
+        (found,) = self.wait_many([receipt], seconds)
+        if found is None:
+            raise _unknown(receipt, seconds)
+        return found
 
     def wait_many(self, receipts: Sequence[Receipt], timeout: float) -> list[Outcome | None]:
         """The outcomes of many receipts, in their order; None for those still queued in the end.
@@ -205,7 +241,9 @@ class Client(Asking[Receipt]):
     def _conflict(self, made: Draft) -> Exception:
         (value,) = self._outcomes([made.entry.key])
         if value is None:  # it expired a moment ago
-            return not_in_log(made.entry.key)
+            return not_in_log(
+                Name(made.reference, None if made.reference else made.entry.request_id)
+            )
         state = read_value(value)
         body = None
         if state.position is not None:
@@ -214,14 +252,24 @@ class Client(Asking[Receipt]):
                 body = self._log.body_at(partition, state.position)
         return conflict(made, value.decode(), body)
 
-    def _receipt(self, reference: str) -> Receipt:
-        (value,) = self._outcomes([key_of(reference)])
-        if value is None:
-            raise not_in_log(reference)
-        state = read_value(value)
-        return Receipt(
-            state.request_id, reference, key_of(reference), "accepted", state.fingerprint
-        )
+    def _find(self, name: Name) -> tuple[Receipt, bytes]:
+        """What a name stands for, and what stands under its key. Raises NotFound."""
+        key = name.key
+        (value,) = self._outcomes([key])
+        receipt = found_by(name, key, value)
+        if receipt is None and name.id is not None:
+            key = self._log.pointed_to(name.id) or key
+            (value,) = self._outcomes([key])
+            receipt = found_by(name, key, value)
+        if receipt is None and name.id is not None:
+            known = find(self._doorbell, self._log.take_answer, name.id)
+            if known.key is not None:
+                (value,) = self._outcomes([known.key])
+                value = known.value or value
+                receipt = found_by(name, known.key, value)
+        if receipt is None or value is None:
+            raise not_in_log(name)
+        return receipt, value
 
 
 class AsyncClient(Asking[Coroutine[Any, Any, Receipt]]):
@@ -236,6 +284,7 @@ class AsyncClient(Asking[Coroutine[Any, Any, Receipt]]):
     ) -> None:
         self._settings = settings or read_settings()
         url = redis_url or self._settings.require_redis_url()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._redis: Any = connect_async(url, self._settings)
         self._keys = Keys(self._settings.namespace)
         self._script = self._redis.register_script(APPEND_SCRIPT)
@@ -262,7 +311,7 @@ class AsyncClient(Asking[Coroutine[Any, Any, Receipt]]):
         self, request: Request | Mapping[str, Any] | None = None, /, **fields: Any
     ) -> Receipt:
         """See ``Client.enqueue``."""
-        made = draft(_given(request, fields), self._clock)
+        made = draft(_given(request, fields), self._clock, BY_ID)
         (receipt,) = await self._append([made])
         if receipt.state == "conflict":
             raise await self._conflict(made)
@@ -271,6 +320,7 @@ class AsyncClient(Asking[Coroutine[Any, Any, Receipt]]):
     @property
     def dry_run(self) -> AsyncLookingAhead:
         """See ``Client.dry_run``."""
+        self._check_loop()
         return AsyncLookingAhead(self._doorbell, self._take_answer, self._clock)
 
     async def _take_answer(self, answer_id: str) -> bytes | None:
@@ -282,21 +332,36 @@ class AsyncClient(Asking[Coroutine[Any, Any, Receipt]]):
         """See ``Client.enqueue_many``."""
         return await self._append(drafts(requests, self._clock))
 
-    async def status(self, reference: str) -> Outcome:
+    async def status(
+        self,
+        *,
+        reference: str | None = None,
+        id: str | None = None,
+    ) -> Outcome:
         """See ``Client.status``."""
-        (value,) = await self._outcomes([key_of(reference)])
-        if value is None:
-            raise not_in_log(reference)
-        return outcome_of(read_value(value), reference)
+        receipt, value = await self._find(name_of(reference, id))
+        return outcome_for(receipt, value)
 
-    async def wait(self, receipt: Receipt | str, timeout: float) -> Outcome:
+    async def wait(
+        self,
+        receipt: Receipt | None = None,
+        timeout: float | None = None,
+        *,
+        reference: str | None = None,
+        id: str | None = None,
+    ) -> Outcome:
         """See ``Client.wait``."""
-        if isinstance(receipt, str):
-            receipt = await self._receipt(receipt)
-        (outcome,) = await self.wait_many([receipt], timeout)
-        if outcome is None:
-            raise _unknown(receipt, timeout)
-        return outcome
+        seconds = _seconds(timeout)
+        if _by_name(receipt, reference, id):
+            receipt, value = await self._find(name_of(reference, id))
+            outcome = outcome_for(receipt, value)
+            if outcome.settled:
+                return outcome
+        assert receipt is not None
+        (found,) = await self.wait_many([receipt], seconds)
+        if found is None:
+            raise _unknown(receipt, seconds)
+        return found
 
     async def wait_many(self, receipts: Sequence[Receipt], timeout: float) -> list[Outcome | None]:
         """See ``Client.wait_many``."""
@@ -337,7 +402,8 @@ class AsyncClient(Asking[Coroutine[Any, Any, Receipt]]):
     async def _patiently(
         self, ask: Callable[[], Coroutine[Any, Any, Answer]], seconds_max: float | None = None
     ) -> Answer:
-        """``patiently``, awaited."""
+        """``patiently``, awaited. Raises WrongEventLoop before anything is sent."""
+        self._check_loop()
         bound = self._settings.retry_seconds_max
         patience = Patience(bound if seconds_max is None else min(bound, seconds_max))
         while True:
@@ -350,7 +416,9 @@ class AsyncClient(Asking[Coroutine[Any, Any, Receipt]]):
     async def _conflict(self, made: Draft) -> Exception:
         (value,) = await self._outcomes([made.entry.key])
         if value is None:  # it expired a moment ago
-            return not_in_log(made.entry.key)
+            return not_in_log(
+                Name(made.reference, None if made.reference else made.entry.request_id)
+            )
         state = read_value(value)
         body = None
         if state.position is not None:
@@ -363,14 +431,37 @@ class AsyncClient(Asking[Coroutine[Any, Any, Receipt]]):
                 body = found[0][1].get(b"b") if found else None
         return conflict(made, value.decode(), body)
 
-    async def _receipt(self, reference: str) -> Receipt:
-        (value,) = await self._outcomes([key_of(reference)])
-        if value is None:
-            raise not_in_log(reference)
-        state = read_value(value)
-        return Receipt(
-            state.request_id, reference, key_of(reference), "accepted", state.fingerprint
-        )
+    async def _find(self, name: Name) -> tuple[Receipt, bytes]:
+        """See ``Client._find``."""
+        key = name.key
+        (value,) = await self._outcomes([key])
+        receipt = found_by(name, key, value)
+        if receipt is None and name.id is not None:
+            place = self._keys.queued(key)
+            key = pointer_in(await self._patiently(lambda: self._redis.get(place))) or key
+            (value,) = await self._outcomes([key])
+            receipt = found_by(name, key, value)
+        if receipt is None and name.id is not None:
+            known = await find_async(self._doorbell, self._take_answer, name.id)
+            if known.key is not None:
+                (value,) = await self._outcomes([known.key])
+                value = known.value or value
+                receipt = found_by(name, known.key, value)
+        if receipt is None or value is None:
+            raise not_in_log(name)
+        return receipt, value
+
+    def _check_loop(self) -> None:
+        """Belong to the event loop of the first call. Raises WrongEventLoop in another."""
+        running = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = running
+        if self._loop is not running:
+            raise WrongEventLoop(
+                "this AsyncClient belongs to another event loop, and nothing was sent: make one in "
+                "each loop, with `async with AsyncClient() as client`, or use Client, which any "
+                "thread may use"
+            )
 
 
 class _Waiting:
@@ -423,6 +514,25 @@ def _pause(waited: float, timeout: float) -> float:
     """Seconds until the next look."""
     pause = min(max(POLL_SECONDS_MIN, waited * POLL_SHARE), POLL_SECONDS_MAX)
     return min(pause, timeout - waited)
+
+
+def _seconds(timeout: float | None) -> float:
+    if timeout is None:
+        raise TypeError("say how many seconds to wait: timeout=…")
+    return timeout
+
+
+def _by_name(
+    receipt: Receipt | None,
+    reference: str | None,
+    id: str | None,
+) -> bool:
+    """Whether a name was given in place of a receipt. Raises TypeError for both, or for text."""
+    if receipt is None:
+        return True
+    if not isinstance(receipt, Receipt) or reference is not None or id is not None:
+        raise TypeError("give a receipt, or reference=… or id=…, one of them")
+    return False
 
 
 def _unknown(receipt: Receipt, timeout: float) -> OutcomeUnknown:

@@ -13,6 +13,8 @@
     ├── StoreUnavailable       Postgres cannot be reached, or a unit of work failed for good
     │   └── SchemaOutdated     the database has not been migrated to this version
     ├── NotFound               what was asked for does not exist
+    ├── RevokeRefused          a request that was accepted can't be revoked (any more)
+    ├── WrongEventLoop         a client of asyncio is used from another event loop than its own
     └── OutcomeUnknown         the wait timed out: the request may still be posted
 
 A *refusal* by the ledger (insufficient funds, an unknown balance, …) is not an error: it is an
@@ -137,6 +139,20 @@ class SchemaOutdated(StoreUnavailable):
 
 class NotFound(DaybookError):  # noqa: N818 - states the fact
     """The ledger, balance, transaction or instance that was asked for does not exist."""
+
+
+class RevokeRefused(DaybookError):  # noqa: N818 - states the fact
+    """A request that was accepted can't be revoked, or no more: the message says what can be done.
+
+    Only what waits for its time (``scheduled_for``, ``eta``, ``countdown``) can be withdrawn.
+    """
+
+
+class WrongEventLoop(DaybookError):  # noqa: N818 - states the fact
+    """An ``AsyncClient`` is used from another event loop than its first. Nothing was sent.
+
+    Its connections belong to the first loop: make a client in each loop, or use ``Client``.
+    """
 
 
 class OutcomeUnknown(DaybookError, TimeoutError):  # noqa: N818 - states the fact

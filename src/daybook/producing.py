@@ -12,15 +12,15 @@ from uuid import UUID, uuid5
 
 from daybook.errors import FieldError, MalformedRequest, NotFound, ReferenceConflict
 from daybook.ledger.balance import internal_balance_id
+from daybook.ledger.money import amount_text
 from daybook.ledger.rejection import Reason
 from daybook.ledger.transaction import Status
 from daybook.queue.entries import (
     KeyState,
     NewEntry,
-    key_of_id,
-    key_of_reference,
     key_of_request,
     read_value,
+    reference_of_key,
 )
 from daybook.queue.log import Appended
 from daybook.requests import (
@@ -37,11 +37,8 @@ from daybook.requests import (
     slot_of_transaction,
 )
 from daybook.requests.bounds import (
-    BALANCE_ID,
     BULK_BODY_BYTES_MAX,
     FUTURE_MAX,
-    IDENTITY_ID,
-    LEDGER_ID,
 )
 from daybook.requests.models import malformed
 
@@ -72,6 +69,9 @@ class Outcome:
     status: QUEUED, SCHEDULED, APPLIED, INFLIGHT, VOID or REJECTED.
     reason, detail: of a rejection, the code and one sentence.
     duplicate: the entry itself changed nothing; the status is that of the original request.
+    precise_amount, precision, currency: what it is about, once it is recorded: minor units, and how
+    many of them make a major one; None where it is not one amount, as of a bulk or a creation.
+    fingerprint: of the request that the outcome belongs to, as its receipt has it.
     """
 
     transaction_id: str
@@ -80,6 +80,17 @@ class Outcome:
     reason: str | None = None
     detail: str | None = None
     duplicate: bool = False
+    precise_amount: int | None = None
+    precision: int | None = None
+    currency: str | None = None
+    fingerprint: str | None = None
+
+    @property
+    def amount(self) -> str | None:
+        """The amount in major units, as exact decimal text."""
+        if self.precise_amount is None or self.precision is None:
+            return None
+        return amount_text(self.precise_amount, self.precision)
 
     @property
     def final(self) -> bool:
@@ -106,6 +117,11 @@ class Outcome:
             "reason": self.reason,
             "detail": self.detail,
             "duplicate": self.duplicate,
+            "amount": self.amount,
+            "precise_amount": self.precise_amount,
+            "precision": self.precision,
+            "currency": self.currency,
+            "fingerprint": self.fingerprint,
         }
 
 
@@ -155,6 +171,11 @@ class Draft(NamedTuple):
     entry: NewEntry
     reference: str | None
     minted: bool = False
+
+    @property
+    def name(self) -> Name:
+        """What it can be looked up by."""
+        return Name(self.reference, None if self.reference else self.entry.request_id)
 
 
 def draft(given: Request | Mapping[str, Any], now: Callable[[], float], flags: str = "") -> Draft:
@@ -254,6 +275,7 @@ def outcome_for(receipt: Receipt, value: bytes) -> Outcome:
             Status.REJECTED.value,
             Reason.REFERENCE_CONFLICT.value,
             f"{receipt.reference or receipt.id} belongs to another request, {state.request_id}",
+            fingerprint=receipt.fingerprint,
         )
     return outcome_of(state, receipt.reference, duplicate=receipt.state == "duplicate")
 
@@ -267,22 +289,55 @@ def outcome_of(state: KeyState, reference: str | None, *, duplicate: bool = Fals
         state.reason,
         state.detail,
         state.duplicate or duplicate,
+        *state.money,
+        state.fingerprint,
     )
 
 
-def key_of(reference_or_id: str) -> str:
-    """The outcome key for what a caller remembers: a reference, or the id of a creation."""
-    if any(pattern.match(reference_or_id) for pattern in (LEDGER_ID, BALANCE_ID, IDENTITY_ID)):
-        return key_of_id(reference_or_id)
-    return key_of_reference(reference_or_id)
+class Name(NamedTuple):
+    """What a caller remembers of a request: its reference, or its id. Never both, never neither."""
+
+    reference: str | None = None
+    id: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The outcome key that it is looked up by first."""
+        return key_of_request(self.reference, self.id or "")
+
+    def __str__(self) -> str:
+        return f"reference {self.reference!r}" if self.id is None else f"id {self.id!r}"
 
 
-def not_in_log(reference_or_id: str) -> NotFound:
+def name_of(reference: str | None, id: str | None) -> Name:
+    """The name that a caller gave. Raises TypeError unless it is one of the two, and text."""
+    given = [one for one in (reference, id) if one is not None]
+    if len(given) != 1 or not isinstance(given[0], str):
+        raise TypeError("say what it is: give reference=… or id=…, one of them")
+    return Name(reference, id)
+
+
+def not_in_log(name: Name) -> NotFound:
     """The fault of a look-up that the log can't answer."""
+    option = "--reference" if name.id is None else "--id"
     return NotFound(
-        f"the log knows nothing of {reference_or_id!r} (any more): look into the ledger with "
-        f"`daybook transaction {reference_or_id}`"
+        f"the log knows nothing of the {name} (any more): look into the ledger with "
+        f"`daybook transaction {option} {name.reference or name.id}`"
     )
+
+
+def found_by(name: Name, key: str, value: bytes | None) -> Receipt | None:
+    """What is waited for by a name: a receipt as its client would have kept it.
+
+    None when nothing stands there, or what belongs to another request than the id.
+    """
+    if value is None:
+        return None
+    state = read_value(value)
+    is_own_key = state.duplicate and key == name.key
+    if name.id is not None and state.request_id != name.id and not is_own_key:
+        return None
+    return Receipt(state.request_id, reference_of_key(key), key, "accepted", state.fingerprint)
 
 
 def original_slot(made: Draft, state: KeyState) -> int:

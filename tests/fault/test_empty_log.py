@@ -86,8 +86,8 @@ def test_without_the_guard_the_journal_answers(installation: Installation) -> No
     assert (conflict.status, conflict.reason) == ("REJECTED", "reference_conflict")
     assert first[0].id in (conflict.detail or "")
     assert waiting.wait(5).status == "APPLIED"
-    assert installation.client.status("in").transaction_id == first[0].id
-    assert installation.client.status("in").status == "APPLIED"
+    assert installation.client.status(reference="in").transaction_id == first[0].id
+    assert installation.client.status(reference="in").status == "APPLIED"
     after = installation.rows("SELECT * FROM balances ORDER BY 1")
     changed = [new for old, new in zip(before, after, strict=True) if old != new]
     assert len(changed) == 2  # @World and one wallet, by the cent of "fresh"

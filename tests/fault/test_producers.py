@@ -170,7 +170,7 @@ def test_a_server_that_is_away_for_a_moment_is_waited_for(installation: Installa
         Cutter(dial(installation.redis_url), closes=3) as door,
         Client(settings=through(installation, door)) as client,
     ):
-        assert client.wait("one", 30).status == "APPLIED"
+        assert client.wait(reference="one", timeout=30).status == "APPLIED"
 
 
 def test_without_patience_the_answer_is_unknown_and_safe_to_ask_again(

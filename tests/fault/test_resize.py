@@ -174,7 +174,7 @@ def test_money_that_is_passed_on_is_there_across_resizes(
     settle(installation)
     refused = installation.rows("SELECT reference, reason FROM transactions WHERE reason <> ''")
     assert refused == []
-    assert installation.client.status(f"pass-{wallets - 2}").status == "APPLIED"
+    assert installation.client.status(reference=f"pass-{wallets - 2}").status == "APPLIED"
     assert epoch_of(installation)[0] > 3
     assert_proved(installation)
 

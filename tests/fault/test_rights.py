@@ -116,7 +116,7 @@ def test_a_refusal_waits_and_is_bounded_when_asked(installation: Installation) -
     applier = installation.applier()
     report = applier.apply_batch(1, 10)
     assert (report.held_over, report.outcomes) == (1, {})
-    assert installation.client.status("younger").status == "QUEUED"
+    assert installation.client.status(reference="younger").status == "QUEUED"
     again = applier.apply_batch(1, 10)
     assert (again.held_over, again.progress) == (1, False)
     time.sleep(0.03)  # the bound is a time of the log's clock

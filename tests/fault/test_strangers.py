@@ -348,7 +348,7 @@ def test_the_outcome_of_another_stays(installation: Installation) -> None:
         write(installation, partition, k=receipt.key, b='{"v":1,"kind":"future"}')
     installation.drain()
     assert receipt.reference is not None
-    assert installation.client.status(receipt.reference).status == "APPLIED"
+    assert installation.client.status(reference=receipt.reference).status == "APPLIED"
 
 
 def test_what_is_due_is_not_stopped_by_a_strangers_key(installation: Installation) -> None:
@@ -380,7 +380,7 @@ def test_what_is_due_is_not_stopped_by_a_strangers_key(installation: Installatio
         "ORDER BY 1"
     )
     assert rows == [("transaction", "APPLIED"), ("void", "VOID")]
-    assert installation.client.status("later").status == "APPLIED"
+    assert installation.client.status(reference="later").status == "APPLIED"
 
 
 def test_a_body_with_a_million_faults_is_told_in_short() -> None:

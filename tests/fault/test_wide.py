@@ -204,7 +204,7 @@ def test_what_is_held_over_waits_for_what_a_joined_batch_leaves_unread(
     report = applier.apply_batch(0, 8)
     assert (report.outcomes, report.held_over) == ({"applied": 8}, 1)
     installation.drain()
-    assert installation.client.wait("held", 5).status == "APPLIED"
+    assert installation.client.wait(reference="held", timeout=5).status == "APPLIED"
     assert_proved(installation)
 
 
@@ -481,7 +481,7 @@ def test_a_wide_request_is_accepted_in_all_of_its_partitions_or_not_at_all(
     assert installation.client.enqueue(request).state == "accepted"
     assert [barriers(installation, partition) for partition in range(4)] == [0, 1, 1, 1]
     installation.drain()
-    assert installation.client.wait("w", 5).status == "APPLIED"
+    assert installation.client.wait(reference="w", timeout=5).status == "APPLIED"
 
 
 def test_a_restored_database_replays_wide_requests_in_their_turns(

@@ -32,6 +32,12 @@ def receipt_text(outcome: dict[str, Any]) -> str:
     return f"{outcome['reference']} is {outcome['status']}"
 
 
+@shared_task(name="shop.pay")
+def pay(request: dict[str, Any]) -> str:
+    """A task that needs the outcome of a request before it goes on."""
+    return receipt_text(enqueue.delay(request).get(timeout=60))
+
+
 @shared_task(name="shop.count")
 def count(outcomes: list[dict[str, Any]]) -> dict[str, int]:
     """The body of a chord: counts outcomes by status."""
@@ -39,4 +45,4 @@ def count(outcomes: list[dict[str, Any]]) -> dict[str, int]:
     return {status: statuses.count(status) for status in set(statuses)}
 
 
-__all__ = ["app", "count", "enqueue", "make_app", "price", "receipt_text"]
+__all__ = ["app", "count", "enqueue", "make_app", "pay", "price", "receipt_text"]

@@ -206,7 +206,7 @@ def test_every_line_is_accounted_for(installation: Installation, mapping_path: P
         ("8", "reference_conflict", "sale-1"),
         ("9", "malformed", ""),
     }
-    original = installation.client.status("sale-1").transaction_id
+    original = installation.client.status(reference="sale-1").transaction_id
     assert any(original in reject["reason"] for reject in rejects)
 
     code, again, _ = run(installation, file, mapping_path, "--strict")
@@ -679,7 +679,7 @@ def test_the_examples_name_the_ids_that_rows_have(installation: Installation) ->
         pass
     installation.drain()
     balance_id = balance_id_of(ledger_id_of("Token holders"), "0xt/0xb")
-    figure = installation.client.status("opening-0xt-0xb")
+    figure = installation.client.status(reference="opening-0xt-0xb")
     assert figure.status == "APPLIED"
     assert installation.rows(
         "SELECT credit_balance FROM balances WHERE balance_id = %s", balance_id[4:]

@@ -74,19 +74,19 @@ def test_a_service_without_daybook_sends_a_message_and_gets_the_outcome(
         (request(19.99), "number"),
         (request(source="@Empty", allow_overdraft=False), "poor"),
         (request(1234567890123.456), "long"),
-        (request(reference="other"), "id"),
+        (request(reference="own"), "any id"),
         ({"amount": -1, "colour": "red"}, "broken"),
         ([1, 2], "no request"),
     )
-    names = ["text", "number", "small", "named", "again", "poor", "long", "id", "broken", "list"]
+    names = ["text", "number", "small", "named", "again", "poor", "long", "own", "broken", "list"]
     by_id = dict(zip(names, results, strict=True))
-    for name in ("text", "number", "small", "named", "again"):
+    for name in ("text", "number", "small", "named", "again", "own"):
         assert by_id[name][1]["status"] == "APPLIED", by_id[name]
-    assert by_id["again"] == by_id["number"]
+    assert by_id["again"][1]["transaction_id"] == by_id["number"][1]["transaction_id"]
+    assert by_id["own"][1]["reference"] == "own"
     assert by_id["poor"][1]["reason"] == "insufficient_funds"
     assert by_id["long"][0] == "MalformedRequest"
     assert "more than 15 significant digits; use precise_amount" in by_id["long"][1]
-    assert "reference: must be the task's id" in by_id["id"][1]
     assert "colour: is not a field" in by_id["broken"][1]
     assert "source: is required" in by_id["broken"][1]
     assert "must be an object" in by_id["list"][1]
@@ -96,6 +96,7 @@ def test_a_service_without_daybook_sends_a_message_and_gets_the_outcome(
         "number": "1999",
         "small": "29",
         "named": "435",
+        "own": "100",
         "poor": "100",
     }
 
@@ -106,8 +107,7 @@ def test_the_intake_answers_for_what_came_another_way(installation: Installation
     installation.workers(1, beat=False)
     results = send(installation, (request(), "twice"), (request("2.00"), "twice-2"))
     assert results[0][1]["transaction_id"] == accepted.id
-    (conflict,) = send(installation, (request("3.00"), "twice-2"))
-    assert conflict[1]["transaction_id"] == results[1][1]["transaction_id"]
+    assert results[1][1]["status"] == "APPLIED"
     assert installation.rows("SELECT count(*) FROM transactions WHERE subject IS NULL") == [(2,)]
 
 
@@ -132,7 +132,7 @@ def test_the_intake_takes_every_kind(installation: Installation) -> None:
     wait_until(lambda: installation.rows("SELECT 1 FROM schedules"), "the schedule")
     cancel = {
         "kind": "cancel",
-        "transaction_id": installation.client.status("later").transaction_id,
+        "transaction_id": installation.client.status(reference="later").transaction_id,
     }
     (cancelled,) = send(installation, (cancel, "cancel"))
     assert cancelled[1]["status"] == "APPLIED"

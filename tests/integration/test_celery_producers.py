@@ -21,7 +21,8 @@ from tests.integration import shop
 
 from daybook import celery as daybook_celery
 from daybook.celery import enqueue
-from daybook.errors import MalformedRequest, OutcomeUnknown, ReferenceConflict
+from daybook.errors import MalformedRequest, OutcomeUnknown, ReferenceConflict, RevokeRefused
+from daybook.requests import mint_id
 from daybook.settings import celery_url
 from daybook.worker.clockwork import append_due
 
@@ -160,7 +161,7 @@ def test_a_delay_is_kept_by_the_ledger(service: Shop) -> None:
     never = enqueue.apply_async(kwargs=fields("later-never"), countdown=3_600)
     again = enqueue.apply_async(kwargs=fields("later"), eta=soon.replace(tzinfo=None))
     client = daybook_celery.client()
-    scheduled = client.wait("later-never", SECONDS_MAX)
+    scheduled = client.wait(reference="later-never", timeout=SECONDS_MAX)
     assert (scheduled.status, never.ready(), again.id) == ("SCHEDULED", False, later.id)
     cancel = enqueue.delay(kind="cancel", transaction_id=scheduled.transaction_id)
     assert cancel.get(timeout=SECONDS_MAX)["status"] == "APPLIED"
@@ -174,6 +175,57 @@ def test_a_delay_is_kept_by_the_ledger(service: Shop) -> None:
     wait_until(swept, "applied when it is due", SECONDS_MAX)
     assert later.get(timeout=SECONDS_MAX)["status"] == "APPLIED"
     assert link.get(timeout=SECONDS_MAX) == "later-link is APPLIED"
+
+
+def test_what_expires_is_refused(service: Shop) -> None:
+    """An append happens at once: neither a past nor a coming expiry can be kept."""
+    for expires in (datetime(2020, 1, 1, tzinfo=UTC), 3_600):
+        with pytest.raises(MalformedRequest, match=r"expires: .*kind cancel"):
+            enqueue.apply_async(kwargs=fields("expires"), expires=expires)
+    in_chain = chain(
+        shop.price.s(fields("expires")), enqueue.s(**fields("expires")).set(expires=3_600)
+    ).apply_async()
+    with pytest.raises(MalformedRequest, match="expires: "):
+        in_chain.get(timeout=SECONDS_MAX)
+    assert statuses(service, "expires") == {}
+
+
+def test_a_revoke_comes_in_time_or_says_that_it_does_not(service: Shop) -> None:
+    """What waits for its time is cancelled when revoke returns; what is posted is not revoked."""
+    later = enqueue.apply_async(kwargs=fields("revoke-later"), countdown=3_600)
+    later.revoke()
+    assert later.get(timeout=SECONDS_MAX)["reason"] == "cancelled"
+    later.revoke()  # nothing is left to do
+    posted = enqueue.delay(**fields("revoke-posted"))
+    posted.get(timeout=SECONDS_MAX)
+    with pytest.raises(RevokeRefused, match=r"APPLIED.*kind refund"):
+        posted.revoke()
+    with pytest.raises(RevokeRefused, match="kind cancel"):
+        posted.revoke_by_stamped_headers({"a": "b"})
+    with pytest.raises(RevokeRefused):
+        enqueue.delay(kind="ledger", name="Shop").revoke()
+    posted.forget()
+    assert posted.get(timeout=SECONDS_MAX)["status"] == "APPLIED"
+    found = statuses(service, "revoke-")
+    assert (found["revoke-later"], found["revoke-posted"]) == ("REJECTED", "APPLIED")
+
+
+def test_a_task_may_wait_for_an_outcome(service: Shop) -> None:
+    """Workers of the ledger record it, so that no place of the caller's pool is needed."""
+    paid = shop.pay.delay(fields("waited for"))
+    assert paid.get(timeout=SECONDS_MAX) == "waited for is APPLIED"
+
+
+def test_results_are_named_by_reference_or_by_id(service: Shop) -> None:
+    """A reference that looks like the id of a balance is a reference."""
+    made = enqueue.delay(kind="balance", ledger_id="general_ledger_id", currency="USD")
+    balance_id = made.get(timeout=SECONDS_MAX)["transaction_id"]
+    refused = fields(balance_id, source=mint_id("bln", 0, 1))
+    assert enqueue.delay(**refused).get(timeout=SECONDS_MAX)["reason"] == "unknown_balance"
+    assert enqueue.AsyncResult(balance_id).get(timeout=SECONDS_MAX)["reason"] == "unknown_balance"
+    assert enqueue.AsyncResult(id=balance_id).get(timeout=SECONDS_MAX)["status"] == "APPLIED"
+    with pytest.raises(TypeError, match="one of them"):
+        enqueue.AsyncResult(balance_id, id=balance_id)
 
 
 def test_calls_may_ask_for_any_kind(service: Shop) -> None:
@@ -275,6 +327,6 @@ def test_a_wait_that_times_out_says_that_the_outcome_is_unknown(
     with producer(installation, monkeypatch):
         with pytest.raises(OutcomeUnknown, match="may still be posted"):
             enqueue(**fields("late"))
-        assert installation.client.status("late").status == "QUEUED"
+        assert installation.client.status(reference="late").status == "QUEUED"
         with pytest.raises(ReferenceConflict, match="differs in precise_amount"):
             enqueue.delay(**fields("late", amount="20.00"))

@@ -295,6 +295,23 @@ def test_usage_errors_have_one_code(installation: Installation, arguments: tuple
     assert "Traceback" not in result.stderr
 
 
+def test_a_name_of_two_transactions_is_not_guessed(
+    installation: Installation, balance_id: str
+) -> None:
+    """The id of one and the reference of another: queued or recorded, --id and --reference say."""
+    first = answer(enqueue(installation, "first", "--destination", balance_id))["id"]
+    second = answer(enqueue(installation, first, "--destination", balance_id))["id"]
+    for _ in range(2):
+        by_id = answer(installation.run("transaction", "--id", first, "--json"))
+        by_reference = answer(installation.run("transaction", "--reference", first, "--json"))
+        assert (by_id["transaction_id"], by_reference["transaction_id"]) == (first, second)
+        refused = installation.run("transaction", first)
+        assert refused.returncode == Exit.BAD_INPUT
+        assert "say --id or --reference" in refused.stderr
+        installation.drain()
+    assert installation.run("transaction", first, "--id", first).returncode == Exit.BAD_INPUT
+
+
 @pytest.mark.parametrize(
     "arguments", [("balance", "bln_x"), ("balance", "--external-id", "x"), ("transaction", "x")]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -14,9 +15,16 @@ import pytest
 from tests.harness import Installation
 
 from daybook import AsyncClient, Client, TransactionRequest
-from daybook.errors import LogUnavailable, MalformedRequest, NotFound, OutcomeUnknown
+from daybook.errors import (
+    LogUnavailable,
+    MalformedRequest,
+    NotFound,
+    OutcomeUnknown,
+    WrongEventLoop,
+)
 from daybook.errors import ReferenceConflict as Conflict
 from daybook.ledger.balance import internal_balance_id
+from daybook.requests import mint_id
 from daybook.settings import Settings
 
 
@@ -69,7 +77,7 @@ def test_many_are_validated_before_any_is_sent(installation: Installation) -> No
         installation.client.enqueue_many([fields("a"), fields("b", amount="0"), fields("c", x=1)])
     assert [error.field for error in caught.value.errors] == ["[1].amount", "[2].x"]
     with pytest.raises(NotFound):
-        installation.client.status("a")
+        installation.client.status(reference="a")
     with pytest.raises(MalformedRequest, match="more than 10000"):
         installation.client.enqueue_many([fields("a")] * 10_001)
     receipts = installation.client.enqueue_many(
@@ -87,11 +95,11 @@ def test_waiting_in_vain_says_that_the_outcome_is_unknown(installation: Installa
     receipt = installation.client.enqueue(**fields("slow"))
     with pytest.raises(OutcomeUnknown, match="may still be posted"):
         receipt.wait(0.02)
-    assert not installation.client.status("slow").final
-    with pytest.raises(NotFound, match="daybook transaction nobody"):
-        installation.client.wait("nobody", 1)
+    assert not installation.client.status(reference="slow").final
+    with pytest.raises(NotFound, match="daybook transaction --reference nobody"):
+        installation.client.wait(reference="nobody", timeout=1)
     installation.drain()
-    assert installation.client.wait("slow", 5) == receipt.wait(5)
+    assert installation.client.wait(reference="slow", timeout=5) == receipt.wait(5)
 
 
 def test_the_async_client_says_the_same(installation: Installation) -> None:
@@ -114,11 +122,11 @@ def test_the_async_client_says_the_same(installation: Installation) -> None:
                 await client.enqueue(**fields("in", destination=balance.id, amount="1"))
             with pytest.raises(OutcomeUnknown):
                 await client.wait(deposit, 0.02)
-            assert (await client.status("in")).status == "QUEUED"
+            assert (await client.status(reference="in")).status == "QUEUED"
             await asyncio.to_thread(installation.drain)
             receipts = [ledger, balance, deposit, hold, part, void]
             outcomes = await client.wait_many(receipts, 5)
-            assert await client.wait("in", 5) == outcomes[2]
+            assert await client.wait(reference="in", timeout=5) == outcomes[2]
             return [o and o.status for o in outcomes]
 
     statuses = asyncio.run(produce())
@@ -142,7 +150,7 @@ def test_both_clients_ask_for_every_kind(installation: Installation) -> None:
                 **fields("later", destination=balance.id, scheduled_for="2200-01-01T00:00:00Z")
             )
             await asyncio.to_thread(installation.drain)
-            assert (await client.wait("later", 5)).status == "SCHEDULED"
+            assert (await client.wait(reference="later", timeout=5)).status == "SCHEDULED"
             receipts = [
                 ledger, owner, balance, bulk, held, later,
                 await client.commit(held.id),
@@ -217,10 +225,67 @@ def test_a_broker_that_is_silent_holds_no_producer(installation: Installation) -
 
 
 def test_a_reference_may_look_like_an_id(installation: Installation) -> None:
-    """Only a whole id of a ledger or a balance is taken for one."""
-    receipt = installation.client.enqueue(fields("bln_fee-2026-04"))
+    """Nobody guesses: what is asked for by reference and by id are two things."""
+    client = installation.client
+    balance = client.create_balance("general_ledger_id", "USD")
+    unknown = mint_id("bln", 0, 1)
+    refused = client.enqueue(fields(balance.id, source=unknown))
+    like_a_transaction = client.enqueue(fields(refused.id))
     installation.drain()
-    assert installation.client.status("bln_fee-2026-04").transaction_id == receipt.id
+    assert client.status(reference=balance.id).reason == "unknown_balance"
+    assert client.status(id=balance.id).status == "APPLIED"
+    assert client.wait(reference=refused.id, timeout=5).transaction_id == like_a_transaction.id
+    assert client.wait(id=refused.id, timeout=5).reason == "unknown_balance"
+    for wrong in ({}, {"reference": "a", "id": "b"}, {"id": 7}):
+        with pytest.raises(TypeError, match=r"reference=… or id=…"):
+            client.status(**wrong)
+    with pytest.raises(TypeError, match=r"reference=… or id=…"):
+        client.wait(refused.id, 5)
+    with pytest.raises(TypeError, match="how many seconds"):
+        client.wait(refused)
+
+
+def test_a_client_of_another_event_loop_sends_nothing(installation: Installation) -> None:
+    """Its connections are of the first loop: it says so, and what to do, before it sends."""
+    client = AsyncClient(settings=installation.settings)
+    first = asyncio.run(client.enqueue(fields("first")))
+
+    async def look_ahead() -> Any:
+        return await client.dry_run.refund(first.id)
+
+    calls = [
+        lambda: client.enqueue(fields("second")),
+        lambda: client.enqueue_many([fields("third")]),
+        lambda: client.status(reference="first"),
+        lambda: client.wait(first, 1),
+        look_ahead,
+    ]
+    for call in calls:
+        with pytest.raises(WrongEventLoop, match="make one in each loop"):
+            asyncio.run(call())
+    installation.drain()
+    references = installation.rows("SELECT reference FROM transactions WHERE subject IS NULL")
+    assert references == [("first",)]
+
+
+def test_a_client_goes_on_in_a_forked_child(installation: Installation) -> None:
+    """The child has connections of its own, also to the broker; the parent's are left alone."""
+    client = installation.client
+    client.enqueue(fields("parent"))
+    child = os.fork()
+    if child == 0:
+        try:
+            client.enqueue(fields("child"))
+            client._doorbell.ring([0, 1])
+            os._exit(0 if client.status(reference="child").status == "QUEUED" else 1)
+        except BaseException:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    client.enqueue(fields("parent again"))
+    client._doorbell.ring([0, 1])
+    installation.drain()
+    assert client.status(reference="parent again").status == "APPLIED"
+    assert client.status(reference="child").status == "APPLIED"
 
 
 def test_the_id_of_an_internal_balance_is_reserved(installation: Installation) -> None:

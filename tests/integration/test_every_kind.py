@@ -440,10 +440,10 @@ def test_a_leg_is_found_by_its_label(installation: Installation) -> None:
     outcome(installation, split("s", first, {second: "50%", third: "left"}, 300))
     outcome(installation, move("s_1", first, second, 7))
     with reading(installation.engine) as connection:
-        leg = queries.find_transaction(connection, "s_2")
-        own = queries.find_transaction(connection, "s_1")
+        leg = queries.find_transaction(connection, reference="s_2")
+        own = queries.find_transaction(connection, reference="s_1")
         listed = queries.list_transactions(connection, reference="s_1")
-        assert queries.find_transaction(connection, "s_3") is None
+        assert queries.find_transaction(connection, reference="s_3") is None
     assert isinstance(leg, TransactionView)
     assert (leg.part, leg.precise_amount) == (2, 150)
     assert isinstance(own, TransactionView)

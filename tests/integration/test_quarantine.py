@@ -88,7 +88,7 @@ def test_a_retry_posts_it_once_under_its_own_reference(one: Installation, broken
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["state"] == "accepted"
     one.drain()
-    assert one.client.status("poison").status == "APPLIED"
+    assert one.client.status(reference="poison").status == "APPLIED"
     assert credit_of(one, a) == 1100
     assert one.rows("SELECT status FROM transactions WHERE reference = 'poison'") == [("APPLIED",)]
     assert quarantined(one) == []
@@ -152,7 +152,7 @@ def test_a_retry_typed_by_many_at_once_posts_it_once(
         list(pool.map(type_it, range(8)))
     two.drain()
     assert credit_of(two, a) == 1100
-    assert two.client.status("poison").status == "APPLIED"
+    assert two.client.status(reference="poison").status == "APPLIED"
     assert two.rows("SELECT settled FROM refusals") == [("retried",)]
     assert_proved(two)
 
@@ -188,13 +188,13 @@ def test_a_retry_may_be_refused_by_a_rule(one: Installation, broken: set[str]) -
     broken.clear()
     one.run("quarantine", "retry", "poor")
     one.drain()
-    assert one.client.status("poor").reason == "insufficient_funds"
+    assert one.client.status(reference="poor").reason == "insufficient_funds"
     assert one.rows("SELECT reason FROM transactions WHERE reference = 'poor'") == [
         ("insufficient_funds",)
     ]
     assert one.run("quarantine", "retry", "poor").returncode == 0
     one.drain()
-    assert one.client.status("poor").reason == "insufficient_funds"
+    assert one.client.status(reference="poor").reason == "insufficient_funds"
     assert_proved(one)
 
 
@@ -254,11 +254,11 @@ def test_a_scheduled_transaction_that_raises_when_it_is_due_can_be_retried(
     broken.add("boom")
     wait_until(lambda: append_due(one.store, one.log, lambda _: None), "it is due")
     one.drain()
-    assert one.client.status("later").reason == "quarantined"
+    assert one.client.status(reference="later").reason == "quarantined"
     broken.clear()
     assert one.run("quarantine", "retry", "later").returncode == 0
     one.drain()
-    assert one.client.status("later").status == "APPLIED"
+    assert one.client.status(reference="later").status == "APPLIED"
     assert credit_of(one, a) == 50
     assert_proved(one)
 
@@ -274,7 +274,7 @@ def test_what_was_discarded_stays_refused(one: Installation, broken: set[str]) -
     one.log.append(retrying(*find(one), one.log.now_ms(), "", ""))  # queued before it was discarded
     one.drain()
     assert credit_of(one, a) == 100
-    assert one.client.status("poison").reason == "quarantined"
+    assert one.client.status(reference="poison").reason == "quarantined"
     (settled,) = quarantined(one, "--all")
     assert (settled["state"], settled["settled_by"]) == ("discarded", "ben")
     again = one.run("quarantine", "discard", "poison", "--by", "ben")
@@ -359,7 +359,9 @@ def test_a_replay_after_a_restore_comes_to_the_same(
     broken.update({"boom"} if still_broken else ())
     one.drain()
     assert credit_of(one, a) == (100 if still_broken else 1100)
-    assert one.client.status("poison").status == ("REJECTED" if still_broken else "APPLIED")
+    assert one.client.status(reference="poison").status == (
+        "REJECTED" if still_broken else "APPLIED"
+    )
     states = one.rows("SELECT settled FROM refusals ORDER BY position")
     assert states == ([("retried",), (None,)] if still_broken else [])
     assert_proved(one)

@@ -148,8 +148,8 @@ def test_ledgers_are_listed(book: Book) -> None:
 def test_a_transaction_is_found_by_id_and_reference(book: Book) -> None:
     """Both names lead to the same record, with its amount in both units."""
     with book.reading() as connection:
-        by_id = queries.find_transaction(connection, book.hold)
-        by_reference = queries.find_transaction(connection, "hold")
+        by_id = queries.find_transaction(connection, id=book.hold)
+        by_reference = queries.find_transaction(connection, reference="hold")
 
     assert isinstance(by_id, TransactionView)
     assert by_id == by_reference
@@ -186,11 +186,11 @@ def test_a_callers_reference_comes_before_a_derived_one(book: Book) -> None:
     book.client.void(book.hold)
     book.installation.drain()
     with book.reading() as connection:
-        derived = queries.find_transaction(connection, label)
+        derived = queries.find_transaction(connection, reference=label)
     book.deposit(book.bob, label, 7)
     book.installation.drain()
     with book.reading() as connection:
-        own = queries.find_transaction(connection, label)
+        own = queries.find_transaction(connection, reference=label)
         both = queries.list_transactions(connection, reference=label)
 
     assert isinstance(derived, TransactionView)
@@ -208,7 +208,7 @@ def test_what_the_journal_cannot_show_is_found_among_refusals(book: Book) -> Non
     receipt = book.client.create_balance("ldg_00000000-0000-4000-8000-000000000000", "USD")
     book.installation.drain()
     with book.reading() as connection:
-        found = queries.find_transaction(connection, receipt.id)
+        found = queries.find_transaction(connection, id=receipt.id)
 
     assert isinstance(found, RefusalView)
     assert (found.transaction_id, found.status) == (receipt.id, "REJECTED")
@@ -265,8 +265,8 @@ def test_amounts_of_any_size_are_exact(book: Book) -> None:
     book.send("part", big, "@Revenue", 1, overdraft_limit=Decimal("1.50"), **fields)
     book.installation.drain()
     with book.reading() as connection:
-        view = queries.find_transaction(connection, "big")
-        part = queries.find_transaction(connection, "part")
+        view = queries.find_transaction(connection, reference="big")
+        part = queries.find_transaction(connection, reference="part")
         balance = queries.find_balance(connection, big)
 
     assert isinstance(view, TransactionView)
@@ -292,7 +292,7 @@ def test_moments_are_utc_at_the_ends_of_time(book: Book, zone: str) -> None:
     engine = make_engine(url.render_as_string(hide_password=False))
     try:
         with queries.reading(engine) as connection:
-            view = queries.find_transaction(connection, "old")
+            view = queries.find_transaction(connection, reference="old")
     finally:
         engine.dispose()
     assert isinstance(view, TransactionView)

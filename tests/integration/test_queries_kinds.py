@@ -40,9 +40,11 @@ def reading(posting: Posting) -> Any:
     return queries.reading(posting.installation.engine)
 
 
-def find(posting: Posting, name: str) -> TransactionView:
+def find(
+    posting: Posting, request_id: str | None = None, *, reference: str | None = None
+) -> TransactionView:
     with reading(posting) as connection:
-        found = queries.find_transaction(connection, name)
+        found = queries.find_transaction(connection, reference=reference, id=request_id)
     assert isinstance(found, TransactionView)
     return found
 
@@ -57,7 +59,7 @@ def test_a_request_with_legs_shows_them(posting: Posting) -> None:
     ann, bob = posting.balance(), posting.balance()
     done = posting.post(divided("salaries", {ann: 700, bob: 300}))
 
-    view = find(posting, "salaries")
+    view = find(posting, reference="salaries")
 
     assert (view.transaction_id, view.parts, view.part) == (done.transaction_id, 2, None)
     assert (view.source, view.destination, view.amount_string) == (WORLD, None, "10")
@@ -117,7 +119,7 @@ def test_a_bulk_shows_its_items_and_the_refused_one(posting: Posting) -> None:
     wanted = Bulk("batch", (items[0], refused, items[2]), atomic=False)
     done = posting.post(wanted, bulk_id())
 
-    by_id, by_reference = find(posting, done.transaction_id), find(posting, "batch")
+    by_id, by_reference = find(posting, done.transaction_id), find(posting, reference="batch")
 
     assert by_id == by_reference
     assert (by_id.transaction_id[:5], by_id.kind, by_id.parts) == ("bulk_", "bulk", 3)
@@ -128,7 +130,7 @@ def test_a_bulk_shows_its_items_and_the_refused_one(posting: Posting) -> None:
         ("three", "APPLIED"),
     ]
     assert {item.parent_transaction for item in by_id.records} == {done.transaction_id}
-    assert find(posting, "three").parent_transaction == done.transaction_id
+    assert find(posting, reference="three").parent_transaction == done.transaction_id
     assert len(listed(posting, parent=done.transaction_id)) == 3
 
 
@@ -139,7 +141,7 @@ def test_a_long_bulk_is_shown_in_part(posting: Posting) -> None:
     items = tuple(move(f"item-{each}", ann, 1) for each in range(number))
     done = posting.post(Bulk("many", items, atomic=True), bulk_id())
 
-    view = find(posting, "many")
+    view = find(posting, reference="many")
 
     assert view.parts == number
     assert [item.part for item in view.records] == list(range(1, PARTS_SHOWN_MAX + 1))
@@ -187,7 +189,7 @@ def test_a_refund_is_found_from_its_original(posting: Posting) -> None:
     assert [action.status for action in original.actions] == ["REJECTED", "APPLIED"]
     assert (reverse.kind, reverse.parent_transaction) == ("refund", single)
     assert (reverse.source, reverse.destination) == (ann, WORLD)
-    assert whole.refunded_by == find(posting, "back").transaction_id
+    assert whole.refunded_by == find(posting, reference="back").transaction_id
     leg = find(posting, part_id(group, 2))
     assert leg.refunded_by == part_id(whole.refunded_by or "", 2)
 
@@ -198,7 +200,7 @@ def test_a_hold_shows_its_dates(posting: Posting) -> None:
     posting.post(
         move("room", ann, 5, inflight=True, expires_micros=LATER_MICROS + 1, commits_micros=0)
     )
-    view = find(posting, "room")
+    view = find(posting, reference="room")
     assert view.inflight_expiry_date == LATER + timedelta(microseconds=1)
     assert view.inflight_commit_date == datetime(1970, 1, 1, tzinfo=UTC)
     assert view.scheduled_for is None
@@ -212,7 +214,7 @@ def test_a_scheduled_transaction_is_shown_before_its_time(posting: Posting) -> N
     accepted = posting.post(wanted, body=body)
     posting.change(accepted.transaction_id, meta_data=f'{{"b":{SCORE}}}')
 
-    by_id, by_reference = find(posting, accepted.transaction_id), find(posting, "rent")
+    by_id, by_reference = find(posting, accepted.transaction_id), find(posting, reference="rent")
     (record,) = listed(posting, status="SCHEDULED")
     with reading(posting) as connection:
         (waiting,) = queries.list_schedules(connection)
@@ -226,7 +228,7 @@ def test_a_scheduled_transaction_is_shown_before_its_time(posting: Posting) -> N
     assert by_id.meta_data == {"a": 1, "b": Decimal(SCORE)}
     assert (record.kind, record.parent_transaction) == ("schedule", accepted.transaction_id)
     assert record.reference == "rent_scheduled"
-    assert find(posting, "rent_scheduled") == record
+    assert find(posting, reference="rent_scheduled") == record
     assert (waiting.transaction_id, waiting.reference) == (accepted.transaction_id, "rent")
     assert (waiting.scheduled_for, waiting.created_at) == (LATER, by_id.created_at)
     assert waiting.request == body
@@ -252,12 +254,12 @@ def test_a_cancelled_transaction_is_shown_as_refused(installation: Installation)
     ).id
     installation.drain()
     with queries.reading(installation.engine) as connection:
-        before = queries.find_transaction(connection, "rent")
+        before = queries.find_transaction(connection, reference="rent")
         (waiting,) = queries.list_schedules(connection)
     cancel = client.enqueue({"kind": "cancel", "transaction_id": rent}).id
     installation.drain()
     with queries.reading(installation.engine) as connection:
-        after = queries.find_transaction(connection, "rent")
+        after = queries.find_transaction(connection, reference="rent")
         rest = queries.list_schedules(connection)
 
     assert isinstance(before, TransactionView)

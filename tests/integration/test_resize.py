@@ -101,7 +101,7 @@ def test_what_was_made_before_is_acted_on_after(installation: Installation) -> N
     settle(installation)
     outcomes = [o and o.status for o in client.wait_many(done, 5)]
     assert outcomes == ["APPLIED"] * 8 + ["VOID"] * 4
-    assert {client.status(f"later-{b}").status for b in balances} == {"APPLIED"}
+    assert {client.status(reference=f"later-{b}").status for b in balances} == {"APPLIED"}
     assert installation.rows("SELECT amount - committed - voided FROM holds") == [(0,)] * 5
     assert len(later) == 4
     assert dated.wait(5).status == "INFLIGHT"

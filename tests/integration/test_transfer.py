@@ -307,7 +307,7 @@ def test_the_commands_move_a_ledger_that_goes_on(
     again = target.client.enqueue(reference="first", allow_overdraft=True, **deposit)
     target.client.enqueue(reference="second", allow_overdraft=True, **deposit)
     target.drain()
-    assert target.client.status("first").transaction_id != again.id
+    assert target.client.status(reference="first").transaction_id != again.id
     ((credit,),) = target.rows(
         "SELECT credit_balance FROM balances WHERE balance_id = %s", balance[4:]
     )

@@ -78,7 +78,7 @@ def asked_whole(client: Client) -> None:
     wide = client.bulk([fields(own, source=own, allow_overdraft=False) for own in balances])
     outcomes = client.wait_many([*receipts, wide], 30)
     assert [o and o.status for o in outcomes] == ["APPLIED"] * 5
-    assert client.status(balances[1]).status == "APPLIED"
+    assert client.status(id=balances[1]).status == "APPLIED"
     assert client.dry_run.refund(wide.id).would_apply
     with pytest.raises(Conflict) as caught:
         client.enqueue(fields(f"in-{balances[0]}", description="another"))

@@ -354,7 +354,7 @@ class MemoryLog:
         records: tuple[int, int],
         outcomes: Sequence[tuple[str, str]],
         retention_seconds: int,
-    ) -> None:
+    ) -> list[tuple[str, bytes]]:
         del retention_seconds  # that is another fault: outcomes lost
         self._touch("reply")
         is_late = batch < self.state.replied.get(partition, -1)
@@ -369,6 +369,7 @@ class MemoryLog:
                 self.state.replied[partition] = batch
                 self.state.told[partition] = records[1]
         self._touch("reply")
+        return []
 
     def trim(self, partition: int, before: int) -> int:
         self._touch("trim")

@@ -392,6 +392,9 @@ class MemoryUnit:
                 r.detail,
                 r.fingerprint,
                 r.position,
+                r.precise_amount,
+                r.precision,
+                r.currency,
             )
             for r in self._tables.shelf.journals[row.partition].records[sequence:]
             if r.kind not in _CREATIONS and not _is_part(r.transaction_id[-ID_LENGTH:])

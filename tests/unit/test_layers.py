@@ -20,7 +20,7 @@ STORE = LOWER | {"store"}
 PRODUCING = QUEUE | {"producing"}
 SETTLING = QUEUE | {"settling"}
 ASKING = PRODUCING | {"asking"}
-CLIENT = ASKING | {"points", "preview", "looking_ahead", "client"}
+CLIENT = ASKING | {"points", "preview", "looking_ahead", "finding", "client"}
 CELERY = CLIENT | {"celery"}
 INSTALL = QUEUE | STORE | {"install"}  # the schema and the log, in one step
 DRY_RUN = ASKING | STORE | {"preview", "dry_run"}
@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "install": INSTALL,
     "preview": frozenset({"preview"}),
     "looking_ahead": CLIENT,
+    "finding": QUEUE | {"finding"},
     "dry_run": DRY_RUN,
     "worker": WORKER,
     "daybook": CLIENT | {"daybook"},  # the package's own __init__: what producers import

@@ -19,11 +19,11 @@ from daybook.producing import (
     conflict,
     draft,
     drafts,
-    key_of,
+    name_of,
     named_by_task,
     original_slot,
 )
-from daybook.queue.entries import NewEntry, outcome_value, read_value
+from daybook.queue.entries import NO_MONEY, Money, NewEntry, outcome_value, read_value
 from daybook.queue.log import Keys, append_arguments
 from daybook.requests import mint_bulk_id, mint_id, slot_of, slot_of_transaction
 from daybook.requests.bounds import BODY_BYTES_MAX
@@ -174,12 +174,31 @@ def test_a_conflict_finds_the_original_of_any_kind_and_names_what_differs() -> N
     )
 
 
-def test_creations_are_looked_up_by_their_id() -> None:
-    """Ids of ledgers, balances and identities are keys; everything else is a reference."""
+def test_a_name_is_a_reference_or_an_id() -> None:
+    """One of the two, and text; neither is guessed from how it looks."""
     uuid = "0198a1b2-0000-7000-8000-000000000001"
-    for prefix in ("ldg", "bln", "idt"):
-        assert key_of(f"{prefix}_{uuid}") == f"i:{prefix}_{uuid}"
-    assert key_of("idt_ada") == "t:idt_ada"
+    for looks_like in (f"bln_{uuid}", f"txn_{uuid}", "idt_ada"):
+        assert name_of(looks_like, None).key == f"t:{looks_like}"
+        assert name_of(None, looks_like).key == f"i:{looks_like}"
+    wrong: list[Any] = [(None, None), ("a", "b"), (7, None), (None, b"txn_1")]
+    for reference, request_id in wrong:
+        with pytest.raises(TypeError, match="one of them"):
+            name_of(reference, request_id)
+
+
+def test_what_stands_under_a_key_says_what_it_is_of() -> None:
+    """Amounts of any size and currencies of any text come back as they were."""
+    for money in (
+        Money(1999, 100, "USD"),
+        Money(10**40, 10**18, 'a "quoted" one'),
+        Money(5, 1, "€uro-€"),
+        Money(None, None, "USD"),
+        NO_MONEY,
+    ):
+        value = outcome_value("0" * 64, "txn_1", "APPLIED", position=7, money=money)
+        assert read_value(value).money == money
+        refused = outcome_value("0" * 64, "txn_1", "REJECTED", "malformed", "x", money=money)
+        assert read_value(refused).money == money
 
 
 @pytest.mark.parametrize(

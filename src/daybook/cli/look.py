@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from daybook.cli.output import AsJson, print_fields, print_json, print_table
+from daybook.cli.sending import wrong
 from daybook.cli.showing import Limit, checked_id, end_of, major, moment_of, say_more
 from daybook.cli.wiring import open_client, open_reading
-from daybook.errors import ConfigError, LogUnavailable, NotFound
+from daybook.errors import ConfigError, LogUnavailable, MalformedRequest, NotFound, OutcomeUnknown
 from daybook.ledger.balance import internal_balance_id
+from daybook.producing import Name
+from daybook.requests.bounds import GROUP_ID
 
 if TYPE_CHECKING:
     from daybook.producing import Outcome
     from daybook.store.history import BalanceAtView
-    from daybook.store.views import BalanceView, TransactionView
+    from daybook.store.views import BalanceView, RefusalView, TransactionView
 
 RecordedStatus = Literal["APPLIED", "INFLIGHT", "VOID", "REJECTED", "SCHEDULED"]
 RecordedKind = Literal[
@@ -270,26 +274,30 @@ def transactions(
 
 def transaction(
     name: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="TRANSACTION", help="A transaction id (txn_…, bulk_…) or a reference."
         ),
-    ],
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Its reference, whatever that looks like.")
+    ] = None,
+    request_id: Annotated[str | None, typer.Option("--id", help="Its id.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one transaction, its legs or items, its hold, and what was done to it.
 
-    What is not in the journal yet is asked of the log.
+    What is not in the journal yet is asked of the log. A name that is the id of one transaction
+    and the reference of another has to be given by --id or --reference.
     """
-    from daybook.store import queries
     from daybook.store.views import TransactionView
 
-    with open_reading() as connection:
-        found = queries.find_transaction(connection, name)
+    names = _names(name, reference, request_id)
+    found = _in_ledger(names)
     if isinstance(found, TransactionView):
         fields = _fields(found)
     else:
-        fields = _queued(name).as_dict() if found is None else found.asdict()
+        fields = _queued(names).as_dict() if found is None else found.asdict()
     if as_json:
         print_json(fields)
         return
@@ -338,16 +346,56 @@ def _print_records(view: TransactionView) -> None:
         )
 
 
-def _queued(name: str) -> Outcome:
-    """What the log says of a reference that Postgres does not know. Raises NotFound."""
-    missing = NotFound(f"no transaction has the id or reference {name!r}")
+def _names(name: str | None, reference: str | None, request_id: str | None) -> list[Name]:
+    """What a person may mean, in the order in which it is looked for. Raises MalformedRequest."""
+    given = [one for one in (name, reference, request_id) if one is not None]
+    if len(given) != 1:
+        raise wrong("TRANSACTION", "give an id or a reference, --id or --reference: one of them")
+    if name is None:
+        return [Name(reference, request_id)]
+    return [Name(id=name), Name(name)] if GROUP_ID.match(name) else [Name(name)]
+
+
+def _in_ledger(names: list[Name]) -> TransactionView | RefusalView | None:
+    """What the ledger has under one of the names. Raises MalformedRequest when that is two."""
+    from daybook.store import queries
+
+    with open_reading() as connection:
+        found = [
+            queries.find_transaction(connection, reference=name.reference, id=name.id)
+            for name in names
+        ]
+    views = [view for view in found if view is not None]
+    if len(views) > 1 and views[0] != views[1]:
+        raise _ambiguous(names[0])
+    return views[0] if views else None
+
+
+def _ambiguous(name: Name) -> MalformedRequest:
+    return wrong(
+        "TRANSACTION", f"{name.id} is an id and the reference of another: say --id or --reference"
+    )
+
+
+def _queued(names: list[Name]) -> Outcome:
+    """What the log says of a name that Postgres does not know. Raises NotFound."""
+    spelled = " or ".join(map(str, names))
+    missing = NotFound(f"no transaction has the {spelled}")
+    found: list[Outcome] = []
     try:
         with open_client() as client:
-            return client.status(name)
-    except NotFound:
-        raise missing from None
-    except (ConfigError, LogUnavailable) as fault:
-        raise NotFound(f"{missing} in the journal; the log cannot be asked: {fault}") from fault
+            # By reference first: by id, a worker may have to be asked.
+            for name in reversed(names):
+                with suppress(NotFound):
+                    found.append(client.status(reference=name.reference, id=name.id))
+    except (ConfigError, LogUnavailable, OutcomeUnknown) as fault:
+        if not found:
+            raise NotFound(f"{missing} in the journal; the log cannot be asked: {fault}") from fault
+    if not found:
+        raise missing
+    if len(found) > 1 and found[0] != found[1]:
+        raise _ambiguous(names[0])
+    return found[0]
 
 
 def _fields(view: TransactionView) -> dict[str, Any]:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 INPUT_BYTES_MAX = 32 << 20
 """Bytes that are read of a request: the longest bulk, written with room to spare."""
 
+ONLY_IN_JSON = ("amount", "precise_amount", "precision", "currency", "fingerprint")
+"""Fields of an outcome that whoever typed the request knows."""
+
 Wait = Annotated[
     float | None,
     typer.Option(
@@ -90,7 +93,13 @@ def send(
     if as_json:
         print_json(shown)
     else:
-        print_fields({key: value for key, value in shown.items() if value is not False})
+        print_fields(
+            {
+                key: value
+                for key, value in shown.items()
+                if value is not False and key not in ONLY_IN_JSON
+            }
+        )
     if trouble is not None:
         raise trouble
     if code is not Exit.OK:

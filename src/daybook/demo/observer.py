@@ -112,7 +112,7 @@ class Observer:
 
     def _find(self, transaction_id: str) -> TransactionView | None:
         with reading(self._engine) as connection:
-            view = find_transaction(connection, transaction_id)
+            view = find_transaction(connection, id=transaction_id)
         return None if isinstance(view, RefusalView) else view
 
 

@@ -27,6 +27,7 @@ local prefix = ARGV[1]
 local ARGUMENTS = 7
 local LARGE_BYTES = 65536
 local USUAL_BYTES = 1024
+local POINTER_SECONDS = 86400
 local NONE = {}
 
 -- One clock for all partitions, never going back: entry ids are a total order of acceptance.
@@ -269,6 +270,11 @@ for i = 3, #ARGV, ARGUMENTS do
       end
       redis.call('SET', prefix .. 'queued:' .. ARGV[i + 1],
         fingerprint .. 'Q' .. ARGV[i + 3] .. ' ' .. home .. ' ' .. last_id)
+      if string.find(ARGV[i + 4], 'i', 1, true) then
+        -- Whoever reads it compares the id with what it points to: producers may write it.
+        redis.call('SET', prefix .. 'queued:i:' .. ARGV[i + 3], '@' .. ARGV[i + 1],
+          'NX', 'EX', POINTER_SECONDS)
+      end
       results[#results + 1] = 'A' .. last_id
       lengths[home] = lengths[home] + 1
       ring(home)

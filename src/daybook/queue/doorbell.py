@@ -5,6 +5,7 @@ Producers send by task name, so that they need none of the worker's code.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -15,6 +16,7 @@ from daybook.errors import LogUnavailable
 
 APPLY_TASK = "daybook.apply"
 DRY_RUN_TASK = "daybook.dry_run"
+FIND_TASK = "daybook.find"
 INTAKE_QUEUE = "daybook.intake"
 QUEUE_PREFIX = "daybook.partition."
 
@@ -39,6 +41,7 @@ class Doorbell:
     def __init__(self, broker_url: str, app: Any = None) -> None:
         self._broker_url = broker_url
         self._app = app
+        self._pid = os.getpid()
         self._quiet_until = 0.0
 
     def ring(self, partitions: Iterable[int]) -> None:
@@ -67,17 +70,27 @@ class Doorbell:
 
         Raises LogUnavailable when the broker does not take it.
         """
+        self._ask(DRY_RUN_TASK, (request_id, body.decode(), answer_id), seconds)
+
+    def ask_to_find(self, request_id: str, answer_id: str, seconds: float) -> None:
+        """Ask any worker for the request with an id; forgotten after ``seconds``.
+
+        Raises LogUnavailable when the broker does not take it.
+        """
+        self._ask(FIND_TASK, (request_id, answer_id), seconds)
+
+    def _ask(self, task: str, args: tuple[str, ...], seconds: float) -> None:
         try:
             self._celery().send_task(
-                DRY_RUN_TASK,
-                args=(request_id, body.decode(), answer_id),
+                task,
+                args=args,
                 queue=INTAKE_QUEUE,
                 expires=seconds,
                 ignore_result=True,
                 retry=False,
             )
         except Exception as fault:  # whatever the broker's transport raises
-            raise LogUnavailable(f"the broker does not take a dry run: {fault}") from fault
+            raise LogUnavailable(f"the broker does not take {task}: {fault}") from fault
 
     def close(self) -> None:
         """Close the broker's connections that this object opened."""
@@ -86,6 +99,9 @@ class Doorbell:
             self._app = None
 
     def _celery(self) -> Any:
+        if self._pid != os.getpid():
+            # Forked: the connections are the parent's. Two that write to one would garble it.
+            self._app, self._pid, self._quiet_until = None, os.getpid(), 0.0
         if self._app is None:
             from celery import Celery  # 0.2 s: only those who ring pay for it
 

@@ -19,6 +19,11 @@ POSITION_LIMIT = 1 << 63
 CELERY_RESULT = "c"
 """Flag of an entry whose outcome is also stored as a Celery result, under its reference."""
 
+BY_ID = "i"
+"""Flag of an entry that can be looked up by its request id although it has a reference."""
+
+POINTER = "@"
+"""What stands under the id of such an entry begins with it; then comes its outcome key."""
 
 DUE = "d"
 """Flag of an entry of the sweeper: the time of what it asks for has come.
@@ -66,6 +71,11 @@ def key_of_id(request_id: str) -> str:
     return f"i:{request_id}"
 
 
+def reference_of_key(key: str) -> str | None:
+    """The reference in an outcome key; None in that of a request without one."""
+    return key[2:] if key.startswith("t:") else None
+
+
 def key_of_request(reference: str | None, request_id: str) -> str:
     """The outcome key of a request: by its reference when it has one, else by its id."""
     return key_of_id(request_id) if reference is None else key_of_reference(reference)
@@ -74,8 +84,8 @@ def key_of_request(reference: str | None, request_id: str) -> str:
 class NewEntry(NamedTuple):
     """What a producer appends.
 
-    fingerprint: 32 bytes. flags: of ``CELERY_RESULT``, ``DUE`` and ``RETRY``, or empty. slots: of
-    a wide request, which spends from balances of several slots: all of them.
+    fingerprint: 32 bytes. flags: of ``CELERY_RESULT``, ``BY_ID``, ``DUE`` and ``RETRY``, or empty.
+    slots: of a wide request, which spends from balances of several slots: all of them.
     """
 
     slot: int
@@ -97,6 +107,20 @@ class RawEntry(NamedTuple):
     body: bytes
 
 
+class Money(NamedTuple):
+    """What an outcome is about: minor units, how many of them make a major one, and the currency.
+
+    precise_amount, precision: None where it says nothing of one amount, as of a creation.
+    """
+
+    precise_amount: int | None
+    precision: int | None
+    currency: str | None
+
+
+NO_MONEY = Money(None, None, None)
+
+
 @dataclass(frozen=True, slots=True)
 class KeyState:
     """What stands under an outcome key.
@@ -105,6 +129,7 @@ class KeyState:
     request_id: of a queued request the id it was accepted under, of a recorded one the id that
     the outcome belongs to.
     position: where the entry stands, or stood, in the log; partition: of a queued entry.
+    money: of a recorded outcome.
     """
 
     fingerprint: str
@@ -115,6 +140,18 @@ class KeyState:
     duplicate: bool = False
     partition: int | None = None
     position: int | None = None
+    money: Money = NO_MONEY
+
+
+_MONEY = ("n", "p", "c")
+
+
+def _plain(money: Money) -> str | None:
+    """Money as it continues a JSON object; None for what needs escapes, or is not whole."""
+    amount, precision, currency = money
+    if currency is None or amount is None or precision is None:
+        return "" if money == NO_MONEY else None
+    return f',"n":{amount},"p":{precision},"c":"{currency}"' if currency.isalnum() else None
 
 
 def outcome_value(
@@ -126,14 +163,18 @@ def outcome_value(
     *,
     position: int | None = None,
     duplicate: bool = False,
+    money: Money = NO_MONEY,
 ) -> str:
     """The text that stands under an outcome key once the outcome is recorded.
 
     position: of the entry in the log, when it is known; it stays there for the retention.
     """
     if reason is None and detail is None and not duplicate and position is not None:
-        # Nearly always; ids and statuses need no escapes.
-        return f'{fingerprint}R{{"id":"{request_id}","status":"{status}","at":{position}}}'
+        plain = _plain(money)
+        if plain is not None:  # nearly always; ids and statuses need no escapes
+            return (
+                f'{fingerprint}R{{"id":"{request_id}","status":"{status}","at":{position}{plain}}}'
+            )
     fields: dict[str, object] = {"id": request_id, "status": status}
     if position is not None:
         fields["at"] = position
@@ -143,6 +184,8 @@ def outcome_value(
         fields["detail"] = detail
     if duplicate:
         fields["duplicate"] = True
+    named = zip(_MONEY, money, strict=True)
+    fields |= {name: value for name, value in named if value is not None}
     return f"{fingerprint}R{json.dumps(fields, separators=(',', ':'))}"
 
 
@@ -172,4 +215,5 @@ def read_value(value: bytes | str) -> KeyState:
         fields.get("detail"),
         fields.get("duplicate", False),
         position=fields.get("at"),
+        money=Money(*(fields.get(name) for name in _MONEY)),
     )

@@ -16,6 +16,7 @@ class Keys:
         self.replied = f"{self.prefix}replied"
         self.told = f"{self.prefix}told"
         self.workers = f"{self.prefix}workers"
+        self.asked = f"{self.prefix}asked"
 
     def log(self, partition: int) -> str:
         """The stream of a partition."""
@@ -42,7 +43,9 @@ class Keys:
         return f"{self.prefix}outcome:{key}"
 
     def queued(self, key: str) -> str:
-        """Where an append leaves the mark of what is queued. Producers may write it."""
+        """Where an append leaves the mark of what is queued. Producers may write it.
+
+        Under the key of an id it may stand for another one, that of its reference."""
         return f"{self.prefix}queued:{key}"
 
     def known(self, keys: Sequence[str]) -> list[str]:

@@ -21,6 +21,7 @@ from daybook.queue.entries import (
     NewEntry,
     RawEntry,
     entry_id_of,
+    key_of_id,
     position_of,
 )
 from daybook.queue.epochs import FIRST_EPOCH, Epochs, partitions_at
@@ -31,6 +32,7 @@ from daybook.queue.parsing import (
     known_values,
     mark_in,
     numbers_in,
+    pointer_in,
     position_in,
     positions_in,
     state_in,
@@ -62,6 +64,10 @@ COUNT_SLICE = 5_000
 COUNT_SLICES_MAX = 400
 """Bounds of counting unread entries: 2,000,000 at most."""
 
+FIND_SLICE = 500
+FIND_SLICES_MAX = 400
+"""Bounds of looking for an unread entry by its id: 200,000 entries, so many at a time."""
+
 _COUNT = """
 local start, total, last = ARGV[1], 0, false
 local marks = redis.call('XRANGE', KEYS[2], start, '+', 'COUNT', ARGV[2])
@@ -86,6 +92,21 @@ return {total, last}
 """Counts without touching more than one entry at a time that is large. Nothing lies behind the
 greatest id of all, and the server refuses to look there.
 """
+_FIND = """
+local found = redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])
+for _, entry in ipairs(found) do
+  local id, key
+  for at = 1, #entry[2], 2 do
+    if entry[2][at] == 'i' then id = entry[2][at + 1] end
+    if entry[2][at] == 'k' then key = entry[2][at + 1] end
+  end
+  if id == ARGV[3] and key and key ~= '' then
+    return {key, ''}
+  end
+end
+return {'', #found > 0 and found[#found][1] or ''}
+"""
+"""The key of the entry with an id, or where to look on."""
 _FIRST = """
 local found = {}
 for at, stream in ipairs(KEYS) do
@@ -191,6 +212,7 @@ class Log:
         self._append = client.register_script(APPEND_SCRIPT)
         self._reply = client.register_script(REPLY_SCRIPT)
         self._count = client.register_script(_COUNT)
+        self._find = client.register_script(_FIND)
         self._first = client.register_script(_FIRST)
         self._forward = client.register_script(CLOCK_SCRIPT + _FORWARD)
         self._install = client.register_script(_INSTALL)
@@ -320,6 +342,14 @@ class Log:
         with translated_faults():
             return known_values(self.client.mget(self.keys.known(keys)))
 
+    def pointed_to(self, request_id: str) -> str | None:
+        """The outcome key that an append left under an id; None when it left none.
+
+        Producers may write it: what stands there counts if it is of that request.
+        """
+        with translated_faults():
+            return pointer_in(self.client.get(self.keys.queued(key_of_id(request_id))))
+
     def body_at(self, partition: int, position: int) -> bytes | None:
         """The body of the entry at ``position``; None when it was trimmed."""
         entry_id = entry_id_of(position)
@@ -445,6 +475,19 @@ class Log:
                 start = last.decode()
         return total
 
+    def unread_key(self, partition: int, after: int, request_id: str) -> str | None:
+        """The outcome key of an entry behind ``after``; None when it is not among the next ones."""
+        start = entry_id_of(after)
+        with translated_faults():
+            for _ in range(FIND_SLICES_MAX):
+                key, last = self._find(
+                    keys=[self.keys.log(partition)], args=[f"({start}", FIND_SLICE, request_id]
+                )
+                if key or not last:
+                    return key.decode(errors="replace") or None
+                start = last.decode()
+        return None
+
     def replied_batches(self) -> dict[int, int]:
         """Number of the last batch whose outcomes were written, of each partition with one."""
         with translated_faults():
@@ -486,10 +529,11 @@ class Log:
         records: tuple[int, int],
         outcomes: Sequence[tuple[str, str]],
         retention_seconds: int,
-    ) -> None:
+    ) -> list[tuple[str, bytes]]:
         """Write outcomes (key, value) of a committed batch, and that it has been replied to.
 
-        records: the sequences behind which, and up to which, these are the outcomes.
+        records: the sequences behind which, and up to which, these are the outcomes. Answers who
+        asked for them by a Celery message: key and askers (see ``asked``).
         """
         arguments: list[Any] = [
             self.keys.prefix,
@@ -502,7 +546,8 @@ class Log:
         for pair in outcomes:
             arguments += pair
         with translated_faults():
-            self._reply(keys=[self.keys.state], args=arguments)
+            _, found = self._reply(keys=[self.keys.state], args=arguments)
+        return [(key.decode(), askers) for key, askers in zip(found[::2], found[1::2], strict=True)]
 
     def trim(self, partition: int, before: int) -> int:
         """Drop entries before the position ``before``; answers how many went.

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from daybook.queue.entries import (
+    POINTER,
     POSITION_LIMIT,
     KeyState,
     entry_id_of,
@@ -164,6 +165,13 @@ def known_values(found: Sequence[bytes | None]) -> list[bytes | None]:
         next((each for each in pair if each is not None and key_state_in(each) is not None), None)
         for pair in zip(found[::2], found[1::2], strict=True)
     ]
+
+
+def pointer_in(value: bytes | None) -> str | None:
+    """The outcome key that an append left under an id in place of a mark."""
+    if value is None or not value.startswith(POINTER.encode()):
+        return None
+    return value[len(POINTER) :].decode(errors="replace")
 
 
 def object_in(key: str, raw: bytes) -> dict[str, Any] | None:

@@ -11,17 +11,27 @@
 --
 -- allow-oom: a server whose memory is full must still let the workers get on, or it stays full.
 --
+-- Answers whoever asked for these outcomes by a Celery message: {batch of the last reply, {key,
+-- askers, key, askers, …}}, the askers as ``queue.asked`` writes them.
+--
 -- When the log or the server's memory is nearly full, what was applied goes before its time: the
 -- account of a producer may have no right to make room itself.
 local NEARLY_FULL = 7 / 8
 local prefix, partition, batch = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local replied = tonumber(redis.call('HGET', prefix .. 'replied', partition) or '') or -1
+local asked, askers = prefix .. 'asked', {}
+local anybody = redis.call('EXISTS', asked) == 1
 for i = 8, #ARGV, 2 do
   local key = prefix .. 'outcome:' .. ARGV[i]
   local known = batch < replied and redis.call('GET', key)
   if not known or string.sub(known, 65, 65) ~= 'R' then
     redis.call('SET', key, ARGV[i + 1], 'EX', ARGV[7])
     redis.call('DEL', prefix .. 'queued:' .. ARGV[i])
+    local found = anybody and redis.pcall('HGET', asked, ARGV[i])
+    if type(found) == 'string' then
+      askers[#askers + 1] = ARGV[i]
+      askers[#askers + 1] = found
+    end
   end
 end
 if batch >= replied then
@@ -61,4 +71,4 @@ if partitions and entries_max then
     make_room(partition)
   end
 end
-return replied
+return {replied, askers}

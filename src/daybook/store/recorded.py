@@ -122,7 +122,7 @@ def list_transactions(
     if subject is not None:
         conditions.append(transactions.c.subject == subject)
     if reference is not None:  # each way has an index of its own
-        ways = [_by_reference(reference), _by_label(reference)]
+        ways = [by_reference(reference), _by_label(reference)]
         leg = _leg_labelled(connection, reference)
         if leg is not None:
             ways.append(transactions.c.transaction_id == leg)
@@ -204,27 +204,35 @@ def _is_one_of(table: Any, ids: Sequence[UUID | str]) -> ColumnElement[bool]:
 
 
 def find_transaction(
-    connection: Connection, id_or_reference: str
+    connection: Connection,
+    *,
+    reference: str | None = None,
+    id: str | None = None,
 ) -> TransactionView | RefusalView | None:
-    """The transaction with this id (``txn_…``, ``bulk_…``) or reference, and all that became of it.
+    """The transaction with this reference, or this id, and all that became of it: one of the two.
 
-    What is scheduled is shown before it is recorded. A caller's own reference comes before the
-    labels that the ledger derives (``…_void``); what the journal cannot show is looked for among
-    the refused requests.
+    id: ``txn_…`` or ``bulk_…``, or of what a creation made. What is scheduled is shown before it is
+    recorded. A caller's own reference comes before the labels that the ledger derives
+    (``…_void``); what the journal cannot show is looked for among the refused requests.
     """
-    view = None
-    if id_or_reference.startswith(("txn_", "bulk_")):
-        stored = stored_id(id_or_reference)
-        view = _recorded(connection, transactions.c.transaction_id == stored)
-        view = view or _scheduled(connection, schedules.c.transaction_id == stored)
-    view = (
-        view
-        or _recorded(connection, _by_reference(id_or_reference))
-        or _scheduled(connection, schedules.c.transaction_id == _owner_of(id_or_reference))
-        or _recorded(connection, _by_label(id_or_reference))
-        or _labelled_leg(connection, id_or_reference)
-    )
-    return find_refusal(connection, id_or_reference) if view is None else _in_full(connection, view)
+    view: TransactionView | None = None
+    if id is not None:
+        stored = stored_id(id)
+        if stored is not None:
+            view = _recorded(connection, transactions.c.transaction_id == stored)
+            view = view or _scheduled(connection, schedules.c.transaction_id == stored)
+        if view is not None and view.transaction_id != id:
+            view = None  # the same digits behind another prefix
+    elif reference is not None:
+        view = (
+            _recorded(connection, by_reference(reference))
+            or _scheduled(connection, schedules.c.transaction_id == owner_of(reference))
+            or _recorded(connection, _by_label(reference))
+            or _labelled_leg(connection, reference)
+        )
+    if view is None:
+        return find_refusal(connection, reference=reference, id=id)
+    return _in_full(connection, view)
 
 
 def _names_as_parent(connection: Connection, parent: str) -> ColumnElement[bool]:
@@ -244,13 +252,13 @@ def _part_ids(request_id: str, parts: int) -> list[str]:
     return [part[-ID_LENGTH:] for part in part_ids(request_id, 1, parts)]
 
 
-def _by_reference(reference: str) -> ColumnElement[bool]:
+def by_reference(reference: str) -> ColumnElement[bool]:
     """A caller's own reference: the journal has no index of them, but what has taken one has it."""
-    own = transactions.c.transaction_id == _owner_of(reference)
+    own = transactions.c.transaction_id == owner_of(reference)
     return and_(own, transactions.c.reference == reference)
 
 
-def _owner_of(reference: str) -> ScalarSelect[Any]:
+def owner_of(reference: str) -> ScalarSelect[Any]:
     """The UUID of the transaction that has taken a reference."""
     taken = taken_references.c
     return select(taken.owner).where(taken.reference == reference).scalar_subquery()
@@ -272,7 +280,7 @@ def _leg_labelled(connection: Connection, label: str) -> UUID | None:
         return None
     columns = transactions.c
     whole = select(columns.transaction_id).where(
-        _by_reference(named[1]),
+        by_reference(named[1]),
         columns.kind == Kind.TRANSACTION.value,
         columns.parts >= int(named[2]),
     )
@@ -354,17 +362,20 @@ def _actions_on(connection: Connection, view: TransactionView) -> list[Transacti
     return _views(connection, connection.execute(newest.limit(PARTS_SHOWN_MAX)).all())
 
 
-def find_refusal(connection: Connection, id_or_reference: str) -> RefusalView | None:
-    """The newest refused request with this id or reference that the journal cannot show."""
-    for way in (
-        and_(refusals.c.reference == id_or_reference, refusals.c.uses_reference),
-        refusals.c.request_id == id_or_reference,
-    ):
-        query = select(refusals).where(way).order_by(refusals.c.position.desc()).limit(1)
-        row = connection.execute(query).first()
-        if row is not None:
-            return refusal_view(row)
-    return None
+def find_refusal(
+    connection: Connection,
+    *,
+    reference: str | None = None,
+    id: str | None = None,
+) -> RefusalView | None:
+    """The newest refused request with this reference, or this id, that the journal cannot show."""
+    if id is None:
+        wanted = and_(refusals.c.reference == reference, refusals.c.uses_reference)
+    else:
+        wanted = refusals.c.request_id == id
+    query = select(refusals).where(wanted).order_by(refusals.c.position.desc()).limit(1)
+    row = connection.execute(query).first()
+    return None if row is None else refusal_view(row)
 
 
 def find_hold(connection: Connection, transaction_id: str) -> HoldView | None:

@@ -71,7 +71,8 @@ UPDATE partitions SET cursor = %s, sequence = %s, head = %s, batch = batch + 1,
 WHERE partition = %s
 """
 _RECORDS_SINCE = """
-SELECT reference, derived, transaction_id::text, status, reason, detail, fingerprint, position
+SELECT reference, derived, transaction_id::text, status, reason, detail, fingerprint, position,
+    precise_amount, precision, currency
 FROM transactions WHERE partition = %s AND sequence > %s
     AND kind NOT IN ('ledger', 'balance', 'identity')
     AND NOT (substr(transaction_id::text, 15, 1) = '8'

@@ -8,9 +8,8 @@ from __future__ import annotations
 import gc
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import structlog
 from psycopg import errors as pg
@@ -25,6 +24,7 @@ from daybook.store.loading import KnownBalances
 from daybook.store.references import ReferenceTaken
 from daybook.store.store import Store
 from daybook.store.unit_of_work import PartitionRow
+from daybook.worker.answers import Answers, Wanted
 from daybook.worker.attempt import Attempt, MoreRights, Surroundings, Way
 from daybook.worker.reading import LargeDecoded
 from daybook.worker.results import BatchReport, DrainReport
@@ -47,15 +47,13 @@ that one is taken, another batch has been committed with it, and the next look f
 WARY_BATCHES = 16
 """After a batch with a reference that was taken, so many look references up before they write."""
 
-StoreCeleryResult = Callable[[str, dict[str, Any]], None]
-
 log = structlog.get_logger()
 
 
 class Applier:
     """Applies partitions, one batch after the other. One per process (or thread).
 
-    store_celery_result: stores an outcome as the result of a Celery task, by task id.
+    answers: stores outcomes as results of Celery tasks; without it nobody gets one.
     clock: seconds, monotonic; bounds how long a drain lasts.
     """
 
@@ -64,13 +62,13 @@ class Applier:
         store: Store,
         request_log: Log,
         settings: Settings,
-        store_celery_result: StoreCeleryResult | None = None,
+        answers: Answers | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self.log = request_log
         self.settings = settings
-        self._store_celery_result = store_celery_result
+        self.answers = answers
         self._clock = clock
         self._known_balances = KnownBalances()
         self._large_decoded = LargeDecoded()
@@ -170,19 +168,17 @@ class Applier:
         self,
         row: PartitionRow,
         outcomes: Sequence[tuple[str, str]],
-        celery_results: Iterable[tuple[str, dict[str, Any]]],
+        wanted: Sequence[Wanted],
     ) -> None:
-        """Tell producers what the committed batch ``row.batch`` decided."""
+        """Tell producers what the committed batch ``row.batch`` decided.
+
+        wanted: outcomes that are also results of Celery tasks.
+        """
         retention = self.settings.outcome_retention_seconds
         records = (row.batch_sequence, row.sequence)
-        self.log.reply(row.partition, row.batch, row.cursor, records, outcomes, retention)
-        if self._store_celery_result is None:
-            return
-        for task_id, result in celery_results:
-            try:
-                self._store_celery_result(task_id, result)
-            except Exception as fault:  # whatever the result backend raises: the outcome stands
-                log.warning("celery_result.lost", task_id=task_id, fault=str(fault))
+        asked = self.log.reply(row.partition, row.batch, row.cursor, records, outcomes, retention)
+        if self.answers is not None and (wanted or asked):
+            self.answers.tell(dict(outcomes), wanted, asked)
 
     def _stays_empty(self, report: BatchReport) -> bool:
         """Whether the partition is still empty now that its lock is released.

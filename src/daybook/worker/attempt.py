@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from daybook.ledger.balance import may_be_internal
 from daybook.ledger.batch import (
@@ -30,6 +30,7 @@ from daybook.store.journal import DecideAgain
 from daybook.store.loading import KnownBalances
 from daybook.store.settling import settled_around
 from daybook.store.unit_of_work import HeldEntry, PartitionRow, UnitOfWork
+from daybook.worker.answers import Wanted
 from daybook.worker.joining import (
     before_turns,
     before_twins,
@@ -96,9 +97,7 @@ class Surroundings:
     settings: Settings
     known_balances: KnownBalances
     decoded: LargeDecoded
-    reply: Callable[
-        [PartitionRow, Sequence[tuple[str, str]], Iterable[tuple[str, dict[str, Any]]]], None
-    ]
+    reply: Callable[[PartitionRow, Sequence[tuple[str, str]], Sequence[Wanted]], None]
 
 
 @dataclass(slots=True)
@@ -283,7 +282,8 @@ class Attempt:
         outcomes = replies_from_journal(self._unit.records_since(row, since))
         outcomes += [(key, value) for key, value in beside.get("outcomes", [])]
         now = row._replace(batch_sequence=told)
-        self._surroundings.reply(now, outcomes, beside.get("celery", []))
+        wanted = [Wanted(*one) for one in beside.get("celery", [])]
+        self._surroundings.reply(now, outcomes, wanted)
 
     def _join_for_wide(self, batch: Batch, own: PartitionRow, joined: set[int]) -> None:
         """A request that spends in several partitions is decided together with their entries.

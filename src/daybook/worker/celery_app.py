@@ -45,7 +45,7 @@ def _configuration() -> dict[str, Any]:
         # A broker that vanished without a word (power, network) is noticed: a worker listens to it
         # without a time-out, and the kernel by itself would listen on for two hours.
         "broker_transport_options": VANISHED,
-        # The outcome of an intake task is read under its reference, for as long as other outcomes.
+        # The result of an intake task is kept for as long as other outcomes.
         "result_backend": broker_url,
         "result_expires": settings.outcome_retention_seconds,
         # A worker that starts before its broker waits for it instead of dying.
@@ -104,6 +104,10 @@ def _beat_schedule(settings: Settings) -> dict[str, Any]:
 app = Celery("daybook", set_as_current=False, amqp="daybook.worker.broker:PromptAMQP")
 app.add_defaults(_configuration)
 app.steps["consumer"].add(Announcing)
+# A result answers the message that asked: Celery keeps the first one of an id for good.
+app.loader.override_backends = dict.fromkeys(
+    ("redis", "rediss"), "daybook.worker.answering:AnsweringBackend"
+)
 
 
 def tell_safety(settings: Settings) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from daybook.queue.doorbell import APPLY_TASK, DRY_RUN_TASK, QUEUE_PREFIX, queue_of
+from daybook.queue.doorbell import APPLY_TASK, DRY_RUN_TASK, FIND_TASK, QUEUE_PREFIX, queue_of
 from daybook.requests.bounds import BULK_BODY_BYTES_MAX
 from daybook.worker.messages import check_depth, load_message
 
@@ -24,9 +24,15 @@ ENQUEUE_TASK = "daybook.enqueue"
 SWEEP_TASK = "daybook.sweep"
 SNAPSHOT_TASK = "daybook.snapshot"
 
-INTAKE_TASKS = frozenset({ENQUEUE_TASK, DRY_RUN_TASK, SWEEP_TASK, SNAPSHOT_TASK})
+INTAKE_TASKS = frozenset({ENQUEUE_TASK, DRY_RUN_TASK, FIND_TASK, SWEEP_TASK, SNAPSHOT_TASK})
 """What may be run from the intake, or a queue of an operator's own. Celery's built-in tasks, with
 which a message could make a worker send others, are not among them."""
+
+HANDED_ON = "daybook_handed_on"
+"""Header with the names of what the sender wanted done with the outcome: the intake refuses it."""
+
+_HANDED_ON = {"callbacks": "link", "errbacks": "link_error", "chain": "chain", "chord": "chord"}
+"""What a message may ask to be done with its outcome, as Celery calls it inside and outside."""
 
 MESSAGE_BYTES_MAX = 4 * BULK_BODY_BYTES_MAX
 """Room for the largest bulk, written loosely, in base64, with a copy for people to read."""
@@ -62,8 +68,8 @@ def envelope_of(raw: bytes, queue: str) -> dict[str, Any]:
     """The envelope for kombu of what was read from ``queue``. Raises Unreadable."""
     try:
         given, properties = _opened(raw)
-        headers, arguments = _content(given, properties)
-        made = _headers(headers)
+        headers, arguments, handed_on = _content(given, properties)
+        made = _headers(headers) | {HANDED_ON: handed_on}
         _check_task(made["task"], load_message(arguments), queue)
     except Unreadable:
         raise
@@ -82,17 +88,23 @@ def _opened(raw: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     return given, _mapping(given.get("properties"), "properties")
 
 
-def _content(given: Mapping[str, Any], properties: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """The headers, wherever they are, and the arguments as text."""
+def _content(
+    given: Mapping[str, Any], properties: Mapping[str, Any]
+) -> tuple[dict[str, Any], str, list[str]]:
+    """The headers, wherever they are, the arguments as text, and what is to be handed on."""
     headers = _mapping(given.get("headers") or {}, "headers")
     body = _body(given, properties, headers)
     parts = _parts(body)
     if isinstance(parts, dict):  # protocol 1: the headers are in the body
-        headers = _mapping(json.loads(body), "the body") | headers
+        wanted = _mapping(json.loads(body), "the body")
+        headers = wanted | headers
         parts = [parts.get("args", "[]"), parts.get("kwargs", "{}")]
+    else:
+        wanted = _mapping(json.loads(parts[2]) or {}, "the options") if len(parts) > 2 else {}
     if len(parts) < ARGUMENT_PARTS:
         raise Unreadable("the body has no arguments")
-    return headers, f"[{parts[0]}, {parts[1]}, {{}}]"
+    handed_on = [outside for inside, outside in _HANDED_ON.items() if wanted.get(inside)]
+    return headers, f"[{parts[0]}, {parts[1]}, {{}}]", handed_on
 
 
 def _envelope(

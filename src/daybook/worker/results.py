@@ -11,18 +11,31 @@ from daybook.ledger.batch import BatchDecision
 from daybook.ledger.book import Book, Schedule
 from daybook.ledger.rejection import Reason
 from daybook.ledger.transaction import (
+    POSITION_COUNTER_BITS,
     Deadline,
     Entry,
+    Instruction,
+    Kind,
     NewBalance,
     NewIdentity,
     NewLedger,
     Outcome,
+    Record,
     Settle,
+    Split,
     Status,
+    Transaction,
     public_id,
 )
-from daybook.queue.entries import CELERY_RESULT, key_of_request, outcome_value
+from daybook.queue.entries import (
+    CELERY_RESULT,
+    NO_MONEY,
+    Money,
+    key_of_request,
+    outcome_value,
+)
 from daybook.requests import fingerprint_of, reference_in
+from daybook.worker.answers import Wanted
 from daybook.worker.reading import Batch, Undecodable, storable
 
 NO_FINGERPRINT = "0" * 64
@@ -35,12 +48,12 @@ class Replies:
 
     recorded: (outcome key, value) of outcomes that the journal shows as well.
     beside: the same for those that it does not show: creations, duplicates, conflicts.
-    celery: (task id, outcome) to store as Celery results too.
+    celery: of those to store as Celery results too.
     """
 
     recorded: list[tuple[str, str]] = field(default_factory=list)
     beside: list[tuple[str, str]] = field(default_factory=list)
-    celery: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    celery: list[Wanted] = field(default_factory=list)
 
     @property
     def all(self) -> list[tuple[str, str]]:
@@ -114,8 +127,10 @@ def key_of_entry(entry: Entry) -> str:
     return key_of_request(reference, entry.request_id)
 
 
-def _reply_to(replies: Replies, book: Book, entry: Entry, outcome: Outcome) -> None:
-    """Add the reply for one outcome."""
+def _reply_to(
+    replies: Replies, book: Book, entry: Entry, outcome: Outcome, actions: Mapping[str, Record]
+) -> None:
+    """Add the reply for one outcome. actions: records by id, see ``_actions_in``."""
     fingerprint = entry.fingerprint.hex()
     beside = (
         outcome.duplicate
@@ -136,8 +151,25 @@ def _reply_to(replies: Replies, book: Book, entry: Entry, outcome: Outcome) -> N
             outcome.detail,
             position=None if outcome.duplicate else outcome.position,
             duplicate=outcome.duplicate,
+            money=_money_of(entry.instruction, actions.get(outcome.transaction_id)),
         )
     (replies.beside if beside else replies.recorded).append((key_of_entry(entry), value))
+
+
+def _money_of(instruction: Instruction, record: Record | None) -> Money:
+    """What an outcome is about. record: of what is no transaction, if there is one."""
+    if isinstance(instruction, Transaction | Split):
+        whole = instruction.whole
+        return Money(whole.precise_amount, whole.precision, whole.currency)
+    if record is None:
+        return NO_MONEY
+    return Money(record.precise_amount, record.precision, record.currency or None)
+
+
+def _actions_in(book: Book) -> dict[str, Record]:
+    """The records of a batch whose requests do not say themselves how much they moved."""
+    plain = Kind.TRANSACTION
+    return {record.transaction_id: record for record in book.records if record.kind != plain}
 
 
 def _belongs_to_another(book: Book, entry: Entry) -> bool:
@@ -189,23 +221,19 @@ def _reply_to_cancelled(
         outcome.reason,
         outcome.detail,
         position=outcome.position,
+        money=_money_of(schedule.instruction, None),
     )
-    replies.beside.append((key_of_request(outcome.reference, outcome.request_id), value))
+    key = key_of_request(outcome.reference, outcome.request_id)
+    replies.beside.append((key, value))
     if CELERY_RESULT in schedule.flags + flags.get(schedule.position, ""):
         task_id = outcome.reference or outcome.request_id
-        replies.celery.append((task_id, celery_result(outcome)))
+        fingerprint = schedule.fingerprint.hex()
+        replies.celery.append(Wanted(key, task_id, _ms_of(schedule.position), fingerprint))
 
 
-def celery_result(outcome: Outcome) -> dict[str, Any]:
-    """An outcome as the result of a Celery task."""
-    return {
-        "transaction_id": outcome.transaction_id,
-        "reference": outcome.reference,
-        "status": str(outcome.status),
-        "reason": outcome.reason and str(outcome.reason),
-        "detail": outcome.detail,
-        "duplicate": outcome.duplicate,
-    }
+def _ms_of(position: int) -> int:
+    """When an entry was accepted, in milliseconds since the epoch."""
+    return position >> POSITION_COUNTER_BITS
 
 
 def replies_from_journal(rows: Iterable[tuple[Any, ...]]) -> list[tuple[str, str]]:
@@ -220,10 +248,27 @@ def replies_from_journal(rows: Iterable[tuple[Any, ...]]) -> list[tuple[str, str
                 reason,
                 detail,
                 position=position,
+                money=Money(_whole(amount), _whole(precision), currency or None),
             ),
         )
-        for reference, derived, bare_id, status, reason, detail, fingerprint, position in rows
+        for (
+            reference,
+            derived,
+            bare_id,
+            status,
+            reason,
+            detail,
+            fingerprint,
+            position,
+            amount,
+            precision,
+            currency,
+        ) in rows
     ]
+
+
+def _whole(number: Any) -> int | None:
+    return None if number is None else int(number)
 
 
 def count_outcomes(report: BatchReport, decision: BatchDecision) -> None:
@@ -245,16 +290,18 @@ def replies_of(
     """
     found: defaultdict[int, Replies] = defaultdict(Replies)
     entries = {entry.position: entry for entry in batch.decodable}
+    actions = _actions_in(book)
     over = set(book.closed_schedules)  # a replay may find them accepted and due in one batch
     for outcome in decision.outcomes:
         if outcome.status == Status.SCHEDULED and outcome.transaction_id in over:
             continue
-        replies = found[batch.homes[outcome.position]]
-        _reply_to(replies, book, entries[outcome.position], outcome)
-        is_final = outcome.status != Status.SCHEDULED  # Celery keeps the first result for good
+        replies, entry = found[batch.homes[outcome.position]], entries[outcome.position]
+        _reply_to(replies, book, entry, outcome, actions)
+        is_final = outcome.status != Status.SCHEDULED  # there is no result before its time
         if is_final and CELERY_RESULT in batch.flags.get(outcome.position, ""):
             task_id = outcome.reference or outcome.request_id
-            replies.celery.append((task_id, celery_result(outcome)))
+            at, fingerprint = _ms_of(outcome.position), entry.fingerprint.hex()
+            replies.celery.append(Wanted(key_of_entry(entry), task_id, at, fingerprint))
     for schedule, outcome in book.settled:
         replies = found[batch.homes[outcome.position]]
         _reply_to_cancelled(replies, schedule, outcome, batch.flags)
@@ -275,15 +322,7 @@ def _reply_to_undecodable(replies: Replies, item: Undecodable, taken_keys: Colle
             rejected.detail,
         )
         replies.beside.append((raw.key, value))
-    reference = reference_in(raw.body)
-    if CELERY_RESULT in raw.flags and reference:
-        outcome = Outcome(
-            raw.position,
-            raw.request_id,
-            request_id,
-            reference,
-            Status.REJECTED,
-            rejected.reason,
-            rejected.detail,
-        )
-        replies.celery.append((reference, celery_result(outcome)))
+        reference = reference_in(raw.body)
+        if CELERY_RESULT in raw.flags and reference:
+            fingerprint = fingerprint_of(raw.body).hex()
+            replies.celery.append(Wanted(raw.key, reference, _ms_of(raw.position), fingerprint))

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import time
 from functools import lru_cache
-from typing import Any
 
 import structlog
-from celery import states
 from sqlalchemy import Engine
 
 from daybook.client import Client
@@ -20,8 +18,10 @@ from daybook.store.engine import make_engine, make_worker_engine, translated_fau
 from daybook.store.epochs import newest_epoch
 from daybook.store.migrate import check_revision
 from daybook.store.store import Store
+from daybook.worker.answers import Answers
 from daybook.worker.apply import Applier
 from daybook.worker.celery_app import app
+from daybook.worker.intake import Desk
 
 READY_PAUSE_SECONDS = 1.0
 READY_ATTEMPTS_MAX = 300
@@ -42,8 +42,10 @@ class Runtime:
             connect(self.settings.require_redis_url(), self.settings), self.settings.namespace
         )
         self.store = Store(self.engine)
-        self.applier = Applier(self.store, self.log, self.settings, _store_celery_result)
+        self.answers = Answers(self.log, app.backend, self.settings.outcome_retention_seconds)
+        self.applier = Applier(self.store, self.log, self.settings, self.answers)
         self.client = Client(settings=self.settings)
+        self.desk = Desk(self.client, self.answers.asked, app.backend)
 
 
 def runtime() -> Runtime:
@@ -89,7 +91,3 @@ def partitions_when_ready() -> int:
             log.warning("worker.waits", fault=str(away), attempt=attempt + 1)
             time.sleep(READY_PAUSE_SECONDS)
     return partitions_of_installation()
-
-
-def _store_celery_result(task_id: str, result: dict[str, Any]) -> None:
-    app.backend.store_result(task_id, result, states.SUCCESS)

@@ -61,16 +61,24 @@ class Steps:
         raise fault
 
 
-def sweep(store: Store, request_log: Log, applier: Applier, ring: Ring) -> dict[str, Any]:
+def sweep(
+    store: Store,
+    request_log: Log,
+    applier: Applier,
+    ring: Ring,
+    answer: Callable[[], object],
+) -> dict[str, Any]:
     """Do every step of a sweep; answers which partitions were rung, and how much was due.
 
-    Leaves a sign of life. Raises what the first step that failed has raised, at the end.
+    answer: tells those who asked by a Celery message and whom nobody told. Leaves a sign of life.
+    Raises what the first step that failed has raised, at the end.
     """
     steps = Steps()
     swept = _sweep_partitions(steps, store, request_log, applier, ring)
     # In a log whose clock is not right yet, what is due would be accepted behind the cursors.
     if not steps.faults.keys() & {"marks", "repair"}:
         swept["due"] = steps.run("due", append_due, store, request_log, ring)
+    steps.run("answers", answer)
     try:
         note_sweep(request_log, {name: _told(fault) for name, fault in steps.faults.items()})
     except DaybookError as fault:  # health finds the sign of life too old

@@ -3,44 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from celery.exceptions import Ignore
 
 from daybook.dry_run import DryRun
-from daybook.errors import (
-    FieldError,
-    LogFull,
-    LogUnavailable,
-    OutcomeUnknown,
-    ReferenceConflict,
-    StoreUnavailable,
-)
-from daybook.ledger.rejection import Reason
-from daybook.producing import named_by_task
-from daybook.queue.doorbell import APPLY_TASK, DRY_RUN_TASK, INTAKE_QUEUE, queue_of
-from daybook.queue.entries import CELERY_RESULT
-from daybook.requests import check_json_amount
-from daybook.requests.models import malformed
+from daybook.errors import LogFull, LogUnavailable, NotFound, StoreUnavailable
+from daybook.queue.doorbell import APPLY_TASK, DRY_RUN_TASK, FIND_TASK, INTAKE_QUEUE, queue_of
 from daybook.store.snapshots import take_snapshot
 from daybook.worker import sweep as sweeping
+from daybook.worker.answering import request_of
 from daybook.worker.celery_app import app
 from daybook.worker.envelopes import ENQUEUE_TASK, SNAPSHOT_TASK, SWEEP_TASK
-from daybook.worker.messages import exact
+from daybook.worker.finding import find as find_request
+from daybook.worker.finding import recorded_under
+from daybook.worker.intake import take
 from daybook.worker.runtime import runtime
 
 RETRY_SECONDS = 1.0
 INTAKE_RETRIES_MAX = 3_600
 """How long the intake holds on to a request while the log is full or away: an hour."""
 
-DUPLICATE_WAIT_SECONDS = 0.5
-"""How long the intake waits for the outcome of a repeated request before it looks again later."""
-
 DOORBELL_EXPIRES_SECONDS = 60
 
 ANSWER_LIFE_SECONDS = 60
-"""How long the answer to a dry run waits to be fetched."""
+"""How long the answer to a dry run, or to a look-up, waits to be fetched."""
 
 
 def ring(partition: int, countdown: float = 0.0) -> None:
@@ -73,7 +61,8 @@ def apply(partition: int) -> dict[str, Any]:
 def sweep() -> dict[str, Any]:
     """Ring for partitions with open entries; repair and trim the log; append what is due."""
     process = runtime()
-    return sweeping.sweep(process.store, process.log, process.applier, ring)
+    answer = partial(process.answers.sweep, partial(recorded_under, process.engine))
+    return sweeping.sweep(process.store, process.log, process.applier, ring, answer)
 
 
 @app.task(name=SNAPSHOT_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
@@ -93,6 +82,15 @@ def dry_run(request_id: str, body: str, answer_id: str) -> dict[str, Any]:
     return {"would_apply": preview.would_apply, "reason": preview.reason}
 
 
+@app.task(name=FIND_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
+def find(request_id: str, answer_id: str) -> dict[str, Any]:
+    """Look a request up by its id, for a producer that has no database of its own."""
+    process = runtime()
+    found = find_request(process.engine, process.log, request_id)
+    process.log.leave_answer(answer_id, found, ANSWER_LIFE_SECONDS)
+    return {"found": found != "{}"}
+
+
 @app.task(  # type: ignore[untyped-decorator]
     name=ENQUEUE_TASK,
     bind=True,
@@ -100,44 +98,27 @@ def dry_run(request_id: str, body: str, answer_id: str) -> dict[str, Any]:
     # Appending is idempotent by reference: a message whose worker died is better seen twice.
     acks_late=True,
     reject_on_worker_lost=True,
+    # The intake itself says STARTED when it claims the result for its message.
+    track_started=False,
+    # What has expired blocks no id, and a delay is the ledger's to keep.
+    Request="daybook.worker.intake:IntakeRequest",
 )
-def enqueue(self: Any, request: Mapping[str, Any]) -> dict[str, Any]:
+def enqueue(self: Any, request: Any) -> dict[str, Any]:
     """The intake: append a request of a service that has no Daybook of its own.
 
     Its result is the outcome, stored under the task's id when the request has been applied. Raises
-    MalformedRequest; a full or unreachable log is tried again.
+    MalformedRequest, ReferenceConflict; a full or unreachable log is tried again.
     """
-    if not isinstance(request, Mapping):
-        message = "must be an object with the fields of a request"
-        raise malformed([FieldError("request", Reason.MALFORMED, message)])
+    del request  # as Celery has it, with its delay: ``request_of``
     try:
-        given = exact(request)
-    except RecursionError:
-        message = "is nested too deeply"
-        raise malformed([FieldError("request", Reason.MALFORMED, message)]) from None
-    named_by_task(given, self.request.id)
-    if given.get("reference") not in (None, self.request.id):
-        message = f"must be the task's id, {self.request.id}, or be left out"
-        raise malformed([FieldError("reference", Reason.MALFORMED, message)])
-    check_json_amount(given)
-    try:
-        client = runtime().client
-        receipt = client.enqueue_flagged(given, CELERY_RESULT if "reference" in given else "")
-        if receipt.state == "duplicate" or receipt.reference is None:
-            # The original may have come another way, and nobody stores its result here; that of
-            # a creation is known by another id than the task's.
-            outcome = client.wait(receipt, DUPLICATE_WAIT_SECONDS)
-            if outcome.final:
-                return outcome.as_dict()
-    except ReferenceConflict:
-        if client.status(self.request.id).final:
-            raise
-        # The result under this id is the original's: whoever waits for that must not read a fault.
-        raise Ignore from None
-    except (LogFull, LogUnavailable, OutcomeUnknown) as fault:
-        raise self.retry(exc=fault, countdown=RETRY_SECONDS) from fault
+        outcome = take(runtime().desk, self.request)
+    except (LogFull, LogUnavailable, NotFound) as fault:
+        again = {"request": request_of(self.request)}
+        raise self.retry(args=(), kwargs=again, exc=fault, countdown=RETRY_SECONDS) from fault
+    if outcome is not None:
+        return outcome.as_dict()
     # The worker that applies it stores the result; monitors are told that this task is done.
-    self.send_event("task-succeeded", result=repr({"accepted": receipt.id}), runtime=0.0)
+    self.send_event("task-succeeded", result=repr({"accepted": True}), runtime=0.0)
     raise Ignore
 
 

@@ -1,0 +1,137 @@
+"""Who asked for outcomes by a Celery message: a hash of the log, by outcome key.
+
+The intake writes itself down before it appends, workers look after they have written an outcome:
+whoever comes second sees the other. So each message is answered, however many ask for one request.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import structlog
+
+from daybook.errors import LogUnavailable
+from daybook.queue.connect import translated_faults
+from daybook.queue.log import Log
+
+log = structlog.get_logger()
+
+ASKERS_MAX = 1_000
+"""Messages that wait for one outcome: of more, the oldest are no longer waited for."""
+
+CHANGE_ATTEMPTS_MAX = 100
+"""How often a change is tried again because somebody else changed the same."""
+
+SCAN_COUNT = 500
+
+_CHANGE = """#!lua flags=allow-oom
+local known = redis.call('HGET', KEYS[1], ARGV[1]) or ''
+if known ~= ARGV[2] then
+  return 0
+end
+if ARGV[3] == '' then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+else
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+end
+return 1
+"""
+"""Change what stands under an outcome key, if it is still what was read."""
+
+
+class Asker(NamedTuple):
+    """A message that waits for an outcome.
+
+    fingerprint: hex, of the request that it asked for. at: milliseconds since the epoch when it
+    claimed the result of its task id. mark: of what it says (see ``worker.answering``).
+    duplicate: the request was there already.
+    """
+
+    task_id: str
+    fingerprint: str
+    at: int
+    mark: str
+    duplicate: bool = False
+
+
+class Asked:
+    """The hash as seen by one process."""
+
+    def __init__(self, request_log: Log) -> None:
+        self._client = request_log.client
+        self._name = request_log.keys.asked
+        self._change_script = self._client.register_script(_CHANGE)
+
+    def add(self, key: str, asker: Asker) -> None:
+        """Write down who asks for the outcome of ``key``. Raises LogUnavailable."""
+
+        def added(askers: list[Asker]) -> list[Asker]:
+            others = [one for one in askers if one.task_id != asker.task_id]
+            if len(others) >= ASKERS_MAX:
+                log.warning("asked.too_many", key=key, dropped=others[0].task_id)
+            return [*others[-ASKERS_MAX + 1 :], asker]
+
+        self._change(key, added)
+
+    def remove(self, key: str, task_id: str) -> None:
+        """Forget who asks. Raises LogUnavailable."""
+        self._change(key, lambda askers: [one for one in askers if one.task_id != task_id])
+
+    def answered(self, key: str, found: bytes) -> None:
+        """Forget those that were answered, unless somebody came meanwhile: the sweeper sees to it.
+
+        found: their text, as it was read.
+        """
+        with translated_faults():
+            self._change_script(keys=[self._name], args=[key, found, ""])
+
+    def everybody(self, cursor: int) -> tuple[int, list[tuple[str, bytes]]]:
+        """Some of the keys and who asks for them; and the cursor of the next ones, 0 at the end."""
+        with translated_faults():
+            following, found = self._client.hscan(self._name, cursor, count=SCAN_COUNT)
+        return following, [(key.decode(errors="replace"), askers) for key, askers in found.items()]
+
+    def _change(self, key: str, change: Callable[[list[Asker]], list[Asker]]) -> None:
+        for _ in range(CHANGE_ATTEMPTS_MAX):
+            with translated_faults():
+                known = self._client.hget(self._name, key) or b""
+                wanted = text_of(change(askers_in(known)))
+                if self._change_script(keys=[self._name], args=[key, known, wanted]):
+                    return
+        raise LogUnavailable(f"who asks for {key!r} changes all the time: try again")
+
+
+def text_of(askers: list[Asker]) -> str:
+    """Askers as they are written down; empty for nobody."""
+    if not askers:
+        return ""
+    named = [
+        {"id": one.task_id, "fingerprint": one.fingerprint, "at": one.at, "mark": one.mark}
+        | ({"duplicate": True} if one.duplicate else {})
+        for one in askers
+    ]
+    return json.dumps(named, separators=(",", ":"))
+
+
+def askers_in(text: bytes) -> list[Asker]:
+    """What was written down. Whatever can't be read is logged and left out."""
+    if not text:
+        return []
+    try:
+        return list(_read(json.loads(text)))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        log.exception("asked.unreadable", text=text[:200])
+        return []
+
+
+def _read(found: list[dict[str, Any]]) -> Iterator[Asker]:
+    for one in found:
+        yield Asker(
+            str(one["id"]),
+            str(one["fingerprint"]),
+            int(one["at"]),
+            str(one["mark"]),
+            bool(one.get("duplicate")),
+        )

@@ -1,0 +1,128 @@
+"""Outcomes by reference and by id: both ways, for every kind, also when the log has forgotten."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.harness import Installation, wait_until
+
+from daybook.errors import NotFound, OutcomeUnknown
+from daybook.producing import Outcome, Receipt
+from daybook.requests import mint_id
+from daybook.worker.finding import find
+
+
+def fields(reference: str, **changes: Any) -> dict[str, Any]:
+    """A deposit of 19.99."""
+    return {
+        "reference": reference,
+        "source": "@World",
+        "destination": "@Till",
+        "currency": "USD",
+        "amount": "19.99",
+        "precision": 100,
+        "allow_overdraft": True,
+        **changes,
+    }
+
+
+def every_kind(installation: Installation) -> list[Receipt]:
+    """One request of each kind, accepted and not applied."""
+    client = installation.client
+    ledger = client.create_ledger("Found")
+    owner = client.create_identity(first_name="Ada")
+    balance = client.create_balance(ledger.id, "USD", identity_id=owner.id)
+    deposit = client.enqueue(fields("deposit", destination=balance.id))
+    hold = client.enqueue(fields("hold", amount="9", inflight=True))
+    bulk = client.bulk([fields("item")], reference="bulk", atomic=True)
+    later = client.enqueue(fields("later", scheduled_for="2200-01-01T00:00:00Z"))
+    never = client.enqueue(fields("never", scheduled_for="2200-01-01T00:00:00Z"))
+    return [
+        ledger,
+        owner,
+        balance,
+        deposit,
+        hold,
+        bulk,
+        later,
+        client.commit(hold.id, amount="4", reference="part"),
+        client.void(hold.id),
+        client.refund(deposit.id, reference="back"),
+        client.cancel(never.id),
+        client.rename_ledger(ledger.id, "Kept"),
+        client.enqueue(fields("poor", source="@Poor", allow_overdraft=False)),
+        client.enqueue(fields("stranger", source=mint_id("bln", 0, 1))),
+    ]
+
+
+def by_name(installation: Installation, receipt: Receipt) -> list[Outcome]:
+    """The outcome of a receipt by all of its names, and by itself."""
+    client = installation.client
+    found = [client.status(id=receipt.id), client.wait(id=receipt.id, timeout=5)]
+    if receipt.reference is not None:
+        found.append(client.status(reference=receipt.reference))
+        found.append(client.wait(reference=receipt.reference, timeout=5))
+    return [*found, receipt.wait(5)]
+
+
+def answers(installation: Installation, request_id: str) -> bool:
+    """Whether a worker is there to look an id up."""
+    with suppress(OutcomeUnknown):
+        return bool(installation.client.status(id=request_id))
+    return False
+
+
+def test_both_names_work_for_every_kind(installation: Installation) -> None:
+    """Queued, recorded, and after the log has forgotten the outcome."""
+    receipts = every_kind(installation)
+    for receipt in receipts:
+        assert installation.client.status(id=receipt.id).status == "QUEUED"
+    installation.drain()
+    outcomes = [receipt.wait(5) for receipt in receipts]
+    statuses = [one.status for one in outcomes]
+    assert statuses == [
+        *["APPLIED"] * 4,
+        "INFLIGHT",
+        "APPLIED",
+        "SCHEDULED",
+        "APPLIED",
+        "VOID",
+        *["APPLIED"] * 3,
+        *["REJECTED"] * 2,
+    ]
+    for receipt, outcome in zip(receipts, outcomes, strict=True):
+        assert by_name(installation, receipt) == [outcome] * (3 if receipt.reference is None else 5)
+    for key in installation.redis.scan_iter(f"{installation.log.keys.prefix}outcome:*"):
+        installation.redis.delete(key)
+    installation.workers(1, beat=False)
+    wait_until(lambda: answers(installation, receipts[0].id), "a worker that answers", 120)
+    for receipt, outcome in zip(receipts, outcomes, strict=True):
+        kept = replace(outcome, precise_amount=None, precision=None, currency=None)
+        found = installation.client.status(id=receipt.id)
+        assert replace(found, precise_amount=None, precision=None, currency=None) == kept
+        if outcome.precise_amount is not None and outcome.status not in ("SCHEDULED", "REJECTED"):
+            assert found.amount == outcome.amount
+    with pytest.raises(NotFound, match="daybook transaction --id txn_"):
+        installation.client.status(id=mint_id("txn", 3, 1))
+    with pytest.raises(NotFound):
+        installation.client.status(id="nonsense")
+
+
+def test_an_id_is_found_although_nobody_asked_for_it(installation: Installation) -> None:
+    """Many are appended without a key for each id: a worker looks where the id says they lie."""
+    receipts = installation.client.enqueue_many([fields(f"many-{n}") for n in range(1_200)])
+    pointers = installation.redis.keys(f"{installation.log.keys.prefix}outcome:i:*")
+    assert pointers == []
+    for receipt in (receipts[0], receipts[-1]):
+        found = json.loads(find(installation.engine, installation.log, receipt.id))
+        assert found == {"key": receipt.key}
+    installation.drain()
+    found = json.loads(find(installation.engine, installation.log, receipts[-1].id))
+    assert found["key"] == receipts[-1].key
+    assert '"status":"APPLIED"' in found["value"]
+    unknown = mint_id("txn", 3, 1)
+    assert json.loads(find(installation.engine, installation.log, unknown)) == {}
