@@ -60,7 +60,9 @@ def test_an_idle_installation_is_well(installation: Installation) -> None:
     make_balances(installation, 2)
     installation.drain()
     installation.rows("UPDATE partitions SET applied_at = now() - interval '30 days'")
-    sweep(installation.store, installation.log, installation.applier(), lambda partition: None)
+    sweep(
+        installation.store, installation.log, installation.applier(), lambda _: None, lambda: None
+    )
     code, checks = health(installation)
     assert code == 0, checks
     assert {check["state"] for check in checks.values()} == {"ok"}

@@ -38,7 +38,9 @@ def schedule(installation: Installation, reference: str, seconds: float) -> None
 
 
 def sweep_here(installation: Installation) -> None:
-    sweep(installation.store, installation.log, installation.applier(), lambda partition: None)
+    sweep(
+        installation.store, installation.log, installation.applier(), lambda _: None, lambda: None
+    )
 
 
 def test_a_beat_that_was_stopped_is_found(one: Installation) -> None:
