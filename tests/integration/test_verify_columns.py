@@ -119,6 +119,10 @@ EDITS: dict[str, dict[str, tuple[str, str]]] = {
         "epoch": ("epoch - 1", "partition = 2"),
         "total": ("total + 1", "partition = 2"),
     },
+    "taken_references": {
+        "reference": ("'other'", "reference = 'noted'"),
+        "owner": ("gen_random_uuid()", "reference = 'noted'"),
+    },
     "ledgers": {
         "ledger_id": ("'ldg_other'", CUSTOMERS),
         "name": ("'other'", CUSTOMERS),
