@@ -309,12 +309,15 @@ def test_nobody_is_told_an_outcome_that_a_producer_wrote(installation: Installat
     keys = installation.log.keys
     installation.redis.set(keys.queued(made.entry.key), forged)
     receipt = installation.client.enqueue(move("mine", first, second, 1))
-    assert (receipt.state, installation.client.status("mine").status) == ("accepted", "QUEUED")
+    assert (receipt.state, installation.client.status(reference="mine").status) == (
+        "accepted",
+        "QUEUED",
+    )
     for strange in ("garbage", "0" * 64 + "R[]", "0" * 64 + 'R{"id":1,"status":2}', "\xff"):
         installation.redis.set(keys.outcome("t:strange"), strange)
         installation.redis.set(keys.queued("t:strange"), strange)
         with pytest.raises(NotFound):
-            installation.client.status("strange")
+            installation.client.status(reference="strange")
         receipt = installation.client.enqueue(move("strange", first, second, 1))
         assert receipt.state in ("accepted", "duplicate")
         installation.drain()

@@ -48,7 +48,7 @@ def play(installation: Installation, appliers: Callable[[int], Any]) -> dict[str
             **{"allow_overdraft": True, **more},
         )
         installation.drain(applier=appliers(number))
-    refund_of = client.status("first-a").transaction_id
+    refund_of = client.status(reference="first-a").transaction_id
     assert refund_of is not None
     client.refund(refund_of, reference="back")
     installation.drain(applier=appliers(0))

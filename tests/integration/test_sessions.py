@@ -131,7 +131,7 @@ def test_everything_works_whatever_is_set(
     hold = client.enqueue(
         reference="hold", amount="2.00", inflight=True, inflight_expiry_date=soon, **spend
     )
-    wait_until(lambda: client.status("later").status == "APPLIED", "the schedule comes")
+    wait_until(lambda: client.status(reference="later").status == "APPLIED", "the schedule comes")
     wait_until(
         lambda: hostile.rows(
             "SELECT 1 FROM public.transactions WHERE parent_transaction = %s", hold.id[4:]

@@ -336,7 +336,14 @@ _HOLD_FIELDS = [
 
 def _recorded(record: Record) -> Recorded:
     return Recorded(
-        record.transaction_id, record.status, record.fingerprint, record.reason, record.detail
+        record.transaction_id,
+        record.status,
+        record.fingerprint,
+        record.reason,
+        record.detail,
+        precise_amount=record.precise_amount,
+        precision=record.precision,
+        currency=record.currency or None,
     )
 
 

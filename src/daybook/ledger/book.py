@@ -27,6 +27,7 @@ class Recorded(NamedTuple):
     """What is already recorded under a reference.
 
     is_retried: it was quarantined and is tried again: its reference waits for the same id.
+    precise_amount (minor units), precision, currency: what it is about, where a record says so.
     """
 
     transaction_id: str
@@ -35,6 +36,9 @@ class Recorded(NamedTuple):
     reason: str | None = None
     detail: str | None = None
     is_retried: bool = False
+    precise_amount: int | None = None
+    precision: int | None = None
+    currency: str | None = None
 
 
 class Original(NamedTuple):
@@ -215,6 +219,10 @@ class Book:
             record.fingerprint,
             record.reason,
             record.detail,
+            False,
+            record.precise_amount,
+            record.precision,
+            record.currency or None,
         )
         self.taken_ids[record.transaction_id[-ID_LENGTH:]] = recorded
         if not record.derived:

@@ -59,16 +59,20 @@ _HOLDS_OF_GROUPS = _HOLDS.format(
 )
 """In the order in which they were made, so that actions on them are recorded in it."""
 _TAKEN = """
-SELECT taken.reference, taken.owner::text, own.status, own.fingerprint, own.reason, own.detail
-FROM taken_references taken LEFT JOIN transactions own
-    ON own.transaction_id = taken.owner AND own.reference = taken.reference
-WHERE taken.reference = ANY(%s::text[])
+SELECT taken.reference, taken.owner::text,
+    own.status, own.fingerprint, own.reason, own.detail, own.precise_amount::text,
+    own.precision::text, own.currency,
+    later.fingerprint AS scheduled,
+    rejected.request_id, sha256(rejected.body) AS rejected, rejected.reason, rejected.detail,
+    rejected.settled IS NOT DISTINCT FROM 'retried'
+FROM taken_references taken
+LEFT JOIN transactions own ON own.transaction_id = taken.owner AND own.reference = taken.reference
+LEFT JOIN schedules later ON later.transaction_id = taken.owner
+LEFT JOIN refusals rejected ON rejected.reference = taken.reference AND rejected.uses_reference
+WHERE taken.reference = ANY(%s::text[]) ORDER BY rejected.position
 """
+"""In one statement: whoever has taken a reference may pass from one table to another meanwhile."""
 _IS_ANYTHING_SCHEDULED = "SELECT EXISTS (SELECT FROM schedules)"
-_REJECTED_REFERENCES = """
-SELECT reference, request_id, reason, detail, sha256(body), settled IS NOT DISTINCT FROM 'retried'
-FROM refusals WHERE reference = ANY(%s::text[]) AND uses_reference ORDER BY position
-"""
 _REFUSED_IDS = "SELECT request_id FROM refusals WHERE request_id = ANY(%s::text[])"
 _SET_ASIDE_IDS = """
 SELECT right(request_id, 36), request_id, reason, detail, sha256(body) FROM refusals
@@ -288,47 +292,41 @@ def _load_references(
     *,
     check_taken: bool,
 ) -> None:
+    if check_taken:
+        _load_taken(cursor, book, references)
     cursor.execute(_IS_ANYTHING_SCHEDULED)
     (scheduled,) = cursor.fetchone() or (True,)
-    named = _named_by(entries, Commit | Void | Refund | Cancel)
-    named |= {entry.request_id for entry in entries if entry.request_id.startswith("txn_")}
-    others: dict[str, str] = {}
-    if check_taken:
-        others = _load_taken(cursor, book, references)
-        named |= set(others.values())
     if scheduled:
-        _load_schedules(cursor, book, [_bare(name) for name in named if name])
-    others = {name: owner for name, owner in others.items() if name not in book.references}
-    if others:
-        _load_rejected(cursor, book, others)
+        named = _named_by(entries, Commit | Void | Refund | Cancel)
+        named |= {entry.request_id for entry in entries if entry.request_id.startswith("txn_")}
+        _load_schedules(cursor, book, [_bare(name) for name in named])
 
 
-def _load_taken(cursor: psycopg.Cursor[Any], book: Book, references: list[str]) -> dict[str, str]:
-    """What the journal has of these references; answers those that others have, and their ids."""
-    others: dict[str, str] = {}
-    cursor.execute(_TAKEN, (references,))
-    for reference, bare_id, status, fingerprint, reason, detail in cursor:
-        owner = "" if bare_id is None else public_id(bare_id)
-        if status is None:
-            others[reference] = owner
-        else:
-            book.references[reference] = Recorded(owner, status, fingerprint, reason, detail)
-    return others
-
-
-def _load_rejected(cursor: psycopg.Cursor[Any], book: Book, others: dict[str, str]) -> None:
-    """References that rejected requests have, and those that wait for a retry.
+def _load_taken(cursor: psycopg.Cursor[Any], book: Book, references: list[str]) -> None:
+    """Who has taken these references, and how that is recorded.
 
     One whose owner is not found (somebody has tampered with it) waits for it all the same.
     """
-    for reference, owner in others.items():
-        book.references[reference] = Recorded(owner, Status.REJECTED, b"", is_retried=True)
+    cursor.execute(_TAKEN, (references,))
+    for reference, bare_id, status, fingerprint, reason, detail, *more in cursor:
+        amount, precision, currency, scheduled, request_id, rejected, why, said, is_retried = more
+        owner = "" if bare_id is None else public_id(bare_id)
+        if status is not None:
+            found = Recorded(owner, status, fingerprint, reason, detail)
+            book.references[reference] = found._replace(
+                precise_amount=None if amount is None else int(amount),
+                precision=None if precision is None else int(precision),
+                currency=currency or None,
+            )
+            continue
         book.taken[reference] = owner
-    cursor.execute(_REJECTED_REFERENCES, (list(others),))
-    for reference, request_id, reason, detail, fingerprint, is_retried in cursor:
-        book.references[reference] = Recorded(
-            request_id, Status.REJECTED, fingerprint, reason, detail, is_retried
-        )
+        if scheduled is not None:
+            found = Recorded(owner, Status.SCHEDULED, scheduled)
+        elif request_id is not None:
+            found = Recorded(request_id, Status.REJECTED, rejected, why, said, is_retried)
+        else:
+            found = Recorded(owner, Status.REJECTED, b"", is_retried=True)
+        book.references[reference] = found
 
 
 def _load_schedules(cursor: psycopg.Cursor[Any], book: Book, bare_ids: list[str]) -> None:

@@ -186,11 +186,7 @@ WITH recorded AS (
     SELECT place, 'its reference ' || kept_reference || ' is free again'
     FROM compared
     WHERE kept_reference IS NOT NULL AND settled IS DISTINCT FROM 'retried' AND NOT uses_reference
-        AND NOT EXISTS (SELECT FROM transactions own
-            WHERE own.reference = kept_reference AND NOT own.derived)
-        AND NOT EXISTS (SELECT FROM refusals own
-            WHERE own.reference = kept_reference AND own.uses_reference)
-        AND NOT EXISTS (SELECT FROM schedules own WHERE own.reference = kept_reference)
+        AND NOT EXISTS (SELECT FROM taken_references own WHERE own.reference = kept_reference)
     UNION ALL
     SELECT place, 'uses a reference up, and names none'
     FROM compared WHERE uses_reference AND kept_reference IS NULL

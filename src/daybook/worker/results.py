@@ -199,11 +199,12 @@ def _original(book: Book, entry: Entry) -> str:
         recorded = book.recorded(getattr(instruction, "reference", None), entry.request_id)
         assert recorded is not None
         return outcome_value(
-            recorded.fingerprint.hex(),
+            recorded.fingerprint.hex() or NO_FINGERPRINT,
             recorded.transaction_id,
             recorded.status,
             recorded.reason,
             recorded.detail,
+            money=Money(recorded.precise_amount, recorded.precision, recorded.currency),
         )
     return outcome_value(
         owner.hex() if owner else NO_FINGERPRINT, entry.request_id, Status.APPLIED.value
