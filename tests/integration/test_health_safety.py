@@ -230,10 +230,6 @@ def test_a_commit_that_does_not_wait_is_told(one: Installation, target: str, wor
             "FOR EACH STATEMENT EXECUTE FUNCTION daybook_refuse_change()",
             "not for every change",
         ),
-        (
-            "ALTER DATABASE {database} SET session_replication_role = replica",
-            "session_replication_role is not origin",
-        ),
         ("GRANT UPDATE (status) ON transactions TO daybook_worker", "may UPDATE on transactions"),
         ("GRANT DELETE, TRUNCATE ON transactions TO PUBLIC", "may DELETE, TRUNCATE on"),
     ],
@@ -247,6 +243,15 @@ def test_a_journal_that_can_be_changed_is_told(
     code, state, detail = check(one, "journal")
     assert (code, state) == (1, "failed")
     assert words in detail
+
+
+def test_sessions_that_pass_the_trigger_are_refused(one: Installation) -> None:
+    """A database whose sessions would pass the journal's trigger is not used at all."""
+    database = make_url(one.owner_url).database
+    one.rows(f"ALTER DATABASE {database} SET session_replication_role = replica")
+    code, state, detail = check(one, "journal")
+    assert (code, state) == (3, "unavailable")
+    assert "session_replication_role" in detail
 
 
 def test_a_worker_that_owns_the_journal_is_a_warning(one: Installation) -> None:

@@ -33,7 +33,6 @@ def source(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "body, traceback) VALUES (1, 7, 'txn_x', false, 'malformed', E'tab\\tand \\\\', "
         "'\\x00ff', E'two\\nlines')"
     )
-    installation.rows("INSERT INTO taken_references VALUES (E'tab\\tand \\\\')")
     installation.rows(
         "INSERT INTO held_over (partition, position, slot, request_id, brings, flags, body) "
         """VALUES (1, 8, 9, 'y', ARRAY['a', 'b "c" \\ , d', '', 'NULL'], 'w', '{}'), """

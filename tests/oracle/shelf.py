@@ -151,7 +151,7 @@ class Shelf:
         """What is to be refunded, with its parts and the parts of these."""
         self._read_status(book, named)
         record = self.records.get(named)
-        if record is None:
+        if record is None or named in book.originals:
             return
         book.originals[named] = _original(record)
         for child in self.records.values():

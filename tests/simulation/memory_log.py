@@ -87,6 +87,7 @@ class MemoryEpochs:
         if state.epoch < stored or state.clock < newest:
             raise older_than_database()
         if before != partitions:
+            state.clock = max(state.clock, self._log.now_ms() << POSITION_COUNTER_BITS)
             state.epochs.setdefault(state.epoch, Epoch(state.epoch, before, 0))
             self._add(Epoch(state.epoch + 1, partitions, state.clock))
         begun = state.epochs.get(state.epoch, Epoch(state.epoch, partitions, 0))
@@ -268,6 +269,8 @@ class MemoryLog:
                 raw = RawEntry(position, entry.request_id, "", BARRIER, str(home).encode())
             self.state.streams.setdefault(place, []).append(raw)
         self.accepted[position] = entry
+        if RETRY in entry.flags:
+            self.state.outcomes.pop(entry.key, None)
         fingerprint, own = entry.fingerprint.hex(), entry.request_id
         self.state.queued[entry.key] = f"{fingerprint}Q{own} {home} {entry_id_of(position)}"
 

@@ -268,6 +268,10 @@ for i = 3, #ARGV, ARGUMENTS do
       if #ARGV[i + 5] > LARGE_BYTES then
         redis.pcall('XADD', prefix .. 'large:' .. home, entry_id, 'n', #ARGV[i + 5])
       end
+      if string.find(ARGV[i + 4], 'r', 1, true) then
+        -- It is open again. An operator may say so; a producer has no right to.
+        redis.pcall('DEL', prefix .. 'outcome:' .. ARGV[i + 1])
+      end
       redis.call('SET', prefix .. 'queued:' .. ARGV[i + 1],
         fingerprint .. 'Q' .. ARGV[i + 3] .. ' ' .. home .. ' ' .. last_id)
       if string.find(ARGV[i + 4], 'i', 1, true) then

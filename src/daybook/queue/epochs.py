@@ -40,6 +40,10 @@ if epoch < tonumber(ARGV[2]) or is_behind(ms, counter, known_ms, known_counter) 
   return 0
 end
 if state[1] ~= ARGV[1] then
+  if ms < server_ms then
+    ms, counter = server_ms, 0
+    redis.call('SET', KEYS[2], string.format('%.0f-%.0f', ms, counter))
+  end
   redis.call('HSETNX', KEYS[1], 'epoch:' .. epoch, state[1] .. ' 0-0')
   epoch = epoch + 1
   redis.call('HSET', KEYS[1], 'partitions', ARGV[1], 'epoch', epoch,
@@ -49,7 +53,8 @@ return epoch
 """
 """KEYS: state, clock. ARGV: the number of partitions; epoch and newest position of Postgres.
 
-Behind clock.lua."""
+Behind clock.lua. The fence is the present: a worker may still have entries that this log has lost,
+and decide them by the number before."""
 
 _CATCH_UP = """
 local state = redis.call('HMGET', KEYS[1], 'partitions', 'epoch')

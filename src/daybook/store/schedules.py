@@ -5,7 +5,7 @@ from __future__ import annotations
 from daybook.store.comparing import Column, Comparison, column
 from daybook.store.scan import request_id_sql
 
-_FLAGS = "cr"
+_FLAGS = "cir"
 """What a producer's entry may carry (``queue.entries``): it tells whom to tell, and changes nothing
 of what is posted. Another letter could make something else of the entry that is due."""
 
