@@ -481,7 +481,7 @@ def test_what_was_decided_before_the_log_lost_its_end_keeps_its_number(
 
 
 def test_an_epoch_begins_in_the_present(installation: Installation) -> None:
-    """A worker may still decide entries that the log has lost meanwhile: they are older than that."""
+    """A worker may still decide entries that the log has lost: they are older than the fence."""
     installation.client.enqueue(move("a", "@World", "@Shop", 5, allow_overdraft=True))
     installation.drain()
     before = installation.log.now_ms() << POSITION_COUNTER_BITS
