@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,12 +13,16 @@ from celery.app.task import Context
 from tests.harness import Installation
 
 from daybook.errors import LogFull, ReferenceConflict
-from daybook.queue.asked import Asked
+from daybook.queue import asked as asked_module
+from daybook.queue.asked import Asked, Asker
+from daybook.queue.entries import outcome_value
 from daybook.settings import celery_url
 from daybook.worker.answering import mark_of
+from daybook.worker.answers import LOOKUPS_A_SLICE_MAX, Answers
 from daybook.worker.intake import Desk, take
 
 ID = "order-1"
+FINGERPRINT = "0" * 64
 
 
 @pytest.fixture
@@ -119,3 +124,40 @@ def test_a_message_that_is_sent_again_replaces_its_own_failure(desk: Desk) -> No
     applied(desk, again)
     take(desk, message("1.00"))
     assert meta(desk)[0] == "SUCCESS"
+
+
+def test_more_outcomes_than_the_bound_are_not_waited_for(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log is full for the next one, which is tried again; those that wait are untouched."""
+    monkeypatch.setattr(asked_module, "KEYS_MAX", 2)
+    first = Asker("a", "f", 1, "m")
+    for key in ("t:1", "t:2"):
+        desk.asked.add(key, first)
+    desk.asked.add("t:2", first._replace(task_id="b"))
+    with pytest.raises(LogFull, match="2 outcomes"):
+        take(desk, message("1.00"))
+    assert {key for key, _ in desk.asked.everybody(0)[1]} == {"t:1", "t:2"}
+    desk.asked.remove("t:1", "a")
+    assert take(desk, message("1.00")) is None
+
+
+def test_a_sweep_asks_the_ledger_for_some_of_those_who_wait_long(
+    desk: Desk, installation: Installation
+) -> None:
+    """Thousands of schedules keep no worker busy, and each has its turn."""
+    number = 5 * LOOKUPS_A_SLICE_MAX
+    for index in range(number):
+        desk.asked.add(f"t:{index}", Asker(f"id-{index}", FINGERPRINT, 1, "m"))
+    answers = Answers(installation.log, desk.results, kept_seconds=60, chance=random.Random(7))
+    looked: list[str] = []
+
+    def scheduled(key: str) -> str:
+        looked.append(key)
+        return outcome_value(FINGERPRINT, "txn_1", "SCHEDULED")
+
+    answers.sweep(scheduled)
+    assert len(looked) <= LOOKUPS_A_SLICE_MAX * 2  # a small hash may come in one slice or two
+    for _ in range(100):
+        answers.sweep(scheduled)
+    assert len(set(looked)) == number
