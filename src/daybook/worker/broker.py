@@ -130,7 +130,7 @@ class DistrustfulChannel(redis_transport.Channel):
 
 @lru_cache(maxsize=8)
 def distrustful(transport: type[Any]) -> type[Any]:
-    """A transport of Redis (plain, TLS, socket, Sentinel) whose channels trust nobody."""
+    """A transport of Redis (plain, TLS, socket) whose channels trust nobody."""
     if not issubclass(transport, redis_transport.Transport):
         return transport
     channel = type("Channel", (DistrustfulChannel, transport.Channel), {})
