@@ -25,6 +25,9 @@ SUPERVISOR_LOCK = "supervisor.lock"
 
 DAY_SECONDS = 86_400
 YEAR_SECONDS = 366 * DAY_SECONDS
+BROKER_SCHEMES = frozenset({"redis", "rediss", "unix", "redis+socket"})
+"""Of a broker in which the intake can keep the results of its messages."""
+
 PART_SECONDS = 0.01
 """Shortest time-out or pause. Less than a millisecond would be none at all to Postgres."""
 
@@ -113,6 +116,14 @@ class Settings(BaseSettings):
                 f"DAYBOOK_BATCH_ENTRIES_MIN ({self.batch_entries_min}) must be at most "
                 f"DAYBOOK_BATCH_ENTRIES_MAX ({self.batch_entries_max})"
             )
+        if self.broker_url:
+            scheme, is_address, _ = self.broker_url.partition("://")
+            if not is_address or scheme.lower() not in BROKER_SCHEMES:
+                raise ValueError(
+                    "DAYBOOK_BROKER_URL must begin with redis://, rediss:// or unix://: the "
+                    "intake keeps its results there, which it can in no other broker, and not "
+                    "through a Sentinel"
+                )
         if 0 < self.snapshot_interval_seconds < 1:
             raise ValueError("DAYBOOK_SNAPSHOT_INTERVAL_SECONDS must be 0, or 1 at least")
         return self

@@ -8,8 +8,11 @@ import random
 from typing import Any
 
 import psutil
+import pytest
 
 from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
+from daybook.settings import celery_url
+from daybook.worker.broker import PromptConnection
 from tests.envelopes import envelope, strange_messages
 from tests.fault.proof import assert_proved
 from tests.harness import Installation, Workers, wait_until
@@ -87,8 +90,7 @@ def test_whatever_is_pushed_ends_no_worker(installation: Installation) -> None:
     assert_work_goes_on(installation, "after")
     assert children(workers) == before
     assert "message.dropped" in workers.log()
-    waiting = [json.loads(raw)[0] for raw in installation.redis.hvals("unacked")]
-    assert all(message["headers"]["eta"] for message in waiting), "what waits has a time"
+    wait_until(lambda: not installation.redis.hlen("unacked"), "no worker holds anything for long")
     assert_proved(installation)
 
 
@@ -109,3 +111,38 @@ def test_a_message_that_ends_workers_is_not_put_back(installation: Installation)
     assert "W1swXSx7fSx7fV0=" in workers.log()
     wait_until(lambda: not installation.redis.hlen("unacked"), "nothing is kept to be put back")
     assert workers.processes[0].poll() is None
+
+
+def test_a_message_is_not_dropped_because_the_connection_is_gone(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what can't be put back by anybody is; the rest stays for who has a connection."""
+    redis = installation.redis
+    good = envelope("daybook.enqueue", [], {"request": deposit("good")}, "good", INTAKE_QUEUE)
+    stored = {
+        "good": json.dumps([good, "", INTAKE_QUEUE]),
+        "garbage": "garbage",
+        "number": "1",
+        "pair": "[{}, 1]",
+        "list": f'[[1], "", "{INTAKE_QUEUE}"]',
+        "strange": '[{"__type__": [], "__value__": 1}, "", ""]',
+    }
+    for tag, text in stored.items():
+        redis.hset("unacked", tag, text)
+        redis.zadd("unacked_index", {tag: 1})
+    with PromptConnection(celery_url(installation.redis_url)) as connection:
+        channel = connection.channel()
+
+        def gone(*arguments: Any) -> None:
+            raise AttributeError("'NoneType' object has no attribute 'sendall'")
+
+        monkeypatch.setattr(channel, "_do_restore_message", gone)
+        with pytest.raises(connection.connection_errors, match="sendall"):
+            channel.qos.restore_by_tag("good")
+        for tag in set(stored) - {"good"}:
+            channel.qos.restore_by_tag(tag)
+        assert redis.hkeys("unacked") == redis.zrange("unacked_index", 0, -1) == [b"good"]
+        monkeypatch.undo()
+        channel.qos.restore_by_tag("good")
+    assert not redis.hlen("unacked")
+    assert redis.llen(INTAKE_QUEUE) == 1

@@ -14,6 +14,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,8 @@ from celery import Celery
 from tests.harness import Installation, wait_until
 
 from daybook.producing import Receipt
-from daybook.settings import celery_url
+from daybook.settings import Settings, celery_url
+from daybook.worker import celery_app
 
 SECONDS_MAX = 60
 
@@ -91,6 +93,25 @@ def test_a_worker_does_not_start_on_an_older_schema(
         assert worker.wait(SECONDS_MAX) == 1
     said = (installation.folder / "worker.log").read_text()
     assert "error: the database's schema is behind this version: run `daybook migrate`" in said
+
+
+def test_a_worker_that_can_not_tell_how_safe_it_is_has_its_queues(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Celery only logs what a signal's receiver raises: the worker would serve no partition."""
+    for name in ("DAYBOOK_DATABASE_URL", "DAYBOOK_REDIS_URL"):
+        monkeypatch.setenv(name, installation.environment[name])
+
+    def fails(settings: Settings) -> None:
+        raise RuntimeError(settings.namespace)
+
+    monkeypatch.setattr(celery_app, "tell_safety", fails)
+    conf = SimpleNamespace(task_queues=None)
+    with pytest.raises(RuntimeError, match="daybook"):
+        celery_app.consume_partitions(conf, {"queues": None})
+    names = [queue.name for queue in conf.task_queues]
+    assert names == ["daybook.intake", "daybook.partition.0", "daybook.partition.1"]
+    assert not conf.daybook_queues_are_chosen
 
 
 def test_a_soft_shutdown_finishes_the_batch(

@@ -11,6 +11,8 @@ from celery import Celery
 from celery.worker.consumer import Consumer
 from kombu.utils.imports import symbol_by_name
 
+from daybook.errors import ConfigError
+from daybook.settings import read_settings
 from daybook.worker.broker import AGAIN_SECONDS_MAX
 from daybook.worker.celery_app import _configuration, app
 from daybook.worker.consumer import DistrustfulConsumer
@@ -97,3 +99,32 @@ def test_workers_consume_with_that_consumer(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("DAYBOOK_REDIS_URL", NOBODY)
     named = _configuration()["worker_consumer"]
     assert symbol_by_name(named) is DistrustfulConsumer
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sentinel://:hidden@one:26379/0;sentinel://two:26379",
+        "sentinels://one:26379/0",
+        "amqp://me:hidden@rabbit//",
+        "memory://",
+        "hidden",
+    ],
+)
+def test_a_broker_that_can_keep_no_results_is_no_setting(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each message of the intake would fail there: the setting is named, the password is not."""
+    monkeypatch.setenv("DAYBOOK_BROKER_URL", url)
+    with pytest.raises(ConfigError, match="DAYBOOK_BROKER_URL must begin with redis://") as caught:
+        read_settings()
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h/0", "REDISS://h/0", "unix:///v.sock", "redis+socket:///v.sock", ""]
+)
+def test_a_broker_in_redis_is_a_setting(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However it is spelled."""
+    monkeypatch.setenv("DAYBOOK_BROKER_URL", url)
+    assert read_settings().broker_url == url

@@ -7,6 +7,8 @@ import itertools
 import json
 import random
 import zlib
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +16,8 @@ from kombu.transport.virtual import Message
 from tests.envelopes import EMBEDDED, envelope, strange_messages
 
 from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
-from daybook.worker.broker import DistrustfulChannel
-from daybook.worker.envelopes import Unreadable, envelope_of
+from daybook.worker.broker import DELAYED_MAX, DistrustfulChannel
+from daybook.worker.envelopes import HANDED_ON, HELD_SECONDS_MAX, Unreadable, envelope_of
 
 MESSAGES = 2_500
 REQUEST = '{"amount": 19.990, "precise_amount": 123456789012345678901234567890, "x": [1e2]}'
@@ -83,6 +85,17 @@ def test_nothing_of_a_stranger_makes_a_worker_send_messages_or_end_its_children(
     assert made["properties"]["delivery_tag"] != message["properties"]["delivery_tag"]
 
 
+def test_what_is_to_be_handed_on_is_known_however_often_a_message_comes() -> None:
+    """A link that is put back, or tried again, is refused as it was the first time."""
+    first = taken(intake(json.dumps([[], {"request": {}}, EMBEDDED])))
+    wanted = ["link", "link_error", "chain", "chord"]
+    assert first["headers"][HANDED_ON] == wanted
+    again = taken(taken(first))
+    assert again["headers"][HANDED_ON] == wanted
+    for strange in ("link", {"link": 1}, ["shell", 5, None, ["link"]], None):
+        assert taken(intake(**{HANDED_ON: strange}))["headers"][HANDED_ON] == []
+
+
 @pytest.mark.parametrize(
     ("task", "args", "queue", "may"),
     [
@@ -113,12 +126,54 @@ def test_only_what_is_meant_to_be_run_from_a_queue_is(
 
 def test_times_of_a_message_are_whole_or_it_is_dropped() -> None:
     """They are in UTC afterwards; none is later than every zone can say."""
-    made = taken(intake(eta="2030-01-01T01:00:00+01:00", expires="2030-01-01T02:00:00"))
-    assert made["headers"]["eta"] == "2030-01-01T00:00:00+00:00"
+    made = taken(intake(eta="2930-01-01T01:00:00+01:00", expires="2030-01-01T02:00:00"))
+    assert made["headers"]["eta"] == "2930-01-01T00:00:00+00:00"
     assert made["headers"]["expires"] == "2030-01-01T02:00:00+00:00"
     for wrong in ("9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+14:00", "soon", 5, ["x"]):
         with pytest.raises(Unreadable):
             taken(intake(eta=wrong))
+
+
+@pytest.mark.parametrize(
+    ("task", "args", "queue", "retries", "held"),
+    [
+        ("daybook.enqueue", [{}], INTAKE_QUEUE, 1, True),
+        ("daybook.apply", [3], queue_of(3), 0, True),
+        ("daybook.dry_run", [], INTAKE_QUEUE, 0, False),
+        ("daybook.find", [], INTAKE_QUEUE, 1, False),
+        ("daybook.sweep", [], INTAKE_QUEUE, 1, False),
+        ("daybook.snapshot", [], INTAKE_QUEUE, 0, False),
+    ],
+)
+def test_no_message_is_held_for_longer_than_workers_themselves_ask(
+    task: str, args: list[Any], queue: str, retries: int, held: bool
+) -> None:
+    """A stranger can't fill a worker with what is due in another millennium."""
+    message = envelope(task, args, {}, "id", queue)
+    message["headers"] |= {"retries": retries, "eta": "2999-01-01T00:00:00+00:00"}
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+
+    def eta() -> str | None:
+        made = envelope_of(json.dumps(message).encode(), queue, lambda: now)
+        found: str | None = made["headers"]["eta"]
+        return found
+
+    latest = (now + timedelta(seconds=HELD_SECONDS_MAX)).isoformat()
+    assert eta() == (latest if held else None)
+    soon = (now + timedelta(seconds=1)).isoformat()
+    message["headers"]["eta"] = soon
+    assert eta() == (soon if held else None)
+
+
+def test_a_worker_that_holds_enough_runs_the_next_message_at_once() -> None:
+    """Nothing that was sent is dropped for it, and a request keeps the time that it is for."""
+    channel = object.__new__(DistrustfulChannel)
+    channel._qos = SimpleNamespace(_delivered=dict.fromkeys(range(DELAYED_MAX)))
+    for retries, stays in ((1, False), (0, True)):
+        message = intake(retries=retries, eta="2999-01-01T00:00:00+00:00")
+        checked = channel._checked(INTAKE_QUEUE.encode(), json.dumps(message).encode())
+        assert checked is not None
+        assert (json.loads(checked[1])["headers"]["eta"] is not None) is stays
 
 
 def test_whatever_is_pushed_is_taken_in_one_form_or_dropped() -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from daybook.errors import LogUnavailable
+from daybook.errors import LogFull, LogUnavailable
 from daybook.queue.connect import translated_faults
 from daybook.queue.log import Log
 
@@ -21,15 +21,24 @@ log = structlog.get_logger()
 ASKERS_MAX = 1_000
 """Messages that wait for one outcome: of more, the oldest are no longer waited for."""
 
+KEYS_MAX = 1_000_000
+"""Outcomes that are waited for, schedules included: with more, the log is full for the intake."""
+
 CHANGE_ATTEMPTS_MAX = 100
 """How often a change is tried again because somebody else changed the same."""
 
 SCAN_COUNT = 500
 
-_CHANGE = """#!lua flags=allow-oom
+_CHANGED, _FULL = 1, -1
+"""What a change comes to: it was made, or there is no room for one more key."""
+
+_BODY = """
 local known = redis.call('HGET', KEYS[1], ARGV[1]) or ''
 if known ~= ARGV[2] then
   return 0
+end
+if known == '' and ARGV[3] ~= '' and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[4]) then
+  return -1
 end
 if ARGV[3] == '' then
   redis.call('HDEL', KEYS[1], ARGV[1])
@@ -39,6 +48,11 @@ end
 return 1
 """
 """Change what stands under an outcome key, if it is still what was read."""
+
+_ADD = "#!lua" + _BODY
+"""Refused by a server without memory, like every request of which it would be."""
+
+_FORGET = "#!lua flags=allow-oom" + _BODY
 
 
 class Asker(NamedTuple):
@@ -56,16 +70,25 @@ class Asker(NamedTuple):
     duplicate: bool = False
 
 
+Change = Callable[[list[Asker]], list[Asker]]
+"""Who asks, as it was, and as it is to be."""
+
+
 class Asked:
     """The hash as seen by one process."""
 
     def __init__(self, request_log: Log) -> None:
         self._client = request_log.client
         self._name = request_log.keys.asked
-        self._change_script = self._client.register_script(_CHANGE)
+        self._add_script = self._client.register_script(_ADD)
+        self._forget_script = self._client.register_script(_FORGET)
 
     def add(self, key: str, asker: Asker) -> None:
-        """Write down who asks for the outcome of ``key``. Raises LogUnavailable."""
+        """Write down who asks for the outcome of ``key``.
+
+        Raises LogFull when KEYS_MAX others are waited for, or the server has no memory left;
+        LogUnavailable.
+        """
 
         def added(askers: list[Asker]) -> list[Asker]:
             others = [one for one in askers if one.task_id != asker.task_id]
@@ -73,11 +96,15 @@ class Asked:
                 log.warning("asked.too_many", key=key, dropped=others[0].task_id)
             return [*others[-ASKERS_MAX + 1 :], asker]
 
-        self._change(key, added)
+        self._change(self._add_script, key, added)
 
     def remove(self, key: str, task_id: str) -> None:
         """Forget who asks. Raises LogUnavailable."""
-        self._change(key, lambda askers: [one for one in askers if one.task_id != task_id])
+
+        def others(askers: list[Asker]) -> list[Asker]:
+            return [one for one in askers if one.task_id != task_id]
+
+        self._change(self._forget_script, key, others)
 
     def answered(self, key: str, found: bytes) -> None:
         """Forget those that were answered, unless somebody came meanwhile: the sweeper sees to it.
@@ -85,7 +112,7 @@ class Asked:
         found: their text, as it was read.
         """
         with translated_faults():
-            self._change_script(keys=[self._name], args=[key, found, ""])
+            self._forget_script(keys=[self._name], args=[key, found, "", KEYS_MAX])
 
     def everybody(self, cursor: int) -> tuple[int, list[tuple[str, bytes]]]:
         """Some of the keys and who asks for them; and the cursor of the next ones, 0 at the end."""
@@ -93,13 +120,16 @@ class Asked:
             following, found = self._client.hscan(self._name, cursor, count=SCAN_COUNT)
         return following, [(key.decode(errors="replace"), askers) for key, askers in found.items()]
 
-    def _change(self, key: str, change: Callable[[list[Asker]], list[Asker]]) -> None:
+    def _change(self, script: Any, key: str, change: Change) -> None:
         for _ in range(CHANGE_ATTEMPTS_MAX):
             with translated_faults():
                 known = self._client.hget(self._name, key) or b""
                 wanted = text_of(change(askers_in(known)))
-                if self._change_script(keys=[self._name], args=[key, known, wanted]):
-                    return
+                done = script(keys=[self._name], args=[key, known, wanted, KEYS_MAX])
+            if done == _CHANGED:
+                return
+            if done == _FULL:
+                raise LogFull(f"{KEYS_MAX} outcomes are waited for already: try again later")
         raise LogUnavailable(f"who asks for {key!r} changes all the time: try again")
 
 

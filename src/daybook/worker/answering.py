@@ -8,40 +8,68 @@ So a message claims the result of its id when the intake takes it: what an older
 replaced by STARTED. Whatever is stored later says for which message it is, and a younger claim
 keeps it out. A mark (a digest of what the message says) tells whether two messages are the same;
 a moment (milliseconds of the result's server, growing for each id) which of two is the younger.
+
+A message that comes again, delivered or tried once more, is not younger for that: the marks of
+those whose claims were replaced stay with the result, and whoever finds its own among them gives
+way. One that comes again without having claimed anything (its worker died before) is not there.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
 from celery import states
 from celery.backends.redis import RedisBackend
+from kombu.utils.json import dumps
+
+from daybook.worker.messages import exact
 
 INTAKE_TASK = "daybook.enqueue"
 
 AT = "daybook_at"
-"""Attribute of a message that has claimed its result: when."""
+"""Attribute of a message that the intake has taken: when it claimed its result, GAVE_WAY if it
+left that to a younger one."""
+
+GAVE_WAY = 0
+"""Before any claim: what is stored with it replaces nobody's."""
+
+REPLACED_MAX = 8
+"""Marks of replaced claims that stay with a result. An older message that comes again after so many
+younger ones is taken for the youngest."""
 
 _SCRIPT = """
 -- ARGV: seconds to live, mark, meta, then of an answer the moment of its claim and its state; of a
--- claim '' and whether what another message has claimed is left to it.
+-- claim '' and whether the message comes again; then how many marks are kept.
 local known = redis.call('GET', KEYS[1])
 local state, mark, at = nil, nil, 0
+local kept = {}
+local was_replaced = false
+local function keep(one)
+  if one == ARGV[2] then
+    was_replaced = true
+  elseif type(one) == 'string' and string.match(one, '^%x+$') then
+    kept[#kept + 1] = '"' .. one .. '"'
+  end
+end
 if known then
   local is_json, meta = pcall(cjson.decode, known)
   if is_json and type(meta) == 'table' then
     state, mark, at = meta.status, meta.daybook_mark, tonumber(meta.daybook_at) or 0
+    if type(meta.daybook_replaced) == 'table' then
+      for _, one in ipairs(meta.daybook_replaced) do
+        keep(one)
+      end
+    end
   end
 end
 local own_at
 if ARGV[4] == '' then
-  if mark == ARGV[2] then
-    return {1, string.format('%.0f', at)}
+  if mark == ARGV[2] and (state == 'STARTED' or state == 'SUCCESS') then
+    return {1, string.format('%.0f', at)} -- not so a failure: who sends the same again waits
   end
-  if mark and ARGV[5] == '1' then
+  if was_replaced and ARGV[5] == '1' then
     return {0, '0'}
   end
   local now = redis.call('TIME')
@@ -59,7 +87,15 @@ else
     own_at = math.max(own_at, at)
   end
 end
-local said = string.format('{"daybook_at":%.0f,"daybook_mark":"%s",', own_at, ARGV[2])
+if mark ~= ARGV[2] then
+  keep(mark)
+end
+local said = string.format(
+  '{"daybook_at":%.0f,"daybook_mark":"%s","daybook_replaced":[%s],',
+  own_at,
+  ARGV[2],
+  table.concat(kept, ',', math.max(1, #kept - tonumber(ARGV[6]) + 1))
+)
 local text = said .. string.sub(ARGV[3], 2)
 redis.call('SET', KEYS[1], text, 'EX', ARGV[1])
 redis.call('PUBLISH', KEYS[1], text)
@@ -71,17 +107,18 @@ return {1, string.format('%.0f', own_at)}
 class AnsweringBackend(RedisBackend):  # type: ignore[misc]  # Celery ships no types
     """Celery's results in Redis, but for those of the intake."""
 
-    def claim(self, task_id: str, mark: str, *, give_way: bool = False) -> int | None:
+    def claim(self, task_id: str, mark: str, *, comes_again: bool = False) -> int:
         """Take the result of ``task_id`` for a message; what an older one left there goes.
 
-        give_way: leave it to another message that has claimed it, as a repetition of an older one
-        does. Answers the moment of the claim, None when it was left.
+        comes_again: the message was delivered or tried before, so leave the result to another one
+        that has replaced its claim since. Returns the moment of the claim, GAVE_WAY when it was
+        left.
         """
         meta = self._meta(None, states.STARTED, task_id)
-        arguments = [self._seconds(), mark, meta, "", int(give_way)]
+        arguments = [self._seconds(), mark, meta, "", int(comes_again), REPLACED_MAX]
         script = self.client.register_script(_SCRIPT)
         taken, at = script([self.get_key_for_task(task_id)], arguments)
-        return int(at) if taken else None
+        return int(at) if taken else GAVE_WAY
 
     def answer(self, task_id: str, mark: str, at: int, result: Any, state: str) -> bool:
         """Store the result of the message that claimed ``task_id`` at that moment.
@@ -106,14 +143,14 @@ class AnsweringBackend(RedisBackend):  # type: ignore[misc]  # Celery ships no t
         if state in states.READY_STATES:  # the claim has said STARTED, and stays while it retries
             mark = mark_of(request)
             at = getattr(request, AT, None)
-            if at is None:  # it was dropped before the intake took it: it expired, say
-                at = self.claim(task_id, mark)
+            if at is None:  # it expired before the intake took it, or its worker was lost
+                at = self.claim(task_id, mark, comes_again=comes_again(request))
             meta = self._meta(result, state, task_id, traceback, request)
-            self._put(task_id, mark, at or 0, meta, state)
+            self._put(task_id, mark, at, meta, state)
         return result
 
     def _put(self, task_id: str, mark: str, at: int, meta: str, state: str) -> bool:
-        arguments = [self._seconds(), mark, meta, at, state]
+        arguments = [self._seconds(), mark, meta, at, state, REPLACED_MAX]
         script = self.client.register_script(_SCRIPT)
         # Tried again while the server is away, as Celery does.
         return bool(self.ensure(script, ([self.get_key_for_task(task_id)], arguments))[0])
@@ -145,7 +182,14 @@ def request_of(message: Any) -> Any:
     return request
 
 
+def comes_again(message: Any) -> bool:
+    """Whether a message was delivered or tried before."""
+    delivery = getattr(message, "delivery_info", None) or {}
+    return bool(message.retries) or delivery.get("redelivered") is True
+
+
 def mark_of(message: Any) -> str:
     """A digest of what a message says: the same for all deliveries of it, and repetitions."""
-    text = json.dumps(request_of(message), sort_keys=True, default=str)
+    # As Celery would send it: an exact number is spelled otherwise than any text.
+    text = dumps(exact(request_of(message)), sort_keys=True)  # type: ignore[no-untyped-call]
     return sha256(text.encode(errors="surrogatepass")).hexdigest()

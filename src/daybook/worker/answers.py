@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -18,6 +19,11 @@ from daybook.worker.answering import AnsweringBackend
 
 SWEPT_SLICES_MAX = 10
 """How much of those who ask one sweep looks through; the next one goes on there."""
+
+LOOKUPS_A_SLICE_MAX = 10
+"""How many of each part a sweep looks up in the ledger, chosen at random: what is scheduled has no
+outcome in the log for most of its time, and thousands of it would keep a worker busy each second.
+"""
 
 log = structlog.get_logger()
 
@@ -38,7 +44,10 @@ class Wanted(NamedTuple):
 
 
 class Answers:
-    """Stores outcomes as results of Celery tasks. clock: seconds since the epoch."""
+    """Stores outcomes as results of Celery tasks.
+
+    clock: seconds since the epoch. chance: whom of those who wait long a sweep looks up.
+    """
 
     def __init__(
         self,
@@ -46,12 +55,14 @@ class Answers:
         results: AnsweringBackend,
         kept_seconds: float,
         clock: Callable[[], float] = time.time,
+        chance: random.Random | None = None,
     ) -> None:
         self._log = request_log
         self.asked = Asked(request_log)
         self._results = results
         self._kept_seconds = kept_seconds
         self._clock = clock
+        self._chance = chance or random.Random()  # noqa: S311 - nothing secret hangs on it
         self._cursor = 0
 
     def tell(
@@ -82,20 +93,27 @@ class Answers:
         for _ in range(SWEPT_SLICES_MAX):
             self._cursor, found = self.asked.everybody(self._cursor)
             values = self._log.outcomes([key for key, _ in found])
+            unknown = []
             for (key, askers), value in zip(found, values, strict=True):
-                text = None if value is None else value.decode()
-                self._sweep_one(key, askers, text, recorded)
+                if value is not None:
+                    self._answer_all(key, askers, value.decode())
+                elif self._are_old(askers):
+                    unknown.append((key, askers))
+            for key, askers in self._some_of(unknown):
+                self._look_up(key, askers, recorded)
             if self._cursor == 0:
                 return
 
-    def _sweep_one(self, key: str, found: bytes, value: str | None, recorded: Recorded) -> None:
-        if value is None and self._are_old(found):
-            value = recorded(key)
-            if value is None:
-                log.info("asked.forgotten", key=key)
-                self.asked.answered(key, found)
-        if value is not None:
-            self._answer_all(key, found, value)
+    def _some_of(self, unknown: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+        return self._chance.sample(unknown, min(len(unknown), LOOKUPS_A_SLICE_MAX))
+
+    def _look_up(self, key: str, found: bytes, recorded: Recorded) -> None:
+        value = recorded(key)
+        if value is None:
+            log.info("asked.forgotten", key=key)
+            self.asked.answered(key, found)
+            return
+        self._answer_all(key, found, value)
 
     def _are_old(self, found: bytes) -> bool:
         """Whether they came so long ago that an outcome may have been forgotten meanwhile."""

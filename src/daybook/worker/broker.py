@@ -11,9 +11,10 @@ import structlog
 from celery.app.amqp import AMQP
 from kombu.connection import Connection
 from kombu.transport import redis as redis_transport
+from kombu.utils.json import loads
 
 from daybook.queue.doorbell import INTAKE_QUEUE, QUEUE_PREFIX
-from daybook.worker.envelopes import Unreadable, envelope_of
+from daybook.worker.envelopes import Unreadable, envelope_of, is_scheduled
 
 AGAIN_SECONDS_FIRST = 0.5
 AGAIN_SECONDS_MAX = 1.0
@@ -37,7 +38,7 @@ SHOWN_BYTES_MAX = 120
 """How much of a message that is dropped is logged."""
 
 DELAYED_MAX = 10_000
-"""Messages with a time of their own (``eta``) that one worker keeps in memory until then."""
+"""Messages that one worker keeps in memory until their time; more of them are run at once."""
 
 BETWEEN_WORKERS = (".pidbox",)
 """Ends of the queues on which workers answer `status` and Flower; producers can't write there."""
@@ -55,6 +56,19 @@ def drop(queue: str, raw: Any, reason: object) -> None:
     log.error("message.dropped", queue=queue, reason=str(reason), bytes=len(content), begins=begins)
 
 
+def _can_be_put_back(raw: bytes) -> bool:
+    """Whether what is not acknowledged has the form that kombu gives it.
+
+    Kombu raises the same faults for what has not, and when its connection is gone: then the message
+    stays, and is put back by whoever has a connection.
+    """
+    try:
+        message, exchange, routing_key = loads(raw)  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError, RecursionError):
+        return False
+    return isinstance(message, dict) and isinstance(exchange, str) and isinstance(routing_key, str)
+
+
 class DistrustfulQoS(redis_transport.QoS):
     """What is not acknowledged yet. What can't be put back is dropped instead of tried for ever."""
 
@@ -63,7 +77,10 @@ class DistrustfulQoS(redis_transport.QoS):
         try:
             super().restore_by_tag(tag, client, leftmost)  # type: ignore[no-untyped-call]
         except (ValueError, TypeError, AttributeError) as fault:
-            drop(self.unacked_key, tag, fault)
+            raw = self.channel.client.hget(self.unacked_key, tag)
+            if raw is None or _can_be_put_back(raw):
+                raise ConnectionError(f"a message could not be put back: {fault}") from fault
+            drop(self.unacked_key, raw, fault)
             self._remove_from_indices(tag).execute()  # type: ignore[no-untyped-call]
 
 
@@ -98,9 +115,9 @@ class DistrustfulChannel(redis_transport.Channel):
         except Unreadable as reason:
             drop(queue, raw, reason)
             return None
-        if envelope["headers"]["eta"] and len(self.qos._delivered) >= DELAYED_MAX:
-            drop(queue, raw, f"{DELAYED_MAX} messages wait for their time already")
-            return None
+        headers = envelope["headers"]
+        if not is_scheduled(headers) and len(self.qos._delivered) >= DELAYED_MAX:
+            headers["eta"] = None
         return key, json.dumps(envelope).encode()
 
     def get_table(self, exchange: str) -> list[tuple[str, ...]]:
@@ -113,7 +130,7 @@ class DistrustfulChannel(redis_transport.Channel):
 
 @lru_cache(maxsize=8)
 def distrustful(transport: type[Any]) -> type[Any]:
-    """A transport of Redis (plain, TLS, socket, Sentinel) whose channels trust nobody."""
+    """A transport of Redis (plain, TLS, socket) whose channels trust nobody."""
     if not issubclass(transport, redis_transport.Transport):
         return transport
     channel = type("Channel", (DistrustfulChannel, transport.Channel), {})

@@ -133,12 +133,11 @@ def consume_partitions(conf: Any = None, options: dict[str, Any] | None = None, 
         number = partitions_when_ready()
     except DaybookError as fault:
         raise SystemExit(f"error: {fault}") from fault
-    tell_safety(read_settings())
     conf.daybook_queues_are_chosen = bool((options or {}).get("queues"))
-    if conf.daybook_queues_are_chosen:
-        return
-    names = [queue_of(partition) for partition in range(number)]
-    conf.task_queues = [
-        Queue(name, routing_key=name)  # type: ignore[no-untyped-call]
-        for name in (INTAKE_QUEUE, *names)
-    ]
+    if not conf.daybook_queues_are_chosen:
+        names = [queue_of(partition) for partition in range(number)]
+        conf.task_queues = [
+            Queue(name, routing_key=name)  # type: ignore[no-untyped-call]
+            for name in (INTAKE_QUEUE, *names)
+        ]
+    tell_safety(read_settings())  # last: whatever it raises, the queues are there

@@ -13,7 +13,7 @@ import json
 import uuid
 import zlib
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from daybook.queue.doorbell import APPLY_TASK, DRY_RUN_TASK, FIND_TASK, QUEUE_PREFIX, queue_of
@@ -27,6 +27,9 @@ SNAPSHOT_TASK = "daybook.snapshot"
 INTAKE_TASKS = frozenset({ENQUEUE_TASK, DRY_RUN_TASK, FIND_TASK, SWEEP_TASK, SNAPSHOT_TASK})
 """What may be run from the intake, or a queue of an operator's own. Celery's built-in tasks, with
 which a message could make a worker send others, are not among them."""
+
+_TRIED_AGAIN = frozenset({ENQUEUE_TASK, APPLY_TASK})
+"""What workers send themselves to be run a little later."""
 
 HANDED_ON = "daybook_handed_on"
 """Header with the names of what the sender wanted done with the outcome: the intake refuses it."""
@@ -49,6 +52,10 @@ PRIORITY_MAX = 9
 YEAR_MAX = 9_000
 """Of ``eta`` and ``expires``: every time zone can still say it."""
 
+HELD_SECONDS_MAX = 5.0
+"""How long a worker keeps a message in memory until its time, at most: more than the pauses after
+which workers themselves try again."""
+
 ARGUMENT_PARTS = 2
 """By position, and by name."""
 
@@ -64,12 +71,18 @@ class Unreadable(ValueError):  # noqa: N818 - states the fact
     """A message that is none of ours; the text says why."""
 
 
-def envelope_of(raw: bytes, queue: str) -> dict[str, Any]:
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def envelope_of(raw: bytes, queue: str, clock: Callable[[], datetime] = _now) -> dict[str, Any]:
     """The envelope for kombu of what was read from ``queue``. Raises Unreadable."""
     try:
         given, properties = _opened(raw)
         headers, arguments, handed_on = _content(given, properties)
         made = _headers(headers) | {HANDED_ON: handed_on}
+        if not is_scheduled(made):
+            made["eta"] = _held_until(made, clock())
         _check_task(made["task"], load_message(arguments), queue)
     except Unreadable:
         raise
@@ -88,6 +101,19 @@ def _opened(raw: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     return given, _mapping(given.get("properties"), "properties")
 
 
+def is_scheduled(headers: Mapping[str, Any]) -> bool:
+    """Whether the time of a message is the ledger's to keep, so that no worker holds it."""
+    return bool(headers["task"] == ENQUEUE_TASK and not headers["retries"])
+
+
+def _held_until(headers: Mapping[str, Any], now: datetime) -> str | None:
+    """When a worker runs what it holds: only what workers send themselves has a time at all."""
+    if headers["eta"] is None or headers["task"] not in _TRIED_AGAIN:
+        return None
+    latest = now + timedelta(seconds=HELD_SECONDS_MAX)
+    return min(datetime.fromisoformat(headers["eta"]), latest).isoformat()
+
+
 def _content(
     given: Mapping[str, Any], properties: Mapping[str, Any]
 ) -> tuple[dict[str, Any], str, list[str]]:
@@ -103,7 +129,12 @@ def _content(
         wanted = _mapping(json.loads(parts[2]) or {}, "the options") if len(parts) > 2 else {}
     if len(parts) < ARGUMENT_PARTS:
         raise Unreadable("the body has no arguments")
-    handed_on = [outside for inside, outside in _HANDED_ON.items() if wanted.get(inside)]
+    # A message that comes again was written anew by a worker: only the header still says it.
+    known = headers.get(HANDED_ON)
+    before = known if isinstance(known, list) else []
+    handed_on = [
+        outside for inside, outside in _HANDED_ON.items() if wanted.get(inside) or outside in before
+    ]
     return headers, f"[{parts[0]}, {parts[1]}, {{}}]", handed_on
 
 

@@ -16,7 +16,14 @@ from daybook.queue.asked import Asked, Asker
 from daybook.queue.connect import translated_faults
 from daybook.requests import check_json_amount
 from daybook.requests.models import malformed
-from daybook.worker.answering import AT, AnsweringBackend, mark_of, request_of
+from daybook.worker.answering import (
+    AT,
+    GAVE_WAY,
+    AnsweringBackend,
+    comes_again,
+    mark_of,
+    request_of,
+)
 from daybook.worker.envelopes import HANDED_ON
 from daybook.worker.messages import exact
 
@@ -81,17 +88,20 @@ def take(desk: Desk, message: Any) -> Outcome | None:
     return outcome
 
 
+def again(message: Any) -> dict[str, Any]:
+    """The arguments with which a message is tried again: its numbers as they were written."""
+    return {"request": exact(request_of(message))}
+
+
 def _claim(desk: Desk, message: Any) -> Asker | None:
     """Take the result of the message's id; None when nobody wants it, or it is another's by now."""
     if message.ignore_result:
         return None
     mark = mark_of(message)
     with translated_faults():
-        at = desk.results.claim(message.id, mark, give_way=message.retries > 0)
-    if at is None:
-        return None
+        at = desk.results.claim(message.id, mark, comes_again=comes_again(message))
     setattr(message, AT, at)
-    return Asker(message.id, "", at, mark)
+    return None if at == GAVE_WAY else Asker(message.id, "", at, mark)
 
 
 def _drafted(message: Any) -> Draft:

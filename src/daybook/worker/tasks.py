@@ -13,12 +13,11 @@ from daybook.errors import LogFull, LogUnavailable, NotFound, StoreUnavailable
 from daybook.queue.doorbell import APPLY_TASK, DRY_RUN_TASK, FIND_TASK, INTAKE_QUEUE, queue_of
 from daybook.store.snapshots import take_snapshot
 from daybook.worker import sweep as sweeping
-from daybook.worker.answering import request_of
 from daybook.worker.celery_app import app
 from daybook.worker.envelopes import ENQUEUE_TASK, SNAPSHOT_TASK, SWEEP_TASK
 from daybook.worker.finding import find as find_request
 from daybook.worker.finding import recorded_under
-from daybook.worker.intake import take
+from daybook.worker.intake import again, take
 from daybook.worker.runtime import runtime
 
 RETRY_SECONDS = 1.0
@@ -113,8 +112,9 @@ def enqueue(self: Any, request: Any) -> dict[str, Any]:
     try:
         outcome = take(runtime().desk, self.request)
     except (LogFull, LogUnavailable, NotFound) as fault:
-        again = {"request": request_of(self.request)}
-        raise self.retry(args=(), kwargs=again, exc=fault, countdown=RETRY_SECONDS) from fault
+        raise self.retry(
+            args=(), kwargs=again(self.request), exc=fault, countdown=RETRY_SECONDS
+        ) from fault
     if outcome is not None:
         return outcome.as_dict()
     # The worker that applies it stores the result; monitors are told that this task is done.
