@@ -2,7 +2,7 @@
 
 Others than Daybook may have written it. Each function returns the value, or None when what stands
 there can't be one, and logs that once with its first bytes. What None means is said where it is
-asked for; the sweeper repairs it (``mending``), and ``daybook health`` reports it (``inspection``).
+asked for; the sweeper repairs it (``mending``), and ``daybook health`` reports it.
 """
 
 from __future__ import annotations
