@@ -372,7 +372,7 @@ def test_a_pointer_lives_as_long_as_the_outcome(
 
 
 def test_a_log_catches_up_by_a_clock_that_workers_vouch_for(installation: Installation) -> None:
-    """A clock that a producer put back, or took away, is no fence: nothing would be routed right."""
+    """A clock that a producer put back is no fence, and without one nothing is written."""
     log, state = installation.log, installation.log.keys.state
     (taken,), _ = log.append([entry(1)])
     assert taken.position is not None

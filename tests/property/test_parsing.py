@@ -87,7 +87,7 @@ def test_what_is_known_is_the_outcome_first() -> None:
 
 
 def test_a_pointer_is_no_stranger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an append leaves under an id in place of a mark is known of nothing, and not reported."""
+    """What an append leaves under an id in place of a mark is not reported, and says nothing."""
     told: list[tuple[str, object]] = []
     monkeypatch.setattr(parsing, "tell", lambda *words: told.append(words))
     pointer = f"{POINTER}t:order-17".encode()

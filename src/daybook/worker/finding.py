@@ -58,9 +58,7 @@ def find(engine: Engine, request_log: Log, request_id: str) -> str:
         key = key_of_id(request_id) if reference is None else key_of_reference(reference)
         return json.dumps({"key": key})
     homes = _homes_of(request_log, epoch.number if epoch else FIRST_EPOCH, request_id)
-    found_keys = (
-        request_log.unread_key(home, cursors.get(home, 0), request_id) for home in homes
-    )
+    found_keys = (request_log.unread_key(home, cursors.get(home, 0), request_id) for home in homes)
     unread = next(filter(None, found_keys), None)
     return json.dumps({"key": unread} if unread else {})
 
