@@ -13,8 +13,8 @@ import pytest
 from daybook import Client
 from daybook.errors import LogUnavailable, NotFound
 from daybook.ledger.transaction import part_id
+from daybook.monitoring.inspection import log_faults
 from daybook.producing import Receipt, draft
-from daybook.queue.inspection import log_faults
 from daybook.requests import decode
 from daybook.store.verify import verify
 from daybook.worker.clockwork import append_due

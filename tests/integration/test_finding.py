@@ -14,6 +14,7 @@ from daybook.errors import NotFound, OutcomeUnknown
 from daybook.producing import Outcome, Receipt
 from daybook.requests import mint_id
 from daybook.worker.finding import find
+from daybook.worker.resizing import begin
 
 
 def fields(reference: str, **changes: Any) -> dict[str, Any]:
@@ -112,11 +113,18 @@ def test_both_names_work_for_every_kind(installation: Installation) -> None:
         installation.client.status(id="nonsense")
 
 
+def pointers(installation: Installation) -> list[bytes]:
+    """The keys that appends have left under ids."""
+    found: list[bytes] = installation.redis.keys(installation.log.keys.queued("i:*"))
+    return found
+
+
 def test_an_id_is_found_although_nobody_asked_for_it(installation: Installation) -> None:
     """Many are appended without a key for each id: a worker looks where the id says they lie."""
     receipts = installation.client.enqueue_many([fields(f"many-{n}") for n in range(1_200)])
-    pointers = installation.redis.keys(f"{installation.log.keys.prefix}outcome:i:*")
-    assert pointers == []
+    assert pointers(installation) == []
+    alone = installation.client.enqueue(fields("alone"))
+    assert pointers(installation) == [installation.log.keys.queued(f"i:{alone.id}").encode()]
     for receipt in (receipts[0], receipts[-1]):
         found = json.loads(find(installation.engine, installation.log, receipt.id))
         assert found == {"key": receipt.key}
@@ -126,3 +134,22 @@ def test_an_id_is_found_although_nobody_asked_for_it(installation: Installation)
     assert '"status":"APPLIED"' in found["value"]
     unknown = mint_id("txn", 3, 1)
     assert json.loads(find(installation.engine, installation.log, unknown)) == {}
+
+
+@pytest.mark.parametrize("number", [1, 5])
+def test_an_id_is_found_while_the_number_of_partitions_changes(
+    installation: Installation, number: int
+) -> None:
+    """What was accepted before and after the fence, in the partitions of both numbers."""
+    client, log = installation.client, installation.log
+    old = client.enqueue_many([fields(f"old-{n}", source=f"@W{n}") for n in range(20)])
+    begin(installation.engine, log, number)
+    new = client.enqueue_many([fields(f"new-{n}", source=f"@W{n}") for n in range(20)])
+    begin(installation.engine, log, 3)
+    newest = client.enqueue_many([fields(f"newest-{n}", source=f"@W{n}") for n in range(20)])
+    for receipt in (*old, *new, *newest):
+        assert json.loads(find(installation.engine, log, receipt.id)) == {"key": receipt.key}
+    assert json.loads(find(installation.engine, log, mint_id("txn", 3, 1))) == {}
+    installation.drain()
+    found = json.loads(find(installation.engine, log, old[0].id))
+    assert '"status":"APPLIED"' in found["value"]

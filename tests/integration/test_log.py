@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.harness import Installation
 
 from daybook import Client
+from daybook.embedded import Servers
 from daybook.errors import LogUnavailable
 from daybook.producing import Receipt
-from daybook.queue.entries import BARRIER, DUE, NewEntry, RawEntry, outcome_value, position_of
+from daybook.queue.connect import connect
+from daybook.queue.entries import (
+    BARRIER,
+    BY_ID,
+    DUE,
+    NewEntry,
+    RawEntry,
+    outcome_value,
+    position_of,
+)
+from daybook.queue.epochs import Epoch
+from daybook.queue.log import FIND_SLICE, GREATEST_ID, Log
+from daybook.settings import Settings
 
 
 def entry(
@@ -286,6 +301,90 @@ def test_large_entries_are_read_within_a_bound(installation: Installation) -> No
     assert len(installation.log.read(0, positions[230] or 0, 100, 1)) == 1
     installation.log.trim(0, positions[235] or 0)
     assert installation.redis.xlen(installation.log.keys.large(0)) == 5
+
+
+@pytest.fixture
+def lone_log() -> Iterator[Log]:
+    """A log of one partition on a server of its own: what that took at most is this test's."""
+    with (
+        tempfile.TemporaryDirectory(prefix="daybook-log-") as folder,
+        Servers(Path(folder) / "servers", with_postgres=False) as servers,
+        connect(servers.redis_url, Settings()) as client,
+    ):
+        log = Log(client, "daybook")
+        log.install(1, 1_000, 0)
+        yield log
+
+
+def test_large_entries_are_searched_within_a_bound(lone_log: Log) -> None:
+    """An id behind a hundred megabytes of bulks is found, and the server never holds them twice."""
+    bodies = [b"small", *[bytes(4 << 20)] * 25, b"small", *[bytes(100_000)] * 100, b"small"]
+    for number, body in enumerate(bodies):
+        lone_log.append([entry(number, body=body)])
+    before = lone_log.client.info("memory")["used_memory_peak"]
+    for number in (0, 5, 26, 99, len(bodies) - 1):
+        assert lone_log.unread_key(0, 0, f"txn_{number}") == f"t:{number}"
+    assert lone_log.unread_key(0, 0, "txn_none") is None
+    assert lone_log.client.info("memory")["used_memory_peak"] - before < 40 << 20
+
+
+def test_forged_marks_hide_no_entry(installation: Installation) -> None:
+    """Producers may write marks: of what is not there, without a size, and of the greatest id."""
+    large = installation.log.keys.large(0)
+    for number in range(3, FIND_SLICE + 9):
+        installation.redis.xadd(large, {"n": "x"} if number % 2 else {"m": "1"}, id=f"{number}-0")
+    results, _ = installation.log.append([entry(number) for number in range(FIND_SLICE + 9)])
+    installation.redis.xadd(large, {"n": "9"}, id=GREATEST_ID)
+    assert installation.log.unread_key(0, 0, f"txn_{FIND_SLICE + 8}") == f"t:{FIND_SLICE + 8}"
+    assert installation.log.unread_key(0, results[-1].position or 0, "txn_1") is None
+
+
+def test_nothing_is_looked_for_behind_the_greatest_id(installation: Installation) -> None:
+    """A stranger's entry there ends the search, also as the last one of a slice."""
+    installation.log.append([entry(number) for number in range(FIND_SLICE - 1)])
+    installation.redis.xadd(installation.log.keys.log(0), {"b": "x"}, id=GREATEST_ID)
+    assert installation.log.unread_key(0, 0, "txn_none") is None
+    assert installation.log.unread_key(0, 0, "txn_7") == "t:7"
+
+
+@pytest.mark.parametrize("retention_seconds", [60, 10**6])
+def test_a_pointer_lives_as_long_as_the_outcome(
+    installation: Installation, retention_seconds: int
+) -> None:
+    """What an append leaves under an id goes with what it points to; a mark under an id stays."""
+    pointed, unpointed = entry(1)._replace(flags=BY_ID), entry(2)
+    creation = entry(3)._replace(key="i:txn_3")
+    installation.log.append([pointed, unpointed, creation])
+    place, other, mark = (installation.log.keys.queued(f"i:txn_{n}") for n in (1, 2, 3))
+    assert 0 < installation.redis.ttl(place) <= 3_600
+    assert (installation.redis.exists(other), installation.redis.ttl(mark)) == (0, -1)
+    outcomes = [
+        (request.key, outcome_value("0" * 64, request.request_id, "APPLIED", position=5))
+        for request in (pointed, unpointed)
+    ]
+    stranger = ("t:stranger", outcome_value("0" * 64, "txn_3", "APPLIED", position=5))
+    installation.log.reply(0, 1, 5, (0, 0), [*outcomes, stranger], retention_seconds)
+    lives = [installation.redis.ttl(at) for at in (place, installation.log.keys.outcome("t:1"))]
+    assert max(lives) - min(lives) <= 1
+    assert retention_seconds - 60 < lives[0] <= retention_seconds
+    assert installation.log.pointed_to("txn_1") == "t:1"
+    assert (installation.redis.exists(other), installation.redis.ttl(mark)) == (0, -1)
+
+
+def test_a_log_catches_up_by_a_clock_that_workers_vouch_for(installation: Installation) -> None:
+    """A clock that a producer put back is no fence, and without one nothing is written."""
+    log, state = installation.log, installation.log.keys.state
+    (taken,), _ = log.append([entry(1)])
+    assert taken.position is not None
+    log.forward_clock(taken.position)  # as sweeps do
+    before = installation.redis.hgetall(state)
+    installation.redis.delete(log.keys.clock)
+    with pytest.raises(LogUnavailable, match="its clock"):
+        log.epochs.catch_up(2, 5, 0, 0)
+    assert installation.redis.hgetall(state) == before
+    installation.redis.set(log.keys.clock, "1-0")
+    assert log.epochs.catch_up(2, 5, 0, 0)
+    assert log.epochs.after(3) == Epoch(4, 5, taken.position)
 
 
 def test_a_mark_whose_entry_is_gone_stops_no_reader(installation: Installation) -> None:

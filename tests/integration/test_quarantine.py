@@ -125,7 +125,7 @@ def test_a_producer_that_sends_it_again_does_not_retry_it(
     broken.clear()
     same = deposit("poison", a, 1000, description="boom")
     assert one.client.enqueue(same).wait(5).reason == "quarantined"
-    one.redis.delete(one.log.keys.outcome("t:poison"))
+    forget(one, "t:poison")
     again = one.client.enqueue(same)
     one.drain()
     assert (again.wait(5).reason, again.wait(5).duplicate) == ("quarantined", True)
@@ -144,7 +144,7 @@ def test_a_retry_typed_by_many_at_once_posts_it_once(
 
     def type_it(number: int) -> None:
         if number % 3 == 0:
-            two.redis.delete(two.log.keys.outcome("t:poison"))
+            forget(two, "t:poison")
         two.log.append(retrying(*found, two.log.now_ms(), f"p{number}", ""))
         two.applier().drain(number % 2)
 
@@ -155,6 +155,11 @@ def test_a_retry_typed_by_many_at_once_posts_it_once(
     assert two.client.status(reference="poison").status == "APPLIED"
     assert two.rows("SELECT settled FROM refusals") == [("retried",)]
     assert_proved(two)
+
+
+def forget(installation: Installation, key: str) -> None:
+    """Redis forgets the outcome, and that something is queued: it is only a cache."""
+    installation.redis.delete(*installation.log.keys.known([key]))
 
 
 def find(installation: Installation, name: str = "poison") -> tuple[str, int, bytes]:
@@ -312,7 +317,7 @@ def test_a_retry_behind_a_stranger_under_its_reference_says_so(
     """Redis forgot the outcome and took another request: typed again later, it is posted once."""
     a = poisoned(one, broken)
     broken.clear()
-    one.redis.delete(one.log.keys.outcome("t:poison"))
+    forget(one, "t:poison")
     stranger = one.client.enqueue(deposit("poison", a, 7))
     refused = one.run("quarantine", "retry", "poison")
     assert (refused.returncode, "type the same again" in refused.stderr) == (1, True)
@@ -384,7 +389,7 @@ def test_an_action_without_a_reference_is_kept_by_its_id(
     one.drain()
     assert voided.wait(5).reason == "quarantined"
     monkeypatch.setitem(posting._POST, Void, decide)
-    one.redis.delete(one.log.keys.outcome(voided.key))
+    forget(one, voided.key)
     ((body,),) = one.rows("SELECT body FROM refusals")
     (_, same) = retrying(voided.id, 0, bytes(body), one.log.now_ms(), "", "")
     one.log.append([same._replace(flags="")])

@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daybook.queue import log
-from daybook.queue.entries import COUNTER_MAX, POSITION_LIMIT, entry_id_of, outcome_value
+from daybook.queue import log, parsing
+from daybook.queue.entries import (
+    COUNTER_MAX,
+    POINTER,
+    POSITION_LIMIT,
+    entry_id_of,
+    outcome_value,
+)
 from daybook.queue.parsing import (
     key_state_in,
     known_values,
@@ -17,6 +23,7 @@ from daybook.queue.parsing import (
     number_in,
     numbers_in,
     object_in,
+    pointer_in,
     position_in,
     positions_in,
     state_in,
@@ -77,6 +84,16 @@ def test_what_is_known_is_the_outcome_first() -> None:
     outcome = outcome_value("0" * 64, "txn_1", "APPLIED", position=5).encode()
     mark = b"0" * 64 + b"Qtxn_1 0 1-1"
     assert known_values([outcome, mark, None, mark, b"x", mark]) == [outcome, mark, mark]
+
+
+def test_a_pointer_is_no_stranger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an append leaves under an id in place of a mark is not reported, and says nothing."""
+    told: list[tuple[str, object]] = []
+    monkeypatch.setattr(parsing, "tell", lambda *words: told.append(words))
+    pointer = f"{POINTER}t:order-17".encode()
+    assert known_values([None, pointer, pointer, None]) == [None, None]
+    assert pointer_in(pointer) == "t:order-17"
+    assert told == [("outcome", pointer)]  # as an outcome, which workers alone write, it is strange
 
 
 def test_scripts_and_code_have_the_same_bounds() -> None:

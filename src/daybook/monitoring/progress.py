@@ -15,15 +15,11 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from daybook.ledger.transaction import POSITION_COUNTER_BITS
+from daybook.monitoring.looking import what_stays
 from daybook.queue.entries import BARRIER
 from daybook.queue.log import Log
 from daybook.requests import Decoded, decode
 from daybook.store.engine import translated_faults
-
-LOOKS_MAX = 8
-LOOK_PAUSE_SECONDS = 0.5
-"""A partition that seems to stand still is looked at so often, so long apart: after a restart or a
-restore everything is old at first, and moves. Four seconds are many batches."""
 
 _PARTITIONS = text("""
 SELECT partition, cursor, batch,
@@ -93,16 +89,16 @@ def find_stalled(
     Raises StoreUnavailable, LogUnavailable, LogNotInstalled.
     """
     log.partitions()  # an empty Redis has nothing unread, but it is not well
-    first = {one.partition: one for one in look(engine, log, seconds_max, held_over_max)}
-    suspects = stalled(list(first.values()), seconds_max)
-    for _ in range(LOOKS_MAX):
-        if not suspects:
-            break
-        sleep(LOOK_PAUSE_SECONDS)
-        again = stalled(look(engine, log, seconds_max, held_over_max), seconds_max)
-        before = {one.partition: (one.cursor, one.batch) for one in suspects}
-        suspects = [one for one in again if before.get(one.partition) == (one.cursor, one.batch)]
-    return suspects
+    return what_stays(
+        lambda: stalled(look(engine, log, seconds_max, held_over_max), seconds_max),
+        _not_moved,
+        sleep,
+    )
+
+
+def _not_moved(before: list[Progress], now: list[Progress]) -> list[Progress]:
+    marks = {one.partition: (one.cursor, one.batch) for one in before}
+    return [one for one in now if marks.get(one.partition) == (one.cursor, one.batch)]
 
 
 def look(engine: Engine, log: Log, seconds_max: float, held_over_max: int) -> list[Progress]:

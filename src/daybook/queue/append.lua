@@ -27,7 +27,7 @@ local prefix = ARGV[1]
 local ARGUMENTS = 7
 local LARGE_BYTES = 65536
 local USUAL_BYTES = 1024
-local POINTER_SECONDS = 86400
+local POINTER_SECONDS = 3600 -- or until its outcome, which says how long from then on
 local NONE = {}
 
 -- One clock for all partitions, never going back: entry ids are a total order of acceptance.

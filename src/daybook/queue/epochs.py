@@ -63,20 +63,27 @@ if not state[1] or tonumber(state[2] or '1') >= epoch then
   return 0
 end
 if state[1] ~= ARGV[2] then
+  local ms, counter = read_clock(KEYS[2], redis.call('HGET', KEYS[1], 'clock'))
+  if not ms then
+    return -1
+  end
   redis.call('HSET', KEYS[1], 'epoch:' .. (epoch + 1), state[1] .. ' ' .. ARGV[4])
   epoch = epoch + 2
-  redis.call('HSET', KEYS[1], 'epoch:' .. epoch, ARGV[2] .. ' ' .. redis.call('GET', KEYS[2]))
+  redis.call('HSET', KEYS[1], 'epoch:' .. epoch,
+    ARGV[2] .. ' ' .. string.format('%.0f-%.0f', ms, counter))
 else
   redis.call('HSET', KEYS[1], 'epoch:' .. epoch, ARGV[2] .. ' ' .. ARGV[3])
 end
 redis.call('HSET', KEYS[1], 'partitions', ARGV[2], 'epoch', epoch)
 return 1
 """
-"""KEYS: state, clock. ARGV: epoch, number of partitions, fence and newest position of Postgres."""
+"""KEYS: state, clock. ARGV: epoch, number of partitions, fence and newest position of Postgres.
+
+Behind clock.lua."""
 
 
 _NO_CLOCK, _TOO_OLD = -1, 0
-"""What the script answers when it begins no epoch."""
+"""What the scripts answer when they begin no epoch."""
 
 
 class Epoch(NamedTuple):
@@ -106,7 +113,7 @@ class Epochs:
         self._state = state
         self._keys = [state, clock]
         self._begin = client.register_script(CLOCK_SCRIPT + _BEGIN)
-        self._catch_up = client.register_script(_CATCH_UP)
+        self._catch_up = client.register_script(CLOCK_SCRIPT + _CATCH_UP)
 
     def newest(self) -> int:
         """The number of the present epoch. Raises LogUnavailable."""
@@ -131,6 +138,10 @@ class Epochs:
             return NO_END
         following = self.after(number) if newest > number else None
         return NOTHING if following is None else following.fence
+
+    def since(self, number: int) -> list[Epoch]:
+        """The epochs from ``number`` on that the log knows, oldest first. Raises LogUnavailable."""
+        return sorted(epoch for epoch in self._all() if epoch.number >= number)
 
     def begin(self, partitions: int, stored: int = FIRST_EPOCH, newest: int = 0) -> Epoch:
         """From now on, route new entries by this number; nothing happens when it is so.
@@ -162,7 +173,10 @@ class Epochs:
         fences = (entry_id_of(fence), entry_id_of(max(fence, newest)))
         arguments: list[Any] = [number, partitions, *fences]
         with translated_faults():
-            return bool(self._catch_up(keys=self._keys, args=arguments))
+            done = int(self._catch_up(keys=self._keys, args=arguments))
+        if done == _NO_CLOCK:
+            raise strange("its clock")
+        return bool(done)
 
     def _all(self) -> list[Epoch]:
         with translated_faults():

@@ -65,8 +65,12 @@ COUNT_SLICES_MAX = 400
 """Bounds of counting unread entries: 2,000,000 at most."""
 
 FIND_SLICE = 500
-FIND_SLICES_MAX = 400
-"""Bounds of looking for an unread entry by its id: 200,000 entries, so many at a time."""
+FIND_ENTRIES_MAX = 200_000
+"""Bounds of looking for an unread entry by its id: so many entries, so many at a time."""
+
+FIND_BYTES = 4 << 20
+"""So many bytes of large entries, or one that is larger, are looked through at a time: the server
+does nothing else meanwhile."""
 
 _COUNT = """
 local start, total, last = ARGV[1], 0, false
@@ -93,20 +97,49 @@ return {total, last}
 greatest id of all, and the server refuses to look there.
 """
 _FIND = """
-local found = redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])
-for _, entry in ipairs(found) do
-  local id, key
-  for at = 1, #entry[2], 2 do
-    if entry[2][at] == 'i' then id = entry[2][at + 1] end
-    if entry[2][at] == 'k' then key = entry[2][at + 1] end
-  end
-  if id == ARGV[3] and key and key ~= '' then
-    return {key, ''}
+local LARGE_BYTES = 65536
+local start, wanted, bytes, last = ARGV[1], tonumber(ARGV[2]), 0, ARGV[1]
+local left = wanted
+local function key_in(entries)
+  for _, entry in ipairs(entries) do
+    local id, key
+    for at = 1, #entry[2], 2 do
+      if entry[2][at] == 'i' then id = entry[2][at + 1] end
+      if entry[2][at] == 'k' then key = entry[2][at + 1] end
+    end
+    if id == ARGV[4] and key and key ~= '' then
+      return key
+    end
+    left, last = left - 1, '(' .. entry[1]
   end
 end
-return {'', #found > 0 and found[#found][1] or ''}
+local marks = redis.call('XRANGE', KEYS[2], start, '+', 'COUNT', wanted)
+for at = 1, #marks do
+  local mark = marks[at][1]
+  local key = key_in(redis.call('XRANGE', KEYS[1], start, '(' .. mark, 'COUNT', left))
+  if key or left == 0 then
+    return {key or '', last, wanted - left}
+  end
+  local size = math.max(tonumber(marks[at][2][2]) or 0, LARGE_BYTES)
+  if bytes > 0 and bytes + size > tonumber(ARGV[3]) then
+    return {'', last, wanted - left}
+  end
+  bytes, start, last = bytes + size, '(' .. mark, '(' .. mark
+  key = key_in(redis.call('XRANGE', KEYS[1], mark, mark))
+  if key or left == 0 then
+    return {key or '', last, wanted - left}
+  end
+end
+if #marks == wanted or start == '(18446744073709551615-18446744073709551615' then
+  return {'', last, wanted - left}
+end
+local key = key_in(redis.call('XRANGE', KEYS[1], start, '+', 'COUNT', left))
+return {key or '', left == 0 and last or '', wanted - left}
 """
-"""The key of the entry with an id, or where to look on."""
+"""The key of the entry with an id, or where to look on; and how many were looked through.
+
+Large ones are looked through one by one, and only some of them at a time.
+"""
 _FIRST = """
 local found = {}
 for at, stream in ipairs(KEYS) do
@@ -477,15 +510,16 @@ class Log:
 
     def unread_key(self, partition: int, after: int, request_id: str) -> str | None:
         """The outcome key of an entry behind ``after``; None when it is not among the next ones."""
-        start = entry_id_of(after)
-        with translated_faults():
-            for _ in range(FIND_SLICES_MAX):
-                key, last = self._find(
-                    keys=[self.keys.log(partition)], args=[f"({start}", FIND_SLICE, request_id]
+        keys = [self.keys.log(partition), self.keys.large(partition)]
+        start, left = f"({entry_id_of(after)}", FIND_ENTRIES_MAX
+        while left > 0 and start != f"({GREATEST_ID.decode()}":
+            with translated_faults():
+                key, last, looked_through = self._find(
+                    keys=keys, args=[start, FIND_SLICE, FIND_BYTES, request_id]
                 )
-                if key or not last:
-                    return key.decode(errors="replace") or None
-                start = last.decode()
+            if key or not last:
+                return key.decode(errors="replace") or None
+            start, left = last.decode(), left - max(1, looked_through)
         return None
 
     def replied_batches(self) -> dict[int, int]:

@@ -2,7 +2,7 @@
 
 Others than Daybook may have written it. Each function returns the value, or None when what stands
 there can't be one, and logs that once with its first bytes. What None means is said where it is
-asked for; the sweeper repairs it (``mending``), and ``daybook health`` reports it (``inspection``).
+asked for; the sweeper repairs it (``mending``), and ``daybook health`` reports it.
 """
 
 from __future__ import annotations
@@ -159,12 +159,21 @@ def _is_sound(state: KeyState) -> bool:
 def known_values(found: Sequence[bytes | None]) -> list[bytes | None]:
     """What is known of each key: its outcome, else the mark of what is queued.
 
-    found: both of each key, in turn. Strange ones are as good as none.
+    found: both of each key, in turn. Strange ones are as good as none, and so is a pointer: that
+    stands in place of a mark, and says nothing of its own key.
     """
     return [
-        next((each for each in pair if each is not None and key_state_in(each) is not None), None)
-        for pair in zip(found[::2], found[1::2], strict=True)
+        outcome
+        if outcome is not None and key_state_in(outcome) is not None
+        else _mark_or_none(mark)
+        for outcome, mark in zip(found[::2], found[1::2], strict=True)
     ]
+
+
+def _mark_or_none(mark: bytes | None) -> bytes | None:
+    if mark is None or pointer_in(mark) is not None or key_state_in(mark) is None:
+        return None
+    return mark
 
 
 def pointer_in(value: bytes | None) -> str | None:

@@ -21,12 +21,26 @@ local prefix, partition, batch = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local replied = tonumber(redis.call('HGET', prefix .. 'replied', partition) or '') or -1
 local asked, askers = prefix .. 'asked', {}
 local anybody = redis.call('EXISTS', asked) == 1
+
+-- What an append left under the id of a request with a reference is of use as long as its outcome:
+-- then only a worker knows more.
+local function keep_pointer(key, value)
+  local id = string.match(value, '^R{"id":"([^"]+)"', 65)
+  local place = id and prefix .. 'queued:i:' .. id
+  if place and redis.pcall('GET', place) == '@' .. key then
+    redis.call('EXPIRE', place, ARGV[7])
+  end
+end
+
 for i = 8, #ARGV, 2 do
   local key = prefix .. 'outcome:' .. ARGV[i]
   local known = batch < replied and redis.call('GET', key)
   if not known or string.sub(known, 65, 65) ~= 'R' then
     redis.call('SET', key, ARGV[i + 1], 'EX', ARGV[7])
     redis.call('DEL', prefix .. 'queued:' .. ARGV[i])
+    if string.sub(ARGV[i], 1, 2) == 't:' then
+      keep_pointer(ARGV[i], ARGV[i + 1])
+    end
     local found = anybody and redis.pcall('HGET', asked, ARGV[i])
     if type(found) == 'string' then
       askers[#askers + 1] = ARGV[i]

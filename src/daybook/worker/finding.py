@@ -14,9 +14,11 @@ from daybook.queue.entries import (
     outcome_value,
     reference_of_key,
 )
+from daybook.queue.epochs import FIRST_EPOCH
 from daybook.queue.log import Log
 from daybook.requests import reference_in, slot_of_transaction
 from daybook.requests.bounds import GROUP_ID
+from daybook.store.epochs import newest_epoch
 from daybook.store.outcomes import (
     RecordedOutcome,
     deferred_body,
@@ -47,6 +49,7 @@ def find(engine: Engine, request_log: Log, request_id: str) -> str:
         found = recorded_by_id(connection, request_id)
         body = None if found else deferred_body(connection, request_id)
         cursors = {view.partition: view.cursor for view in list_partitions(connection)}
+        epoch = newest_epoch(connection)
     if found is not None:
         key = key_of_request(found.reference, found.request_id)
         return json.dumps({"key": key, "value": _text_of(found)})
@@ -54,17 +57,24 @@ def find(engine: Engine, request_log: Log, request_id: str) -> str:
         reference = reference_in(body)
         key = key_of_id(request_id) if reference is None else key_of_reference(reference)
         return json.dumps({"key": key})
-    unread = _unread_key(request_log, cursors, request_id)
+    homes = _homes_of(request_log, epoch.number if epoch else FIRST_EPOCH, request_id)
+    found_keys = (request_log.unread_key(home, cursors.get(home, 0), request_id) for home in homes)
+    unread = next(filter(None, found_keys), None)
     return json.dumps({"key": unread} if unread else {})
 
 
-def _unread_key(request_log: Log, cursors: dict[int, int], request_id: str) -> str | None:
-    """The key of an entry that no worker has read; where it lies follows from its id."""
+def _homes_of(request_log: Log, epoch: int, request_id: str) -> list[int]:
+    """The partitions in which an unread entry can lie; they follow from its id.
+
+    epoch: the one that workers decide in. What was accepted in later ones is routed by their
+    numbers, and unread, too.
+    """
     if not GROUP_ID.match(request_id):
-        return None  # what creates something is known by its id
+        return []  # what creates something is known by its id
     slot = slot_of_transaction(request_id)
-    home = slot % request_log.partitions()
-    return request_log.unread_key(home, cursors.get(home, 0), request_id)
+    numbers = [request_log.partitions()]
+    numbers += [each.partitions for each in request_log.epochs.since(epoch)]
+    return list(dict.fromkeys(slot % number for number in numbers))
 
 
 def _text_of(found: RecordedOutcome) -> str:

@@ -81,8 +81,9 @@ def lose_own_broker(stage: Stage) -> None:
 
 def lose_replies(stage: Stage) -> None:
     """And the guard against repetitions: from then on only the journal knows them."""
-    keys = stage.valkey.keys(stage.installation.log.keys.outcome("*"))
-    stage.valkey.delete(*keys, "nothing")
+    keys = stage.installation.log.keys
+    for place in keys.known(["*"]):
+        stage.valkey.delete(*stage.valkey.keys(place), "nothing")
 
 
 add(

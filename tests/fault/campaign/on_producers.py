@@ -28,8 +28,17 @@ def produce(balances: list[str]) -> None:
 
 
 def _accepted(stage: Stage) -> int:
-    """How many references of the program the log knows."""
-    return len(stage.valkey.keys(stage.installation.log.keys.outcome("t:program-*")))
+    """How many references of the program the log knows: of what is queued, and of outcomes.
+
+    Marks first: what is applied meanwhile has its outcome by then.
+    """
+    outcomes, marks = stage.installation.log.keys.known(["t:program-*"])
+    found = {
+        key.removeprefix(place.removesuffix("*").encode())
+        for place in (marks, outcomes)
+        for key in stage.valkey.keys(place)
+    }
+    return len(found)
 
 
 def kill(stage: Stage) -> None:

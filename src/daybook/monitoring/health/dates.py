@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from daybook.monitoring.health.asking import Asked, Finding, inspection, worst
-from daybook.monitoring.progress import LOOK_PAUSE_SECONDS, LOOKS_MAX
+from daybook.monitoring.looking import LOOK_PAUSE_SECONDS, LOOKS_MAX
 from daybook.queue.sweeps import SweepSign, last_sweep
 
 SWEEPS_MISSED_MAX = 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from daybook.errors import ConfigError
 from daybook.monitoring.health.asking import Asked, Finding, inspection
-from daybook.queue.inspection import log_faults
+from daybook.monitoring.inspection import log_faults
 from daybook.queue.mending import LogFault
 from daybook.store.engine import translated_faults
 from daybook.store.epochs import newest_epoch

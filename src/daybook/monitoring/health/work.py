@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from sqlalchemy import select
 
 from daybook.monitoring.health.asking import Asked, Finding, inspection, worst
-from daybook.monitoring.progress import LOOK_PAUSE_SECONDS, LOOKS_MAX, Progress, find_stalled
+from daybook.monitoring.looking import LOOK_PAUSE_SECONDS, LOOKS_MAX, what_stays
+from daybook.monitoring.progress import Progress, find_stalled
 from daybook.queue.announcements import Announcement, announced
 from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
 from daybook.store.engine import translated_faults
@@ -69,12 +70,7 @@ def _told(one: Progress, seconds_max: float) -> str:
 
 def judge_replies(asked: Asked) -> Finding:
     """Every unit of work was replied to, a moment after it at the latest, and none before it."""
-    wrong = _not_as_told(asked)
-    for _ in range(LOOKS_MAX):
-        if not wrong:
-            return Finding("ok", "all sent")
-        time.sleep(LOOK_PAUSE_SECONDS)
-        wrong &= _not_as_told(asked)
+    wrong = what_stays(lambda: _not_as_told(asked), set.intersection)
     unsent = sorted(number for number, batch, replied in wrong if replied < batch)
     ahead = sorted(number for number, batch, replied in wrong if replied > batch)
     found = []

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from daybook.errors import DaybookError, LogUnavailable
 from daybook.monitoring.health.asking import Asked, Check, Finding, asking
-from daybook.monitoring.progress import LOOK_PAUSE_SECONDS
+from daybook.monitoring.looking import LOOK_PAUSE_SECONDS
 from daybook.queue.announcements import ANNOUNCEMENT_LIFE_SECONDS, Announcement, announced
 from daybook.queue.doorbell import BROKER_TIMEOUT_SECONDS, TASK_SECONDS_MAX
 from daybook.settings import Settings

@@ -5,12 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from daybook.monitoring.looking import what_stays
 from daybook.queue.log import Log
 from daybook.queue.mending import LogFault
-
-LOOKS_MAX = 8
-LOOK_PAUSE_SECONDS = 0.5
-"""The sweeper repairs within a second or two: what is still there after four seconds stays."""
 
 
 def log_faults(
@@ -21,14 +18,12 @@ def log_faults(
     partitions, newest: how many there are, and the newest position, as Postgres knows them. Raises
     LogUnavailable.
     """
-    faults = _look(log, partitions, newest)
-    for _ in range(LOOKS_MAX):
-        if not faults:
-            break
-        sleep(LOOK_PAUSE_SECONDS)
-        still = {(fault.kind, fault.name) for fault in _look(log, partitions, newest)}
-        faults = [fault for fault in faults if (fault.kind, fault.name) in still]
-    return faults
+    return what_stays(lambda: _look(log, partitions, newest), _still, sleep)
+
+
+def _still(before: list[LogFault], now: list[LogFault]) -> list[LogFault]:
+    seen = {(fault.kind, fault.name) for fault in now}
+    return [fault for fault in before if (fault.kind, fault.name) in seen]
 
 
 def _look(log: Log, partitions: int, newest: int) -> list[LogFault]:
