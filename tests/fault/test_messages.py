@@ -17,7 +17,7 @@ from tests.envelopes import envelope, strange_messages
 from tests.fault.proof import assert_proved
 from tests.harness import Installation, Workers, wait_until
 
-ROUNDS = 4
+ROUNDS = 3
 MESSAGES_A_ROUND = 400
 LIST_CONTENT_TYPE = (
     '{"body":"W1swXSx7fSx7fV0=","content-encoding":"utf-8","content-type":["application/json"],'
