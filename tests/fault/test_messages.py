@@ -18,7 +18,7 @@ from tests.fault.proof import assert_proved
 from tests.harness import Installation, Workers, wait_until
 
 ROUNDS = 3
-MESSAGES_A_ROUND = 400
+MESSAGES_A_ROUND = 150
 LIST_CONTENT_TYPE = (
     '{"body":"W1swXSx7fSx7fV0=","content-encoding":"utf-8","content-type":["application/json"],'
     '"headers":{"lang":"py","task":"daybook.apply","id":"x1","root_id":"x1","parent_id":null,'

@@ -187,7 +187,7 @@ def test_down_stops_leftovers(holder: subprocess.Popen[str], tmp_path: Path) -> 
     home = tmp_path / "home"
     kill_with_guard(holder)
     assert sorted(stop_instance(home)) == ["postgres", "valkey"]
-    assert living_under(home) == []
+    wait_until(lambda: not living_under(home), "children of the servers have ended, too")
     assert stop_instance(home) == []
 
 

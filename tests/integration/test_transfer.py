@@ -195,7 +195,7 @@ def number_of(lines: list[bytes], table: str, index: int = 0) -> int:
         (at("held_over", lambda row: row.update(brings=[1])), "brings: must be texts"),
         (at("refusals", lambda row: row.update(uses_reference=1)), "must be true or false"),
         (
-            at("refusals", lambda row: row.update(reference="deposit-0")),
+            at("refusals", lambda row: row.update(reference="deposit-0", uses_reference=True)),
             r"a reference is used twice in the file: .*\(deposit-0\)",
         ),
         (at("epochs", lambda row: row.update(partitions=7)), "partitions are not as many"),
