@@ -16,6 +16,7 @@ import psutil
 import psycopg
 import pytest
 import redis
+from tests.harness import wait_until
 
 from daybook.embedded import Servers, start_servers
 from daybook.embedded.account import server_account
