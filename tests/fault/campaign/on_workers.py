@@ -88,7 +88,6 @@ def pause_at(point: Point) -> None:
             f"worker-paused-at-{point}",
             f"a worker stops at `{point}` for longer than every time-out, then goes on",
             act,
-            short=point is Point.BALANCES_WRITTEN,
             takes=TAKES,
         )
     )
