@@ -104,7 +104,7 @@ UNDECIDED = "reference = 'no-request'"
 A_SNAPSHOT = "balance_id = (SELECT max(balance_id::text) FROM balance_snapshots)::uuid"
 
 EVERY = 3
-"""Each third column of a table is edited in a short run, all in the campaign: each takes a second."""
+"""Each third column of a table is edited in a short run, the others in the campaign."""
 
 EDITS: dict[str, dict[str, tuple[str, str]]] = {
     "installation": {"partitions": ("partitions + 1", "true")},
