@@ -146,7 +146,7 @@ EDITS: dict[str, dict[str, tuple[str, str]]] = {
         "inflight_debit_balance": ("inflight_debit_balance + 1", ONE_BALANCE),
         "version": ("version + 1", ONE_BALANCE),
         "fingerprint": ("sha256('x')", "indicator = '@World'"),
-        "position": ("position - 1", "indicator = '@World'"),
+        "position": ("position - (1::bigint << 40)", "indicator = '@World'"),
         "identity_id": ("NULL", ONE_BALANCE),
     },
     "holds": {
