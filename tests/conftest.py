@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.guarded import Guarded, guarded_valkey
 from tests.harness import Cluster, Installation, cluster_from_environment
 
 
@@ -49,3 +50,22 @@ def install_daybook(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[[int]
 def installation(install_daybook: Callable[[int], Installation]) -> Installation:
     """An installation with two partitions."""
     return install_daybook(2)
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Guarded]:
+    """A server with the shipped users."""
+    with (
+        tempfile.TemporaryDirectory(prefix="daybook-users-") as folder,
+        guarded_valkey(Path(folder)) as server,
+    ):
+        yield server
+
+
+@pytest.fixture
+def parted(guarded: Guarded, installation: Installation) -> Installation:
+    """An installation whose workers and producers have the rights of their users."""
+    guarded.admin.flushall()
+    guarded.guard(installation)
+    guarded.denied()
+    return installation

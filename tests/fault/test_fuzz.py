@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -21,31 +18,12 @@ from daybook.requests.bounds import slot_of
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, move
 from tests.fault.strange import BROKER, Strikes, rights, strike
-from tests.guarded import Guarded, guarded_valkey
+from tests.guarded import Guarded
 from tests.harness import Installation, wait_until
 
 STRIKES_A_ROUND = 6
 ANSWER_SECONDS_MAX = 60.0
 """How long valid work may take after a strike, on a busy machine. A sweep comes every second."""
-
-
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[Guarded]:
-    """A server with the shipped users."""
-    with (
-        tempfile.TemporaryDirectory(prefix="daybook-fuzz-") as folder,
-        guarded_valkey(Path(folder)) as server,
-    ):
-        yield server
-
-
-@pytest.fixture
-def parted(guarded: Guarded, installation: Installation) -> Installation:
-    """An installation whose workers and producers have the rights of their users."""
-    guarded.admin.flushall()
-    guarded.guard(installation)
-    guarded.denied()
-    return installation
 
 
 def test_every_right_to_write_is_tried() -> None:

@@ -5,30 +5,16 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from tests.harness import Installation, wait_until
+from tests.integration.test_client import fields
 
 from daybook.errors import NotFound, OutcomeUnknown
 from daybook.producing import Outcome, Receipt
 from daybook.requests import mint_id
 from daybook.worker.finding import find
 from daybook.worker.resizing import begin
-
-
-def fields(reference: str, **changes: Any) -> dict[str, Any]:
-    """A deposit of 19.99."""
-    return {
-        "reference": reference,
-        "source": "@World",
-        "destination": "@Till",
-        "currency": "USD",
-        "amount": "19.99",
-        "precision": 100,
-        "allow_overdraft": True,
-        **changes,
-    }
 
 
 def every_kind(installation: Installation) -> list[Receipt]:

@@ -6,16 +6,13 @@ import base64
 import contextlib
 import re
 import socket
-import tempfile
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from celery import Celery
-from tests.guarded import START, Guarded, guarded_valkey
+from tests.guarded import START, Guarded
 from tests.harness import Installation, wait_until
 from tests.integration.test_celery_worker import celery
 
@@ -40,25 +37,6 @@ def fields(reference: str, **changes: Any) -> dict[str, Any]:
         "allow_overdraft": True,
         **changes,
     }
-
-
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[Guarded]:
-    """A server with the shipped users."""
-    with (
-        tempfile.TemporaryDirectory(prefix="daybook-users-") as folder,
-        guarded_valkey(Path(folder)) as server,
-    ):
-        yield server
-
-
-@pytest.fixture
-def parted(guarded: Guarded, installation: Installation) -> Installation:
-    """An installation whose workers and producers have the rights of their users."""
-    guarded.admin.flushall()
-    guarded.guard(installation)
-    guarded.denied()
-    return installation
 
 
 @pytest.fixture
