@@ -76,13 +76,14 @@ def stop_instance(home: Path) -> list[str]:
         return []
     if supervisor is not None:
         _ask_to_end(supervisor)
-    elif not folder.in_use():
-        _stop_leftovers(folder, roster)
     supervisor = folder.supervisor()
     if supervisor is not None:
         os.kill(supervisor, signal.SIGKILL)  # its guard stops the parts
     if not wait_until(lambda: not folder.in_use(), DOWN_SECONDS_MAX):
         raise PartFailed(f"the instance in {folder.home} does not stop")
+    # Whoever held the folder may have died with its guard, a moment ago or long since.
+    if any(record.alive() for record in roster.records()):
+        _stop_leftovers(folder, roster)
     return running
 
 
