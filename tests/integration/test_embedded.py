@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,13 +18,13 @@ import psutil
 import psycopg
 import pytest
 import redis
-from tests.harness import wait_until
+from tests.harness import daybook_program, wait_until
 
 from daybook.embedded import Servers, start_servers
 from daybook.embedded.account import server_account
 from daybook.embedded.detached import start_detached, stop_instance
 from daybook.embedded.identity import start_mark
-from daybook.embedded.parts import INSTANCE_MARK, Record, Roster
+from daybook.embedded.parts import INSTANCE_MARK, Part, Record, Roster
 from daybook.embedded.supervisor import Plan
 from daybook.errors import ConfigError
 from daybook.settings import INSTANCE_FILE, running_instance
@@ -192,6 +194,30 @@ def test_down_stops_leftovers(holder: subprocess.Popen[str], tmp_path: Path) -> 
     assert stop_instance(home) == []
 
 
+def test_down_stops_leftovers_of_a_guard_that_dies_only_now(
+    holder: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    """``down`` waits for its end, and does not take the folder for somebody's then."""
+    home = tmp_path / "home"
+    (guard,) = [child for child in psutil.Process(holder.pid).children() if is_guard(child)]
+    guard.suspend()
+    holder.kill()
+    holder.wait()
+    stopped: list[str] = []
+    thread = threading.Thread(target=lambda: stopped.extend(stop_instance(home)))
+    thread.start()
+
+    def waits() -> bool:
+        frame = sys._current_frames().get(thread.ident or 0)
+        return any(one.f_code.co_name == "wait_until" for one, _ in traceback.walk_stack(frame))
+
+    wait_until(waits, "it waits for the guard")
+    guard.kill()
+    thread.join()
+    assert sorted(stopped) == ["postgres", "valkey"]
+    assert living_parts(home) == []
+
+
 def test_second_start_in_the_same_folder_is_refused(
     holder: subprocess.Popen[str], tmp_path: Path
 ) -> None:
@@ -242,6 +268,18 @@ def test_stranger_under_a_recorded_pid_is_not_stopped(tmp_path: Path) -> None:
         (tmp_path / "parts.json").write_text(json.dumps([{**record, "ladder": [[9, 1.0]]}]))
         assert Roster(tmp_path / "parts.json").stop_all() == []
         assert stranger.poll() is None
+
+
+def test_a_part_that_is_killed_leaves_no_children(tmp_path: Path) -> None:
+    """Also those that went into sessions of their own, as the processes of PostgreSQL do."""
+    roster = Roster(tmp_path / "parts.json")
+    script = "trap '' TERM; setsid sleep 600 & echo $!; wait"
+    part = Part("deaf", ["sh", "-c", script], 0, (), dict(os.environ))
+    launched = roster.launch(part, tmp_path / "deaf.log")
+    child = int(wait_until((tmp_path / "deaf.log").read_text, "it tells its child's pid"))
+    assert roster.stop_all() == ["deaf"]
+    launched.wait()
+    wait_until(lambda: start_mark(child) is None, "the child is gone")
 
 
 def test_stale_lock_file_with_a_strangers_pid_does_not_block(tmp_path: Path) -> None:
@@ -298,9 +336,8 @@ def instance(tmp_path: Path) -> Iterator[Path]:
 def daybook(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user does."""
     environment: Mapping[str, str] = {**clean_environment(), "DAYBOOK_HOME": str(home)}
-    program = Path(sys.executable).with_name("daybook")
     return subprocess.run(
-        [program, *words], env=environment, capture_output=True, text=True, check=False
+        [daybook_program(), *words], env=environment, capture_output=True, text=True, check=False
     )
 
 
@@ -374,6 +411,29 @@ def test_other_number_of_partitions_is_refused_with_the_reason(tmp_path: Path) -
     with pytest.raises(ConfigError, match="has 3, not 4"):
         start_detached(Plan(home, partitions=4), clean_environment())
     assert living_under(home) == []
+
+
+LOSE_AN_INTERRUPT = """
+import os, signal, time, weakref
+from daybook.embedded.interrupts import until_signal
+class Some: pass
+some = Some()
+reference = weakref.ref(some, lambda _: [os.kill(os.getpid(), signal.SIGINT), time.sleep(0)])
+with until_signal():
+    del some
+    for _ in range(1000):
+        time.sleep(0.01)
+    print("it went on")
+print("it ended")
+"""
+
+
+def test_a_ctrl_c_in_a_callback_is_not_lost() -> None:
+    """Python can raise nothing there: it would print the exception and go on."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOSE_AN_INTERRUPT], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("it ended\n", "")
 
 
 def test_ctrl_c_stops_everything(tmp_path: Path) -> None:

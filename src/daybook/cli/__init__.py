@@ -323,6 +323,9 @@ _register()
 
 def main() -> None:
     """The entry point of the ``daybook`` program."""
+    from daybook.embedded.interrupts import keep_interrupts
+
+    keep_interrupts()
     app()
 
 

@@ -93,7 +93,8 @@ def _play(
 
     from daybook.demo.play import Play, require_empty
     from daybook.demo.story import Story
-    from daybook.embedded.supervisor import Plan, running, until_signal
+    from daybook.embedded.interrupts import until_signal
+    from daybook.embedded.supervisor import Plan, running
 
     warn_on_stderr()
     settings = Settings(home=folder)

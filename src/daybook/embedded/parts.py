@@ -135,11 +135,13 @@ class Roster:
         for rung in range(max((len(record.ladder) for record in records), default=0)):
             _signal_and_wait(records, rung)
         for record in records:
-            if record.alive():
-                os.kill(record.pid, signal.SIGKILL)
+            # Those of PostgreSQL have sessions of their own: they are known by their parent alone.
+            children = _descendants(record)
+            for pid, mark in [(record.pid, record.mark), *children]:
+                if start_mark(pid) == mark:
+                    _kill(pid)
             for pid in _stragglers(record, str(self._path.parent)):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                _kill(pid)
         wait_until(lambda: not any(record.alive() for record in records), KILL_SECONDS_MAX)
 
 
@@ -152,6 +154,20 @@ def _signal_and_wait(records: Sequence[Record], rung: int) -> None:
                 os.kill(record.pid, number)
             waits.append(seconds)
     wait_until(lambda: not any(record.alive() for record in records), max(waits))
+
+
+def _descendants(record: Record) -> list[tuple[int, str]]:
+    """Pid and mark of what a part that still runs has started."""
+    with contextlib.suppress(psutil.Error):
+        if record.alive():
+            below = psutil.Process(record.pid).children(recursive=True)
+            return [(one.pid, mark) for one in below if (mark := start_mark(one.pid))]
+    return []
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _stragglers(record: Record, home: str) -> list[int]:

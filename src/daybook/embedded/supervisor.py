@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from daybook.embedded import work
 from daybook.embedded.folder import DataFolder
+from daybook.embedded.interrupts import until_signal
 from daybook.embedded.parts import PartFailed, await_ready, tail
 from daybook.embedded.servers import Servers
 from daybook.embedded.tending import Tending
@@ -145,28 +145,6 @@ def _addresses(settings: Settings, servers: Servers) -> work.Addresses:
         settings.redis_url or servers.redis_url,
         settings.broker_url,
     )
-
-
-@contextmanager
-def until_signal() -> Iterator[None]:
-    """End the block quietly at the first signal, and ignore those that follow it."""
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup asks
-        numbers.append(signal.SIGHUP)
-
-    def stop(*_: object) -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    former = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    except KeyboardInterrupt:
-        pass
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def _check(settings: Settings) -> None:
