@@ -8,11 +8,11 @@ STAMP := $(VENV)/.daybook-installed
 ARGS ?=
 KINDS ?=
 PAIRS ?=
-# Tests wait more than they compute: three at a time keep two cores busy.
-TESTS_AT_ONCE ?= 3
+# Tests wait more than they compute: four at a time keep two cores busy.
+TESTS_AT_ONCE ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench simulate faults up down image-steps constraints clean
+.PHONY: help setup demo test quick check bench simulate faults up down image-steps constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ demo: setup ## Post some thousand transactions in a temporary folder, kill a wor
 
 test: setup ## Run the tests, without benchmarks and long fault campaigns
 	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist worksteal $(ARGS)
+
+quick: setup ## Run what needs no server: units, properties, the memory's conformance, 50 simulated runs
+	DAYBOOK_HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n 2 --dist worksteal -q \
+		-m 'not servers and not benchmark and not campaign' \
+		tests/unit tests/property tests/simulation/test_conformance.py $(ARGS)
+	$(BIN)/python -m tests.simulation --runs 50
 
 check: setup ## Lint, formatting, types, the compose file and the Dockerfile
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ starts hundreds. Nothing of Daybook is opened or read at import, so a fork is as
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -106,6 +107,7 @@ def serve(link: socket.socket) -> None:
     """Fork whatever is asked for, until the other side is gone."""
     for name in LOADED:
         import_module(name)
+    gc.freeze()  # a fork that collects would copy every page
     lines = link.makefile("rw", encoding="utf-8")
     for line in lines:
         wanted = json.loads(line)

@@ -134,7 +134,8 @@ class Cluster:
     def migrated_database(self) -> str:
         """The address of a new database with the schema, as its owner."""
         name = f"daybook_test_{os.getpid()}_{next(_numbers)}"
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {self._template}")
+        # A copy of files takes a tenth of the time of one through the write-ahead log.
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {self._template} STRATEGY file_copy")
         return self._url(name)
 
     def drop_database(self, database_url: str) -> None:
@@ -223,11 +224,11 @@ class Installation:
         beat: bool = True,
         concurrency: int = 1,
         application: str = "daybook.worker",
-        preloaded: bool = False,
+        preloaded: bool = True,
     ) -> Workers:
         """Real worker processes, ended when the installation is closed.
 
-        preloaded: forked from one that has loaded their modules; for tests that start many.
+        preloaded: forked from one that has loaded their modules, else a start of ``celery``.
         """
         started = Workers(
             self,
@@ -237,13 +238,13 @@ class Installation:
             application=application,
             preloaded=preloaded,
         )
-        self._closing.callback(started.stop)
+        self._closing.callback(started.kill_all)
         return started
 
     def run(self, *arguments: str, timeout: float = 120, **kwargs: Any) -> Any:
         """Run the command line on this installation, from a process that has loaded it once."""
         return subprocess.run(
-            [str(_preloaded_command()), *arguments],
+            [str(daybook_program()), *arguments],
             env=self.environment,
             capture_output=True,
             text=True,
@@ -302,8 +303,8 @@ class Workers:
         *,
         beat: bool,
         concurrency: int,
-        application: str = "daybook.worker",
-        preloaded: bool = False,
+        application: str,
+        preloaded: bool,
     ) -> None:
         self._installation = installation
         self._preloaded = preloaded
@@ -345,6 +346,11 @@ class Workers:
     def kill(self, index: int) -> None:
         """``kill -9`` of a worker with all its children."""
         _kill_group(self.processes[index])
+
+    def kill_all(self) -> None:
+        """``kill -9`` of everything: an end in order takes seconds."""
+        for process in (*self.processes, *self.beats):
+            _kill_group(process)
 
     def add(self, *options: str) -> Process:
         """Start one more worker, with more options of Celery."""
@@ -407,8 +413,8 @@ def _redis_databases() -> range:
 
 
 @lru_cache(maxsize=1)
-def _preloaded_command() -> Path:
-    """The program ``daybook`` of ``tests.preloaded``, until this process ends."""
+def daybook_program() -> Path:
+    """The program ``daybook``, from a process that has loaded it once, until this one ends."""
     open_ones = contextlib.ExitStack()
     atexit.register(open_ones.close)
     folder = Path(open_ones.enter_context(tempfile.TemporaryDirectory(prefix="daybook-cli-")))

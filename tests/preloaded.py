@@ -1,39 +1,60 @@
-"""The command line with its modules loaded once: each command is a fork, with its own everything.
+"""``daybook`` and ``python3`` with Daybook's modules loaded once: each is a fork, with its own all.
 
 A page has a dozen commands, and a start of Python takes longer than most of them.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
 
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as link:
     link.connect({address!r})
     socket.send_fds(link, [b"!"], [0, 1, 2])
-    said = [sys.argv[1:], os.getcwd(), dict(os.environ)]
+    said = [{program!r}, sys.argv[1:], os.getcwd(), dict(os.environ)]
     link.sendall(json.dumps(said).encode() + b"\\n")
     sys.exit(int(link.makefile().readline() or 70))
 """
 READY = b"ready\n"
+LOADED = (
+    "celery.app.control",
+    "daybook.cli.sending",
+    "daybook.dry_run",
+    "daybook.embedded",
+    "daybook.store.history",
+    "daybook.store.rebuild",
+    "daybook.store.verify",
+    "kombu.transport.redis",
+    "rich.progress",
+    "rich.table",
+)
+"""What commands load when they run."""
 
 
 @contextmanager
 def preloaded_daybook(folder: Path) -> Iterator[Path]:
-    """A folder with a command ``daybook`` that starts at once. folder: where to put it."""
+    """A folder with ``daybook`` and ``python3`` that start at once. folder: where to put them."""
     address = str(folder / "daybook.sock")
-    command = folder / "daybook"
-    command.write_text(CLIENT.format(python=sys.executable, address=address), encoding="utf-8")
-    command.chmod(0o755)
+    for program in ("daybook", "python3"):
+        text = CLIENT.format(python=sys.executable, address=address, program=program)
+        (folder / program).write_text(text, encoding="utf-8")
+        (folder / program).chmod(0o755)
     server = subprocess.Popen([sys.executable, __file__, address], stdout=subprocess.PIPE)
     try:
         assert server.stdout is not None
@@ -48,13 +69,10 @@ def preloaded_daybook(folder: Path) -> Iterator[Path]:
 
 def serve(address: str) -> None:
     """Fork for each command that comes, until killed."""
-    import daybook.cli  # and what commands load when they run:
-    import daybook.client
-    import daybook.dry_run
-    import daybook.store.history
-    import daybook.store.rebuild
-    import daybook.store.verify  # noqa: F401
-
+    for module in LOADED:
+        import_module(module)
+    command = get_command(import_module("daybook.cli").app)
+    gc.freeze()  # a fork that collects would copy every page
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(address)
@@ -66,31 +84,49 @@ def serve(address: str) -> None:
             if os.fork() == 0:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 door.close()
-                answer(link)
+                answer(link, command)
             link.close()
 
 
-def answer(link: socket.socket) -> None:
+def answer(link: socket.socket, command: Any) -> None:
     """Be the command that the other side asks for, and tell it the exit code."""
-    from daybook.cli import app
-
     _, streams, _, _ = socket.recv_fds(link, 1, 3)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
-    arguments, folder, environment = json.loads(link.makefile().readline())
+    program, arguments, folder, environment = json.loads(link.makefile().readline())
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     code = 1
     try:
-        app(arguments, prog_name="daybook")
+        run(program, arguments, command)
+        code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+        raise
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         link.sendall(b"%d\n" % code)
         os._exit(code)
+
+
+def run(program: str, arguments: list[str], command: Any) -> None:
+    """Be ``daybook``, or ``python3`` with a script, with ``-c``, or with ``-`` and its input."""
+    if program == "daybook":
+        command.main(arguments, prog_name="daybook")
+        return
+    sys.argv = arguments
+    if arguments[0] in ("-", "-c"):
+        text = sys.stdin.read() if arguments[0] == "-" else arguments[1]
+        exec(compile(text, "<text>", "exec"), {"__name__": "__main__"})
+    else:
+        sys.path.insert(0, str(Path(arguments[0]).resolve().parent))
+        runpy.run_path(arguments[0], run_name="__main__")
 
 
 if __name__ == "__main__":

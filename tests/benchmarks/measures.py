@@ -35,6 +35,8 @@ COLUMNS = (
 )
 COPY_SLICE = 1 << 20
 DRAIN_SECONDS_MAX = 600
+PRELOADED = False
+"""Whether workers are forks: they start sooner, and are not quite what people run."""
 
 
 class Progress:
@@ -73,7 +75,9 @@ def ring_all(installation: Installation) -> None:
 
 def warm_workers(installation: Installation, number: int) -> Workers:
     """Workers that have started, connected and applied something."""
-    workers = installation.workers(number, beat=False)  # a sweep would start before the clock
+    workers = installation.workers(  # a sweep would start before the clock
+        number, beat=False, preloaded=PRELOADED
+    )
     receipts = installation.client.enqueue_many(
         [deposit(f"warm-{time.time_ns()}-{i}", "@Warm", 1) for i in range(2 * number)]
     )

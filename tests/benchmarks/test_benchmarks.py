@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.benchmarks import __main__ as bench
+from tests.benchmarks import measures
 from tests.harness import Cluster
 
 
-def test_a_short_run_measures_everything(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_short_run_measures_everything(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each part posts what it says, and the report has every ratio."""
-    bench.BALANCES, bench.REPEATS = 50, 1
+    monkeypatch.setattr(bench, "BALANCES", 50)
+    monkeypatch.setattr(bench, "REPEATS", 1)
+    monkeypatch.setattr(measures, "PRELOADED", True)
     report = bench.run(cluster, tmp_path, transactions=300, backlog=0, statement_rows=3_000)
     assert report["apply"]["transactions"] == 300
     assert report["copy"]["rows"] > 300

@@ -99,7 +99,8 @@ def test_running_workers_repair_an_emptied_log(installation: Installation) -> No
     first = installation.client.enqueue(deposit("in", "@Till", 500))
     assert first.wait(60).status == "APPLIED"
     installation.redis.flushdb()
-    wait_until(lambda: installation.redis.exists(installation.log.keys.state), "reinstalled")
+    state = installation.log.keys.state
+    wait_until(lambda: installation.redis.hexists(state, "partitions"), "reinstalled")
     again = installation.client.enqueue(deposit("in", "@Till", 500))
     assert again.wait(60).transaction_id == first.id
     assert installation.client.enqueue(deposit("next", "@Till", 1)).wait(60).status == "APPLIED"

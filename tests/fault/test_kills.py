@@ -62,7 +62,7 @@ def test_numbered_debits_apply_in_order_while_four_workers_are_killed(
     (a,), _ = make_balances(installation, 1)
     installation.client.enqueue(deposit("open", a, 1_000))
     debits = [move(f"debit-{n}", a, "@Shop", 1) for n in range(1, 1_001)]
-    workers = installation.workers(4, preloaded=True)
+    workers = installation.workers(4)
     with Killer(installation, workers, 0.5, seed=1) as killer:
         receipts = feed(installation, debits, killer, kills=6)
     assert killer.kills >= 6
@@ -93,7 +93,7 @@ def test_a_mixed_load_stands_the_judge_while_workers_are_killed(
     installation = install_daybook(partitions)
     balances, made = make_balances(installation, 20, seed=partitions)
     requests = mixed(Random(partitions), balances, number, "m")
-    workers = installation.workers(2, preloaded=True)
+    workers = installation.workers(2)
     with Killer(installation, workers, 0.5, seed=partitions) as killer:
         receipts = made + feed(installation, requests, killer, kills)
     assert killer.kills >= kills
@@ -152,7 +152,7 @@ def test_a_year_of_a_bank_survives_kills(installation: Installation) -> None:
             sign, side = (1, received) if row["type"] == "PRIJEM" else (-1, spent)
             figures[row["account_id"]] += sign * int(Decimal(row["amount"]) * 100)
             side[row["account_id"]].append(f"pkdd99-{row['trans_id']}")
-    workers = installation.workers(2, preloaded=True)
+    workers = installation.workers(2)
     with Killer(installation, workers, 1.0, seed=3) as killer:
         summary = backfill(installation, "bank-1993.csv", "bank-csv.toml", 1_000)
     assert killer.kills >= 3
@@ -190,7 +190,7 @@ def test_token_transfers_survive_kills(
                 spent[f"{row['token']}/{row['from']}"].append(reference)
             if value and row["to"] != ZEROS:
                 figures[f"{row['token']}/{row['to']}"] += value
-    workers = installation.workers(2, preloaded=True)
+    workers = installation.workers(2)
     with Killer(installation, workers, 1.0, seed=partitions) as killer:
         backfill(installation, "token-openings.csv", "token-openings.toml", 10_000)
         summary = backfill(installation, "token-transfers.csv", "token-transfers.toml", 300)

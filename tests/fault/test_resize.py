@@ -575,7 +575,7 @@ def test_live_traffic_goes_on_while_everybody_is_killed(
     installation = install_daybook(2)
     balances, made = make_balances(installation, 16, seed=10)
     requests = mixed(Random(10), balances, number, "m")
-    workers = installation.workers(2, preloaded=True)
+    workers = installation.workers(2)
     with (
         Traffic(installation, requests, seconds) as traffic,
         Killer(installation, workers, 2.0, seed=10) as killer,

@@ -126,7 +126,7 @@ def test_spends_take_their_turns_while_workers_are_killed(
     installation = install_daybook(partitions)
     names = [name for some in wallets(installation, 4, 300) for name in some]
     requests, purses = turns(Random(partitions), names, 300, number)
-    workers = installation.workers(2, preloaded=True)
+    workers = installation.workers(2)
     with Killer(installation, workers, 0.3, seed=partitions) as killer:
         feed(installation, requests, killer, kills)
     assert killer.kills >= kills

@@ -143,7 +143,7 @@ def test_the_intake_takes_every_kind(installation: Installation) -> None:
 def test_the_intake_keeps_a_request_while_the_log_is_full(installation: Installation) -> None:
     """A full log is not the service's fault: its message is tried again until there is room."""
     installation.redis.hset(installation.log.keys.state, "entries_max", 0)
-    installation.workers(1, beat=False)
+    workers = installation.workers(1, beat=False)
     service = subprocess.Popen(
         [sys.executable, "-c", SERVICE],
         stdin=subprocess.PIPE,
@@ -153,17 +153,12 @@ def test_the_intake_keeps_a_request_while_the_log_is_full(installation: Installa
     assert service.stdin is not None
     service.stdin.write(json.dumps([celery_url(installation.redis_url), [(request(), "waits")]]))
     service.stdin.close()
-    wait_until(lambda: "the log is full" in installation_log(installation), "a retry")
+    wait_until(lambda: "the log is full" in workers.log(), "a retry")
     assert installation.rows("SELECT count(*) FROM transactions WHERE subject IS NULL") == [(0,)]
     installation.redis.hset(installation.log.keys.state, "entries_max", 100)
     assert service.stdout is not None
     assert json.loads(service.stdout.read())[0][1]["status"] == "APPLIED"
     service.wait(timeout=60)
-
-
-def installation_log(installation: Installation) -> str:
-    """What the workers of an installation wrote."""
-    return (installation.folder / "worker.log").read_text(errors="replace")
 
 
 def test_a_message_nested_too_deeply_is_dropped_and_the_worker_lives(

@@ -138,7 +138,7 @@ def test_a_lost_doorbell_is_rung_again(installation: Installation) -> None:
     receipts = deposits(installation, "d", 20)
     for partition in range(2):
         installation.redis.delete(f"daybook.partition.{partition}")
-    installation.workers(1, beat=True)
+    installation.workers(1, beat=True, preloaded=False)
     outcomes = installation.client.wait_many(receipts, SECONDS_MAX)
     assert {o and o.status for o in outcomes} == {"APPLIED"}
 
@@ -154,7 +154,7 @@ def test_two_workers_share_one_partition(installation: Installation) -> None:
             )
     app.close()
     receipts = deposits(installation, "d", 3_000)
-    installation.workers(2, beat=True)
+    installation.workers(2, beat=True, preloaded=False)
     assert None not in installation.client.wait_many(receipts, SECONDS_MAX)
     assert sum(applied(installation).values()) == 3_000
 

@@ -6,13 +6,12 @@ import json
 import os
 import re
 import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.harness import Installation
+from tests.harness import Installation, daybook_program
 from tests.integration.posting import Posting, divided, move
 
 from daybook import __version__
@@ -44,7 +43,7 @@ def enqueue(installation: Installation, reference: str, *options: str) -> Any:
 def run_in(environment: dict[str, str], *arguments: str) -> Any:
     """Run the command line in an environment of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "daybook.cli", *arguments],
+        [daybook_program(), *arguments],
         env=environment,
         capture_output=True,
         text=True,

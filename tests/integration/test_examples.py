@@ -58,10 +58,10 @@ VARIES = (
 )
 
 
-def run(script: str, installation: Installation, *arguments: str) -> str:
+def run(programs: Path, script: str, installation: Installation, *arguments: str) -> str:
     """What an example prints on this installation."""
     done = subprocess.run(
-        [sys.executable, script, *arguments],
+        [programs / "python3", script, *arguments],
         cwd=EXAMPLES,
         env=installation.environment,
         capture_output=True,
@@ -101,15 +101,17 @@ def recorded(script: str) -> str:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_an_example_prints_what_is_recorded(script: str, installation: Installation) -> None:
+def test_an_example_prints_what_is_recorded(
+    script: str, installation: Installation, programs: Path
+) -> None:
     """Each script runs to its end, twice, and its output is that of the .out file beside it."""
     installation.workers(1)
     arguments = [celery_url(installation.redis_url)] if script == "without_daybook.py" else []
     if script == "celery_service.py":
         with service_worker(installation):
-            outputs = [run(script, installation) for _ in range(2)]
+            outputs = [run(programs, script, installation) for _ in range(2)]
     else:
-        outputs = [run(script, installation, *arguments) for _ in range(2)]
+        outputs = [run(programs, script, installation, *arguments) for _ in range(2)]
     assert outputs == [recorded(script)] * 2
 
 
@@ -120,13 +122,15 @@ def test_every_recorded_output_belongs_to_a_script() -> None:
     ]
 
 
-def test_an_example_that_goes_wrong_is_noticed(installation: Installation, tmp_path: Path) -> None:
+def test_an_example_that_goes_wrong_is_noticed(
+    installation: Installation, tmp_path: Path, programs: Path
+) -> None:
     """Without workers an example fails, and says that the outcome is unknown."""
     copy = tmp_path / "pay.py"
     shutil.copy(EXAMPLES / "pay.py", copy)
     copy.write_text(copy.read_text(encoding="utf-8").replace("timeout=30", "timeout=0.1"))
     with pytest.raises(AssertionError, match="may still be posted"):
-        run(str(copy), installation)
+        run(programs, str(copy), installation)
 
 
 def as_script(page: str, blocks_min: int = 8) -> str:
@@ -146,7 +150,7 @@ def run_script(
 ) -> subprocess.CompletedProcess[str]:
     """Run a page's script as its reader would: in an empty folder, without other settings.
 
-    programs: where ``daybook`` is found first.
+    programs: where ``daybook`` and ``python3`` are found first.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DAYBOOK_")}
     environment |= {k: v for k, v in settings.items() if k.startswith("DAYBOOK_")}
@@ -188,7 +192,7 @@ def shop(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a ``daybook`` that starts at once."""
+    """A folder with a ``daybook`` and a ``python3`` that start at once."""
     with preloaded_daybook(tmp_path_factory.mktemp("programs")) as folder:
         yield folder
 

@@ -6,13 +6,13 @@ import contextlib
 import os
 import stat
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from tests.harness import daybook_program
 
 from daybook.backfill.lines import Reject
 from daybook.backfill.rejects import RejectsFile
@@ -48,10 +48,11 @@ def test_an_instance_keeps_to_itself() -> None:
     clean = {name: text for name, text in os.environ.items() if not name.startswith("DAYBOOK_")}
     with tempfile.TemporaryDirectory(prefix="daybook-private-") as parent:
         home = Path(parent) / "home"
-        command = [sys.executable, "-m", "daybook.cli"]
         environment = {**clean, "DAYBOOK_HOME": str(home)}
         try:
-            subprocess.run([*command, "up", "--detach"], env=environment, check=True, timeout=200)
+            subprocess.run(
+                [daybook_program(), "up", "--detach"], env=environment, check=True, timeout=200
+            )
             parts = Roster(home / "parts.json").records()
             assert {"postgres", "valkey", "worker", "beat"} <= {part.name for part in parts}
             assert open_to_others(home) == []
@@ -65,7 +66,7 @@ def test_an_instance_keeps_to_itself() -> None:
                             if opened.status == psutil.CONN_LISTEN
                         ] == []
         finally:
-            subprocess.run([*command, "down"], env=environment, check=False, timeout=100)
+            subprocess.run([daybook_program(), "down"], env=environment, check=False, timeout=100)
 
 
 @pytest.mark.usefixtures("careless")

@@ -7,11 +7,10 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from tests.harness import wait_until
+from tests.harness import daybook_program, wait_until
 
 from daybook.embedded.servers import Servers
 from daybook.embedded.supervisor import Plan, running
@@ -29,9 +28,8 @@ DYING = ("worker", "beat")
 
 def asked(home: Path, *words: str) -> tuple[int, Any]:
     """The exit code and the JSON of a command."""
-    program = Path(sys.executable).with_name("daybook")
     done = subprocess.run(
-        [program, *words, "--json"],
+        [daybook_program(), *words, "--json"],
         env={**os.environ, "DAYBOOK_HOME": str(home)},
         capture_output=True,
         text=True,

@@ -1,24 +1,24 @@
-"""Hypothesis profiles: ``ci`` by default, ``long`` for a search of many minutes."""
+"""Hypothesis profiles: ``ci`` by default, ``quick`` while one edits, ``long`` for many minutes."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "ci",
-    max_examples=100,
+    max_examples=50,
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile(
     "quick",
-    max_examples=150,
+    max_examples=15,
     deadline=None,
-    phases=[Phase.generate],
+    print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile(

@@ -56,7 +56,7 @@ class Quiet:
 # The log
 
 
-@pytest.fixture(params=["memory", "real"])
+@pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.servers)])
 def log(request: pytest.FixtureRequest) -> Any:
     """A log with two partitions."""
     if request.param == "memory":
@@ -263,7 +263,7 @@ def test_a_log_that_is_not_installed_takes_nothing() -> None:
 # The store
 
 
-@pytest.fixture(params=["memory", "real"])
+@pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.servers)])
 def store(request: pytest.FixtureRequest) -> Any:
     """An empty ledger with two partitions."""
     if request.param == "memory":

@@ -92,9 +92,7 @@ class Stage:
         self.traffic = Traffic(
             self._producers_settings(), self.balances, self.seed, self.keeper, self._requests
         )
-        self.workers = self.installation.workers(
-            WORKERS, application="tests.fault.campaign.armed", preloaded=True
-        )
+        self.workers = self.installation.workers(WORKERS, application="tests.fault.campaign.armed")
         self._begun = True
 
     @contextlib.contextmanager
