@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -334,24 +335,60 @@ def test_an_empty_reference_uses_nothing_up(installation: Installation) -> None:
     assert installation.rows("SELECT count(*) FROM refusals") == [(4,)]
 
 
-def test_forged_barriers_that_wait_for_each_other_open(installation: Installation) -> None:
-    """Each names the other partition, at the same place."""
+@pytest.mark.parametrize("number", [2, 3, 4, 5, 8])
+@pytest.mark.parametrize("step", [0, 1, -1], ids=["one place", "rising", "falling"])
+@pytest.mark.parametrize("all_to_all", [False, True], ids=["ring", "all"])
+def test_forged_barriers_that_wait_for_each_other_open(
+    install_daybook: Callable[[int], Installation], number: int, step: int, all_to_all: bool
+) -> None:
+    """Each names the next partition, or all others, at the same place or beside it."""
+    installation = install_daybook(number)
     names = purses(installation)
-    place = f"{int(time.time() * 1_000)}-7"
-    write(installation, 0, place, c="b", b="1")
-    write(installation, 1, place, c="b", b="0")
+    now = int(time.time() * 1_000)
+    for partition in range(number):
+        homes = [(partition + n) % number for n in range(1, number if all_to_all else 2)]
+        for count, home in enumerate(homes):
+            place = f"{now + count}-{20 + step * partition}"
+            write(installation, partition, place, c="b", b=str(home))
     applied(installation, names, "after")
 
 
-def test_the_outcome_of_another_stays(installation: Installation) -> None:
-    """What is no request can name any outcome key; the owner's outcome is not replaced."""
+@pytest.mark.parametrize("expired", [False, True])
+def test_the_outcome_of_another_stays(installation: Installation, expired: bool) -> None:
+    """What is no request can name any outcome key; the owner's outcome is not replaced.
+
+    expired: it has gone already, and only the journal knows whose the reference is.
+    """
     names = purses(installation)
-    receipt, *_ = applied(installation, names, "mine")
+    keys = installation.log.keys
+    honest = deposit("mine", names[0], 5)
+    receipt = installation.client.enqueue(honest)
+    ledger = installation.client.create_ledger("Somebody's")
+    ((home, copied),) = [
+        (partition, entry)
+        for partition in (0, 1)
+        for _, entry in installation.redis.xrange(keys.log(partition))
+        if entry[b"k"] == b"t:mine"
+    ]
+    installation.drain()
+    if expired:
+        installation.redis.delete(keys.outcome(receipt.key), keys.outcome(f"i:{ledger.id}"))
     for partition in (0, 1):
         write(installation, partition, k=receipt.key, b='{"v":1,"kind":"future"}')
+        write(installation, partition, i=receipt.id, k=receipt.key, b="garbage")
+        write(installation, partition, i=receipt.id, k=receipt.key, b='{"reference":"mine"}')
+        write(installation, partition, i=ledger.id, k=f"i:{ledger.id}", b="garbage")
+    installation.redis.xadd(keys.log(1 - home), copied)
     installation.drain()
-    assert receipt.reference is not None
-    assert installation.client.status(reference=receipt.reference).status == "APPLIED"
+    again = installation.client.enqueue(honest)
+    installation.drain()
+    outcome = again.wait(5)
+    assert (outcome.status, outcome.transaction_id) == ("APPLIED", receipt.id)
+    if expired:
+        assert not installation.redis.exists(keys.outcome(f"i:{ledger.id}"))
+    else:
+        assert installation.client.status(id=ledger.id).status == "APPLIED"
+    assert_proved(installation)
 
 
 def test_what_is_due_is_not_stopped_by_a_strangers_key(installation: Installation) -> None:

@@ -102,6 +102,19 @@ def test_a_conflict_is_the_answer_of_the_message_that_made_it(service: Service) 
     assert again == {**first, "duplicate": True}
 
 
+def test_an_entry_with_the_key_of_another_request_answers_nobody(service: Service) -> None:
+    """A stranger's, that is no request and names somebody's reference: his result stays."""
+    first = service.send("R").get(timeout=SECONDS_MAX)
+    installation = service.installation
+    entry = {"i": "x", "k": "t:whatever", "c": "c", "b": '{"reference":"R"}'}
+    for partition in (0, 1):
+        installation.redis.xadd(installation.log.keys.log(partition), entry)
+        installation.client._doorbell.ring([partition])
+    installation.wait_applied()
+    assert service.send("later").get(timeout=SECONDS_MAX)["status"] == "APPLIED"
+    assert service.becomes("R", "SUCCESS", "APPLIED")["result"] == first
+
+
 def test_an_accepted_request_replaces_an_older_failure(service: Service) -> None:
     """The corrected request is answered with its own outcome, whoever reads it and when."""
     with pytest.raises(Exception, match="amount: must be greater than zero"):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
 from celery import Celery
 from tests.harness import Installation, wait_until
 
@@ -176,3 +177,17 @@ def test_a_message_nested_too_deeply_is_dropped_and_the_worker_lives(
     assert (kind, outcome["status"]) == ("outcome", "APPLIED")
     assert workers.processes[0].poll() is None
     assert "nested deeper" in workers.log()
+
+
+def test_arguments_of_another_form_are_told_the_right_one(installation: Installation) -> None:
+    """Not as Python's error about a function: the task fails as any wrong request does."""
+    installation.workers(1, beat=False)
+    broker = celery_url(installation.redis_url)
+    with Celery("foreign", broker=broker, backend=broker, set_as_current=False) as app:
+        for number, arguments in enumerate(({"req": request()}, request(), {})):
+            sent = app.send_task(
+                "daybook.enqueue", kwargs=arguments, task_id=f"odd{number}", queue="daybook.intake"
+            )
+            with pytest.raises(Exception, match=r"kwargs=\{'request': \{…\}\}") as caught:
+                sent.get(timeout=60)
+            assert type(caught.value).__name__ == "MalformedRequest"

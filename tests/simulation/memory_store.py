@@ -334,7 +334,7 @@ class MemoryUnit:
         known: KnownBalances,
         *,
         check_taken: bool,
-        refused_references: Iterable[str | None],
+        refused: Iterable[tuple[str | None, str]],
     ) -> Book:
         self._say("load_book")
         shelf = self._tables.shelf
@@ -342,6 +342,7 @@ class MemoryUnit:
         if not check_taken:
             self._forget_taken(book, entries)
         references = [own for entry in entries for own in _references_of(entry)]
+        refused_references = [reference for reference, _ in refused]
         for reference in filter(None, [*references, *refused_references] if check_taken else ()):
             refused = self._tables.refused_references.get(reference)
             if refused is not None:

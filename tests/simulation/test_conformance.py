@@ -300,7 +300,7 @@ def post(
         entries,
         KnownBalances(),
         check_taken=more.pop("check_taken", True),
-        refused_references=[],
+        refused=[],
     )
     decision = decide_batch(book, [], entries)
     unit.write_creations(book)
@@ -412,7 +412,7 @@ def test_what_a_decision_took_for_granted_is_compared(units: Any) -> None:
     one, two, three = units(), units(), units()
     first, second = one.lock([0])[0], two.lock([1])[1]
     entries = [entry_of(*money("b"), (FIRST_MS << 20) + 1)]
-    book = two.load_book(entries, KnownBalances(), check_taken=True, refused_references=[])
+    book = two.load_book(entries, KnownBalances(), check_taken=True, refused=[])
     decide_batch(book, [], entries)
     post(one, first, [money("a")])
     one.commit()

@@ -57,6 +57,7 @@ BULK_ID = re.compile(f"bulk_{_BULK_UUID}\\Z")
 GROUP_ID = re.compile(f"(txn_(?!{_BULK_UUID}){_UUID}|bulk_{_BULK_UUID})\\Z")
 """A transaction or a bulk."""
 
+ANY_ID = re.compile(f"[a-z]+_{_UUID}\\Z")
 BALANCE_ID = re.compile(f"bln_{_UUID}\\Z")
 LEDGER_ID = re.compile(f"(ldg_{_UUID}|{GENERAL_LEDGER_ID})\\Z")
 IDENTITY_ID = re.compile(f"idt_{_UUID}\\Z")

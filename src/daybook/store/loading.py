@@ -35,6 +35,7 @@ from daybook.ledger.transaction import (
     public_id,
 )
 from daybook.requests import decode
+from daybook.requests.bounds import ANY_ID
 from daybook.store.arrays import array_text
 from daybook.store.settling import load_set_aside
 
@@ -177,19 +178,23 @@ def load_book(
     known: KnownBalances,
     *,
     check_taken: bool,
-    refused_references: Iterable[str | None] = (),
+    refused: Iterable[tuple[str | None, str]] = (),
 ) -> Book:
     """The book for ``entries``, as the database stands at this moment.
 
     check_taken: look up which references and transaction ids are taken. Nearly always none is, so
     a batch may assume that, and is decided again when their unique indexes disagree.
-    refused_references: those of entries that are no requests, and may use up a reference too.
+    refused: reference, if any, and id of entries that are no requests: they may use up a reference
+    too, and whose they are must be known.
     """
     book = Book()
     references = [reference for entry in entries for reference in _references_of(entry)]
-    references += filter(None, refused_references)
+    ids = _ids_to_check(entries, everything=check_taken)
+    for reference, request_id in refused:
+        references += filter(None, [reference])
+        ids += filter(ANY_ID.match, [request_id])
     _load_references(cursor, book, references, entries, check_taken=check_taken)
-    _load_taken_ids(cursor, book, _ids_to_check(entries, everything=check_taken))
+    _load_taken_ids(cursor, book, ids)
     load_set_aside(cursor, book, entries)
     rare = [entry for entry in entries if not isinstance(entry.instruction, Transaction)]
     if rare:

@@ -237,7 +237,7 @@ class UnitOfWork:
         known: KnownBalances,
         *,
         check_taken: bool,
-        refused_references: Iterable[str | None],
+        refused: Iterable[tuple[str | None, str]],
     ) -> Book:
         """The book for ``entries``: see ``store.loading``."""
         return load_book(
@@ -245,7 +245,7 @@ class UnitOfWork:
             entries,
             known,
             check_taken=check_taken,
-            refused_references=refused_references,
+            refused=refused,
         )
 
     def write_creations(self, book: Book) -> None:

@@ -20,10 +20,12 @@ from daybook.ledger.book import Book
 from daybook.ledger.transaction import (
     POSITION_COUNTER_BITS,
     Entry,
+    Status,
     movements,
 )
 from daybook.points import Point, reach
 from daybook.queue.log import Log
+from daybook.queue.parsing import key_state_in
 from daybook.requests import fingerprint_of, reference_in, slot_of
 from daybook.settings import Settings
 from daybook.store.journal import DecideAgain
@@ -174,7 +176,9 @@ class Attempt:
             batch.decodable,
             self._surroundings.known_balances,
             check_taken=way.check_taken or bool(batch.undecodable),
-            refused_references=[reference_in(item.raw.body) for item in batch.undecodable],
+            refused=[
+                (reference_in(item.raw.body), item.raw.request_id) for item in batch.undecodable
+            ],
         )
         reach(Point.LOADED)
         decision = decide_batch(
@@ -233,9 +237,11 @@ class Attempt:
             reads = before_twins(limited(reads, fence))
         barrier = first_closed_barrier(in_order(reads), unread)
         if barrier is not None:
-            if barrier is next(in_order(reads)) and not any(read.held for read in reads):
-                home = {home_of(barrier)}
-                raise MoreRights(home | {row.partition for row in joined[1:]}, join=True)
+            first = next(in_order(reads)).position
+            if barrier.position == first and not any(read.held for read in reads):
+                # Other barriers may stand at this position, too: one home after the other joins.
+                home = {home_of(barrier)} | {row.partition for row in joined}
+                raise MoreRights(home - {self._partition}, join=True)
             reads = limited(reads, barrier.position - 1)
         if way.alone:
             reads = self._first_alone(reads)
@@ -336,13 +342,22 @@ class Attempt:
         return Horizon(min(unread.values(), default=None), held_elsewhere, final_before)
 
     def _taken_keys(self, undecodable: Sequence[Undecodable]) -> set[str]:
-        """Outcome keys that entries name which are no requests, and that belong to others."""
+        """Outcome keys that entries name which are no requests, and that belong to others.
+
+        Whatever has an outcome is told already: the same bytes once more, in another partition's
+        stream, are a stranger's.
+        """
         keys = [item.raw.key for item in undecodable if item.raw.key]
         own = {item.raw.key: fingerprint_of(item.raw.body).hex() for item in undecodable}
+        states = {
+            key: key_state_in(value)
+            for key, value in zip(keys, self._log.outcomes(keys), strict=True)
+            if value is not None
+        }
         return {
             key
-            for key, value in zip(keys, self._log.outcomes(keys), strict=True)
-            if value is not None and not value.startswith(own[key].encode())
+            for key, state in states.items()
+            if state is None or state.status != Status.QUEUED or state.fingerprint != own[key]
         }
 
     def _write(

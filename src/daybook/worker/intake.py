@@ -114,7 +114,7 @@ def _drafted(message: Any) -> Draft:
         raise malformed([FieldError(name, Reason.MALFORMED, message_text) for name in handed_on])
     request = request_of(message)
     if not isinstance(request, Mapping):
-        message_text = "must be an object with the fields of a request"
+        message_text = "must be an object with a request's fields, as in kwargs={'request': {…}}"
         raise malformed([FieldError("request", Reason.MALFORMED, message_text)])
     own = message.kwargs.get("request", message.args[0] if message.args else None)
     if request is not own and own.get("scheduled_for") is not None:

@@ -307,14 +307,19 @@ def replies_of(
         replies = found[batch.homes[outcome.position]]
         _reply_to_cancelled(replies, schedule, outcome, batch.flags)
     for item in undecodable:
-        _reply_to_undecodable(found[batch.homes[item.raw.position]], item, taken_keys)
+        _reply_to_undecodable(found[batch.homes[item.raw.position]], book, item, taken_keys)
     return found
 
 
-def _reply_to_undecodable(replies: Replies, item: Undecodable, taken_keys: Collection[str]) -> None:
+def _reply_to_undecodable(
+    replies: Replies, book: Book, item: Undecodable, taken_keys: Collection[str]
+) -> None:
+    """Tell it to whoever sent it, if what it names is its own: a stranger can name anything."""
     raw, rejected, _ = item
     request_id = storable(raw.request_id)
-    if raw.key and raw.key not in taken_keys:
+    reference = reference_in(raw.body)
+    is_own = raw.key == key_of_request(reference, request_id) and raw.key not in taken_keys
+    if is_own and book.recorded(reference, request_id) is None:
         value = outcome_value(
             fingerprint_of(raw.body).hex(),
             request_id,
@@ -323,7 +328,6 @@ def _reply_to_undecodable(replies: Replies, item: Undecodable, taken_keys: Colle
             rejected.detail,
         )
         replies.beside.append((raw.key, value))
-        reference = reference_in(raw.body)
         if CELERY_RESULT in raw.flags and reference:
             fingerprint = fingerprint_of(raw.body).hex()
             replies.celery.append(Wanted(raw.key, reference, _ms_of(raw.position), fingerprint))

@@ -102,13 +102,13 @@ def find(request_id: str, answer_id: str) -> dict[str, Any]:
     # What has expired blocks no id, and a delay is the ledger's to keep.
     Request="daybook.worker.intake:IntakeRequest",
 )
-def enqueue(self: Any, request: Any) -> dict[str, Any]:
+def enqueue(self: Any, *_args: Any, **_kwargs: Any) -> dict[str, Any]:
     """The intake: append a request of a service that has no Daybook of its own.
 
     Its result is the outcome, stored under the task's id when the request has been applied. Raises
     MalformedRequest, ReferenceConflict; a full or unreachable log is tried again.
     """
-    del request  # as Celery has it, with its delay: ``request_of``
+    # What a message says is read from Celery's account of it, whatever its form: ``request_of``.
     try:
         outcome = take(runtime().desk, self.request)
     except (LogFull, LogUnavailable, NotFound) as fault:
