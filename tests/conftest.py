@@ -6,8 +6,6 @@ tests use those servers: they make databases ``daybook_test_…`` and empty the 
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,25 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.guarded import Guarded, guarded_valkey
-from tests.harness import Cluster, Installation, cluster_from_environment
-
-MEMORY = Path("/dev/shm")
-MEMORY_BYTES_MIN = 6 << 30
-"""So much has to be free there for all files of the tests."""
-
-
-def keep_files_in_memory() -> None:
-    """A thousand databases are made and dropped, and each would wait for the disk.
-
-    Nothing here cuts the power: what a killed server has written is there as on a disk.
-    """
-    if (
-        "TMPDIR" not in os.environ
-        and MEMORY.is_dir()
-        and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES_MIN
-    ):
-        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
-
+from tests.harness import (
+    Cluster,
+    Installation,
+    cluster_from_environment,
+    keep_files_in_memory,
+)
 
 keep_files_in_memory()
 

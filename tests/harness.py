@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,8 +44,25 @@ COMMAND_SECONDS_MAX = 1_200.0
 PROGRESS_ROUNDS_MAX = 20
 """So many bounds may pass, with some progress in each, before it is too slow to be right."""
 
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES_MIN = 6 << 30
+"""So much has to be free there for all files of the tests."""
+
 _numbers = itertools.count(1)
 Process = subprocess.Popen[bytes] | Forked
+
+
+def keep_files_in_memory() -> None:
+    """A thousand databases are made and dropped, and each would wait for the disk.
+
+    Nothing here cuts the power: what a killed server has written is there as on a disk.
+    """
+    if (
+        "TMPDIR" not in os.environ
+        and MEMORY.is_dir()
+        and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES_MIN
+    ):
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 
 def wait_until(

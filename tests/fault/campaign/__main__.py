@@ -22,7 +22,7 @@ from rich.table import Table
 from daybook.embedded import start_servers
 from tests.fault.campaign.kinds import Kind, catalogue, drawn_pairs, go_together, pair_of
 from tests.fault.campaign.run import Result, run_kind
-from tests.harness import Cluster
+from tests.harness import Cluster, keep_files_in_memory
 
 PAIR = 2
 TABLE_COLUMNS = 100
@@ -114,6 +114,7 @@ def main() -> int:
     kinds = chosen(options.kinds, known)
     if options.pairs:
         kinds = drawn_pairs(kinds, options.pairs, options.seed)
+    keep_files_in_memory()
     if options.list:
         for kind in kinds:
             print(f"{kind.name:32} {kind.what}")
