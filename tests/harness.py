@@ -60,6 +60,7 @@ def keep_files_in_memory() -> None:
     if (
         "TMPDIR" not in os.environ
         and MEMORY.is_dir()
+        and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC  # some tests write programs
         and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES_MIN
     ):
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
