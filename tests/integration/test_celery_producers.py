@@ -170,9 +170,9 @@ def test_a_delay_is_kept_by_the_ledger(service: Shop) -> None:
     def swept() -> bool:
         installation = service.installation
         append_due(installation.store, installation.log, lambda at: client._doorbell.ring([at]))
-        return bool(later.ready())
+        return bool(later.ready() and link.ready())
 
-    wait_until(swept, "applied when it is due", SECONDS_MAX)
+    wait_until(swept, "both applied when they are due", SECONDS_MAX)
     assert later.get(timeout=SECONDS_MAX)["status"] == "APPLIED"
     assert link.get(timeout=SECONDS_MAX) == "later-link is APPLIED"
 
