@@ -252,7 +252,7 @@ def test_a_scheduled_transaction_that_raises_when_it_is_due_can_be_retried(
 ) -> None:
     """Its schedule is over; tried again after its time, it is applied at once."""
     (a,), _ = make_balances(one, 1)
-    due = datetime.fromtimestamp(one.log.now_ms() / 1000 + 0.3, UTC)
+    due = datetime.fromtimestamp(one.log.now_ms() / 1000 + 1.5, UTC)
     later = deposit("later", a, 50, description="boom", scheduled_for=due.isoformat())
     one.client.enqueue(later)
     one.drain()

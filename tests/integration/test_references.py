@@ -223,7 +223,7 @@ def test_the_loser_is_no_schedule(installation: Installation) -> None:
 
 def test_a_schedule_that_is_due_has_its_reference(installation: Installation) -> None:
     """What has its reference already takes it no second time, and nobody else gets it."""
-    soon = datetime.fromtimestamp(installation.log.now_ms() / 1000 + 0.3, UTC)
+    soon = datetime.fromtimestamp(installation.log.now_ms() / 1000 + 1.5, UTC)
     receipt = installation.client.enqueue(payment("R", 0, scheduled_for=soon.isoformat()))
     installation.drain()
     wait_until(lambda: append_due(installation.store, installation.log, lambda _: None), "due")
