@@ -15,8 +15,7 @@ from types import MappingProxyType
 
 import pytest
 from celery import Celery
-from tests.harness import Cluster, Installation, wait_until
-from tests.preloaded import preloaded_daybook
+from tests.harness import Cluster, Installation, daybook_program, wait_until
 
 from daybook.settings import celery_url
 
@@ -190,11 +189,10 @@ def shop(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     made.close()
 
 
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+@pytest.fixture
+def programs() -> Path:
     """A folder with a ``daybook`` and a ``python3`` that start at once."""
-    with preloaded_daybook(tmp_path_factory.mktemp("programs")) as folder:
-        yield folder
+    return daybook_program().parent
 
 
 @pytest.mark.parametrize("name", HOW_TO)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy.engine import make_url
-from tests.guarded import Guarded, guarded_valkey
+from tests.guarded import Guarded
 from tests.harness import WORKER_LOGIN, Installation, wait_until
 from tests.integration.test_health import health
 
@@ -101,16 +101,6 @@ def test_a_full_server_that_evicts_accepted_requests_fails(
     configure("maxmemory", str(64 << 30))
     configure("maxmemory-policy", "allkeys-random")
     assert check(one, "memory")[:2] == (1, "failed")
-
-
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[Guarded]:
-    """A server with the shipped users."""
-    with (
-        tempfile.TemporaryDirectory(prefix="daybook-health-") as folder,
-        guarded_valkey(Path(folder)) as server,
-    ):
-        yield server
 
 
 def test_health_runs_with_the_rights_of_a_worker(guarded: Guarded, one: Installation) -> None:

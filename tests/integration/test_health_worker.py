@@ -7,13 +7,11 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from sqlalchemy.engine import make_url
-from tests.guarded import Guarded, guarded_valkey
+from tests.guarded import Guarded
 from tests.harness import Installation, Workers, wait_until
 
 from daybook.queue.announcements import Pool, announce, announced
@@ -134,25 +132,13 @@ def test_a_worker_of_an_empty_log_is_well(one: Installation) -> None:
         assert probe(one, node)[:2] == (0, "ok")
 
 
-def test_the_probe_has_the_rights_of_a_worker(tmp_path_factory: Any, one: Installation) -> None:
+def test_the_probe_has_the_rights_of_a_worker(guarded: Guarded, one: Installation) -> None:
     """With the shipped users of Redis."""
-    del tmp_path_factory
-    with short_folder() as folder, guarded_valkey(folder) as guarded:
-        assert isinstance(guarded, Guarded)
-        guarded.guard(one)
-        guarded.denied()
-        with one.workers(beat=False):
-            assert probe(one, name_of(one))[0] == 0
-        assert guarded.denied() == []
-
-
-@contextmanager
-def short_folder() -> Iterator[Path]:
-    """A folder with a short name, for a socket."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="daybook-probe-") as folder:
-        yield Path(folder)
+    guarded.guard(one)
+    guarded.denied()
+    with one.workers(beat=False):
+        assert probe(one, name_of(one))[0] == 0
+    assert guarded.denied() == []
 
 
 def test_a_child_that_was_killed_is_no_reason(one: Installation) -> None:

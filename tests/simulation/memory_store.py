@@ -334,7 +334,7 @@ class MemoryUnit:
         known: KnownBalances,
         *,
         check_taken: bool,
-        refused: Iterable[tuple[str | None, str]],
+        refused: Sequence[tuple[str | None, str]],
     ) -> Book:
         self._say("load_book")
         shelf = self._tables.shelf
@@ -342,11 +342,11 @@ class MemoryUnit:
         if not check_taken:
             self._forget_taken(book, entries)
         references = [own for entry in entries for own in _references_of(entry)]
-        refused_references = [reference for reference, _ in refused]
-        for reference in filter(None, [*references, *refused_references] if check_taken else ()):
-            refused = self._tables.refused_references.get(reference)
-            if refused is not None:
-                book.references[reference] = refused
+        references += [reference for reference, _ in refused if reference]
+        for reference in references if check_taken else ():
+            former = self._tables.refused_references.get(reference)
+            if former is not None:
+                book.references[reference] = former
             elif reference in shelf.references:
                 book.references[reference] = shelf.references[reference]
         for refusal in (refusal for _, refusal in self._tables.refusals):

@@ -139,9 +139,9 @@ class Roster:
             children = _descendants(record)
             for pid, mark in [(record.pid, record.mark), *children]:
                 if start_mark(pid) == mark:
-                    _kill(pid)
+                    _signal(pid, signal.SIGKILL)
             for pid in _stragglers(record, str(self._path.parent)):
-                _kill(pid)
+                _signal(pid, signal.SIGKILL)
         wait_until(lambda: not any(record.alive() for record in records), KILL_SECONDS_MAX)
 
 
@@ -150,8 +150,7 @@ def _signal_and_wait(records: Sequence[Record], rung: int) -> None:
     for record in records:
         if rung < len(record.ladder) and record.alive():
             number, seconds = record.ladder[rung]
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(record.pid, number)
+            _signal(record.pid, number)
             waits.append(seconds)
     wait_until(lambda: not any(record.alive() for record in records), max(waits))
 
@@ -165,9 +164,9 @@ def _descendants(record: Record) -> list[tuple[int, str]]:
     return []
 
 
-def _kill(pid: int) -> None:
+def _signal(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
 
 
 def _stragglers(record: Record, home: str) -> list[int]:

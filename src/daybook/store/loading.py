@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -178,7 +178,7 @@ def load_book(
     known: KnownBalances,
     *,
     check_taken: bool,
-    refused: Iterable[tuple[str | None, str]] = (),
+    refused: Sequence[tuple[str | None, str]] = (),
 ) -> Book:
     """The book for ``entries``, as the database stands at this moment.
 
@@ -189,10 +189,9 @@ def load_book(
     """
     book = Book()
     references = [reference for entry in entries for reference in _references_of(entry)]
+    references += [reference for reference, _ in refused if reference]
     ids = _ids_to_check(entries, everything=check_taken)
-    for reference, request_id in refused:
-        references += filter(None, [reference])
-        ids += filter(ANY_ID.match, [request_id])
+    ids += [request_id for _, request_id in refused if ANY_ID.match(request_id)]
     _load_references(cursor, book, references, entries, check_taken=check_taken)
     _load_taken_ids(cursor, book, ids)
     load_set_aside(cursor, book, entries)

@@ -237,7 +237,7 @@ class UnitOfWork:
         known: KnownBalances,
         *,
         check_taken: bool,
-        refused: Iterable[tuple[str | None, str]],
+        refused: Sequence[tuple[str | None, str]],
     ) -> Book:
         """The book for ``entries``: see ``store.loading``."""
         return load_book(

@@ -24,8 +24,8 @@ from daybook.ledger.transaction import (
     movements,
 )
 from daybook.points import Point, reach
+from daybook.queue.entries import read_value
 from daybook.queue.log import Log
-from daybook.queue.parsing import key_state_in
 from daybook.requests import fingerprint_of, reference_in, slot_of
 from daybook.settings import Settings
 from daybook.store.journal import DecideAgain
@@ -347,18 +347,17 @@ class Attempt:
         Whatever has an outcome is told already: the same bytes once more, in another partition's
         stream, are a stranger's.
         """
-        keys = [item.raw.key for item in undecodable if item.raw.key]
-        own = {item.raw.key: fingerprint_of(item.raw.body).hex() for item in undecodable}
-        states = {
-            key: key_state_in(value)
-            for key, value in zip(keys, self._log.outcomes(keys), strict=True)
-            if value is not None
+        own = {
+            item.raw.key: fingerprint_of(item.raw.body).hex()
+            for item in undecodable
+            if item.raw.key
         }
-        return {
-            key
-            for key, state in states.items()
-            if state is None or state.status != Status.QUEUED or state.fingerprint != own[key]
-        }
+        taken = set()
+        for key, value in zip(own, self._log.outcomes(list(own)), strict=True):
+            state = read_value(value) if value is not None else None
+            if state is not None and (state.status, state.fingerprint) != (Status.QUEUED, own[key]):
+                taken.add(key)
+        return taken
 
     def _write(
         self, reads: Sequence[Read], batch: Batch, book: Book, decision: BatchDecision
