@@ -9,22 +9,24 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import structlog
 from rich import box
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from daybook.embedded import start_servers
-from tests.fault.campaign.kinds import Kind, catalogue, drawn_pairs, go_together, pair_of
-from tests.fault.campaign.run import Result, run_kind
-from tests.harness import Cluster, keep_files_in_memory
+from tests.fault.campaign.kinds import Kind, catalogue, drawn_pairs, go_together, named
+from tests.fault.campaign.run import Result
+from tests.fault.campaign.runners import run_all
+from tests.harness import keep_files_in_memory
 
 PAIR = 2
+AT_ONCE = 2
+"""A kind waits half of its time: so many keep two cores busy, and three slow each other down."""
+AT_ONCE_MAX = 16
 TABLE_COLUMNS = 100
 """What the longest name of a kind and the figures need beside a verdict."""
 FIGURES_COLUMNS = 60
@@ -35,34 +37,22 @@ def chosen(names: Sequence[str], known: dict[str, Kind]) -> list[Kind]:
 
     Exits when there is no such kind, or when two of them can't go together.
     """
-    parts = [name.split("+") for name in names]
-    strangers = [part for some in parts for part in some if part not in known]
+    for name in names:
+        _check(name, known)
+    return [named(name, known) for name in dict.fromkeys(names)] or list(known.values())
+
+
+def _check(name: str, known: Mapping[str, Kind]) -> None:
+    parts = name.split("+")
+    strangers = [part for part in parts if part not in known]
     if strangers:
         sys.exit(f"no such kind: {', '.join(strangers)}; --list names all")
-    return [_one_or_pair([known[part] for part in some]) for some in parts] or list(known.values())
-
-
-def _one_or_pair(kinds: Sequence[Kind]) -> Kind:
-    if len(kinds) == 1:
-        return kinds[0]
-    name = "+".join(kind.name for kind in kinds)
-    if len(kinds) > PAIR:
+    if len(parts) > PAIR:
         sys.exit(f"{name}: two kinds at once, not more")
-    one, other = kinds
-    if one is other or not go_together(one, other):
+    one, other = known[parts[0]], known[parts[-1]]
+    if len(parts) == PAIR and (one is other or not go_together(one, other)):
         taken = sorted(one.takes & (other.takes | other.needs) | other.takes & one.needs)
         sys.exit(f"{name}: they can't go together, for {', '.join(taken) or 'they are the same'}")
-    return pair_of(one, other)
-
-
-def run_all(kinds: Sequence[Kind], seed: int, folder: Path) -> Iterator[Result]:
-    """Run kinds one after the other on servers of their own."""
-    with start_servers(folder / "servers") as servers:
-        cluster = Cluster(servers.migration_database_url, servers.redis_url)
-        for number, kind in enumerate(kinds):
-            own = folder / f"{number}-{kind.name}"
-            own.mkdir()
-            yield run_kind(kind, servers, cluster, own, seed)
 
 
 def table(results: Sequence[Result]) -> Table:
@@ -107,6 +97,14 @@ def main() -> int:
     parser.add_argument(
         "--pairs", type=int, default=0, help="instead, so many pairs of kinds, drawn by the seed"
     )
+    parser.add_argument(
+        "--at-once",
+        type=int,
+        choices=range(1, AT_ONCE_MAX + 1),
+        default=AT_ONCE,
+        metavar="KINDS",
+        help=f"how many kinds run at a time, each on servers of its own (default: {AT_ONCE})",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     parser.add_argument("--list", action="store_true", help="name the kinds and what they do")
     options = parser.parse_args()
@@ -119,8 +117,7 @@ def main() -> int:
         for kind in kinds:
             print(f"{kind.name:32} {kind.what}")
         return 0
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    results = _run_shown(kinds, options.seed)
+    results = _run_shown(kinds, options.seed, options.at_once)
     if options.json:
         print(json.dumps([asdict(result) for result in results], indent=2))
     else:
@@ -128,21 +125,21 @@ def main() -> int:
     return int(any(result.violations for result in results))
 
 
-def _run_shown(kinds: Sequence[Kind], seed: int) -> list[Result]:
+def _run_shown(kinds: Sequence[Kind], seed: int, at_once: int) -> list[Result]:
     """With a bar on a terminal, a line for each kind elsewhere; violations at once."""
     console = Console(stderr=True)
-    results = []
+    results: dict[str, Result] = {}
     with (
         tempfile.TemporaryDirectory(prefix="daybook-faults-") as folder,
         Progress(console=console, disable=not console.is_terminal) as progress,
     ):
         task = progress.add_task("faults", total=len(kinds))
-        for result in run_all(kinds, seed, Path(folder)):
-            results.append(result)
+        for result in run_all(kinds, seed, Path(folder), at_once):
+            results[result.kind] = result
             progress.update(task, advance=1, description=result.kind)
             if result.violations or not console.is_terminal:
                 console.print(line(result), markup=False, soft_wrap=True)
-    return results
+    return [results[kind.name] for kind in kinds]
 
 
 def _show(results: Sequence[Result], seed: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
@@ -167,6 +167,12 @@ def add(kind: Kind) -> None:
     """Put a kind into the catalogue."""
     assert kind.name not in KINDS, kind.name
     KINDS[kind.name] = kind
+
+
+def named(name: str, known: Mapping[str, Kind]) -> Kind:
+    """A kind, or the pair that ``one+other`` names. Raises KeyError."""
+    one, plus, other = name.partition("+")
+    return pair_of(known[one], known[other]) if plus else known[one]
 
 
 def catalogue() -> dict[str, Kind]:
