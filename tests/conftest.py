@@ -6,6 +6,7 @@ tests use those servers: they make databases ``daybook_test_…`` and empty the 
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,25 @@ from tests.harness import (
 )
 
 keep_files_in_memory()
+
+
+@pytest.hookimpl(trylast=True)  # after what is not asked for was left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each process begin with its share of what is long: none of it is left at the end.
+
+    xdist deals tests out in slices, one for each process.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [item for item in items if item.get_closest_marker("long")]
+    short = [item for item in items if not item.get_closest_marker("long")]
+    size = len(items) // processes
+    ordered: list[pytest.Item] = []
+    for number in range(processes):
+        own = long[number::processes]
+        wanted = len(short) if number == processes - 1 else max(0, size - len(own))
+        ordered += [*own, *short[:wanted]]
+        del short[:wanted]
+    items[:] = ordered
 
 
 @pytest.fixture(scope="session")

@@ -104,7 +104,8 @@ def assert_all_settled(installation: Installation, number: int) -> None:
 # The sweeper
 
 
-@pytest.mark.parametrize("number", [100, pytest.param(5_000, marks=pytest.mark.campaign)])
+@pytest.mark.long
+@pytest.mark.parametrize("number", [100, pytest.param(2_000, marks=pytest.mark.campaign)])
 def test_sweepers_at_once_settle_everything_once(
     install_daybook: Install, let_pass: Callable[[Installation, float], None], number: int
 ) -> None:

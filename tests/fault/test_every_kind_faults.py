@@ -75,6 +75,7 @@ def test_workers_die_at_every_point(
     assert_all_told(installation, receipts)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("partitions", "seed", "number"), campaign((4, 2, 60)))
 def test_the_database_is_restored_to_an_earlier_point(
     install_daybook: Install, partitions: int, seed: int, number: int
@@ -117,6 +118,7 @@ def test_the_log_comes_back_without_outcomes_and_clock(
     assert_all_told(installation, receipts)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("partitions", "seed", "number"), campaign((2, 4, 90)))
 def test_the_log_is_full_again_and_again(
     install_daybook: Install, partitions: int, seed: int, number: int

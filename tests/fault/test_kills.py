@@ -76,6 +76,7 @@ def test_numbered_debits_apply_in_order_while_four_workers_are_killed(
     assert_proved(installation)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize(
     ("partitions", "number", "kills"),
@@ -140,6 +141,7 @@ def references_by_key(installation: Installation, side: str) -> dict[str, list[s
     return found
 
 
+@pytest.mark.long
 @needs_data
 @pytest.mark.campaign
 def test_a_year_of_a_bank_survives_kills(installation: Installation) -> None:

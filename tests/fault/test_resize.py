@@ -558,6 +558,7 @@ def resize_with_kills(installation: Installation, number: int, random: Random) -
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.campaign
 @pytest.mark.parametrize(
     ("numbers", "number", "seconds"), [((4,), 200, 6.0), ((4, 1, 3, 2), 1_500, 40.0)]

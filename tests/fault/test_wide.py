@@ -109,6 +109,7 @@ def test_every_spend_takes_its_turn_while_producers_go_on(
     assert_proved(installation)
 
 
+@pytest.mark.long
 @pytest.mark.campaign
 @pytest.mark.parametrize(
     ("partitions", "number", "kills"), [(4, 500, 6), (2, 2_000, 25), (8, 2_000, 25)]

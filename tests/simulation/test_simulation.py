@@ -42,6 +42,7 @@ def test_a_seed_is_a_whole_run() -> None:
     assert first.trace != other.trace
 
 
+@pytest.mark.long
 @pytest.mark.campaign
 def test_every_point_of_the_pipeline_is_struck_by_every_fault() -> None:
     """Crash, stall, error and repetition come about at each named point."""
