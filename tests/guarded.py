@@ -11,7 +11,7 @@ import redis
 
 from daybook import Client
 from daybook.embedded.valkey import wheel_binary
-from daybook.install import install
+from daybook.installation.install import install
 from daybook.queue.connect import connect
 from daybook.queue.log import Log
 from tests.harness import Installation, wait_until

@@ -24,15 +24,15 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 
 from daybook import Client
+from daybook.apply.applier import Applier
 from daybook.errors import DaybookError
-from daybook.install import install
+from daybook.installation.install import install
+from daybook.installation.migrate import migrate
 from daybook.queue.connect import connect
 from daybook.queue.log import Log
 from daybook.settings import Settings
 from daybook.store.engine import make_engine, make_worker_engine
-from daybook.store.migrate import migrate
 from daybook.store.store import Store
-from daybook.worker.apply import Applier
 from tests.forked import Forked, ForkServer
 from tests.preloaded import preloaded_daybook
 

@@ -3,7 +3,8 @@
 Producers need ``Client`` (or ``AsyncClient``) and Redis; nothing here imports the database.
 """
 
-from daybook.client import AsyncClient, Client
+from daybook.client.client import AsyncClient, Client
+from daybook.client.drafts import Outcome, Receipt
 from daybook.errors import (
     ConfigError,
     DaybookError,
@@ -18,7 +19,6 @@ from daybook.errors import (
     SchemaOutdated,
     StoreUnavailable,
 )
-from daybook.producing import Outcome, Receipt
 from daybook.requests import (
     BalanceRequest,
     BulkRequest,

@@ -30,7 +30,8 @@ from celery.backends.base import BaseBackend, DisabledBackend
 from celery.result import AsyncResult
 from celery.utils import uuid
 
-from daybook.client import Client
+from daybook.client.client import Client
+from daybook.client.drafts import Outcome, Receipt, name_of, named_by_task
 from daybook.errors import (
     DaybookError,
     FieldError,
@@ -42,7 +43,6 @@ from daybook.errors import (
 )
 from daybook.ledger.rejection import Reason
 from daybook.ledger.transaction import Status
-from daybook.producing import Outcome, Receipt, name_of, named_by_task
 from daybook.queue.entries import BY_ID, CELERY_RESULT
 from daybook.requests.bounds import TRANSACTION_ID
 from daybook.requests.fields import check_moment
@@ -270,7 +270,7 @@ class EnqueueTask(Task):  # type: ignore[misc]  # Celery ships no types
     bind=True, base=EnqueueTask, name="daybook.celery.enqueue", max_retries=RETRIES_MAX
 )
 def enqueue(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Append a request and return its outcome (see ``daybook.producing.Outcome.as_dict``).
+    """Append a request and return its outcome (see ``daybook.client.drafts.Outcome.as_dict``).
 
     The fields of a request as keywords, or one mapping of them; ``kind`` among them when it is
     not a transaction. Called directly, a scheduled transaction is answered with SCHEDULED.

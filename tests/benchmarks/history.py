@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 
 from daybook.ledger.balance import internal_balance_id
-from daybook.store import queries
-from daybook.store.history import balance_at, open_statement
-from daybook.store.snapshots import take_snapshot
+from daybook.store.read import queries
+from daybook.store.read.history import balance_at, open_statement
+from daybook.store.read.snapshots import take_snapshot
 from tests.harness import Installation
 
 REPEATS = 5

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from daybook import BalanceRequest, Client
-from daybook.producing import ENQUEUE_MANY_MAX
+from daybook.client.drafts import ENQUEUE_MANY_MAX
 from daybook.requests import mint_id
 from tests.harness import Installation
 

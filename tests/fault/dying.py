@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from daybook.points import Point, Watcher, watched
+from daybook.apply.applier import Applier
+from daybook.apply.due import append_due
 from daybook.queue.connect import connect
 from daybook.queue.log import Log
+from daybook.steps import Point, Watcher, watched
 from daybook.store.engine import make_worker_engine
 from daybook.store.store import Store
-from daybook.worker.apply import Applier
-from daybook.worker.clockwork import append_due
 from tests.harness import Installation
 
 DIED = 9

@@ -10,8 +10,8 @@ from daybook.ledger.rejection import Rejected
 from daybook.ledger.transaction import Entry
 from daybook.queue.entries import BARRIER, entry_id_of, position_of
 from daybook.requests import decode, fingerprint_of
+from daybook.store.proof.verify import verify
 from daybook.store.scan import RECORD_ID_SQL, request_id_sql
-from daybook.store.verify import verify
 from tests.harness import Installation
 from tests.oracle.entries import accepted_row
 from tests.oracle.judge import audit

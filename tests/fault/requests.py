@@ -9,8 +9,8 @@ from random import Random
 from typing import Any
 
 from daybook import BalanceRequest
+from daybook.client.drafts import Receipt
 from daybook.ledger.transaction import part_id
-from daybook.producing import Receipt
 from daybook.requests import mint_id
 from daybook.requests.bounds import ordering_key_of, slot_of
 from tests.harness import Installation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daybook.worker.clockwork import append_due
+from daybook.apply.due import append_due
 from tests.harness import WAIT_SECONDS_MAX, Installation, wait_until
 
 _DUE_SOON = """

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from daybook.errors import StoreUnavailable
-from daybook.store.unit_of_work import UnitOfWork
+from daybook.store.batch.unit_of_work import UnitOfWork
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, move
 from tests.harness import Installation, wait_until
 
 DIE_BEFORE_REPLYING = """
 import os
-from daybook.worker.apply import Applier
+from daybook.apply.applier import Applier
 from daybook.worker.runtime import runtime
 
 class Dying(Applier):

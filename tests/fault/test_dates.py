@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
+from daybook.apply import due as clockwork
+from daybook.apply.sweep import sweep_partitions
+from daybook.client.drafts import Receipt
 from daybook.ledger.transaction import POSITION_COUNTER_BITS, part_id
-from daybook.points import Point
-from daybook.producing import Receipt
 from daybook.queue.entries import NewEntry, key_of_id
 from daybook.queue.log import Log
 from daybook.requests import deadline_body, fingerprint_of, slot_of_transaction
-from daybook.store.verify import verify
-from daybook.worker import clockwork
-from daybook.worker.sweep import sweep_partitions
+from daybook.steps import Point
+from daybook.store.proof.verify import verify
 from tests.fault.dying import die_sweeping
 from tests.fault.proof import assert_proved
 from tests.fault.requests import legs, move

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from daybook.apply.sweep import sweep_partitions
 from daybook.errors import LogNotInstalled
-from daybook.worker.sweep import sweep_partitions
 from tests.fault.requests import deposit, make_balances, move
 from tests.harness import Installation, wait_until
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from daybook.apply.sweep import sweep_partitions
+from daybook.client.drafts import Receipt
 from daybook.errors import LogFull
-from daybook.producing import Receipt
-from daybook.worker.sweep import sweep_partitions
 from tests.fault.dying import POINTS, die_at
 from tests.fault.proof import assert_proved
 from tests.fault.requests import make_balances, mixed

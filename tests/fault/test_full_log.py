@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from daybook import AsyncClient
+from daybook.client.drafts import Receipt
 from daybook.errors import LogFull
-from daybook.producing import Receipt
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances
 from tests.harness import Installation

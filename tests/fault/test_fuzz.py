@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import redis
 
+from daybook.client.drafts import Receipt, draft
 from daybook.errors import DaybookError
-from daybook.producing import Receipt, draft
 from daybook.requests import mint_id
 from daybook.requests.bounds import slot_of
 from tests.fault.proof import assert_proved

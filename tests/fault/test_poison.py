@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from daybook.ledger import posting
+from daybook.ledger.posting import rules as posting
 from daybook.ledger.transaction import Transaction
 from daybook.requests import TransactionRequest, mint_id, slot_of
-from daybook.requests import instructions as decoding_module
+from daybook.requests.decode import instructions as decoding_module
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, move
 from tests.harness import Installation

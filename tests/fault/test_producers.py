@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from daybook import AsyncClient, Client
+from daybook.client.drafts import APPEND_ENTRIES_MAX, Receipt, draft
 from daybook.errors import LogRefused, LogUnavailable
-from daybook.producing import APPEND_ENTRIES_MAX, Receipt, draft
 from daybook.settings import Settings
 from tests.fault.producing import POINTS, Cutter, die_producing
 from tests.fault.proof import assert_proved

@@ -16,20 +16,20 @@ from typing import Any
 
 import pytest
 
+from daybook.apply.applier import Applier
+from daybook.apply.epochs import advance
+from daybook.apply.sweep import sweep_partitions
+from daybook.client.drafts import Receipt
 from daybook.errors import LogUnavailable
+from daybook.installation.resize import begin
 from daybook.ledger.transaction import POSITION_COUNTER_BITS
-from daybook.points import Point, watched
-from daybook.producing import Receipt
 from daybook.queue.connect import connect
 from daybook.queue.entries import RawEntry
 from daybook.queue.log import Log
+from daybook.steps import Point, watched
 from daybook.store.engine import make_engine
+from daybook.store.proof.verify import verify
 from daybook.store.store import Store
-from daybook.store.verify import verify
-from daybook.worker.apply import Applier
-from daybook.worker.resizing import begin
-from daybook.worker.sweep import sweep_partitions
-from daybook.worker.turning import turn
 from tests.fault.dying import DIED, POINTS, die_at, dies, live
 from tests.fault.killer import Killer
 from tests.fault.proof import assert_proved
@@ -92,7 +92,7 @@ def die_resizing(installation: Installation, point: Point, number: int) -> bool:
         with watched(dies(point)):
             begin(engine, log, number)
             live(installation, tuple(range(log.partitions())), {})
-            turn(Store(engine), log)
+            advance(Store(engine), log)
 
     _, status = os.waitpid(forked(resize), 0)
     code = os.waitstatus_to_exitcode(status)
@@ -234,7 +234,7 @@ def test_a_worker_that_stands_still_holds_up_the_turn(
     with stopped_at(installation, point, 0):
         begin(installation.engine, installation.log, 3)
         receipts += installation.client.enqueue_many(requests[20:])
-        assert not turn(installation.store, installation.log)
+        assert not advance(installation.store, installation.log)
         assert epoch_of(installation) == (1, 2)
     assert_all_told(installation, receipts)
     assert epoch_of(installation) == (2, 3)
@@ -280,7 +280,7 @@ def test_a_worker_that_died_before_its_replies_is_stood_in_for(
     assert die_at(installation, Point.COMMITTED, 1)
     assert die_at(installation, Point.COMMITTED, 0)
     begin(installation.engine, installation.log, 1)
-    assert not turn(installation.store, installation.log)
+    assert not advance(installation.store, installation.log)
     installation.drain(0)
     assert epoch_of(installation) == (2, 1)
     assert {o and o.final for o in installation.client.wait_many(receipts, 1)} == {True}
@@ -323,7 +323,7 @@ def test_a_worker_that_waits_for_the_turn_decides_by_the_new_number(
 
     def turn_slowly() -> None:
         with watched(_stops(Point.TURNING)):
-            turn(Store(make_engine(installation.worker_url)), own_log(installation))
+            advance(Store(make_engine(installation.worker_url)), own_log(installation))
 
     with _stopped(turn_slowly):
         applier = installation.applier()

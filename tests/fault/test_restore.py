@@ -6,12 +6,12 @@ import psycopg
 from sqlalchemy.engine import make_url
 
 from daybook import BalanceRequest
+from daybook.apply.applier import Applier
+from daybook.apply.sweep import sweep_partitions
 from daybook.requests import mint_id
 from daybook.store.engine import make_worker_engine
+from daybook.store.proof.verify import verify
 from daybook.store.store import Store
-from daybook.store.verify import verify
-from daybook.worker.apply import Applier
-from daybook.worker.sweep import sweep_partitions
 from tests.harness import Installation
 
 REQUESTS = 200

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from daybook.producing import Outcome
-from daybook.store.unit_of_work import UnitOfWork
+from daybook.client.drafts import Outcome
+from daybook.store.batch.unit_of_work import UnitOfWork
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, mixed, move
 from tests.fault.wallets import wallets

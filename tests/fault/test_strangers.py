@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from daybook import Client
+from daybook.apply.due import append_due
+from daybook.apply.sweep import sweep_partitions
+from daybook.client.drafts import Receipt, draft
 from daybook.errors import LogUnavailable, NotFound
 from daybook.ledger.transaction import part_id
 from daybook.monitoring.inspection import log_faults
-from daybook.producing import Receipt, draft
 from daybook.requests import decode
-from daybook.store.verify import verify
-from daybook.worker.clockwork import append_due
-from daybook.worker.sweep import sweep_partitions
+from daybook.store.proof.verify import verify
 from tests.fault.proof import assert_proved
 from tests.fault.requests import bulk, deposit, make_balances, move
 from tests.harness import Installation, wait_until

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from daybook.apply.sweep import sweep
 from daybook.errors import StoreUnavailable
-from daybook.points import Point, watched
 from daybook.queue.sweeps import last_sweep
-from daybook.worker.sweep import sweep
+from daybook.steps import Point, watched
 from tests.fault.requests import deposit, make_balances
 from tests.harness import Installation, wait_until
 

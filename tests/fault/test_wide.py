@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from daybook.apply.attempt import Attempt
+from daybook.apply.sweep import sweep_partitions
+from daybook.client.drafts import Receipt
 from daybook.errors import LogFull
-from daybook.ledger import posting
+from daybook.ledger.posting import rules as posting
 from daybook.ledger.transaction import Bulk, Split, part_id
-from daybook.producing import Receipt
 from daybook.queue.entries import BARRIER, NewEntry, entry_id_of, key_of_reference
 from daybook.requests import fingerprint_of, mint_bulk_id, slot_of
-from daybook.worker.attempt import Attempt
-from daybook.worker.sweep import sweep_partitions
 from tests.fault.dying import POINTS, die_at
 from tests.fault.killer import Killer
 from tests.fault.proof import assert_proved

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 from tests.harness import Installation
 
+from daybook.apply.rejections import claims_of, refusals_of
 from daybook.ledger.balance import GENERAL_LEDGER_ID, internal_balance_id
 from daybook.ledger.batch import decide_batch
 from daybook.ledger.transaction import (
@@ -25,7 +26,7 @@ from daybook.ledger.transaction import (
     Transaction,
 )
 from daybook.requests import mint_id, slot_of
-from daybook.store.journal import (
+from daybook.store.batch.journal import (
     write_balances,
     write_changes,
     write_creations,
@@ -33,10 +34,9 @@ from daybook.store.journal import (
     write_records,
     write_schedules,
 )
-from daybook.store.loading import KnownBalances, load_book
-from daybook.store.references import take_references
-from daybook.store.unit_of_work import UnitOfWork
-from daybook.worker.refusals import claims_of, refusals_of
+from daybook.store.batch.loading import KnownBalances, load_book
+from daybook.store.batch.references import take_references
+from daybook.store.batch.unit_of_work import UnitOfWork
 
 FIRST_MS = 1_770_000_000_000
 WORLD = internal_balance_id("@World", "USD")

@@ -13,9 +13,9 @@ from celery.app.task import Context
 from tests.harness import Installation
 
 from daybook.errors import LogFull, ReferenceConflict
-from daybook.queue import asked as asked_module
-from daybook.queue.asked import Asked, Asker
+from daybook.queue import waiting as asked_module
 from daybook.queue.entries import outcome_value
+from daybook.queue.waiting import Asked, Asker
 from daybook.settings import celery_url
 from daybook.worker.answering import mark_of
 from daybook.worker.answers import LOOKUPS_A_SLICE_MAX, Answers

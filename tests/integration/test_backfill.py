@@ -33,7 +33,7 @@ from daybook.backfill.loading import check_mapping, load_mapping
 from daybook.backfill.pace import Clock
 from daybook.backfill.run import CHUNK_CHARACTERS_MAX
 from daybook.requests import mint_id, slot_of
-from daybook.store.verify import verify
+from daybook.store.proof.verify import verify
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"

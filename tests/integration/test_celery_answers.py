@@ -13,10 +13,10 @@ from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
 from tests.harness import Installation, wait_until
 
+from daybook.apply.due import append_due
 from daybook.ledger.money import amount_text
 from daybook.queue.doorbell import INTAKE_QUEUE
 from daybook.settings import celery_url
-from daybook.worker.clockwork import append_due
 
 SECONDS_MAX = 60
 

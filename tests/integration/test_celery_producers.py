@@ -20,11 +20,11 @@ from tests.harness import Cluster, Installation, wait_until
 from tests.integration import shop
 
 from daybook import celery as daybook_celery
+from daybook.apply.due import append_due
 from daybook.celery import enqueue
 from daybook.errors import MalformedRequest, OutcomeUnknown, ReferenceConflict, RevokeRefused
 from daybook.requests import mint_id
 from daybook.settings import celery_url
-from daybook.worker.clockwork import append_due
 
 SECONDS_MAX = 60
 

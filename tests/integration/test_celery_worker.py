@@ -21,9 +21,9 @@ import pytest
 from celery import Celery
 from tests.harness import Installation, wait_until
 
-from daybook.producing import Receipt
+from daybook.client.drafts import Receipt
 from daybook.settings import Settings, celery_url
-from daybook.worker import celery_app
+from daybook.worker import start
 
 SECONDS_MAX = 60
 
@@ -105,10 +105,10 @@ def test_a_worker_that_can_not_tell_how_safe_it_is_has_its_queues(
     def fails(settings: Settings) -> None:
         raise RuntimeError(settings.namespace)
 
-    monkeypatch.setattr(celery_app, "tell_safety", fails)
+    monkeypatch.setattr(start, "tell_safety", fails)
     conf = SimpleNamespace(task_queues=None)
     with pytest.raises(RuntimeError, match="daybook"):
-        celery_app.consume_partitions(conf, {"queues": None})
+        start.consume_partitions(conf, {"queues": None})
     names = [queue.name for queue in conf.task_queues]
     assert names == ["daybook.intake", "daybook.partition.0", "daybook.partition.1"]
     assert not conf.daybook_queues_are_chosen

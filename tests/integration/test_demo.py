@@ -18,6 +18,7 @@ import pytest
 from tests.harness import Cluster, wait_until
 
 from daybook.cli.demo import print_result
+from daybook.client.drafts import Outcome
 from daybook.demo.checks import (
     Found,
     Kill,
@@ -32,8 +33,7 @@ from daybook.demo.story import TRANSACTIONS_MIN, Story
 from daybook.demo.tally import Figures
 from daybook.embedded.parts import INSTANCE_MARK
 from daybook.ledger.transaction import Kind
-from daybook.producing import Outcome
-from daybook.store.verify import VerifyReport, Violation
+from daybook.store.proof.verify import VerifyReport, Violation
 
 SMALL = ("--transactions", "400")
 DEMO_SECONDS_MAX = 120

@@ -12,9 +12,9 @@ from tests.fault.requests import deposit, make_balances, move
 from tests.harness import Installation, wait_until
 
 from daybook import AsyncClient, looking_ahead
-from daybook.dry_run import DryRun
+from daybook.apply.dry_run import DryRun
 from daybook.errors import MalformedRequest, OutcomeUnknown
-from daybook.preview import Preview
+from daybook.ledger.preview import Preview
 from daybook.store.schema import metadata
 
 

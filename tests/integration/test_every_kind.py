@@ -13,14 +13,14 @@ from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, move
 from tests.harness import Installation, wait_until
 
-from daybook.install import install
-from daybook.producing import Outcome
+from daybook.apply.due import append_due
+from daybook.client.drafts import Outcome
+from daybook.installation.install import install
 from daybook.requests import mint_id
-from daybook.store import queries
-from daybook.store.queries import reading
-from daybook.store.verify import verify
-from daybook.store.views import TransactionView
-from daybook.worker.clockwork import append_due
+from daybook.store.proof.verify import verify
+from daybook.store.read import queries
+from daybook.store.read.queries import reading
+from daybook.store.read.views import TransactionView
 
 FAR = datetime(2200, 1, 1, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ import pytest
 from tests.harness import Installation
 
 from daybook.ledger.money import FIGURE_MAX
-from daybook.store.verify import verify
+from daybook.store.proof.verify import verify
 
 SMALL = 5
 Requests = list[tuple[str, str, str, int, dict[str, Any]]]

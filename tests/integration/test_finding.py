@@ -10,11 +10,11 @@ import pytest
 from tests.harness import Installation, wait_until
 from tests.integration.test_client import fields
 
+from daybook.apply.lookup import find
+from daybook.client.drafts import Outcome, Receipt
 from daybook.errors import NotFound, OutcomeUnknown
-from daybook.producing import Outcome, Receipt
+from daybook.installation.resize import begin
 from daybook.requests import mint_id
-from daybook.worker.finding import find
-from daybook.worker.resizing import begin
 
 
 def every_kind(installation: Installation) -> list[Receipt]:

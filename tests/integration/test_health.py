@@ -15,11 +15,11 @@ from tests.fault.requests import deposit, make_balances
 from tests.fault.restoring import copy_of, restore
 from tests.harness import Installation, wait_until
 
+from daybook.apply.sweep import sweep
 from daybook.ledger.transaction import POSITION_COUNTER_BITS
 from daybook.monitoring.health import NAMES
 from daybook.monitoring.progress import find_stalled
 from daybook.requests import mint_id, slot_of
-from daybook.worker.sweep import sweep
 
 BOUND = "0.5"
 """Seconds that partitions may stand still here."""

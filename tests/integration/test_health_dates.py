@@ -12,11 +12,11 @@ from tests.fault.requests import deposit, make_balances
 from tests.harness import Installation, wait_until
 from tests.integration.test_health import health
 
-from daybook.points import Point, watched
+from daybook.apply.sweep import sweep
 from daybook.queue.announcements import announce, withdraw
 from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
 from daybook.queue.sweeps import last_sweep
-from daybook.worker.sweep import sweep
+from daybook.steps import Point, watched
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from tests.harness import Installation, wait_until
 
 from daybook.ledger.balance import internal_balance_id
 from daybook.requests import slot_of
-from daybook.store import queries
-from daybook.store.history import Statement, StatementLine, balance_at, open_statement
-from daybook.store.snapshots import SnapshotView, take_snapshot
-from daybook.store.verify import verify
+from daybook.store.proof.verify import verify
+from daybook.store.read import queries
+from daybook.store.read.history import Statement, StatementLine, balance_at, open_statement
+from daybook.store.read.snapshots import SnapshotView, take_snapshot
 
 INSTANT = timedelta(microseconds=1)
 DAY = timedelta(days=1)

@@ -13,9 +13,9 @@ import pytest
 from tests.harness import Installation
 
 from daybook import Client
+from daybook.client.drafts import Receipt
 from daybook.embedded import Servers
 from daybook.errors import LogUnavailable
-from daybook.producing import Receipt
 from daybook.queue.connect import connect
 from daybook.queue.entries import (
     BARRIER,

@@ -14,13 +14,13 @@ from tests.fault.requests import deposit, make_balances, move
 from tests.fault.restoring import copy_of, restore
 from tests.harness import Installation, wait_until
 
-from daybook.ledger import posting
+from daybook.apply.due import append_due
+from daybook.client.drafts import Receipt
+from daybook.client.quarantine import discarding, retrying
+from daybook.ledger.posting import rules as posting
 from daybook.ledger.transaction import Bulk, Change, NewBalance, Split, Transaction, Void
-from daybook.producing import Receipt
 from daybook.queue.entries import RETRY
-from daybook.settling import discarding, retrying
-from daybook.store.quarantine import count_quarantined, find_quarantined
-from daybook.worker.clockwork import append_due
+from daybook.store.read.quarantine import count_quarantined, find_quarantined
 
 
 @pytest.fixture

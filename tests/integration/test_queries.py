@@ -14,9 +14,9 @@ from tests.harness import Cluster, Installation
 from daybook.errors import SchemaOutdated, StoreUnavailable
 from daybook.ledger.balance import GENERAL_LEDGER_ID, internal_balance_id
 from daybook.ledger.money import FIGURE_MAX
-from daybook.store import queries
 from daybook.store.engine import make_engine
-from daybook.store.views import RefusalView, TransactionView
+from daybook.store.read import queries
+from daybook.store.read.views import RefusalView, TransactionView
 
 SCORE = "0.1234567890123456789012345"
 UNKNOWN_BALANCE = "bln_00000000-0000-4000-8000-000000000000"

@@ -14,10 +14,10 @@ from tests.integration.posting import FEES, WORLD, Posting, divided, move
 
 from daybook.ledger.identity import IDENTITY_FIELDS
 from daybook.ledger.transaction import Bulk, Commit, Refund, Void, part_id
-from daybook.store import queries
-from daybook.store.dates import list_holds, list_schedules
-from daybook.store.recorded import PARTS_SHOWN_MAX
-from daybook.store.views import IdentityView, TransactionView
+from daybook.store.read import queries
+from daybook.store.read.due import list_holds, list_schedules
+from daybook.store.read.recorded import PARTS_SHOWN_MAX
+from daybook.store.read.views import IdentityView, TransactionView
 
 SCORE = "0.1234567890123456789012345"
 HOUR_MICROS = 3_600_000_000

@@ -12,9 +12,9 @@ from tests.integration.whole import Whole, bare, fill_whole
 
 from daybook.errors import StoreUnavailable
 from daybook.ledger.balance import internal_balance_id
-from daybook.store.exporting import export_ledger
-from daybook.store.rebuild import Difference, RebuildReport, compare, rebuild
-from daybook.store.verify import verify
+from daybook.store.proof.rebuild import Difference, RebuildReport, compare, rebuild
+from daybook.store.proof.verify import verify
+from daybook.store.transfer.exporting import export_ledger
 
 DAMAGE = (
     "UPDATE balances SET credit_balance = credit_balance + 1, debit_balance = 0, version = 0, "

@@ -14,18 +14,18 @@ from tests.fault.proof import assert_proved
 from tests.fault.requests import bulk, move
 from tests.harness import Installation, wait_until
 
-from daybook.ledger import posting
+from daybook.apply import reading
+from daybook.apply.due import append_due
+from daybook.client.drafts import Receipt
+from daybook.client.quarantine import discarding, retrying
+from daybook.ledger.posting import rules as posting
 from daybook.ledger.transaction import Transaction
-from daybook.points import Point, watched
-from daybook.producing import Receipt
 from daybook.queue.entries import NewEntry
 from daybook.requests import fingerprint_of, mint_id, slot_of
-from daybook.settling import discarding, retrying
-from daybook.store.quarantine import find_quarantined
-from daybook.store.queries import find_transaction
-from daybook.store.references import ReferenceTaken
-from daybook.worker import reading
-from daybook.worker.clockwork import append_due
+from daybook.steps import Point, watched
+from daybook.store.batch.references import ReferenceTaken
+from daybook.store.read.quarantine import find_quarantined
+from daybook.store.read.queries import find_transaction
 
 BULK_ITEMS = 1_000
 RACED_REFERENCES = 3_000

@@ -20,18 +20,18 @@ from tests.fault.requests import deposit, make_balances, mixed, move
 from tests.fault.sweeping import drain_due, settle
 from tests.harness import Cluster, Installation, wait_until
 
+from daybook.apply.epochs import advance
 from daybook.errors import ReferenceConflict, SchemaOutdated
+from daybook.installation import migrate
+from daybook.installation.resize import begin, open_before
 from daybook.queue.announcements import announce, announced
 from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
-from daybook.store import migrate
 from daybook.store.engine import make_engine
 from daybook.store.epochs import newest_epoch
-from daybook.store.exporting import export_ledger
-from daybook.store.queries import list_partitions, reading
-from daybook.store.snapshots import take_snapshot
-from daybook.store.verify import verify
-from daybook.worker.resizing import begin, open_before
-from daybook.worker.turning import turn
+from daybook.store.proof.verify import verify
+from daybook.store.read.queries import list_partitions, reading
+from daybook.store.read.snapshots import take_snapshot
+from daybook.store.transfer.exporting import export_ledger
 
 Install = Callable[[int], Installation]
 
@@ -40,7 +40,7 @@ def resize(installation: Installation, number: int) -> None:
     """Change the number and let workers follow, in this process."""
     begin(installation.engine, installation.log, number)
     installation.drain()
-    turn(installation.store, installation.log)
+    advance(installation.store, installation.log)
     assert stored(installation)[1] == number
 
 
@@ -131,7 +131,7 @@ def test_nobody_is_refused_while_workers_catch_up(installation: Installation) ->
     assert new.position is not None
     assert old.position <= epoch.fence < new.position
     assert open_before(installation.engine, installation.log) > 0
-    assert not turn(installation.store, installation.log)
+    assert not advance(installation.store, installation.log)
     assert stored(installation)[1] == 2
     installation.drain()
     assert stored(installation) == tuple(epoch)

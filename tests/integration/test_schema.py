@@ -11,16 +11,16 @@ from sqlalchemy import text
 from tests.harness import Cluster, Installation
 
 from daybook.errors import ConfigError, SchemaOutdated
-from daybook.install import install
-from daybook.store.engine import make_engine
-from daybook.store.migrate import (
+from daybook.installation.install import install
+from daybook.installation.migrate import (
     check_revision,
     current_revision,
     differences,
     migrate,
     newest_revision,
 )
-from daybook.store.queries import reading
+from daybook.store.engine import make_engine
+from daybook.store.read.queries import reading
 
 MIGRATIONS_AT_ONCE = 4
 

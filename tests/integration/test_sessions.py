@@ -14,8 +14,8 @@ from sqlalchemy.engine import make_url
 from tests.harness import WORKER_LOGIN, Installation, wait_until
 
 from daybook.errors import StoreUnavailable
+from daybook.installation.migrate import differences, migrate
 from daybook.store.engine import make_engine, translated_faults
-from daybook.store.migrate import differences, migrate
 from daybook.store.sessions import PINNED
 
 HOSTILE = {

@@ -20,7 +20,7 @@ from daybook import AsyncClient, Client
 from daybook.errors import LogRefused, StoreUnavailable
 from daybook.settings import celery_url
 from daybook.store.engine import make_engine
-from daybook.store.queries import reading
+from daybook.store.read.queries import reading
 
 SECRET = "s3cr%2Fet"
 

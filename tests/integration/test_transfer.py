@@ -15,10 +15,10 @@ from tests.integration.whole import fill_whole
 
 from daybook.errors import ConfigError
 from daybook.store.epochs import StoredEpoch
-from daybook.store.exporting import DERIVED_TABLES, TABLES, export_ledger
-from daybook.store.importing import _FIELDS, import_ledger
+from daybook.store.proof.verify import verify
 from daybook.store.schema import metadata
-from daybook.store.verify import verify
+from daybook.store.transfer.exporting import DERIVED_TABLES, TABLES, export_ledger
+from daybook.store.transfer.importing import _FIELDS, import_ledger
 
 Edit = Callable[[list[bytes]], list[bytes]]
 

@@ -17,8 +17,8 @@ from sqlalchemy.engine import make_url
 from tests.harness import Installation
 
 from daybook.store.engine import make_engine
+from daybook.worker.app import app
 from daybook.worker.broker import VANISHED
-from daybook.worker.celery_app import app
 
 NOTICED_SECONDS_MAX = 30
 CHUNK_BYTES = 1 << 16

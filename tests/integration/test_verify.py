@@ -11,7 +11,7 @@ from tests.integration.whole import tamper
 
 from daybook.ledger.balance import internal_balance_id
 from daybook.store.engine import make_engine
-from daybook.store.verify import VIOLATIONS_SHOWN_MAX, verify
+from daybook.store.proof.verify import VIOLATIONS_SHOWN_MAX, verify
 
 DEPOSITS = 12
 

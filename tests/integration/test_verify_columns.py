@@ -12,12 +12,12 @@ from tests.fault.requests import deposit
 from tests.harness import Cluster, Installation
 from tests.integration.whole import tamper
 
+from daybook.apply.epochs import advance
 from daybook.ledger.identity import IDENTITY_FIELDS
 from daybook.requests import mint_id, slot_of
+from daybook.store.proof.verify import verify
+from daybook.store.read.snapshots import take_snapshot
 from daybook.store.schema import metadata
-from daybook.store.snapshots import take_snapshot
-from daybook.store.verify import verify
-from daybook.worker.turning import turn
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/rebuild.md"
 UNKNOWN = "bln_00000000-0000-4000-8000-00000000000"
@@ -37,7 +37,7 @@ def full(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def resize(installation: Installation, partitions: int) -> None:
     installation.drain()
     installation.log.epochs.begin(partitions)
-    assert turn(installation.store, installation.log, installation.applier())
+    assert advance(installation.store, installation.log, installation.applier().apply_next)
 
 
 def _fill(one: Installation) -> None:

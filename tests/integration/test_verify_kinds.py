@@ -10,10 +10,10 @@ import pytest
 from tests.harness import Cluster, Installation
 from tests.integration.whole import Whole, bare, fill_whole, tamper
 
-from daybook.store import verify as verifying
-from daybook.store.comparing import Comparison
-from daybook.store.sums import COMPARISONS, SUM_CHECKS
-from daybook.store.verify import verify
+from daybook.store.proof import verify as verifying
+from daybook.store.proof.comparing import Comparison
+from daybook.store.proof.sums import COMPARISONS, SUM_CHECKS
+from daybook.store.proof.verify import verify
 
 
 @pytest.fixture(scope="module")

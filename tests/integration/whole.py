@@ -22,8 +22,8 @@ from daybook.ledger.transaction import (
     Void,
 )
 from daybook.requests import Decoded, TransactionRequest, decode, mint_bulk_id, mint_id, validate
-from daybook.store.snapshots import _keep_all  # the log's clock is not that of these records
-from daybook.store.verify import VerifyReport, check_all
+from daybook.store.proof.verify import VerifyReport, check_all
+from daybook.store.read.snapshots import _keep_all  # the log's clock is not that of these records
 
 HOUR_MICROS = 3_600_000_000
 LATER_MICROS = (FIRST_MS + 86_400_000) * 1000

@@ -14,7 +14,7 @@ from daybook.ledger.balance import GENERAL_LEDGER_ID, Balance
 from daybook.ledger.batch import ALONE, BatchDecision, Horizon, decide_batch
 from daybook.ledger.book import Book, Original, Recorded, Schedule, Subject
 from daybook.ledger.chain import GENESIS, link
-from daybook.ledger.inflight import Hold
+from daybook.ledger.hold import Hold
 from daybook.ledger.transaction import (
     ID_LENGTH,
     Bulk,

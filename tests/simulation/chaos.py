@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from random import Random
 
-from daybook.points import Point
+from daybook.steps import Point
 
 
 class Fault(StrEnum):

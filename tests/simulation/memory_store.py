@@ -33,13 +33,13 @@ from daybook.ledger.transaction import (
 )
 from daybook.queue.epochs import FIRST_EPOCH
 from daybook.requests import fingerprint_of
+from daybook.store.batch.journal import DecideAgain
+from daybook.store.batch.loading import KnownBalances, _figures_wanted
+from daybook.store.batch.references import Claims, ReferenceTaken
+from daybook.store.batch.rows import HeldEntry, PartitionRow, Refusal
 from daybook.store.engine import translated_faults
 from daybook.store.epochs import OpenPartition, StoredEpoch
-from daybook.store.journal import DecideAgain
-from daybook.store.loading import KnownBalances, _figures_wanted
-from daybook.store.references import Claims, ReferenceTaken
 from daybook.store.store import DueHold, DueSchedule, Marks
-from daybook.store.unit_of_work import HeldEntry, PartitionRow, Refusal
 from tests.oracle.shelf import _HOLD_FIELDS, Journal, Shelf, _add, _recorded
 from tests.simulation.chaos import Chaos, Fault
 from tests.simulation.scheduler import Scheduler

@@ -11,22 +11,23 @@ import psycopg
 import pytest
 from psycopg import errors as pg
 
+from daybook.apply.applier import Applier
+from daybook.apply.due import append_due
+from daybook.apply.rejections import claims_of
+from daybook.client.drafts import drafts
 from daybook.errors import LogNotInstalled, LogUnavailable, StoreUnavailable
+from daybook.installation.resize import begin_after
 from daybook.ledger.batch import decide_batch
 from daybook.ledger.book import Book
-from daybook.producing import drafts
 from daybook.queue.entries import BARRIER, DUE, NewEntry, RawEntry, outcome_value
 from daybook.queue.epochs import NO_END, NOTHING, Epoch
+from daybook.store.batch.journal import DecideAgain
+from daybook.store.batch.loading import KnownBalances
+from daybook.store.batch.references import ReferenceTaken
+from daybook.store.batch.rows import HeldEntry, PartitionRow, Refusal
+from daybook.store.batch.unit_of_work import UnitOfWork
 from daybook.store.epochs import StoredEpoch
-from daybook.store.journal import DecideAgain
-from daybook.store.loading import KnownBalances
-from daybook.store.references import ReferenceTaken
 from daybook.store.store import Store
-from daybook.store.unit_of_work import HeldEntry, PartitionRow, Refusal, UnitOfWork
-from daybook.worker.apply import Applier
-from daybook.worker.clockwork import append_due
-from daybook.worker.refusals import claims_of
-from daybook.worker.resizing import begin_after
 from tests.harness import Installation
 from tests.oracle.entries import entry_of
 from tests.simulation.chaos import Chaos

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daybook.points import Point
+from daybook.steps import Point
 from tests.simulation.__main__ import MUTANT_RUNS_MAX, STEPS, find, replay_line
 from tests.simulation.chaos import AT_POINTS, Fault
 from tests.simulation.mutations import MUTATIONS, Mutation, mutated

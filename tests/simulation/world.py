@@ -14,7 +14,12 @@ from unittest import mock
 import psycopg
 import structlog
 
-from daybook.client import Client
+from daybook.apply.applier import Applier
+from daybook.apply.due import append_due
+from daybook.apply.epochs import advance
+from daybook.apply.sweep import sweep_partitions
+from daybook.client.client import Client
+from daybook.client.drafts import Outcome, Receipt
 from daybook.errors import (
     DaybookError,
     LogFull,
@@ -23,19 +28,14 @@ from daybook.errors import (
     ReferenceConflict,
     StoreUnavailable,
 )
+from daybook.installation.resize import begin_after
 from daybook.ledger.chain import GENESIS, link
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.ledger.transaction import Entry
-from daybook.points import Point, watched
-from daybook.producing import Outcome, Receipt
 from daybook.queue.entries import NewEntry, read_value
 from daybook.requests import decode, fingerprint_of
 from daybook.settings import Settings
-from daybook.worker.apply import Applier
-from daybook.worker.clockwork import append_due
-from daybook.worker.resizing import begin_after
-from daybook.worker.sweep import sweep_partitions
-from daybook.worker.turning import turn
+from daybook.steps import Point, watched
 from tests.oracle.entries import accepted_row
 from tests.oracle.judge import audit
 from tests.simulation.chaos import STALL_MS, Chaos, Fault
@@ -335,7 +335,7 @@ class World:
                 if begun is None:
                     begun = begin_after(stored, marks.newest, request_log, number)
                     self.chaos.happened[Fault.RESIZE, "log"] = 1
-                if stored.number >= begun.number or turn(store, request_log):
+                if stored.number >= begun.number or advance(store, request_log):
                     return
                 self.scheduler.pause(RETRY_MS)
             except DaybookError:

@@ -13,8 +13,8 @@ from kombu.utils.imports import symbol_by_name
 
 from daybook.errors import ConfigError
 from daybook.settings import read_settings
+from daybook.worker.app import _configuration, app
 from daybook.worker.broker import AGAIN_SECONDS_MAX
-from daybook.worker.celery_app import _configuration, app
 from daybook.worker.consumer import DistrustfulConsumer
 
 ATTEMPTS = 4

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from daybook import BulkRequest, MalformedRequest, RefundRequest, TransactionRequest
-from daybook.ledger.transaction import Status
-from daybook.producing import (
+from daybook.client.drafts import (
     APPEND_BYTES_MAX,
     APPEND_ENTRIES_MAX,
     Draft,
@@ -23,6 +22,7 @@ from daybook.producing import (
     named_by_task,
     original_slot,
 )
+from daybook.ledger.transaction import Status
 from daybook.queue.entries import NO_MONEY, Money, NewEntry, outcome_value, read_value
 from daybook.queue.log import Keys, append_arguments
 from daybook.requests import mint_bulk_id, mint_id, slot_of, slot_of_transaction

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daybook.store.quarantine import _error_in
+from daybook.store.read.quarantine import _error_in
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from daybook.backfill.lines import Line, Reject
 from daybook.backfill.rows import Row
+from daybook.client.drafts import check_effective_dates
 from daybook.errors import FieldError, MalformedRequest
 from daybook.ledger.rejection import Reason
-from daybook.producing import check_effective_dates
 from daybook.requests import (
     BalanceRequest,
     BulkRequest,

@@ -11,10 +11,10 @@ from daybook.backfill.lines import Line, Reject
 from daybook.backfill.pace import Clock, Pace
 from daybook.backfill.report import Summary
 from daybook.backfill.rows import Row
+from daybook.client.drafts import Outcome, Receipt
 from daybook.errors import ConfigError, LogFull, LogUnavailable
 from daybook.ledger.rejection import Reason
 from daybook.ledger.transaction import Status
-from daybook.producing import Outcome, Receipt
 from daybook.requests import BalanceRequest, LedgerRequest, Request, TransactionRequest
 
 CHUNK_LINES_MAX = 1_000

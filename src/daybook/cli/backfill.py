@@ -72,7 +72,7 @@ def backfill(
     Exit codes: 0 every line reached an outcome (refused lines are in the rejects file); 1 some
     were refused, with --strict; 2 the mapping or the file is wrong; 3 stopped early: run it again.
     """
-    from daybook.backfill.command import Command, run_command
+    from daybook.cli.backfill_files import Command, run_command
 
     command = Command(
         file=file,

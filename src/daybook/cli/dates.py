@@ -18,7 +18,7 @@ DueBefore = Annotated[
 
 def schedules(due_before: DueBefore = None, limit: Limit = 100, as_json: AsJson = False) -> None:
     """List transactions that wait for their time, the next one first."""
-    from daybook.store import queries
+    from daybook.store.read import queries
 
     before = moment_of(due_before, "--due-before")
     with open_reading() as connection:
@@ -53,7 +53,7 @@ def _amount(request: dict[str, Any]) -> str | None:
 
 def holds(due_before: DueBefore = None, limit: Limit = 100, as_json: AsJson = False) -> None:
     """List open holds with what is left of them: those with a date first, the next one first."""
-    from daybook.store import queries
+    from daybook.store.read import queries
 
     before = moment_of(due_before, "--due-before")
     with open_reading() as connection:

@@ -13,8 +13,8 @@ from daybook.cli.showing import major
 from daybook.cli.wiring import open_engine
 
 if TYPE_CHECKING:
-    from daybook.asking import Asking
-    from daybook.preview import BalancePreview, Preview
+    from daybook.client.calls import Asking
+    from daybook.ledger.preview import BalancePreview, Preview
 
 RECORDS_SHOWN_MAX = 50
 """Records of a large bulk that a table shows; JSON has them all."""
@@ -24,7 +24,7 @@ _FIGURES = ("balance", "available")
 
 def show_dry_run(ask: Callable[[Asking[Any]], Preview], as_json: bool) -> None:
     """Show what a request would do now; exit code 1 when it would be refused."""
-    from daybook.dry_run import DryRun
+    from daybook.apply.dry_run import DryRun
 
     with open_engine() as engine:
         preview = ask(DryRun(engine))

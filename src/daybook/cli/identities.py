@@ -20,7 +20,7 @@ def identities(
     as_json: AsJson = False,
 ) -> None:
     """List the identities that own balances."""
-    from daybook.store import queries
+    from daybook.store.read import queries
 
     with open_reading() as connection:
         found = queries.list_identities(connection, after=after, limit=limit)
@@ -49,7 +49,7 @@ def identity(
     as_json: AsJson = False,
 ) -> None:
     """Show one identity. Its balances: `daybook balances --identity idt_…`."""
-    from daybook.store import queries
+    from daybook.store.read import queries
 
     with open_reading() as connection:
         view = queries.find_identity(connection, identity_id)
@@ -74,7 +74,7 @@ def changes(
     as_json: AsJson = False,
 ) -> None:
     """Show who set what about a thing, and when: its changes and its creation, newest first."""
-    from daybook.store import queries
+    from daybook.store.read import queries
 
     with open_reading() as connection:
         found = queries.list_changes(connection, subject, limit=limit)

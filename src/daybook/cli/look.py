@@ -12,15 +12,15 @@ from daybook.cli.output import AsJson, print_fields, print_json, print_table
 from daybook.cli.sending import wrong
 from daybook.cli.showing import Limit, checked_id, end_of, major, moment_of, say_more
 from daybook.cli.wiring import open_client, open_reading
+from daybook.client.drafts import Name
 from daybook.errors import ConfigError, LogUnavailable, MalformedRequest, NotFound, OutcomeUnknown
 from daybook.ledger.balance import internal_balance_id
-from daybook.producing import Name
 from daybook.requests.bounds import GROUP_ID
 
 if TYPE_CHECKING:
-    from daybook.producing import Outcome
-    from daybook.store.history import BalanceAtView
-    from daybook.store.views import BalanceView, RefusalView, TransactionView
+    from daybook.client.drafts import Outcome
+    from daybook.store.read.history import BalanceAtView
+    from daybook.store.read.views import BalanceView, RefusalView, TransactionView
 
 RecordedStatus = Literal["APPLIED", "INFLIGHT", "VOID", "REJECTED", "SCHEDULED"]
 RecordedKind = Literal[
@@ -51,7 +51,7 @@ def ledgers(
     as_json: AsJson = False,
 ) -> None:
     """List the ledgers."""
-    from daybook.store import queries
+    from daybook.store.read import queries
 
     with open_reading() as connection:
         found = queries.list_ledgers(connection, after=after, limit=limit)
@@ -82,7 +82,7 @@ def balances(
     as_json: AsJson = False,
 ) -> None:
     """List balances. Tables show amounts in major units, JSON figures in minor units."""
-    from daybook.store import queries
+    from daybook.store.read import queries
 
     with open_reading() as connection:
         found = queries.list_balances(
@@ -158,7 +158,7 @@ def balance(
 
 
 def _balance_at(balance_id: str, moment: datetime, *, from_journal: bool) -> BalanceAtView:
-    from daybook.store.history import balance_at
+    from daybook.store.read.history import balance_at
 
     with open_reading() as connection:
         found = balance_at(connection, balance_id, moment, from_journal=from_journal)
@@ -168,7 +168,7 @@ def _balance_at(balance_id: str, moment: datetime, *, from_journal: bool) -> Bal
 
 def named_balance(name: str | None, currency: str | None, external_id: str | None) -> BalanceView:
     """The balance that a command names. Raises BadParameter, NotFound."""
-    from daybook.store import queries
+    from daybook.store.read import queries
 
     if (name is None) == (external_id is None):
         raise typer.BadParameter("give either a balance or --external-id")
@@ -233,7 +233,7 @@ def transactions(
     as_json: AsJson = False,
 ) -> None:
     """List the newest transactions of the journal."""
-    from daybook.store import queries
+    from daybook.store.read import queries
 
     if balance is not None and balance.startswith("@"):
         if currency is None:
@@ -290,7 +290,7 @@ def transaction(
     What is not in the journal yet is asked of the log. A name that is the id of one transaction
     and the reference of another has to be given by --id or --reference.
     """
-    from daybook.store.views import TransactionView
+    from daybook.store.read.views import TransactionView
 
     names = _names(name, reference, request_id)
     found = _in_ledger(names)
@@ -358,7 +358,7 @@ def _names(name: str | None, reference: str | None, request_id: str | None) -> l
 
 def _in_ledger(names: list[Name]) -> TransactionView | RefusalView | None:
     """What the ledger has under one of the names. Raises MalformedRequest when that is two."""
-    from daybook.store import queries
+    from daybook.store.read import queries
 
     with open_reading() as connection:
         found = [

@@ -16,15 +16,15 @@ from daybook.cli.status import shown_cursor
 from daybook.cli.verify import progress_bar
 from daybook.cli.wiring import open_engine, open_log, open_reading, warn_on_stderr
 from daybook.errors import OutcomeUnknown
-from daybook.install import PARTITIONS_MAX
+from daybook.installation.install import PARTITIONS_MAX
 from daybook.ledger.transaction import POSITION_COUNTER_BITS
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from daybook.queue.log import Log
-    from daybook.store.verify import Progress
-    from daybook.store.views import PartitionView
+    from daybook.store.proof.verify import Progress
+    from daybook.store.read.views import PartitionView
 
 PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.1
@@ -67,8 +67,8 @@ def show(as_json: AsJson = False) -> None:
 
     A closed one had entries when there were more partitions: its records stay, and are proved.
     """
-    from daybook.store.queries import list_partitions
-    from daybook.worker.resizing import stored_epoch
+    from daybook.installation.resize import stored_epoch
+    from daybook.store.read.queries import list_partitions
 
     with open_reading() as connection, open_log() as log:
         stored = stored_epoch(connection)
@@ -120,8 +120,8 @@ def resize(
     it back is a resize to the number before. Needs the database login of a worker. Exit code 4:
     the workers were not through when the patience ended, and go on by themselves.
     """
+    from daybook.installation.resize import begin, stored_epoch
     from daybook.store.engine import translated_faults
-    from daybook.worker.resizing import begin, stored_epoch
 
     warn_on_stderr()
     with open_engine() as engine, open_log() as log:
@@ -161,15 +161,15 @@ def _follow(
     engine: Engine, log: Log, epoch: int, patience: float, progress: Progress | None
 ) -> None:
     """Wait until the workers are in ``epoch``. Raises OutcomeUnknown."""
+    from daybook.apply.epochs import advance
+    from daybook.installation.resize import open_before, stored_epoch
     from daybook.store.engine import translated_faults
     from daybook.store.store import Store
-    from daybook.worker.resizing import open_before, stored_epoch
-    from daybook.worker.turning import turn
 
     deadline = time.monotonic() + patience
     most = left = 0
     while True:
-        turn(Store(engine), log)
+        advance(Store(engine), log)
         with translated_faults(), engine.connect() as connection:
             if stored_epoch(connection).number >= epoch:
                 return

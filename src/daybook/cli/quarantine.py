@@ -18,12 +18,12 @@ from daybook.ledger.transaction import DISCARDED, RETRIED
 from daybook.settings import current
 
 if TYPE_CHECKING:
-    from daybook.producing import Receipt
+    from daybook.client.drafts import Receipt
     from daybook.queue.entries import NewEntry
-    from daybook.store.views import QuarantineView
+    from daybook.store.read.views import QuarantineView
 
     Making = Callable[[str, int, bytes, int, str, str], list[NewEntry]]
-    """What makes entries of what was set aside: see ``daybook.settling``."""
+    """What makes entries of what was set aside: see ``daybook.client.quarantine``."""
 
 NAME_HELP = "Its id, its reference, or its entry (PARTITION/POSITION) as `list` shows it."
 Name = Annotated[str, typer.Argument(metavar="ID|REFERENCE", help=NAME_HELP)]
@@ -42,7 +42,7 @@ def list_open(
     Deciding one of these requests raised, or Postgres refused its data: a defect. Its partition
     went on. Mend the code, update the workers, then `retry` or `discard` each of them.
     """
-    from daybook.store.quarantine import list_quarantined
+    from daybook.store.read.quarantine import list_quarantined
 
     with open_reading() as connection:
         found = list_quarantined(connection, settled=everything, limit=limit)
@@ -88,7 +88,7 @@ def retry(
     It takes its place behind everything accepted so far. Typed twice it is still posted once.
     What raises again is set aside again.
     """
-    from daybook.settling import retrying
+    from daybook.client.quarantine import retrying
 
     view, body = _found(name)
     if view.state == DISCARDED:
@@ -109,7 +109,7 @@ def discard(
     as_json: AsJson = False,
 ) -> None:
     """Leave it for good. Its reference stays used up, and `list --all` goes on showing it."""
-    from daybook.settling import discarding
+    from daybook.client.quarantine import discarding
 
     view, body = _found(name)
     if view.state in (RETRIED, DISCARDED):
@@ -118,7 +118,7 @@ def discard(
 
 
 def _found(name: str) -> tuple[QuarantineView, bytes]:
-    from daybook.store.quarantine import find_quarantined
+    from daybook.store.read.quarantine import find_quarantined
 
     with open_reading() as connection:
         found = find_quarantined(connection, name)
@@ -131,7 +131,7 @@ def _append(
     client: Any, view: QuarantineView, body: bytes, making: Making, by: str, why: str
 ) -> Receipt:
     """Append what settles it, all in one step; answers the receipt of the last entry."""
-    from daybook.producing import Receipt
+    from daybook.client.drafts import Receipt
     from daybook.queue.doorbell import Doorbell
 
     with open_log() as log:

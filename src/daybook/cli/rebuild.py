@@ -14,7 +14,7 @@ from daybook.cli.verify import print_violations, progress_bar
 from daybook.cli.wiring import open_engine, open_owner
 
 if TYPE_CHECKING:
-    from daybook.store.rebuild import Difference, RebuildReport
+    from daybook.store.proof.rebuild import Difference, RebuildReport
 
 DIFFERENCES_IN_TABLE_MAX = 200
 COLUMNS = ("table", "row", "column", "kept", "journal")
@@ -40,7 +40,7 @@ def rebuild(
     It needs the owner of the schema: DAYBOOK_MIGRATION_DATABASE_URL; with --check it does not.
     Exit code 1: a difference was found with --check, or remains.
     """
-    from daybook.store import rebuild as rebuilding
+    from daybook.store.proof import rebuild as rebuilding
 
     shown = _Lines() if as_json else _Table()
     with ExitStack() as stack:

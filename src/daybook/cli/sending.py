@@ -18,8 +18,8 @@ from daybook.ledger.rejection import Reason
 from daybook.ledger.transaction import Status
 
 if TYPE_CHECKING:
-    from daybook.asking import Asking
-    from daybook.producing import Receipt
+    from daybook.client.calls import Asking
+    from daybook.client.drafts import Receipt
 
 INPUT_BYTES_MAX = 32 << 20
 """Bytes that are read of a request: the longest bulk, written with room to spare."""

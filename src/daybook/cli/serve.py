@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from daybook.cli.output import AsJson, print_json
-from daybook.install import PARTITIONS_MAX
+from daybook.installation.install import PARTITIONS_MAX
 from daybook.settings import current
 
 
@@ -27,8 +27,8 @@ def migrate(
     Running it again, or twice at once, changes nothing. It needs the owner of the schema:
     DAYBOOK_MIGRATION_DATABASE_URL.
     """
-    from daybook.install import install
-    from daybook.store.migrate import newest_revision
+    from daybook.installation.install import install
+    from daybook.installation.migrate import newest_revision
 
     settings = current()
     number = install(

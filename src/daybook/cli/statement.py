@@ -16,7 +16,7 @@ from daybook.cli.showing import LIMIT_MAX, end_of, major, moment_of
 from daybook.cli.wiring import open_engine, open_log, open_reading
 
 if TYPE_CHECKING:
-    from daybook.store.history import Statement
+    from daybook.store.read.history import Statement
 
 LAST_BY_DEFAULT = 100
 CSV_COLUMNS = (
@@ -70,7 +70,7 @@ def statement(
 
     Tables show amounts in major units, CSV and JSON in minor units.
     """
-    from daybook.store.history import open_statement
+    from daybook.store.read.history import open_statement
 
     if as_csv and as_json:
         raise typer.BadParameter("give either --csv or --json")
@@ -95,7 +95,7 @@ def snapshot(as_json: AsJson = False) -> None:
     It counts what was accepted before everything that still waits to be applied. Beat takes one
     every DAYBOOK_SNAPSHOT_INTERVAL_SECONDS.
     """
-    from daybook.store.snapshots import take_snapshot
+    from daybook.store.read.snapshots import take_snapshot
 
     with open_engine() as engine, open_log() as log:
         taken = take_snapshot(engine, log)

@@ -18,7 +18,7 @@ from daybook.monitoring.instance import FailingPart, failing_parts
 from daybook.settings import current, running_instance
 
 if TYPE_CHECKING:
-    from daybook.store.views import PartitionView
+    from daybook.store.read.views import PartitionView
 
 WORKERS_ANSWER_SECONDS_MAX = 1.0
 """How long workers may take to answer; all of it is always waited for."""
@@ -126,9 +126,9 @@ def _ask_addresses(shown: Status) -> None:
 
 def _ask_store(shown: Status) -> list[PartitionView]:
     """What Postgres knows: everything but what is in the log and not read yet."""
-    from daybook.store.migrate import current_revision, newest_revision
-    from daybook.store.quarantine import count_quarantined
-    from daybook.store.queries import count_dates, list_partitions
+    from daybook.installation.migrate import current_revision, newest_revision
+    from daybook.store.read.quarantine import count_quarantined
+    from daybook.store.read.queries import count_dates, list_partitions
 
     with open_reading() as connection:
         shown.schema_newest = newest_revision()

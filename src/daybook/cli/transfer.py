@@ -21,7 +21,7 @@ from daybook.settings import current
 if TYPE_CHECKING:
     from daybook.queue.log import Log
     from daybook.store.epochs import StoredEpoch
-    from daybook.store.exporting import TransferReport
+    from daybook.store.transfer.exporting import TransferReport
 
 STANDARD = "-"
 
@@ -40,7 +40,7 @@ def export_ledger(
     It changes nothing, and may run beside live traffic. What was accepted and is not applied yet
     is not part of it.
     """
-    from daybook.store import exporting
+    from daybook.store.transfer import exporting
 
     with open_engine() as engine, progress_bar() as progress, _writing(file, overwrite) as write:
         report = exporting.export_ledger(engine, write, progress)
@@ -56,7 +56,7 @@ def import_ledger(
     Stop workers and producers first. All of it is imported, or nothing. The partitions' number
     becomes that of the file. It needs the owner of the schema: DAYBOOK_MIGRATION_DATABASE_URL.
     """
-    from daybook.store import importing
+    from daybook.store.transfer import importing
 
     try:
         with (

@@ -14,7 +14,7 @@ from daybook.cli.exits import code_of, show_error
 from daybook.cli.output import without_password
 from daybook.cli.wiring import warn_on_stderr
 from daybook.errors import DaybookError
-from daybook.install import PARTITIONS_MAX
+from daybook.installation.install import PARTITIONS_MAX
 from daybook.settings import current
 
 WORKERS_MAX = 256

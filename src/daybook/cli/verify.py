@@ -14,7 +14,7 @@ from daybook.cli.output import AsJson, print_json, printable
 from daybook.cli.wiring import open_engine
 
 if TYPE_CHECKING:
-    from daybook.store.verify import Progress, VerifyReport
+    from daybook.store.proof.verify import Progress, VerifyReport
 
 VIOLATIONS_PRINTED_MAX = 20
 
@@ -25,7 +25,7 @@ def verify(as_json: AsJson = False) -> None:
     It reads one snapshot, changes nothing, and may run beside live traffic. Exit code 1 when
     a claim does not hold.
     """
-    from daybook.store.verify import verify as check
+    from daybook.store.proof.verify import verify as check
 
     with open_engine() as engine, progress_bar() as progress:
         report = check(engine, progress)

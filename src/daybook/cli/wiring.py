@@ -12,7 +12,7 @@ from daybook.settings import current
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-    from daybook.client import Client
+    from daybook.client.client import Client
     from daybook.queue.log import Log
 
 
@@ -62,7 +62,7 @@ def open_owner() -> Iterator[Engine]:
 @contextmanager
 def open_reading() -> Iterator[Connection]:
     """One snapshot of the database, read only. Raises ConfigError, StoreUnavailable."""
-    from daybook.store.queries import reading
+    from daybook.store.read.queries import reading
 
     with open_engine() as engine, reading(engine) as connection:
         yield connection
@@ -85,7 +85,7 @@ def open_log() -> Iterator[Log]:
 @contextmanager
 def open_client() -> Iterator[Client]:
     """The client. Raises ConfigError."""
-    from daybook.client import Client
+    from daybook.client.client import Client
 
     warn_on_stderr()
     with Client(settings=current()) as client:

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from daybook.client.drafts import Outcome
 from daybook.demo.observer import Seen
 from daybook.demo.tally import Figures, Step
 from daybook.ledger.transaction import Status
-from daybook.producing import Outcome
-from daybook.store.verify import VerifyReport
+from daybook.store.proof.verify import VerifyReport
 
 SHOWN_MAX = 3
 """Violations that the result of a check names."""

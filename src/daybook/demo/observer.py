@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
-from daybook.dry_run import DryRun
+from daybook.apply.dry_run import DryRun
 from daybook.embedded.parts import wait_until
+from daybook.ledger.preview import Preview
 from daybook.ledger.transaction import Kind, Status
-from daybook.preview import Preview
-from daybook.store.history import balance_at, open_statement
-from daybook.store.queries import find_balance, find_identity, list_balances, reading
-from daybook.store.recorded import find_transaction
-from daybook.store.snapshots import RequestLog, SnapshotView, take_snapshot
-from daybook.store.views import RefusalView, TransactionView
+from daybook.store.read.history import balance_at, open_statement
+from daybook.store.read.queries import find_balance, find_identity, list_balances, reading
+from daybook.store.read.recorded import find_transaction
+from daybook.store.read.snapshots import RequestLog, SnapshotView, take_snapshot
+from daybook.store.read.views import RefusalView, TransactionView
 
 NOT_THERE = "not in the journal"
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import psutil
 from sqlalchemy import Engine
 
-from daybook.client import Client
+from daybook.client.client import Client
+from daybook.client.drafts import Outcome, Receipt
 from daybook.demo.checks import (
     Check,
     Found,
@@ -27,15 +28,14 @@ from daybook.demo.story import CUSTOMERS_MAX, Story
 from daybook.demo.tally import Figures
 from daybook.embedded.parts import wait_until
 from daybook.errors import ConfigError, LogNotInstalled
-from daybook.producing import Outcome, Receipt
+from daybook.installation.migrate import current_revision
 from daybook.queue.connect import connect
 from daybook.queue.log import Log
 from daybook.settings import Settings
 from daybook.store.engine import make_engine
-from daybook.store.migrate import current_revision
-from daybook.store.queries import list_balances, list_transactions, reading
-from daybook.store.verify import VerifyReport, verify
-from daybook.store.views import BalanceView
+from daybook.store.proof.verify import VerifyReport, verify
+from daybook.store.read.queries import list_balances, list_transactions, reading
+from daybook.store.read.views import BalanceView
 
 SEND_REQUESTS = 250
 PATIENCE_SECONDS_MAX = 60.0

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from daybook.client import Client
+from daybook.client.client import Client
+from daybook.client.drafts import Receipt
 from daybook.demo.observer import Observer, Seen
 from daybook.demo.tally import EUR, Tally, id_of
-from daybook.producing import Receipt
 from daybook.requests import mint_id
-from daybook.store.snapshots import RequestLog
+from daybook.store.read.snapshots import RequestLog
 
 PATIENCE_SECONDS_MAX = 30.0
 """How long a scene waits for its outcome."""

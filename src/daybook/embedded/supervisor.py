@@ -16,7 +16,7 @@ from daybook.embedded.parts import PartFailed, await_ready, tail
 from daybook.embedded.servers import Servers
 from daybook.embedded.tending import Tending
 from daybook.errors import ConfigError
-from daybook.install import install
+from daybook.installation.install import install
 from daybook.settings import Settings
 
 WORKER_READY_SECONDS_MAX = 60.0

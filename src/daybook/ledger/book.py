@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from daybook.ledger.balance import GENERAL_LEDGER_ID, Balance, BalanceState
-from daybook.ledger.inflight import Hold
+from daybook.ledger.hold import Hold
 from daybook.ledger.transaction import (
     ID_LENGTH,
     RETRIED,

@@ -24,8 +24,8 @@ from daybook.requests.bounds import (
 )
 from daybook.requests.bulk import BulkRequest
 from daybook.requests.creations import BalanceRequest, IdentityRequest, LedgerRequest
-from daybook.requests.decoders import Decoded
-from daybook.requests.decoding import decode, fingerprint_of, reference_in
+from daybook.requests.decode.decode import decode, fingerprint_of, reference_in
+from daybook.requests.decode.kinds import Decoded
 from daybook.requests.legs import LegRequest
 from daybook.requests.models import (
     REQUEST_MODELS,
@@ -35,7 +35,7 @@ from daybook.requests.models import (
     request_of,
     validate,
 )
-from daybook.requests.settling import settle_body, settle_id
+from daybook.requests.quarantine import settle_body, settle_id
 from daybook.requests.transactions import TransactionRequest
 
 __all__ = [

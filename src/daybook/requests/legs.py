@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from daybook.errors import FieldError
 from daybook.ledger.money import to_minor
 from daybook.ledger.rejection import Reason, Rejected
-from daybook.ledger.split import LEFT, Share, split
+from daybook.ledger.shares import LEFT, Share, split
 from daybook.requests.base import malformed, misfit_error, same_balance
 from daybook.requests.fields import BalanceName, Distribution, PreciseShare
 

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import psycopg
 from sqlalchemy import Engine, select, text
 
+from daybook.store.batch.unit_of_work import UnitOfWork
 from daybook.store.engine import translated_faults
 from daybook.store.epochs import StoredEpoch, newest_epoch
+from daybook.store.read.snapshots import newest_position
 from daybook.store.schema import held_over, partitions
-from daybook.store.snapshots import newest_position
-from daybook.store.unit_of_work import UnitOfWork
 
 _SCHEDULES = text("""
 SELECT scheduled_for, position, transaction_id::text, reference, flags, body FROM schedules

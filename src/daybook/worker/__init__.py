@@ -1,6 +1,6 @@
 """The Celery worker: ``celery -A daybook.worker worker``, or ``daybook worker``."""
 
-from daybook.worker import tasks  # noqa: F401 - registers the tasks
-from daybook.worker.celery_app import app
+from daybook.worker import start, tasks  # noqa: F401 - they register themselves
+from daybook.worker.app import app
 
 __all__ = ["app"]

@@ -18,6 +18,7 @@ from daybook.errors import DaybookError, LogNotInstalled
 from daybook.queue.announcements import ANNOUNCE_SECONDS, Pool, announce, announced, withdraw
 from daybook.queue.doorbell import queue_of
 from daybook.queue.log import Log
+from daybook.worker.runtime import runtime
 
 log = structlog.get_logger()
 
@@ -44,13 +45,13 @@ class Announcing(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ships
         self._timer.cancel()
         self._timer = None
         try:
-            withdraw(_request_log(), consumer.hostname)
+            withdraw(runtime().log, consumer.hostname)
         except DaybookError as fault:
             log.info("worker.not_withdrawn", fault=str(fault))
 
     def _tell(self, consumer: Any) -> None:
         try:
-            request_log = _request_log()
+            request_log = runtime().log
             try:
                 self._listen(consumer, request_log)
             except LogNotInstalled:  # there are no partitions: that is not for want of a worker
@@ -106,9 +107,3 @@ def _lives(pid: int | None) -> bool:
     except OSError:  # it is there, and somebody else's
         pass
     return True
-
-
-def _request_log() -> Log:
-    from daybook.worker.runtime import runtime  # opens connections, in the worker's parent
-
-    return runtime().log

@@ -5,16 +5,15 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
 
 import structlog
 from celery import states
 
+from daybook.client.drafts import Outcome, outcome_of
 from daybook.errors import DaybookError, ReferenceConflict
-from daybook.producing import Outcome, outcome_of
-from daybook.queue.asked import Asked, Asker, askers_in
 from daybook.queue.entries import read_value, reference_of_key
 from daybook.queue.log import Log
+from daybook.queue.waiting import Asked, Asker, Wanted, askers_in
 from daybook.worker.answering import AnsweringBackend
 
 SWEPT_SLICES_MAX = 10
@@ -29,18 +28,6 @@ log = structlog.get_logger()
 
 Recorded = Callable[[str], str | None]
 """What the ledger knows under an outcome key: the text of the outcome, SCHEDULED included."""
-
-
-class Wanted(NamedTuple):
-    """An outcome that its entry wants as a Celery result too. fingerprint: hex, of the request.
-
-    at: milliseconds since the epoch when it was accepted.
-    """
-
-    key: str
-    task_id: str
-    at: int
-    fingerprint: str
 
 
 class Answers:

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 from celery.worker.request import Request
 
-from daybook.client import Client
+from daybook.client.client import Client
+from daybook.client.drafts import Draft, Outcome, draft, named_by_task
 from daybook.errors import FieldError, ReferenceConflict
 from daybook.ledger.rejection import Reason
-from daybook.producing import Draft, Outcome, draft, named_by_task
-from daybook.queue.asked import Asked, Asker
 from daybook.queue.connect import translated_faults
+from daybook.queue.waiting import Asked, Asker
 from daybook.requests import check_json_amount
 from daybook.requests.models import malformed
 from daybook.worker.answering import (

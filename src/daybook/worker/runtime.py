@@ -9,18 +9,18 @@ from functools import lru_cache
 import structlog
 from sqlalchemy import Engine
 
-from daybook.client import Client
+from daybook.apply.applier import Applier
+from daybook.client.client import Client
 from daybook.errors import ConfigError, SchemaOutdated, StoreUnavailable
+from daybook.installation.migrate import check_revision
 from daybook.queue.connect import connect
 from daybook.queue.log import Log
 from daybook.settings import read_settings
 from daybook.store.engine import make_engine, make_worker_engine, translated_faults
 from daybook.store.epochs import newest_epoch
-from daybook.store.migrate import check_revision
 from daybook.store.store import Store
 from daybook.worker.answers import Answers
-from daybook.worker.apply import Applier
-from daybook.worker.celery_app import app
+from daybook.worker.app import app
 from daybook.worker.intake import Desk
 
 READY_PAUSE_SECONDS = 1.0

@@ -8,15 +8,15 @@ from typing import Any
 
 from celery.exceptions import Ignore
 
-from daybook.dry_run import DryRun
+from daybook.apply import sweep as sweeping
+from daybook.apply.dry_run import DryRun
+from daybook.apply.lookup import find as find_request
+from daybook.apply.lookup import recorded_under
 from daybook.errors import LogFull, LogUnavailable, NotFound, StoreUnavailable
 from daybook.queue.doorbell import APPLY_TASK, DRY_RUN_TASK, FIND_TASK, INTAKE_QUEUE, queue_of
-from daybook.store.snapshots import take_snapshot
-from daybook.worker import sweep as sweeping
-from daybook.worker.celery_app import app
+from daybook.store.read.snapshots import take_snapshot
+from daybook.worker.app import app
 from daybook.worker.envelopes import ENQUEUE_TASK, SNAPSHOT_TASK, SWEEP_TASK
-from daybook.worker.finding import find as find_request
-from daybook.worker.finding import recorded_under
 from daybook.worker.intake import again, take
 from daybook.worker.runtime import runtime
 

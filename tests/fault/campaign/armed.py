@@ -13,9 +13,9 @@ import os
 import signal
 from pathlib import Path
 
-from daybook.points import Point, watched
 from daybook.queue.entries import RawEntry
 from daybook.queue.log import Log
+from daybook.steps import Point, watched
 from daybook.worker import app
 
 FOLDER = "ARMED_FOLDER"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daybook.points import Point
+from daybook.steps import Point
 from tests.fault.campaign.kinds import Kind, Part, add
 from tests.fault.campaign.stage import Stage
 from tests.fault.dying import POINTS, SWEEPER_POINTS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daybook.store.migrate import newest_revision
+from daybook.installation.migrate import newest_revision
 from tests.fault.campaign.kinds import ASKS_POSTGRES, Kind, Part, add
 from tests.fault.campaign.stage import Stage
 

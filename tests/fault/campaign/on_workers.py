@@ -9,7 +9,7 @@ import time
 
 import psutil
 
-from daybook.points import Point
+from daybook.steps import Point
 from tests.fault.campaign.kinds import Kind, Part, add
 from tests.fault.campaign.stage import WORKERS, Stage
 from tests.harness import wait_until

@@ -7,8 +7,8 @@ import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from daybook.client.drafts import Receipt
 from daybook.embedded import Servers
-from daybook.producing import Receipt
 from tests.fault.campaign.kinds import Kind, Promise, Skipped
 from tests.fault.campaign.stage import Stage
 from tests.fault.campaign.traffic import REQUESTS, Sent

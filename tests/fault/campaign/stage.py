@@ -17,11 +17,11 @@ import psycopg
 import redis
 from sqlalchemy.engine import make_url
 
+from daybook.client.drafts import Receipt
 from daybook.embedded import Servers
 from daybook.errors import DaybookError
-from daybook.points import Point
-from daybook.producing import Receipt
 from daybook.settings import Settings
+from daybook.steps import Point
 from tests.fault.campaign.armed import FOLDER, mark_of
 from tests.fault.campaign.keeping import LogKeeper
 from tests.fault.campaign.kinds import Kind

@@ -11,8 +11,8 @@ from random import Random
 from typing import Any
 
 from daybook import Client
+from daybook.client.drafts import Receipt
 from daybook.errors import LogFull, LogUnavailable
-from daybook.producing import Receipt
 from daybook.settings import Settings
 from tests.fault.campaign.keeping import LogKeeper
 from tests.fault.requests import mixing

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daybook.ledger.rejection import Reason, Rejected
-from daybook.ledger.split import LEFT, Share, split
+from daybook.ledger.shares import LEFT, Share, split
 
 
 def shares(text: str) -> list[Share]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from daybook.installation.migrate import check_revision
 from daybook.monitoring.health.asking import Asked, Finding, inspection
 from daybook.store.engine import translated_faults
-from daybook.store.migrate import check_revision
 
 
 def judge_log(asked: Asked) -> Finding:

@@ -8,7 +8,7 @@ from daybook.monitoring.inspection import log_faults
 from daybook.queue.mending import LogFault
 from daybook.store.engine import translated_faults
 from daybook.store.epochs import newest_epoch
-from daybook.store.snapshots import newest_position
+from daybook.store.read.snapshots import newest_position
 
 TOLD_MAX = 5
 """So many faults are named; the others are counted."""

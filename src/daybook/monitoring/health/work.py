@@ -13,7 +13,7 @@ from daybook.monitoring.progress import Progress, find_stalled
 from daybook.queue.announcements import Announcement, announced
 from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
 from daybook.store.engine import translated_faults
-from daybook.store.quarantine import count_quarantined
+from daybook.store.read.quarantine import count_quarantined
 from daybook.store.schema import partitions
 
 _OPEN = """

@@ -1,4 +1,4 @@
-"""Runs the revisions on the connection that ``daybook.store.migrate`` hands over."""
+"""Runs the revisions on the connection that ``daybook.installation.migrate`` hands over."""
 
 from alembic import context
 

@@ -1,0 +1,1 @@
+"""Applying the log to the ledger, batch by batch, and what must be done beside it. No Celery."""

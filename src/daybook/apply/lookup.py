@@ -1,0 +1,89 @@
+"""Looking requests up for who has only an id: in the ledger, then among what is not applied yet."""
+
+from __future__ import annotations
+
+import json
+
+from sqlalchemy import Engine
+
+from daybook.queue.entries import (
+    Money,
+    key_of_id,
+    key_of_reference,
+    key_of_request,
+    outcome_value,
+    reference_of_key,
+)
+from daybook.queue.epochs import FIRST_EPOCH
+from daybook.queue.log import Log
+from daybook.requests import reference_in, slot_of_transaction
+from daybook.requests.bounds import GROUP_ID
+from daybook.store.epochs import newest_epoch
+from daybook.store.read.outcomes import (
+    RecordedOutcome,
+    deferred_body,
+    recorded_by_id,
+    recorded_by_reference,
+)
+from daybook.store.read.queries import list_partitions, reading
+
+
+def recorded_under(engine: Engine, key: str) -> str | None:
+    """The text of the outcome that the ledger knows under a key. Raises StoreUnavailable."""
+    reference = reference_of_key(key)
+    with reading(engine) as connection:
+        if reference is not None:
+            found = recorded_by_reference(connection, reference)
+        else:
+            found = recorded_by_id(connection, key[2:])
+    return None if found is None else _text_of(found)
+
+
+def find(engine: Engine, request_log: Log, request_id: str) -> str:
+    """What is known of the request with this id, for ``daybook.client.lookup``.
+
+    A JSON object: ``key``, its outcome key, and ``value``, the outcome's text when it is recorded;
+    empty for what nobody knows. Raises StoreUnavailable, LogUnavailable.
+    """
+    with reading(engine) as connection:
+        found = recorded_by_id(connection, request_id)
+        body = None if found else deferred_body(connection, request_id)
+        cursors = {view.partition: view.cursor for view in list_partitions(connection)}
+        epoch = newest_epoch(connection)
+    if found is not None:
+        key = key_of_request(found.reference, found.request_id)
+        return json.dumps({"key": key, "value": _text_of(found)})
+    if body is not None:
+        reference = reference_in(body)
+        key = key_of_id(request_id) if reference is None else key_of_reference(reference)
+        return json.dumps({"key": key})
+    homes = _homes_of(request_log, epoch.number if epoch else FIRST_EPOCH, request_id)
+    found_keys = (request_log.unread_key(home, cursors.get(home, 0), request_id) for home in homes)
+    unread = next(filter(None, found_keys), None)
+    return json.dumps({"key": unread} if unread else {})
+
+
+def _homes_of(request_log: Log, epoch: int, request_id: str) -> list[int]:
+    """The partitions in which an unread entry can lie; they follow from its id.
+
+    epoch: the one that workers decide in. What was accepted in later ones is routed by their
+    numbers, and unread, too.
+    """
+    if not GROUP_ID.match(request_id):
+        return []  # what creates something is known by its id
+    slot = slot_of_transaction(request_id)
+    numbers = [request_log.partitions()]
+    numbers += [each.partitions for each in request_log.epochs.since(epoch)]
+    return list(dict.fromkeys(slot % number for number in numbers))
+
+
+def _text_of(found: RecordedOutcome) -> str:
+    return outcome_value(
+        found.fingerprint.hex(),
+        found.request_id,
+        found.status,
+        found.reason,
+        found.detail,
+        position=found.position or None,
+        money=Money(found.precise_amount, found.precision, found.currency),
+    )

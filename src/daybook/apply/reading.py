@@ -1,0 +1,180 @@
+"""From raw entries of the log to what can be decided, and what is no request."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Mapping
+from operator import itemgetter
+from typing import NamedTuple
+
+from daybook.ledger.batch import Parked
+from daybook.ledger.rejection import Reason, Rejected
+from daybook.ledger.transaction import POSITION_COUNTER_BITS, Entry
+from daybook.queue.entries import BARRIER, BARRIER_DIGITS_MAX, RawEntry, key_of_request
+from daybook.requests import Decoded, decode, fingerprint_of, reference_in
+from daybook.store.batch.rows import HeldEntry, PartitionRow
+
+LARGE_BYTES = 16 * 1024
+"""From here on decoding an entry takes so long that it is not done twice."""
+
+LARGE_KEPT_MAX = 64
+"""Large entries that a worker keeps decoded: those that wait for their turn."""
+
+
+class Undecodable(NamedTuple):
+    """An entry of the log that is no request."""
+
+    raw: RawEntry
+    rejected: Rejected
+    traceback: str | None = None
+
+
+class Read(NamedTuple):
+    """What was read of one partition.
+
+    raws: new entries. held: entries held over that are worth another decision. parked: those that
+    are not.
+    """
+
+    row: PartitionRow
+    raws: list[RawEntry]
+    held: list[HeldEntry]
+    parked: list[Parked]
+
+
+class Batch(NamedTuple):
+    """What was read, in order: held-over entries, new ones, and those that are no requests.
+
+    held: positions of what was held over. flags: of entries that have some, by position.
+    homes: the partition in which each of them stands, by position.
+    """
+
+    held: list[int]
+    waiting: list[Entry]
+    entries: list[Entry]
+    undecodable: list[Undecodable]
+    flags: dict[int, str]
+    homes: dict[int, int]
+
+    @property
+    def decodable(self) -> list[Entry]:
+        return self.waiting + self.entries
+
+
+class LargeDecoded:
+    """Large entries as decoded before: a batch with a bulk may be tried more than once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], tuple[bytes, Decoded | Rejected]] = {}
+
+    def recall(self, raw: RawEntry) -> Decoded | Rejected | None:
+        """What this very entry was decoded to."""
+        if len(raw.body) < LARGE_BYTES:
+            return None
+        body, decoded = self._known.get((raw.position, raw.request_id), (b"", None))
+        return decoded if body == raw.body else None
+
+    def remember(self, raw: RawEntry, decoded: Decoded | Rejected) -> None:
+        """Keep it for the next try, if it is large."""
+        if len(raw.body) >= LARGE_BYTES:
+            if len(self._known) >= LARGE_KEPT_MAX:
+                del self._known[next(iter(self._known))]
+            self._known[(raw.position, raw.request_id)] = (raw.body, decoded)
+
+
+def decode_all(reads: Iterable[Read], refused_data: str | None, large: LargeDecoded) -> Batch:
+    """Decode what was held over and what is new, of all partitions in one order.
+
+    refused_data: why Postgres refused the data of the one entry that there is: it is set aside.
+    """
+    batch = Batch([], [], [], [], {}, {})
+    waiting: list[tuple[int, PartitionRow, RawEntry]] = []
+    new: list[tuple[int, PartitionRow, RawEntry]] = []
+    for row, raws, held, _ in reads:
+        waiting += ((item.position, row, _as_raw(item)) for item in held)
+        new += ((raw.position, row, raw) for raw in raws if not is_barrier(raw))
+    for into, found in ((batch.waiting, waiting), (batch.entries, new)):
+        found.sort(key=itemgetter(0))
+        for position, row, raw in found:
+            batch.homes[position] = row.partition
+            if refused_data is not None:
+                rejected = Rejected(
+                    Reason.QUARANTINED, "Postgres refused its data: it was set aside"
+                )
+                batch.undecodable.append(Undecodable(raw, rejected, refused_data))
+            else:
+                _decode_one(batch, raw, row, large, into)
+    batch.held.extend(position for position, _, _ in waiting)
+    return batch
+
+
+def _as_raw(held: HeldEntry) -> RawEntry:
+    """An entry that was held over. It could be decoded then, so its key follows from it."""
+    key = key_of_request(reference_in(held.body), held.request_id)
+    return RawEntry(held.position, held.request_id, key, held.flags, held.body)
+
+
+def first_closed_barrier(raws: Iterable[RawEntry], unread: Mapping[int, int]) -> RawEntry | None:
+    """The first barrier behind which nothing may be read yet.
+
+    A barrier stands for a request in another partition, its home, that spends from balances of
+    this one, too: what is younger waits until the home has read that far.
+    unread: position of the first unread entry of each other partition that has one.
+    """
+    for raw in raws:
+        if is_barrier(raw) and raw.body.isdigit():
+            first_unread = unread.get(home_of(raw))
+            if first_unread is not None and first_unread <= raw.position:
+                return raw
+    return None
+
+
+def home_of(barrier: RawEntry) -> int:
+    """The partition whose request a barrier stands for."""
+    return int(barrier.body[:BARRIER_DIGITS_MAX])
+
+
+def is_barrier(raw: RawEntry) -> bool:
+    """Whether this entry is no request, but the mark of one in another partition."""
+    return BARRIER in raw.flags and not raw.key
+
+
+def _decode_one(
+    batch: Batch, raw: RawEntry, row: PartitionRow, large: LargeDecoded, into: list[Entry]
+) -> None:
+    position = raw.position
+    try:
+        decoded = large.recall(raw)
+        if decoded is None:
+            decoded = decode(raw.body, raw.request_id, position >> POSITION_COUNTER_BITS)
+            large.remember(raw, decoded)
+    except Exception as fault:  # any fault of ours: the partition must not stop for one entry
+        rejected = Rejected(
+            Reason.QUARANTINED, f"reading it raised {type(fault).__name__}: it was set aside"
+        )
+        batch.undecodable.append(Undecodable(raw, rejected, traceback.format_exc()))
+        return
+    if not isinstance(decoded, Rejected) and decoded.slot % row.partitions != row.partition:
+        # Two partitions that act on one hold at once would lose money: neither locks it.
+        decoded = Rejected(Reason.MALFORMED, "request: stands in the log of another partition")
+    if isinstance(decoded, Rejected):
+        batch.undecodable.append(Undecodable(raw, decoded))
+        return
+    if raw.flags:
+        batch.flags[position] = raw.flags
+    into.append(
+        Entry(
+            position,
+            decoded.slot,
+            decoded.request_id,
+            decoded.instruction,
+            fingerprint_of(raw.body),
+            raw.body,
+            decoded.slots,
+        )
+    )
+
+
+def storable(text: str) -> str:
+    """Text of an unknown producer, as Postgres and JSON can keep it."""
+    return text.replace("\x00", "\\0")[:255]

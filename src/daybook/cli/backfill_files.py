@@ -1,0 +1,178 @@
+"""One ``daybook backfill`` from its options to its exit code: files, progress bar, summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from daybook.backfill.lines import LineBuilder, Reject
+from daybook.backfill.loading import load_mapping
+from daybook.backfill.mapping import Mapping
+from daybook.backfill.rejects import RejectsFile, default_rejects_path
+from daybook.backfill.report import Summary
+from daybook.backfill.request_lines import RequestLines
+from daybook.backfill.rows import Source, open_source
+from daybook.backfill.run import Backfill, Builder, dry_run
+from daybook.cli.exits import Exit, show_error
+from daybook.cli.output import print_json, print_table
+from daybook.cli.wiring import open_client
+from daybook.client.client import Client
+from daybook.errors import ConfigError
+
+INTERRUPTED = "interrupted from the keyboard."
+EXIT_INTERRUPTED = 130
+"""What shells expect of a program that Ctrl-C ended."""
+
+SHOWN_REJECTS_MAX = 20
+"""Rejects that a dry run prints when it writes no rejects file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """The options.
+
+    mapping: None when the lines are requests. patience_seconds: None does not wait for outcomes.
+    """
+
+    file: str
+    mapping: Path | None
+    data_format: str | None
+    is_dry_run: bool
+    lines_per_second: float | None
+    rejects: Path | None
+    patience_seconds: float | None
+    is_strict: bool
+    as_json: bool
+
+
+def run_command(command: Command) -> int:
+    """Run it, print the summary; the exit code. Raises ConfigError when there is no Redis.
+
+    What is wrong with the two files is told first: for that no instance is needed.
+    """
+    with ExitStack() as opened:
+        try:
+            mapping = load_mapping(command.mapping) if command.mapping else None
+            source = opened.enter_context(open_source(command.file, mapping, command.data_format))
+        except ConfigError as error:
+            return _bad_input(error)
+        client = None if command.is_dry_run else opened.enter_context(open_client())
+        return _run(command, mapping, source, client)
+
+
+def _run(command: Command, mapping: Mapping | None, source: Source, client: Client | None) -> int:
+    notes = Console(stderr=True, highlight=False)
+    builder = LineBuilder(mapping) if mapping else RequestLines()
+    try:
+        if client is None:
+            summary = _dry_run(command, notes, source, builder)
+        else:
+            summary = _post(command, notes, source, builder, client)
+    except ConfigError as error:
+        return _bad_input(error)
+    _print(summary, command.as_json)
+    return _exit_code(summary, command.is_strict)
+
+
+def _bad_input(error: ConfigError) -> int:
+    show_error(error)
+    return Exit.BAD_INPUT
+
+
+def _post(
+    command: Command, notes: Console, source: Source, builder: Builder, client: Client
+) -> Summary:
+    path = command.rejects or default_rejects_path(command.file, source.data_format)
+    with closing(RejectsFile(path, command.file)) as rejects:
+        run = Backfill(
+            client,
+            builder,
+            reject=rejects.add,
+            say=lambda text: notes.print(text, markup=False, soft_wrap=True),
+            lines_per_second=command.lines_per_second,
+            patience_seconds=command.patience_seconds,
+        )
+        try:
+            _follow(notes, source, run.run(source))
+        except KeyboardInterrupt:
+            run.summary.stopped = INTERRUPTED
+    run.summary.rejects_path = str(path) if rejects.count else None
+    run.summary.unseen_columns = sorted(source.unseen)
+    return run.summary
+
+
+def _dry_run(command: Command, notes: Console, source: Source, builder: Builder) -> Summary:
+    """Writes rejects only where ``--rejects`` says; otherwise it prints the first of them."""
+    if command.rejects is None:
+        summary = _follow(notes, source, dry_run(source, builder, _Shown(notes).add))
+    else:
+        with closing(RejectsFile(command.rejects, command.file)) as rejects:
+            summary = _follow(notes, source, dry_run(source, builder, rejects.add))
+        summary.rejects_path = str(command.rejects) if rejects.count else None
+    summary.unseen_columns = sorted(source.unseen)
+    return summary
+
+
+class _Shown:
+    """Prints the first rejects."""
+
+    def __init__(self, notes: Console) -> None:
+        self._notes = notes
+        self._count = 0
+
+    def add(self, reject: Reject) -> None:
+        self._count += 1
+        if self._count <= SHOWN_REJECTS_MAX:
+            text = f"line {reject.number}: {reject.code}: {reject.reason}"
+            self._notes.print(text, markup=False, soft_wrap=True)
+        elif self._count == SHOWN_REJECTS_MAX + 1:
+            self._notes.print("… more lines are refused; --rejects PATH lists them all")
+
+
+def _follow(notes: Console, source: Source, summaries: Iterator[Summary]) -> Summary:
+    """Run to the end with a progress bar, which is shown on a terminal only."""
+    summary = Summary()
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[lines]} lines, {task.fields[rate]}/s"),
+        TimeRemainingColumn(),
+        console=notes,
+        disable=not notes.is_terminal,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("backfill", total=source.bytes_total, lines="0", rate="0")
+        for summary in summaries:
+            read = source.lines_read
+            rate = f"{read / summary.seconds:,.0f}" if summary.seconds else "0"
+            bar.update(task, completed=source.bytes_read, lines=f"{read:,}", rate=rate)
+    return summary
+
+
+def _print(summary: Summary, as_json: bool) -> None:
+    if as_json:
+        print_json(summary.as_dict())
+        return
+    rows = [(label, f"{count:,}", remark) for label, count, remark in summary.rows()]
+    print_table(("outcome", "lines", ""), rows, right=("lines",))
+    for remark in summary.remarks():
+        print(remark)
+
+
+def _exit_code(summary: Summary, is_strict: bool) -> int:
+    if summary.stopped is not None:
+        return EXIT_INTERRUPTED if summary.stopped == INTERRUPTED else Exit.UNAVAILABLE
+    return Exit.BAD_ANSWER if is_strict and summary.rejects else Exit.OK

@@ -1,0 +1,1 @@
+"""For producers: hand requests to the log and learn their outcome. Needs Redis, nothing else."""

@@ -1,0 +1,1 @@
+"""Making servers ready: the schema, the log, and the number of partitions."""

@@ -1,0 +1,182 @@
+"""The posting of a bulk: many transactions in one request, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from daybook.ledger.book import Book
+from daybook.ledger.posting.recording import effective_of, request_record
+from daybook.ledger.posting.transactions import post_split, post_transaction
+from daybook.ledger.rejection import Reason, Rejected
+from daybook.ledger.transaction import (
+    Bulk,
+    Entry,
+    Kind,
+    Outcome,
+    Record,
+    Split,
+    Status,
+    Transaction,
+    movements,
+    part_id,
+    part_ids,
+)
+
+REFUSED_SHOWN_MAX = 20
+"""Refused items that the detail of a bulk names."""
+
+
+def post_bulk(book: Book, entry: Entry, bulk: Bulk) -> Outcome | Rejected:
+    """Post the items of a bulk in order: all or none when it is atomic, else each on its own.
+
+    It comes up only when nothing older is open anywhere, so the refusal of an item is final.
+    """
+    named = {
+        balance_id
+        for _, leg in movements(bulk)
+        for balance_id in (leg.source_id, leg.destination_id)
+    }
+    savepoint = book.savepoint(named)
+    refused: list[tuple[int, Rejected]] = []
+    try:
+        ids = part_ids(entry.request_id, 1, len(bulk.items))
+        for number, (item, item_id) in enumerate(zip(bulk.items, ids, strict=True), 1):
+            refusal = _post_item(book, _entry_of(entry, item, item_id), item, entry, number)
+            if refusal is None:
+                continue
+            if bulk.atomic:
+                book.undo(savepoint)
+                return refusal._replace(part=number)
+            refused.append((number, refusal))
+            _record_refused(book, entry, item, number, refusal)
+    except BaseException:
+        book.undo(savepoint)  # a fault of ours: the entry is set aside, and nothing of it stays
+        raise
+    root = _root_of_posted(entry, bulk, refused)
+    book.record(root)
+    book.records.insert(savepoint.records, book.records.pop())  # a request comes before its parts
+    return Outcome(
+        entry.position,
+        entry.request_id,
+        entry.request_id,
+        bulk.reference,
+        root.status,
+        None if root.reason is None else Reason(root.reason),
+        root.detail,
+    )
+
+
+def record_rejected(book: Book, entry: Entry, bulk: Bulk, rejected: Rejected) -> str:
+    """Record that an atomic bulk was refused because of one of its items; answers the detail.
+
+    Its neighbours are refused with it. An item whose reference belongs to another request has no
+    record of its own.
+    """
+    failed = rejected.part
+    assert failed is not None, "only an item makes it fail"
+    detail = _about(bulk, failed, rejected)
+    book.record(_root(entry, bulk, Status.REJECTED, rejected.reason, detail))
+    aborted = Rejected(Reason.BULK_ABORTED, f"the bulk was refused: {detail}")
+    for number, item in enumerate(bulk.items, 1):
+        _record_refused(book, entry, item, number, rejected if number == failed else aborted)
+    return detail
+
+
+def _post_item(
+    book: Book, part: Entry, item: Transaction | Split, entry: Entry, number: int
+) -> Rejected | None:
+    """Post one item of the bulk in ``entry``; answers why not, if it is refused."""
+    if isinstance(item, Split):
+        outcome = post_split(book, part, item, entry.request_id, number)
+    else:
+        outcome = post_transaction(book, part, item, entry.request_id, number)
+    if isinstance(outcome, Rejected):
+        return outcome
+    if outcome.duplicate:
+        return Rejected(
+            Reason.REFERENCE_CONFLICT,
+            f"reference: {item.reference} belongs to another request, {outcome.transaction_id}",
+        )
+    return None
+
+
+def _record_refused(
+    book: Book, entry: Entry, item: Transaction | Split, number: int, rejected: Rejected
+) -> None:
+    if item.reference in book.references:
+        return
+    part = _entry_of(entry, item, part_id(entry.request_id, number))
+    record = request_record(
+        part, item, Status.REJECTED, rejected, parent_id=entry.request_id, part=number
+    )
+    book.record(record)
+
+
+def _entry_of(entry: Entry, item: Transaction | Split, item_id: str) -> Entry:
+    """The item as an entry of its own. It has the fingerprint of the request that it is part of."""
+    return Entry(
+        entry.position,
+        entry.slot,
+        item_id,
+        item,
+        entry.fingerprint,
+        b"",
+    )
+
+
+def _about(bulk: Bulk, number: int, rejected: Rejected) -> str:
+    reference = bulk.items[number - 1].reference
+    return f"item {number} ({reference}): {rejected.reason}: {rejected.detail}"
+
+
+def _root_of_posted(entry: Entry, bulk: Bulk, refused: Sequence[tuple[int, Rejected]]) -> Record:
+    if not refused:
+        return _root(entry, bulk, _status(bulk.items))
+    shown = [_about(bulk, number, rejected) for number, rejected in refused[:REFUSED_SHOWN_MAX]]
+    if len(refused) > REFUSED_SHOWN_MAX:
+        shown.append(f"and {len(refused) - REFUSED_SHOWN_MAX} more")
+    detail = f"{len(refused)} of {len(bulk.items)} refused: {'; '.join(shown)}"
+    if len(refused) == len(bulk.items):
+        return _root(entry, bulk, Status.REJECTED, refused[0][1].reason, detail)
+    left_out = {number for number, _ in refused}
+    posted = [item for number, item in enumerate(bulk.items, 1) if number not in left_out]
+    return _root(entry, bulk, _status(posted), None, detail)
+
+
+def _status(posted: Sequence[Transaction | Split]) -> Status:
+    """INFLIGHT when every item that was posted is a hold."""
+    held = all(item.whole.inflight for item in posted)
+    return Status.INFLIGHT if held else Status.APPLIED
+
+
+def _root(
+    entry: Entry,
+    bulk: Bulk,
+    status: Status,
+    reason: Reason | None = None,
+    detail: str | None = None,
+) -> Record:
+    """The record of the bulk as a whole: it moves no money itself."""
+    return Record(
+        entry.request_id,
+        Kind.BULK,
+        bulk.reference,
+        False,
+        None,
+        None,
+        None,
+        "",
+        None,
+        None,
+        status,
+        reason,
+        detail,
+        bulk.description,
+        False,
+        None,
+        entry.position,
+        effective_of(entry, bulk.effective_micros),
+        bulk.meta_data,
+        entry.fingerprint,
+        len(bulk.items),
+    )

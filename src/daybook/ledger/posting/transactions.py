@@ -1,0 +1,325 @@
+"""The posting of transactions: of one movement, or of one with several legs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from daybook.ledger.balance import Balance
+from daybook.ledger.book import Book, Recorded
+from daybook.ledger.hold import Hold
+from daybook.ledger.posting.recording import (
+    leg_records,
+    outcome_of,
+    request_record,
+    sent_again,
+    split_record,
+    transaction_record,
+)
+from daybook.ledger.rejection import PRECEDENCE, Reason, Rejected
+from daybook.ledger.transaction import (
+    Entry,
+    Kind,
+    Leg,
+    Outcome,
+    Split,
+    Status,
+    Transaction,
+    part_id,
+    part_ids,
+)
+
+
+def post_transaction(
+    book: Book,
+    entry: Entry,
+    wanted: Transaction,
+    parent_id: str | None = None,
+    part: int | None = None,
+) -> Outcome | Rejected:
+    """Post a transaction with one movement.
+
+    parent_id, part: of an item of a bulk, the bulk and the number of the item.
+    """
+    recorded = book.recorded(wanted.reference, entry.request_id)
+    if recorded is not None and not _is_due(book, entry, recorded):
+        return sent_again(entry, wanted.reference, recorded)
+    if wanted.scheduled_micros is not None and _is_early(entry, wanted.scheduled_micros):
+        return _schedule(book, entry, wanted)
+    source = _side(book, wanted.source_id, wanted.source_indicator, wanted.currency)
+    destination = _side(book, wanted.destination_id, wanted.destination_indicator, wanted.currency)
+    if source is None or destination is None:
+        return _unknown_balance(wanted, source, destination)
+    amount = wanted.precise_amount
+    refusal = _mismatch(wanted, source, destination) or _lacks_funds(wanted, source, amount)
+    if refusal is not None:
+        return refusal
+    if not (source.debit_fits(amount) and destination.credit_fits(amount)):
+        return _overflow(amount)
+    _settle_sides(book, entry, wanted, source, destination)
+    if wanted.inflight:
+        status = Status.INFLIGHT
+        source.add(inflight_debit=amount)
+        destination.add(inflight_credit=amount)
+        book.add_hold(_hold(entry.request_id, wanted, wanted, None, parent_id))
+    else:
+        status = Status.APPLIED
+        source.add(debit=amount)
+        destination.add(credit=amount)
+    if wanted.scheduled_micros is not None:
+        book.close_schedule(entry.request_id)
+    book.record(transaction_record(entry, wanted, status, parent_id=parent_id, part=part))
+    return Outcome(entry.position, entry.request_id, entry.request_id, wanted.reference, status)
+
+
+def post_split(
+    book: Book,
+    entry: Entry,
+    split: Split,
+    parent_id: str | None = None,
+    part: int | None = None,
+) -> Outcome | Rejected:
+    """Post all legs of a request, or none (ledger semantics, section 8).
+
+    Everything is looked at before anything is changed.
+    """
+    whole = split.whole
+    recorded = book.recorded(whole.reference, entry.request_id)
+    if recorded is not None and not _is_due(book, entry, recorded):
+        return sent_again(entry, whole.reference, recorded)
+    if whole.scheduled_micros is not None and _is_early(entry, whole.scheduled_micros):
+        return _schedule(book, entry, split)
+    sides = _sides(book, split)
+    if isinstance(sides, Rejected):
+        return sides
+    refusal = _refusal_of_legs(split, sides)
+    if refusal is not None:
+        return refusal
+    status = Status.INFLIGHT if whole.inflight else Status.APPLIED
+    root = split_record(entry, split, status, parent_id=parent_id, part=part)
+    if whole.scheduled_micros is not None:
+        book.close_schedule(entry.request_id)
+    book.record(root)
+    leg_ids = part_ids(entry.request_id, 1, len(sides))
+    make_record = leg_records(root)
+    records = book.records
+    for number, (leg, leg_id, (source, destination)) in enumerate(
+        zip(split.legs, leg_ids, sides, strict=True), 1
+    ):
+        amount = leg.precise_amount
+        if source.precision is None or destination.precision is None:
+            _settle_sides(book, entry, whole, source, destination)
+        if whole.inflight:
+            source.add(0, 0, 0, amount)
+            destination.add(0, 0, amount)
+            book.add_hold(_hold(leg_id, whole, leg, entry.request_id, parent_id))
+        else:
+            source.add(0, amount)
+            destination.add(amount)
+        records.append(make_record(leg, leg_id, number))
+    return outcome_of(entry, whole.reference, status)
+
+
+def _is_early(entry: Entry, scheduled_micros: int) -> bool:
+    return scheduled_micros > entry.accepted_ms * 1000
+
+
+def _is_due(book: Book, entry: Entry, recorded: Recorded) -> bool:
+    """Whether the entry is a scheduled transaction, sent again because its time has come."""
+    schedule = book.schedules.get(entry.request_id)
+    if schedule is None or recorded.transaction_id != entry.request_id:
+        return False
+    if schedule.fingerprint != entry.fingerprint:
+        return False
+    scheduled_micros = schedule.instruction.whole.scheduled_micros
+    return scheduled_micros is None or not _is_early(entry, scheduled_micros)
+
+
+def _schedule(book: Book, entry: Entry, wanted: Transaction | Split) -> Outcome:
+    """Keep the transaction until its time. Balances and funds are looked at then."""
+    book.record(
+        request_record(entry, wanted, Status.SCHEDULED)._replace(
+            transaction_id=part_id(entry.request_id, "scheduled"),
+            kind=Kind.SCHEDULE,
+            reference=f"{wanted.reference}_scheduled",
+            derived=True,
+            parent_id=entry.request_id,
+        )
+    )
+    book.add_schedule(entry, wanted)
+    return outcome_of(entry, wanted.reference, Status.SCHEDULED)
+
+
+def _side(book: Book, balance_id: str, indicator: str | None, currency: str) -> Balance | None:
+    balance = book.balances.get(balance_id)
+    if balance is None and indicator is not None:
+        return book.internal_balance(balance_id, indicator, currency)
+    return balance
+
+
+def _sides(book: Book, split: Split) -> list[tuple[Balance, Balance]] | Rejected:
+    """Source and destination of each leg; the same internal balance is one, also when it is new."""
+    currency = split.whole.currency
+    known = book.balances
+    fresh: dict[str, Balance] = {}
+    sides: list[tuple[Balance, Balance]] = []
+    for leg in split.legs:
+        source = known.get(leg.source_id) or fresh.get(leg.source_id)
+        if source is None and leg.source_indicator is not None:
+            source = book.internal_balance(leg.source_id, leg.source_indicator, currency)
+            fresh[leg.source_id] = source
+        destination = known.get(leg.destination_id) or fresh.get(leg.destination_id)
+        if destination is None and leg.destination_indicator is not None:
+            destination = book.internal_balance(
+                leg.destination_id, leg.destination_indicator, currency
+            )
+            fresh[leg.destination_id] = destination
+        if source is None or destination is None:
+            return _unknown_balance(leg, source, destination)
+        sides.append((source, destination))
+    return sides
+
+
+def _refusal_of_legs(split: Split, sides: Sequence[tuple[Balance, Balance]]) -> Rejected | None:
+    """The refusal that takes precedence, over all legs.
+
+    The balance that all legs share is looked at once, for the total; all others are distinct.
+    """
+    whole = split.whole
+    several_sources = sides[0][0] is not sides[-1][0]
+    shared = sides[0][1] if several_sources else sides[0][0]
+    amounts = [leg.precise_amount for leg in split.legs]
+    if several_sources:
+        debits = [(source, amount) for (source, _), amount in zip(sides, amounts, strict=True)]
+        credits = [(shared, whole.precise_amount)]
+    else:
+        debits = [(shared, whole.precise_amount)]
+        credits = [(side, amount) for (_, side), amount in zip(sides, amounts, strict=True)]
+    mismatches = [
+        mismatch
+        for side, moves in (("source", debits), ("destination", credits))
+        for balance, _ in moves
+        if balance.currency != whole.currency or balance.precision != whole.precision
+        if (mismatch := _mismatch_of(whole, side, balance)) is not None
+    ]
+    if mismatches:
+        return min(mismatches, key=lambda each: PRECEDENCE[each.reason])
+    for balance, amount in debits if whole.checks_funds else ():
+        lacking = _lacks_funds(whole, balance, amount)
+        if lacking is not None:
+            return lacking
+    fits = all(balance.debit_fits(amount) for balance, amount in debits) and all(
+        balance.credit_fits(amount) for balance, amount in credits
+    )
+    return None if fits else _overflow(whole.precise_amount)
+
+
+def _settle_sides(
+    book: Book, entry: Entry, wanted: Transaction, source: Balance, destination: Balance
+) -> None:
+    """What a first transaction settles about its balances: that they exist, their precision."""
+    if source.is_new:
+        book.add_balance(source, entry.position)
+    if destination.is_new:
+        book.add_balance(destination, entry.position)
+    if source.precision is None:
+        source.precision = wanted.precision
+    if destination.precision is None:
+        destination.precision = wanted.precision
+
+
+def _hold(
+    transaction_id: str,
+    whole: Transaction,
+    leg: Transaction | Leg,
+    split_id: str | None,
+    bulk_id: str | None,
+) -> Hold:
+    return Hold(
+        transaction_id,
+        leg.source_id,
+        leg.destination_id,
+        whole.currency,
+        whole.precision,
+        leg.precise_amount,
+        split_id=split_id,
+        bulk_id=bulk_id,
+        expires_micros=whole.expires_micros,
+        commits_micros=whole.commits_micros,
+        is_new=True,
+    )
+
+
+def _unknown_balance(
+    leg: Transaction | Leg, source: Balance | None, destination: Balance | None
+) -> Rejected:
+    missing = tuple(
+        balance_id
+        for balance_id, balance in ((leg.source_id, source), (leg.destination_id, destination))
+        if balance is None
+    )
+    side = "source" if source is None else "destination"
+    return Rejected(
+        Reason.UNKNOWN_BALANCE,
+        f"{side}: balance {missing[0]} does not exist; create it first",
+        missing,
+    )
+
+
+def _mismatch(wanted: Transaction, source: Balance, destination: Balance) -> Rejected | None:
+    currency, precision = wanted.currency, wanted.precision
+    if source.currency == destination.currency == currency and (
+        source.precision == destination.precision == precision
+    ):
+        return None
+    found = [
+        mismatch
+        for side, balance in (("source", source), ("destination", destination))
+        if (mismatch := _mismatch_of(wanted, side, balance)) is not None
+    ]
+    return min(found, key=lambda each: PRECEDENCE[each.reason], default=None)
+
+
+def _mismatch_of(wanted: Transaction, side: str, balance: Balance) -> Rejected | None:
+    if balance.currency != wanted.currency:
+        return Rejected(
+            Reason.CURRENCY_MISMATCH,
+            f"currency: {side} {balance.balance_id} is in {balance.currency}, "
+            f"not {wanted.currency}",
+        )
+    if balance.precision not in (None, wanted.precision):
+        return Rejected(
+            Reason.PRECISION_MISMATCH,
+            f"precision: {side} {balance.balance_id} has precision {balance.precision}, "
+            f"not {wanted.precision}; send that, under a new reference",
+        )
+    return None
+
+
+def _lacks_funds(wanted: Transaction, source: Balance, amount: int) -> Rejected | None:
+    if not wanted.checks_funds:
+        return None
+    shortfall = amount - source.available
+    if shortfall <= 0:
+        return None
+    if wanted.overdraft_limit is None:
+        return Rejected(
+            Reason.INSUFFICIENT_FUNDS,
+            f"source: {source.balance_id} has {source.available} available, "
+            f"{amount} needed (minor units)",
+            (source.balance_id,),
+        )
+    if shortfall > wanted.overdraft_limit_minor:
+        return Rejected(
+            Reason.OVERDRAFT_LIMIT_EXCEEDED,
+            f"source: {source.balance_id} would stand at {-shortfall}, "
+            f"its limit is {-wanted.overdraft_limit_minor} (minor units)",
+            (source.balance_id,),
+        )
+    return None
+
+
+def _overflow(amount: int) -> Rejected:
+    return Rejected(
+        Reason.FIGURE_OVERFLOW,
+        f"amount: adding {amount} makes a figure longer than the ledger keeps",
+    )

@@ -1,0 +1,179 @@
+"""Who asked for outcomes by a Celery message: a hash of the log, by outcome key.
+
+The intake writes itself down before it appends, workers look after they have written an outcome:
+whoever comes second sees the other. So each message is answered, however many ask for one request.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import structlog
+
+from daybook.errors import LogFull, LogUnavailable
+from daybook.queue.connect import translated_faults
+from daybook.queue.log import Log
+
+log = structlog.get_logger()
+
+ASKERS_MAX = 1_000
+"""Messages that wait for one outcome: of more, the oldest are no longer waited for."""
+
+KEYS_MAX = 1_000_000
+"""Outcomes that are waited for, schedules included: with more, the log is full for the intake."""
+
+CHANGE_ATTEMPTS_MAX = 100
+"""How often a change is tried again because somebody else changed the same."""
+
+SCAN_COUNT = 500
+
+_CHANGED, _FULL = 1, -1
+"""What a change comes to: it was made, or there is no room for one more key."""
+
+_BODY = """
+local known = redis.call('HGET', KEYS[1], ARGV[1]) or ''
+if known ~= ARGV[2] then
+  return 0
+end
+if known == '' and ARGV[3] ~= '' and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[4]) then
+  return -1
+end
+if ARGV[3] == '' then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+else
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+end
+return 1
+"""
+"""Change what stands under an outcome key, if it is still what was read."""
+
+_ADD = "#!lua" + _BODY
+"""Refused by a server without memory, like every request of which it would be."""
+
+_FORGET = "#!lua flags=allow-oom" + _BODY
+
+
+class Wanted(NamedTuple):
+    """An outcome that its entry wants as a Celery result too. fingerprint: hex, of the request.
+
+    at: milliseconds since the epoch when it was accepted.
+    """
+
+    key: str
+    task_id: str
+    at: int
+    fingerprint: str
+
+
+class Asker(NamedTuple):
+    """A message that waits for an outcome.
+
+    fingerprint: hex, of the request that it asked for. at: milliseconds since the epoch when it
+    claimed the result of its task id. mark: of what it says (see ``worker.answering``).
+    duplicate: the request was there already.
+    """
+
+    task_id: str
+    fingerprint: str
+    at: int
+    mark: str
+    duplicate: bool = False
+
+
+Change = Callable[[list[Asker]], list[Asker]]
+"""Who asks, as it was, and as it is to be."""
+
+
+class Asked:
+    """The hash as seen by one process."""
+
+    def __init__(self, request_log: Log) -> None:
+        self._client = request_log.client
+        self._name = request_log.keys.asked
+        self._add_script = self._client.register_script(_ADD)
+        self._forget_script = self._client.register_script(_FORGET)
+
+    def add(self, key: str, asker: Asker) -> None:
+        """Write down who asks for the outcome of ``key``.
+
+        Raises LogFull when KEYS_MAX others are waited for, or the server has no memory left;
+        LogUnavailable.
+        """
+
+        def added(askers: list[Asker]) -> list[Asker]:
+            others = [one for one in askers if one.task_id != asker.task_id]
+            if len(others) >= ASKERS_MAX:
+                log.warning("asked.too_many", key=key, dropped=others[0].task_id)
+            return [*others[-ASKERS_MAX + 1 :], asker]
+
+        self._change(self._add_script, key, added)
+
+    def remove(self, key: str, task_id: str) -> None:
+        """Forget who asks. Raises LogUnavailable."""
+
+        def others(askers: list[Asker]) -> list[Asker]:
+            return [one for one in askers if one.task_id != task_id]
+
+        self._change(self._forget_script, key, others)
+
+    def answered(self, key: str, found: bytes) -> None:
+        """Forget those that were answered, unless somebody came meanwhile: the sweeper sees to it.
+
+        found: their text, as it was read.
+        """
+        with translated_faults():
+            self._forget_script(keys=[self._name], args=[key, found, "", KEYS_MAX])
+
+    def everybody(self, cursor: int) -> tuple[int, list[tuple[str, bytes]]]:
+        """Some of the keys and who asks for them; and the cursor of the next ones, 0 at the end."""
+        with translated_faults():
+            following, found = self._client.hscan(self._name, cursor, count=SCAN_COUNT)
+        return following, [(key.decode(errors="replace"), askers) for key, askers in found.items()]
+
+    def _change(self, script: Any, key: str, change: Change) -> None:
+        for _ in range(CHANGE_ATTEMPTS_MAX):
+            with translated_faults():
+                known = self._client.hget(self._name, key) or b""
+                wanted = text_of(change(askers_in(known)))
+                done = script(keys=[self._name], args=[key, known, wanted, KEYS_MAX])
+            if done == _CHANGED:
+                return
+            if done == _FULL:
+                raise LogFull(f"{KEYS_MAX} outcomes are waited for already: try again later")
+        raise LogUnavailable(f"who asks for {key!r} changes all the time: try again")
+
+
+def text_of(askers: list[Asker]) -> str:
+    """Askers as they are written down; empty for nobody."""
+    if not askers:
+        return ""
+    named = [
+        {"id": one.task_id, "fingerprint": one.fingerprint, "at": one.at, "mark": one.mark}
+        | ({"duplicate": True} if one.duplicate else {})
+        for one in askers
+    ]
+    return json.dumps(named, separators=(",", ":"))
+
+
+def askers_in(text: bytes) -> list[Asker]:
+    """What was written down. Whatever can't be read is logged and left out."""
+    if not text:
+        return []
+    try:
+        return list(_read(json.loads(text)))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        log.exception("asked.unreadable", text=text[:200])
+        return []
+
+
+def _read(found: list[dict[str, Any]]) -> Iterator[Asker]:
+    for one in found:
+        yield Asker(
+            str(one["id"]),
+            str(one["fingerprint"]),
+            int(one["at"]),
+            str(one["mark"]),
+            bool(one.get("duplicate")),
+        )

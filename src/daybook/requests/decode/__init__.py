@@ -1,0 +1,1 @@
+"""From a body in the log back to an instruction of the engine."""

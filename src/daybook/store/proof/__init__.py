@@ -1,0 +1,1 @@
+"""The proof: what is kept beside the journal, compared with it and mended from it."""

@@ -1,0 +1,1 @@
+"""The read path: what the ledger knows, as views. Nothing here writes, or locks a row."""

@@ -1,0 +1,182 @@
+"""The read path: what the ledger knows, as views. Nothing here writes, or locks a row.
+
+Every function takes a connection; faults of the driver are translated by whoever opened it
+(``reading``). Lists are bounded by ``limit`` and continue ``after`` the last id of a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine, func, select
+
+from daybook.store.engine import translated_faults
+from daybook.store.read.due import count_dates, list_holds, list_schedules
+from daybook.store.read.recorded import (
+    find_hold,
+    find_refusal,
+    find_transaction,
+    list_changes,
+    list_transactions,
+)
+from daybook.store.read.rows import (
+    LIMIT_MAX,
+    balance_view,
+    bounded,
+    columns_of,
+    identity_view,
+    ledger_view,
+    stored_id,
+)
+from daybook.store.read.views import BalanceView, IdentityView, LedgerView, PartitionView
+from daybook.store.schema import balances, held_over, identities, ledgers, partitions
+
+__all__ = [
+    "LIMIT_MAX",
+    "count_dates",
+    "find_balance",
+    "find_hold",
+    "find_identity",
+    "find_ledger",
+    "find_refusal",
+    "find_transaction",
+    "list_balances",
+    "list_changes",
+    "list_holds",
+    "list_identities",
+    "list_ledgers",
+    "list_partitions",
+    "list_schedules",
+    "list_transactions",
+    "reading",
+    "stored_id",
+]
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection whose reads all see one instant, and which can't write.
+
+    Raises StoreUnavailable, SchemaOutdated.
+    """
+    with (
+        translated_faults(),
+        engine.connect().execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        ) as connection,
+    ):
+        yield connection
+
+
+# Ledgers and balances
+
+
+def list_ledgers(
+    connection: Connection, *, after: str | None = None, limit: int = 100
+) -> list[LedgerView]:
+    """Ledgers by id, from the one behind ``after``."""
+    query = columns_of(ledgers).order_by(ledgers.c.ledger_id).limit(bounded(limit))
+    if after is not None:
+        query = query.where(ledgers.c.ledger_id > after)
+    return [ledger_view(row) for row in connection.execute(query)]
+
+
+def find_ledger(connection: Connection, ledger_id: str) -> LedgerView | None:
+    """The ledger with this id."""
+    row = connection.execute(columns_of(ledgers).where(ledgers.c.ledger_id == ledger_id)).first()
+    return ledger_view(row) if row is not None else None
+
+
+def list_balances(
+    connection: Connection,
+    *,
+    ledger_id: str | None = None,
+    currency: str | None = None,
+    indicator: str | None = None,
+    external_id: str | None = None,
+    identity_id: str | None = None,
+    after: str | None = None,
+    limit: int = 100,
+) -> list[BalanceView]:
+    """Balances by id that fit all filters, from the one behind ``after``.
+
+    external_id: as kept in ``meta_data.external_id``. identity_id: of their owner.
+    """
+    wanted = {
+        balances.c.ledger_id: ledger_id,
+        balances.c.currency: currency,
+        balances.c.indicator: indicator,
+        balances.c.meta_data.op("->>")("external_id"): external_id,
+    }
+    query = columns_of(balances).order_by(balances.c.balance_id).limit(bounded(limit))
+    query = query.where(*(column == value for column, value in wanted.items() if value is not None))
+    if identity_id is not None:
+        query = query.where(balances.c.identity_id == stored_id(identity_id))
+    if after is not None:
+        query = query.where(balances.c.balance_id > stored_id(after))
+    return [balance_view(row) for row in connection.execute(query)]
+
+
+def find_balance(connection: Connection, balance_id: str) -> BalanceView | None:
+    """The balance with this id (``bln_…``)."""
+    stored = stored_id(balance_id)
+    if stored is None:
+        return None
+    row = connection.execute(columns_of(balances).where(balances.c.balance_id == stored)).first()
+    return balance_view(row) if row is not None else None
+
+
+# Identities
+
+
+def list_identities(
+    connection: Connection, *, after: str | None = None, limit: int = 100
+) -> list[IdentityView]:
+    """Identities by id, from the one behind ``after``."""
+    query = columns_of(identities).order_by(identities.c.identity_id).limit(bounded(limit))
+    if after is not None:
+        query = query.where(identities.c.identity_id > stored_id(after))
+    return [identity_view(row) for row in connection.execute(query)]
+
+
+def find_identity(connection: Connection, identity_id: str) -> IdentityView | None:
+    """The identity with this id (``idt_…``)."""
+    stored = stored_id(identity_id)
+    query = columns_of(identities).where(identities.c.identity_id == stored)
+    row = connection.execute(query).first()
+    return identity_view(row) if row is not None else None
+
+
+# Partitions
+
+
+def list_partitions(connection: Connection) -> list[PartitionView]:
+    """All partitions in order, closed ones too."""
+    waiting = (
+        select(
+            held_over.c.partition,
+            func.count().label("entries"),
+            func.min(held_over.c.position).label("oldest"),
+        )
+        .group_by(held_over.c.partition)
+        .subquery()
+    )
+    query = (
+        select(partitions, waiting.c.entries, waiting.c.oldest)
+        .outerjoin(waiting, waiting.c.partition == partitions.c.partition)
+        .order_by(partitions.c.partition)
+    )
+    return [
+        PartitionView(
+            row.partition,
+            row.cursor,
+            row.sequence,
+            bytes(row.head).hex(),
+            row.entries or 0,
+            row.oldest,
+            row.applied_at,
+            row.partition >= row.total,
+        )
+        for row in connection.execute(query)
+    ]

@@ -1,0 +1,50 @@
+"""The start of a worker: which queues it consumes, and how safe its servers are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from celery.signals import celeryd_init
+from kombu.entity import Queue
+
+from daybook.errors import DaybookError
+from daybook.monitoring.health import SAFETY, examine
+from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
+from daybook.settings import Settings, read_settings
+from daybook.worker.announcing import Announcing
+from daybook.worker.app import app
+from daybook.worker.runtime import partitions_when_ready
+
+log = structlog.get_logger()
+
+app.steps["consumer"].add(Announcing)
+
+
+def tell_safety(settings: Settings) -> None:
+    """Write into the worker's log what makes these servers unfit to keep money on."""
+    names = [check.name for check in SAFETY]
+    for check in examine(settings, stall_seconds_max=settings.stall_seconds_max, only=names):
+        tell = log.info if check.state == "ok" else log.warning
+        tell("worker.safety", check=check.name, state=check.state, detail=check.detail)
+
+
+@celeryd_init.connect  # type: ignore[untyped-decorator]  # Celery ships no types
+def consume_partitions(conf: Any = None, options: dict[str, Any] | None = None, **_: Any) -> None:
+    """Consume the intake and every partition, unless ``-Q`` says which.
+
+    Ends the worker when it can't know them: Celery only logs what a signal's receiver raises, and
+    would go on without any partition.
+    """
+    try:
+        number = partitions_when_ready()
+    except DaybookError as fault:
+        raise SystemExit(f"error: {fault}") from fault
+    conf.daybook_queues_are_chosen = bool((options or {}).get("queues"))
+    if not conf.daybook_queues_are_chosen:
+        names = [queue_of(partition) for partition in range(number)]
+        conf.task_queues = [
+            Queue(name, routing_key=name)  # type: ignore[no-untyped-call]
+            for name in (INTAKE_QUEUE, *names)
+        ]
+    tell_safety(read_settings())  # last: whatever it raises, the queues are there
