@@ -41,8 +41,8 @@ from daybook.errors import (
     OutcomeUnknown,
     RevokeRefused,
 )
+from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import Status
 from daybook.queue.entries import BY_ID, CELERY_RESULT
 from daybook.requests.bounds import TRANSACTION_ID
 from daybook.requests.fields import check_moment

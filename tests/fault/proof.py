@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from daybook.ledger.entry import Entry
 from daybook.ledger.identity import IDENTITY_FIELDS
 from daybook.ledger.rejection import Rejected
-from daybook.ledger.transaction import Entry
 from daybook.queue.entries import BARRIER, entry_id_of, position_of
 from daybook.requests import decode, fingerprint_of
 from daybook.store.proof.verify import verify

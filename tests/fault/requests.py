@@ -10,7 +10,7 @@ from typing import Any
 
 from daybook import BalanceRequest
 from daybook.client.drafts import Receipt
-from daybook.ledger.transaction import part_id
+from daybook.ledger.ids import part_id
 from daybook.requests import mint_id
 from daybook.requests.bounds import ordering_key_of, slot_of
 from tests.harness import Installation

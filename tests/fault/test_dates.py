@@ -13,7 +13,8 @@ import pytest
 from daybook.apply import due as clockwork
 from daybook.apply.sweep import sweep_partitions
 from daybook.client.drafts import Receipt
-from daybook.ledger.transaction import POSITION_COUNTER_BITS, part_id
+from daybook.ledger.entry import POSITION_COUNTER_BITS
+from daybook.ledger.ids import part_id
 from daybook.queue.entries import NewEntry, key_of_id
 from daybook.queue.log import Log
 from daybook.requests import deadline_body, fingerprint_of, slot_of_transaction

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from daybook.ledger.instructions import Transaction
 from daybook.ledger.posting import rules as posting
-from daybook.ledger.transaction import Transaction
 from daybook.requests import TransactionRequest, mint_id, slot_of
 from daybook.requests.decode import instructions as decoding_module
 from tests.fault.proof import assert_proved

@@ -22,7 +22,7 @@ from daybook.apply.sweep import sweep_partitions
 from daybook.client.drafts import Receipt
 from daybook.errors import LogUnavailable
 from daybook.installation.resize import begin
-from daybook.ledger.transaction import POSITION_COUNTER_BITS
+from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.queue.connect import connect
 from daybook.queue.entries import RawEntry
 from daybook.queue.log import Log

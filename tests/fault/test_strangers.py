@@ -16,7 +16,7 @@ from daybook.apply.due import append_due
 from daybook.apply.sweep import sweep_partitions
 from daybook.client.drafts import Receipt, draft
 from daybook.errors import LogUnavailable, NotFound
-from daybook.ledger.transaction import part_id
+from daybook.ledger.ids import part_id
 from daybook.monitoring.inspection import log_faults
 from daybook.requests import decode
 from daybook.store.proof.verify import verify

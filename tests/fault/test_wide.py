@@ -13,8 +13,9 @@ from daybook.apply.attempt import Attempt
 from daybook.apply.sweep import sweep_partitions
 from daybook.client.drafts import Receipt
 from daybook.errors import LogFull
+from daybook.ledger.ids import part_id
+from daybook.ledger.instructions import Bulk, Split
 from daybook.ledger.posting import rules as posting
-from daybook.ledger.transaction import Bulk, Split, part_id
 from daybook.queue.entries import BARRIER, NewEntry, entry_id_of, key_of_reference
 from daybook.requests import fingerprint_of, mint_bulk_id, slot_of
 from tests.fault.dying import POINTS, die_at

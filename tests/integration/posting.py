@@ -12,16 +12,14 @@ from tests.harness import Installation
 from daybook.apply.rejections import claims_of, refusals_of
 from daybook.ledger.balance import GENERAL_LEDGER_ID, internal_balance_id
 from daybook.ledger.batch import decide_batch
-from daybook.ledger.transaction import (
-    POSITION_COUNTER_BITS,
+from daybook.ledger.entry import POSITION_COUNTER_BITS, Entry, Outcome
+from daybook.ledger.instructions import (
     Change,
-    Entry,
     Instruction,
     Leg,
     NewBalance,
     NewIdentity,
     NewLedger,
-    Outcome,
     Split,
     Transaction,
 )

@@ -16,7 +16,7 @@ from tests.integration.posting import Posting, divided, move
 
 from daybook import __version__
 from daybook.cli.exits import Exit
-from daybook.ledger.transaction import Commit, Void
+from daybook.ledger.instructions import Commit, Void
 from daybook.store.read import queries
 
 FIGURES = {"credit_balance", "debit_balance", "inflight_credit_balance", "inflight_debit_balance"}

@@ -32,7 +32,7 @@ from daybook.demo.play import Result
 from daybook.demo.story import TRANSACTIONS_MIN, Story
 from daybook.demo.tally import Figures
 from daybook.embedded.parts import INSTANCE_MARK
-from daybook.ledger.transaction import Kind
+from daybook.ledger.instructions import Kind
 from daybook.store.proof.verify import VerifyReport, Violation
 
 SMALL = ("--transactions", "400")

@@ -16,7 +16,7 @@ from tests.fault.restoring import copy_of, restore
 from tests.harness import Installation, wait_until
 
 from daybook.apply.sweep import sweep
-from daybook.ledger.transaction import POSITION_COUNTER_BITS
+from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.monitoring.health import NAMES
 from daybook.monitoring.progress import find_stalled
 from daybook.requests import mint_id, slot_of

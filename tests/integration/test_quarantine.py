@@ -17,8 +17,8 @@ from tests.harness import Installation, wait_until
 from daybook.apply.due import append_due
 from daybook.client.drafts import Receipt
 from daybook.client.quarantine import discarding, retrying
+from daybook.ledger.instructions import Bulk, Change, NewBalance, Split, Transaction, Void
 from daybook.ledger.posting import rules as posting
-from daybook.ledger.transaction import Bulk, Change, NewBalance, Split, Transaction, Void
 from daybook.queue.entries import RETRY
 from daybook.store.read.quarantine import count_quarantined, find_quarantined
 

@@ -13,7 +13,8 @@ from tests.harness import Installation
 from tests.integration.posting import FEES, WORLD, Posting, divided, move
 
 from daybook.ledger.identity import IDENTITY_FIELDS
-from daybook.ledger.transaction import Bulk, Commit, Refund, Void, part_id
+from daybook.ledger.ids import part_id
+from daybook.ledger.instructions import Bulk, Commit, Refund, Void
 from daybook.store.read import queries
 from daybook.store.read.due import list_holds, list_schedules
 from daybook.store.read.recorded import PARTS_SHOWN_MAX

@@ -18,8 +18,8 @@ from daybook.apply import reading
 from daybook.apply.due import append_due
 from daybook.client.drafts import Receipt
 from daybook.client.quarantine import discarding, retrying
+from daybook.ledger.instructions import Transaction
 from daybook.ledger.posting import rules as posting
-from daybook.ledger.transaction import Transaction
 from daybook.queue.entries import NewEntry
 from daybook.requests import fingerprint_of, mint_id, slot_of
 from daybook.steps import Point, watched

@@ -119,7 +119,7 @@ def test_the_fields_of_a_record_are_the_columns_in_their_order() -> None:
         "inflight_expiry_date": "expires_micros", "inflight_commit_date": "commits_micros",
         "scheduled_for": "scheduled_micros",
     }  # fmt: skip
-    from daybook.ledger.transaction import Record
+    from daybook.ledger.record import Record
 
     assert tuple(renamed.get(name, name) for name in _FIELDS) == Record._fields
 

@@ -10,8 +10,8 @@ from typing import Any
 from tests.harness import Installation
 from tests.integration.posting import FIRST_MS, WORLD, Posting, divided, move
 
-from daybook.ledger.transaction import (
-    POSITION_COUNTER_BITS,
+from daybook.ledger.entry import POSITION_COUNTER_BITS
+from daybook.ledger.instructions import (
     Bulk,
     Cancel,
     Commit,

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from daybook.ledger.balance import internal_balance_id
-from daybook.ledger.transaction import Entry, Outcome
+from daybook.ledger.entry import Entry, Outcome
 from tests.oracle.facts import BalanceKey, Expected, Request, Row
 from tests.oracle.model import Model
 from tests.oracle.shelf import Shelf

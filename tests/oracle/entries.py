@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from daybook.ledger.entry import Entry
+from daybook.ledger.instructions import Bulk, Deadline
 from daybook.ledger.rejection import Rejected
-from daybook.ledger.transaction import Bulk, Deadline, Entry
 from daybook.requests import decode, fingerprint_of, validate
 from daybook.requests.models import REQUEST_MODELS
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from fractions import Fraction
 from typing import Any
 
-from daybook.ledger.transaction import part_id
+from daybook.ledger.ids import part_id
 from tests.oracle.judge_parts import (
     dates_are_kept,
     groups_are_whole,

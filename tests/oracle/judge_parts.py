@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
-from daybook.ledger.transaction import part_id
+from daybook.ledger.ids import part_id
 
 Row = Mapping[str, Any]
 

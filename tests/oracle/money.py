@@ -8,7 +8,7 @@ from __future__ import annotations
 from copy import deepcopy
 from fractions import Fraction
 
-from daybook.ledger.transaction import part_id
+from daybook.ledger.ids import part_id
 from tests.oracle.amounts import (
     Movement,
     broken_at_the_door,

@@ -13,7 +13,8 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from daybook.ledger.batch import Horizon, Parked, decide_batch
-from daybook.ledger.transaction import Entry, movements
+from daybook.ledger.entry import Entry
+from daybook.ledger.instructions import movements
 from tests.oracle.shelf import Shelf
 
 IDLE_ROUNDS_MAX = 3

@@ -40,7 +40,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from daybook.ledger.balance import internal_balance_id
-from daybook.ledger.transaction import part_id
+from daybook.ledger.ids import part_id
 from daybook.requests import slot_of
 
 _NAMES = UUID("00000000-0000-4000-8000-000000000001")

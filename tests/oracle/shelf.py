@@ -14,26 +14,23 @@ from daybook.ledger.balance import GENERAL_LEDGER_ID, Balance
 from daybook.ledger.batch import ALONE, BatchDecision, Horizon, decide_batch
 from daybook.ledger.book import Book, Original, Recorded, Schedule, Subject
 from daybook.ledger.chain import GENESIS, link
+from daybook.ledger.entry import Entry, Outcome
 from daybook.ledger.hold import Hold
-from daybook.ledger.transaction import (
-    ID_LENGTH,
+from daybook.ledger.ids import ID_LENGTH, part_id
+from daybook.ledger.instructions import (
     Bulk,
     Cancel,
     Change,
     Commit,
     Deadline,
-    Entry,
     NewBalance,
     NewIdentity,
     NewLedger,
-    Outcome,
-    Record,
     Refund,
-    Status,
     Void,
     movements,
-    part_id,
 )
+from daybook.ledger.record import Record, Status
 from tests.oracle.entries import accepted_rows
 from tests.oracle.judge import audit
 

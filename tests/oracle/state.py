@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from daybook.ledger.transaction import part_id
+from daybook.ledger.ids import part_id
 from tests.oracle.amounts import meaning_of, micros
 from tests.oracle.facts import (
     FIGURE_LIMIT,

@@ -8,7 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from daybook.ledger.transaction import Entry, part_id
+from daybook.ledger.entry import Entry
+from daybook.ledger.ids import part_id
 from daybook.requests import slot_of
 from tests.oracle.amounts import micros
 from tests.oracle.entries import entry_of

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daybook.ledger.chain import canonical_bytes
-from daybook.ledger.transaction import Record
+from daybook.ledger.record import Record
 
 # Few letters, digits among them, so that neighbouring fields could run into each other.
 texts = st.text("01a-é", max_size=3)

@@ -20,7 +20,7 @@ from tests.oracle.workload import (
     valid_in_order,
 )
 
-from daybook.ledger.transaction import Status
+from daybook.ledger.record import Status
 
 MORE_THAN_ANYBODY_HAS = 10**6
 

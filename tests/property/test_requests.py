@@ -17,8 +17,7 @@ from tests.oracle.facts import ORDER
 
 from daybook.errors import FieldError, MalformedRequest
 from daybook.ledger.balance import internal_balance_id
-from daybook.ledger.rejection import Rejected
-from daybook.ledger.transaction import (
+from daybook.ledger.instructions import (
     Bulk,
     Commit,
     NewBalance,
@@ -28,6 +27,7 @@ from daybook.ledger.transaction import (
     Void,
     movements,
 )
+from daybook.ledger.rejection import Rejected
 from daybook.requests import (
     REQUEST_MODELS,
     Decoded,

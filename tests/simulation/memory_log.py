@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from daybook.errors import LogNotInstalled
-from daybook.ledger.transaction import POSITION_COUNTER_BITS
+from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.queue.entries import (
     BARRIER,
     COUNTER_MAX,

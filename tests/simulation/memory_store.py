@@ -22,15 +22,11 @@ from daybook.ledger.balance import Balance
 from daybook.ledger.batch import Parked
 from daybook.ledger.book import Book, Recorded
 from daybook.ledger.chain import GENESIS, link
+from daybook.ledger.entry import Entry
+from daybook.ledger.ids import ID_LENGTH
+from daybook.ledger.instructions import Split, Transaction
 from daybook.ledger.money import FIGURE_MAX
-from daybook.ledger.transaction import (
-    ID_LENGTH,
-    Entry,
-    Record,
-    Split,
-    Status,
-    Transaction,
-)
+from daybook.ledger.record import Record, Status
 from daybook.queue.epochs import FIRST_EPOCH
 from daybook.requests import fingerprint_of
 from daybook.store.batch.journal import DecideAgain

@@ -30,8 +30,8 @@ from daybook.errors import (
 )
 from daybook.installation.resize import begin_after
 from daybook.ledger.chain import GENESIS, link
+from daybook.ledger.entry import Entry
 from daybook.ledger.rejection import Reason, Rejected
-from daybook.ledger.transaction import Entry
 from daybook.queue.entries import NewEntry, read_value
 from daybook.requests import decode, fingerprint_of
 from daybook.settings import Settings

@@ -17,9 +17,10 @@ from daybook import errors
 from daybook.cli import app
 from daybook.cli.exits import Exit
 from daybook.client.drafts import Outcome, Receipt
+from daybook.ledger.instructions import Kind
 from daybook.ledger.preview import BalancePreview, Figures, Preview, RecordPreview
+from daybook.ledger.record import Status
 from daybook.ledger.rejection import WAITS_FOR_THE_PAST, Reason
-from daybook.ledger.transaction import Kind, Status
 from daybook.requests import REQUEST_MODELS, LegRequest, bounds
 from daybook.settings import Settings
 from daybook.store.schema import metadata

@@ -9,8 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 PACKAGE_DIR = ROOT / "src" / "daybook"
 STANDARD_LIBRARY_ONLY = ("ledger", "errors.py", "steps.py")

@@ -22,7 +22,7 @@ from daybook.client.drafts import (
     named_by_task,
     original_slot,
 )
-from daybook.ledger.transaction import Status
+from daybook.ledger.record import Status
 from daybook.queue.entries import NO_MONEY, Money, NewEntry, outcome_value, read_value
 from daybook.queue.log import Keys, append_arguments
 from daybook.requests import mint_bulk_id, mint_id, slot_of, slot_of_transaction

@@ -20,7 +20,7 @@ from daybook.apply.epochs import advance
 from daybook.apply.reading import LargeDecoded
 from daybook.apply.replies import BatchReport, DrainReport
 from daybook.errors import StoreUnavailable
-from daybook.ledger.transaction import POSITION_COUNTER_BITS
+from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.queue.log import Log
 from daybook.queue.waiting import Wanted
 from daybook.settings import Settings

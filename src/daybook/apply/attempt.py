@@ -47,12 +47,9 @@ from daybook.ledger.batch import (
     decide_batch,
 )
 from daybook.ledger.book import Book
-from daybook.ledger.transaction import (
-    POSITION_COUNTER_BITS,
-    Entry,
-    Status,
-    movements,
-)
+from daybook.ledger.entry import POSITION_COUNTER_BITS, Entry
+from daybook.ledger.instructions import movements
+from daybook.ledger.record import Status
 from daybook.queue.entries import read_value
 from daybook.queue.log import Log
 from daybook.queue.waiting import Wanted

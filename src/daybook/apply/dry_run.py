@@ -18,20 +18,13 @@ from daybook.client.calls import Asking
 from daybook.client.drafts import draft
 from daybook.ledger.balance import Balance
 from daybook.ledger.book import Book
+from daybook.ledger.entry import POSITION_COUNTER_BITS, Entry
+from daybook.ledger.instructions import Bulk, Split, Transaction, movements
 from daybook.ledger.money import amount_text
 from daybook.ledger.posting.rules import post, reject
 from daybook.ledger.preview import BalancePreview, Figures, Preview, RecordPreview
+from daybook.ledger.record import Record, Status
 from daybook.ledger.rejection import Rejected
-from daybook.ledger.transaction import (
-    POSITION_COUNTER_BITS,
-    Bulk,
-    Entry,
-    Record,
-    Split,
-    Status,
-    Transaction,
-    movements,
-)
 from daybook.requests import Request, decode, fingerprint_of
 from daybook.requests.base import iso
 from daybook.requests.bounds import EPOCH

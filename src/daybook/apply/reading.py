@@ -8,8 +8,8 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from daybook.ledger.batch import Parked
+from daybook.ledger.entry import POSITION_COUNTER_BITS, Entry
 from daybook.ledger.rejection import Reason, Rejected
-from daybook.ledger.transaction import POSITION_COUNTER_BITS, Entry
 from daybook.queue.entries import BARRIER, BARRIER_DIGITS_MAX, RawEntry, key_of_request
 from daybook.requests import Decoded, decode, fingerprint_of, reference_in
 from daybook.store.batch.rows import HeldEntry, PartitionRow

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from daybook.apply.reading import Undecodable, storable
 from daybook.ledger.batch import BatchDecision, Quarantined
 from daybook.ledger.book import Book
+from daybook.ledger.instructions import NewBalance, NewIdentity, NewLedger
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import NewBalance, NewIdentity, NewLedger
 from daybook.requests import reference_in
 from daybook.store.batch.references import Claims, owner_in
 from daybook.store.batch.rows import Refusal

@@ -10,24 +10,21 @@ from typing import Any
 from daybook.apply.reading import Batch, Undecodable, storable
 from daybook.ledger.batch import BatchDecision
 from daybook.ledger.book import Book, Schedule
-from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import (
-    POSITION_COUNTER_BITS,
+from daybook.ledger.entry import POSITION_COUNTER_BITS, Entry, Outcome
+from daybook.ledger.ids import public_id
+from daybook.ledger.instructions import (
     Deadline,
-    Entry,
     Instruction,
     Kind,
     NewBalance,
     NewIdentity,
     NewLedger,
-    Outcome,
-    Record,
     Settle,
     Split,
-    Status,
     Transaction,
-    public_id,
 )
+from daybook.ledger.record import Record, Status
+from daybook.ledger.rejection import Reason
 from daybook.queue.entries import (
     CELERY_RESULT,
     NO_MONEY,

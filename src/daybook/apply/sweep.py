@@ -17,7 +17,7 @@ from daybook.apply.due import append_due
 from daybook.apply.epochs import advance
 from daybook.errors import DaybookError, LogNotInstalled, LogRefused, LogUnavailable
 from daybook.ledger.batch import POSITION_MAX
-from daybook.ledger.transaction import POSITION_COUNTER_BITS
+from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.queue.log import Log
 from daybook.queue.sweeps import note_sweep
 from daybook.store.epochs import StoredEpoch

@@ -13,8 +13,8 @@ from daybook.backfill.report import Summary
 from daybook.backfill.rows import Row
 from daybook.client.drafts import Outcome, Receipt
 from daybook.errors import ConfigError, LogFull, LogUnavailable
+from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import Status
 from daybook.requests import BalanceRequest, LedgerRequest, Request, TransactionRequest
 
 CHUNK_LINES_MAX = 1_000

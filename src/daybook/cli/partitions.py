@@ -17,7 +17,7 @@ from daybook.cli.verify import progress_bar
 from daybook.cli.wiring import open_engine, open_log, open_reading, warn_on_stderr
 from daybook.errors import OutcomeUnknown
 from daybook.installation.install import PARTITIONS_MAX
-from daybook.ledger.transaction import POSITION_COUNTER_BITS
+from daybook.ledger.entry import POSITION_COUNTER_BITS
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -13,8 +13,8 @@ from daybook.cli.sending import MadeBy, Wait, send
 from daybook.cli.showing import Limit
 from daybook.cli.wiring import open_log, open_reading
 from daybook.errors import LogFull, NotFound
+from daybook.ledger.instructions import DISCARDED, RETRIED
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import DISCARDED, RETRIED
 from daybook.settings import current
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from daybook.cli.numbers import PATIENCE_SECONDS_MAX
 from daybook.cli.output import print_fields, print_json
 from daybook.cli.wiring import open_client
 from daybook.errors import FieldError, MalformedRequest, OutcomeUnknown
+from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import Status
 
 if TYPE_CHECKING:
     from daybook.client.calls import Asking

@@ -13,7 +13,7 @@ from daybook.cli.exits import Exit, code_of
 from daybook.cli.output import AsJson, cell, console, print_json, print_table, without_password
 from daybook.cli.wiring import open_log, open_reading
 from daybook.errors import DaybookError, LogUnavailable
-from daybook.ledger.transaction import POSITION_COUNTER_BITS
+from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.monitoring.instance import FailingPart, failing_parts
 from daybook.settings import current, running_instance
 

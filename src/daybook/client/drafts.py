@@ -13,8 +13,8 @@ from uuid import UUID, uuid5
 from daybook.errors import FieldError, MalformedRequest, NotFound, ReferenceConflict
 from daybook.ledger.balance import internal_balance_id
 from daybook.ledger.money import amount_text
+from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import Status
 from daybook.queue.entries import (
     KeyState,
     NewEntry,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from daybook.errors import ConfigError
+from daybook.ledger.instructions import DISCARDED, RETRIED, Settle
 from daybook.ledger.rejection import Rejected
-from daybook.ledger.transaction import DISCARDED, RETRIED, Settle
 from daybook.queue.entries import RETRY, NewEntry, key_of_id, key_of_request
 from daybook.requests import (
     Decoded,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from daybook.client.drafts import Outcome
 from daybook.demo.observer import Seen
 from daybook.demo.tally import Figures, Step
-from daybook.ledger.transaction import Status
+from daybook.ledger.record import Status
 from daybook.store.proof.verify import VerifyReport
 
 SHOWN_MAX = 3

@@ -8,8 +8,8 @@ from typing import Any
 
 from daybook.demo.tally import Customer, Money, Step, id_of
 from daybook.demo.telling import Telling, too_much
+from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import Status
 from daybook.requests import (
     BulkRequest,
     RefundRequest,

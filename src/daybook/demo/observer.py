@@ -11,8 +11,9 @@ from sqlalchemy import Engine
 
 from daybook.apply.dry_run import DryRun
 from daybook.embedded.parts import wait_until
+from daybook.ledger.instructions import Kind
 from daybook.ledger.preview import Preview
-from daybook.ledger.transaction import Kind, Status
+from daybook.ledger.record import Status
 from daybook.store.read.history import balance_at, open_statement
 from daybook.store.read.queries import find_balance, find_identity, list_balances, reading
 from daybook.store.read.recorded import find_transaction

@@ -16,8 +16,8 @@ from typing import Any
 from daybook.demo.groups import Groups
 from daybook.demo.tally import MONEYS, Customer, Step, id_of
 from daybook.demo.telling import too_much
+from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import Status
 from daybook.requests import (
     BalanceRequest,
     CommitRequest,

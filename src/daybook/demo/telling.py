@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from daybook.demo.tally import Customer, Money, Step, Tally, id_of
+from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import Status
 from daybook.requests import TransactionRequest
 
 

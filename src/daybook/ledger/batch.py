@@ -20,9 +20,10 @@ from typing import NamedTuple
 
 from daybook.ledger.balance import may_be_internal
 from daybook.ledger.book import Book
+from daybook.ledger.entry import Entry, Outcome
+from daybook.ledger.instructions import Refund, movements
 from daybook.ledger.posting.rules import ANYTHING, brings, post, reject, repeated, set_aside
 from daybook.ledger.rejection import WAITS_FOR_THE_PAST, Rejected
-from daybook.ledger.transaction import Entry, Outcome, Refund, movements
 
 
 @dataclass(frozen=True, slots=True)

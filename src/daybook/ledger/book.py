@@ -5,22 +5,20 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from daybook.ledger.balance import GENERAL_LEDGER_ID, Balance, BalanceState
+from daybook.ledger.entry import Entry, Outcome
 from daybook.ledger.hold import Hold
-from daybook.ledger.transaction import (
-    ID_LENGTH,
+from daybook.ledger.ids import ID_LENGTH
+from daybook.ledger.instructions import (
     RETRIED,
-    Entry,
     Kind,
     NewBalance,
     NewIdentity,
     NewLedger,
-    Outcome,
-    Record,
     Settle,
     Split,
-    Status,
     Transaction,
 )
+from daybook.ledger.record import Record, Status
 
 
 class Recorded(NamedTuple):

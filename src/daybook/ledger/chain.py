@@ -9,7 +9,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-from daybook.ledger.transaction import Record
+from daybook.ledger.record import Record
 
 GENESIS = bytes(32)
 """The hash before the first record of every partition."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from daybook.ledger.transaction import POSITION_COUNTER_BITS
+from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.monitoring.looking import what_stays
 from daybook.queue.entries import BARRIER
 from daybook.queue.log import Log

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from daybook.ledger.transaction import POSITION_COUNTER_BITS, Status
+from daybook.ledger.entry import POSITION_COUNTER_BITS
+from daybook.ledger.record import Status
 
 FINGERPRINT_HEX_LENGTH = 64
 COUNTER_MAX = (1 << POSITION_COUNTER_BITS) - 1

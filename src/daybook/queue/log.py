@@ -14,7 +14,7 @@ from typing import Any
 import redis
 
 from daybook.errors import LogNotInstalled, LogRefused
-from daybook.ledger.transaction import POSITION_COUNTER_BITS
+from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.queue.connect import not_installed, strange, translated_faults
 from daybook.queue.entries import (
     POSITION_LIMIT,

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from daybook.errors import FieldError
 from daybook.ledger.identity import IDENTITY_FIELDS
+from daybook.ledger.instructions import Kind
 from daybook.ledger.money import plain_text
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import Kind
 from daybook.requests.base import Request, amount_choice, iso, json_text, with_meta_data
 from daybook.requests.bounds import (
     BODY_VERSION,

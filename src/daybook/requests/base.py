@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from daybook.errors import FieldError, MalformedRequest
+from daybook.ledger.instructions import Kind
 from daybook.ledger.money import misfit
 from daybook.ledger.rejection import PRECEDENCE, Reason
-from daybook.ledger.transaction import Kind
 from daybook.requests.bounds import BODY_BYTES_MAX, BODY_VERSION
 from daybook.requests.fields import PRECISION_MISSING, canonical_meta_data
 

@@ -11,8 +11,8 @@ from pydantic import Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
 from daybook.errors import FieldError
+from daybook.ledger.instructions import Kind
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import Kind
 from daybook.requests.base import Request, iso, json_text, with_meta_data, wrong_slot
 from daybook.requests.bounds import (
     BULK_BODY_BYTES_MAX,

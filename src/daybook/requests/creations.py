@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from daybook.errors import FieldError
 from daybook.ledger.balance import GENERAL_LEDGER_ID, internal_balance_id, may_be_internal
 from daybook.ledger.identity import IDENTITY_FIELDS
+from daybook.ledger.instructions import Kind
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import Kind
 from daybook.requests.base import Request, with_meta_data
 from daybook.requests.bounds import BALANCE_ID, slot_of
 from daybook.requests.fields import (

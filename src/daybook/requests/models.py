@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from daybook.errors import FieldError, MalformedRequest
+from daybook.ledger.instructions import Kind
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import Kind
 from daybook.requests.actions import (
     CancelRequest,
     ChangeRequest,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from daybook.ledger.transaction import Kind, Settle, part_id
+from daybook.ledger.ids import part_id
+from daybook.ledger.instructions import Kind, Settle
 from daybook.requests.base import json_text
 from daybook.requests.bounds import BODY_VERSION
 

@@ -11,9 +11,9 @@ from pydantic_core import PydanticCustomError
 
 from daybook.errors import FieldError
 from daybook.ledger.balance import internal_balance_id
+from daybook.ledger.instructions import Kind
 from daybook.ledger.money import FIGURE_DIGITS_MAX, FIGURE_MAX, plain_text, to_minor
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import Kind
 from daybook.requests.base import (
     NO_SLOTS,
     Request,

@@ -71,7 +71,7 @@ MOMENT_FORMAT_SQL = """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'"""
 
 
 def is_bulk_sql(column: str) -> str:
-    """Whether the uuid is that of a bulk: see ``ledger.transaction.is_bulk``."""
+    """Whether the uuid is that of a bulk: see ``ledger.ids.is_bulk``."""
     bare = f"{column}::text"
     return f"(substr({bare}, 15, 1) = '8' AND substr({bare}, 20, 1) IN ('8', '9'))"
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import redis
 
 from daybook.errors import LogUnavailable
-from daybook.ledger.transaction import POSITION_COUNTER_BITS
+from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.queue.entries import entry_id_of
 from tests.fault.campaign.kinds import ASKS_POSTGRES, Kind, Part, Promise, add
 from tests.fault.campaign.stage import PARTITIONS, Stage

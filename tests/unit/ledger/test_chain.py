@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daybook.ledger.chain import GENESIS, link
-from daybook.ledger.transaction import Record
+from daybook.ledger.record import Record
 
 RECORD = Record(
     transaction_id="txn_00000000-0000-7000-8000-000000000001",

@@ -344,6 +344,6 @@ def test_the_oracle_shares_no_code_with_the_engine(module: str) -> None:
         for name in node.names
     }
     assert imported <= {
-        ("daybook.ledger.transaction", "part_id"),
+        ("daybook.ledger.ids", "part_id"),
         ("daybook.ledger.balance", "internal_balance_id"),
     }

@@ -20,8 +20,8 @@ from tests.oracle.scenario import FIRST_POSITION, Parser, Step, id_of
 from tests.oracle.shelf import Shelf
 
 from daybook.errors import MalformedRequest
+from daybook.ledger.entry import Entry
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import Entry
 
 TABLES = sorted(Path(__file__).with_name("scenarios").glob("*.txt"))
 NINES = "9" * 100

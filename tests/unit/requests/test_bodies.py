@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from daybook.ledger.balance import internal_balance_id
+from daybook.ledger.instructions import Commit, Transaction
 from daybook.ledger.rejection import Rejected
-from daybook.ledger.transaction import Commit, Transaction
 from daybook.requests import (
     CommitRequest,
     Decoded,

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from daybook.errors import MalformedRequest
 from daybook.ledger.balance import internal_balance_id
+from daybook.ledger.ids import part_id
 from daybook.ledger.rejection import Reason
-from daybook.ledger.transaction import part_id
 from daybook.requests import (
     REQUEST_MODELS,
     BulkRequest,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from daybook.ledger.balance import internal_balance_id
-from daybook.ledger.rejection import Rejected
-from daybook.ledger.transaction import (
+from daybook.ledger.ids import is_bulk, part_id
+from daybook.ledger.instructions import (
     Bulk,
     Cancel,
     Change,
@@ -22,9 +22,8 @@ from daybook.ledger.transaction import (
     Split,
     Transaction,
     Void,
-    is_bulk,
-    part_id,
 )
+from daybook.ledger.rejection import Rejected
 from daybook.requests import (
     Decoded,
     Request,

@@ -10,23 +10,14 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from daybook.ledger.book import Book
+from daybook.ledger.entry import Entry, Outcome
 from daybook.ledger.hold import Hold
+from daybook.ledger.ids import part_id
+from daybook.ledger.instructions import Action, Cancel, Commit, Deadline, Kind, Void
 from daybook.ledger.money import misfit, to_minor
 from daybook.ledger.posting.recording import action_record, as_part, outcome_of, request_record
+from daybook.ledger.record import Record, Status
 from daybook.ledger.rejection import Reason, Rejected
-from daybook.ledger.transaction import (
-    Action,
-    Cancel,
-    Commit,
-    Deadline,
-    Entry,
-    Kind,
-    Outcome,
-    Record,
-    Status,
-    Void,
-    part_id,
-)
 
 
 def post_commit(book: Book, entry: Entry, wanted: Commit) -> Outcome | Rejected:

@@ -5,22 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from daybook.ledger.book import Book
+from daybook.ledger.entry import Entry, Outcome
+from daybook.ledger.ids import part_id, part_ids
+from daybook.ledger.instructions import Bulk, Kind, Split, Transaction, movements
 from daybook.ledger.posting.recording import effective_of, request_record
 from daybook.ledger.posting.transactions import post_split, post_transaction
+from daybook.ledger.record import Record, Status
 from daybook.ledger.rejection import Reason, Rejected
-from daybook.ledger.transaction import (
-    Bulk,
-    Entry,
-    Kind,
-    Outcome,
-    Record,
-    Split,
-    Status,
-    Transaction,
-    movements,
-    part_id,
-    part_ids,
-)
 
 REFUSED_SHOWN_MAX = 20
 """Refused items that the detail of a bulk names."""

@@ -5,20 +5,12 @@ from __future__ import annotations
 import json
 
 from daybook.ledger.book import Book, Subject, balance_of
+from daybook.ledger.entry import Entry, Outcome
+from daybook.ledger.instructions import Change, Kind, NewBalance, NewIdentity, NewLedger
 from daybook.ledger.meta import merge
 from daybook.ledger.posting.recording import outcome_of
+from daybook.ledger.record import Record, Status
 from daybook.ledger.rejection import Reason, Rejected
-from daybook.ledger.transaction import (
-    Change,
-    Entry,
-    Kind,
-    NewBalance,
-    NewIdentity,
-    NewLedger,
-    Outcome,
-    Record,
-    Status,
-)
 
 META_DATA_CHARACTERS_MAX = 64 * 1024
 """Longest meta_data, as canonical JSON, that changes may add up to."""

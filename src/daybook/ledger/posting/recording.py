@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from daybook.ledger.book import Recorded
-from daybook.ledger.rejection import Reason, Rejected
-from daybook.ledger.transaction import (
+from daybook.ledger.entry import Entry, Outcome
+from daybook.ledger.ids import part_id
+from daybook.ledger.instructions import (
     Action,
     Cancel,
     Commit,
-    Entry,
     Kind,
     Leg,
-    Outcome,
-    Record,
     Refund,
     Split,
-    Status,
     Transaction,
-    part_id,
 )
+from daybook.ledger.record import Record, Status
+from daybook.ledger.rejection import Reason, Rejected
 
 ACTION_KINDS: dict[type, Kind] = {
     Commit: Kind.COMMIT,

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from daybook.ledger.book import Book, Original
+from daybook.ledger.entry import Entry, Outcome
+from daybook.ledger.ids import part_id
+from daybook.ledger.instructions import Kind, Refund
 from daybook.ledger.meta import merge
 from daybook.ledger.posting.actions import status_of, unknown_transaction
 from daybook.ledger.posting.recording import action_record, as_part, outcome_of
+from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason, Rejected
-from daybook.ledger.transaction import Entry, Kind, Outcome, Refund, Status, part_id
 
 NAMED_MAX = 5
 """Transactions that a refusal names."""

@@ -12,6 +12,23 @@ from typing import Any
 
 from daybook.ledger.balance import may_be_internal
 from daybook.ledger.book import Book, Recorded
+from daybook.ledger.entry import Entry, Outcome
+from daybook.ledger.instructions import (
+    Bulk,
+    Cancel,
+    Change,
+    Commit,
+    Deadline,
+    NewBalance,
+    NewIdentity,
+    NewLedger,
+    Refund,
+    Settle,
+    Split,
+    Transaction,
+    Void,
+    movements,
+)
 from daybook.ledger.posting.actions import (
     post_cancel,
     post_commit,
@@ -30,27 +47,8 @@ from daybook.ledger.posting.creations import (
 from daybook.ledger.posting.recording import outcome_of, request_record, sent_again
 from daybook.ledger.posting.refunds import post_refund
 from daybook.ledger.posting.transactions import post_split, post_transaction
+from daybook.ledger.record import Record, Status
 from daybook.ledger.rejection import Reason, Rejected
-from daybook.ledger.transaction import (
-    Bulk,
-    Cancel,
-    Change,
-    Commit,
-    Deadline,
-    Entry,
-    NewBalance,
-    NewIdentity,
-    NewLedger,
-    Outcome,
-    Record,
-    Refund,
-    Settle,
-    Split,
-    Status,
-    Transaction,
-    Void,
-    movements,
-)
 
 ANYTHING = "*"
 """Stands for every balance and ledger, where it cannot be known what an entry would change."""

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 from daybook.ledger.balance import Balance
 from daybook.ledger.book import Book, Recorded
+from daybook.ledger.entry import Entry, Outcome
 from daybook.ledger.hold import Hold
+from daybook.ledger.ids import part_id, part_ids
+from daybook.ledger.instructions import Kind, Leg, Split, Transaction
 from daybook.ledger.posting.recording import (
     leg_records,
     outcome_of,
@@ -15,18 +18,8 @@ from daybook.ledger.posting.recording import (
     split_record,
     transaction_record,
 )
+from daybook.ledger.record import Status
 from daybook.ledger.rejection import PRECEDENCE, Reason, Rejected
-from daybook.ledger.transaction import (
-    Entry,
-    Kind,
-    Leg,
-    Outcome,
-    Split,
-    Status,
-    Transaction,
-    part_id,
-    part_ids,
-)
 
 
 def post_transaction(

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from daybook.errors import MalformedRequest
 from daybook.ledger.balance import internal_balance_id
+from daybook.ledger.instructions import Transaction
 from daybook.ledger.rejection import PRECEDENCE, Reason, Rejected
-from daybook.ledger.transaction import Transaction
 from daybook.requests.base import field_error
 from daybook.requests.bounds import (
     BODY_BYTES_MAX,

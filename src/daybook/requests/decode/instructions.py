@@ -10,10 +10,10 @@ from pydantic_core import PydanticCustomError
 
 from daybook.errors import FieldError
 from daybook.ledger.balance import INDICATOR, internal_balance_id
+from daybook.ledger.instructions import Leg, Split, Transaction
 from daybook.ledger.money import limit_to_minor, plain_text
 from daybook.ledger.rejection import Reason
 from daybook.ledger.shares import Share
-from daybook.ledger.transaction import Leg, Split, Transaction
 from daybook.requests.base import malformed, same_balance
 from daybook.requests.bounds import BALANCE_ID, EPOCH, FUTURE_MAX
 from daybook.requests.decode.bodies import ItemBody, LegBody

@@ -10,7 +10,8 @@ from typing import Any
 from daybook.errors import MalformedRequest
 from daybook.ledger.balance import internal_balance_id
 from daybook.ledger.identity import IDENTITY_FIELDS
-from daybook.ledger.transaction import (
+from daybook.ledger.ids import part_id
+from daybook.ledger.instructions import (
     Bulk,
     Cancel,
     Change,
@@ -25,7 +26,6 @@ from daybook.ledger.transaction import (
     Split,
     Transaction,
     Void,
-    part_id,
 )
 from daybook.requests.actions import amount_of_bulk, changed_field_errors, slot_of_subject
 from daybook.requests.base import NO_SLOTS, amount_choice, malformed, within

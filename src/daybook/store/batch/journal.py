@@ -18,17 +18,13 @@ from psycopg import sql
 from daybook.ledger.balance import Balance
 from daybook.ledger.book import Book
 from daybook.ledger.chain import link
+from daybook.ledger.entry import Entry
 from daybook.ledger.hold import Hold
 from daybook.ledger.identity import IDENTITY_FIELDS
+from daybook.ledger.ids import ID_LENGTH
+from daybook.ledger.instructions import NewIdentity, Split, Transaction
 from daybook.ledger.money import FIGURE_MAX
-from daybook.ledger.transaction import (
-    ID_LENGTH,
-    Entry,
-    NewIdentity,
-    Record,
-    Split,
-    Transaction,
-)
+from daybook.ledger.record import Record
 from daybook.store.arrays import array_text, copy_text
 
 _COPY = """

@@ -10,30 +10,27 @@ import psycopg
 
 from daybook.ledger.balance import GENERAL_LEDGER_ID, Balance
 from daybook.ledger.book import Book, Original, Recorded, Schedule, Subject
+from daybook.ledger.entry import POSITION_COUNTER_BITS, Entry
 from daybook.ledger.hold import Hold
-from daybook.ledger.money import FIGURE_MAX
-from daybook.ledger.transaction import (
-    ID_LENGTH,
-    POSITION_COUNTER_BITS,
+from daybook.ledger.ids import ID_LENGTH, part_ids, public_id
+from daybook.ledger.instructions import (
     Bulk,
     Cancel,
     Change,
     Commit,
     Deadline,
-    Entry,
     Kind,
     NewBalance,
     NewIdentity,
     NewLedger,
     Refund,
     Split,
-    Status,
     Transaction,
     Void,
     movements,
-    part_ids,
-    public_id,
 )
+from daybook.ledger.money import FIGURE_MAX
+from daybook.ledger.record import Status
 from daybook.requests import decode
 from daybook.requests.bounds import ANY_ID
 from daybook.store.arrays import array_text

@@ -8,7 +8,9 @@ from typing import Any
 import psycopg
 
 from daybook.ledger.book import Book, Recorded
-from daybook.ledger.transaction import Entry, Settle, Status
+from daybook.ledger.entry import Entry
+from daybook.ledger.instructions import Settle
+from daybook.ledger.record import Status
 from daybook.store.batch.journal import DecideAgain
 from daybook.store.batch.rows import Refusal
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import psycopg
 from psycopg import errors as pg
 
-from daybook.ledger.transaction import ID_LENGTH
+from daybook.ledger.ids import ID_LENGTH
 from daybook.store.arrays import copy_text
 
 Claims = Mapping[str, str | None]

@@ -10,7 +10,8 @@ import psycopg
 
 from daybook.ledger.batch import Parked
 from daybook.ledger.book import Book
-from daybook.ledger.transaction import Entry, Record
+from daybook.ledger.entry import Entry
+from daybook.ledger.record import Record
 from daybook.store.batch.journal import (
     write_balances,
     write_changes,

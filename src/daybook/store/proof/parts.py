@@ -11,7 +11,7 @@ _PART_ID = """(
     substr(root.transaction_id::text, 1, 14) || '8' || substr(root.transaction_id::text, 16, 3)
     || '-a' || substr(digits, 1, 3) || '-' || substr(digits, 4, 12)
 )::uuid"""
-"""The id of a part, from the request's id and its number: see ``ledger.transaction.part_id``."""
+"""The id of a part, from the request's id and its number: see ``ledger.ids.part_id``."""
 
 # A leg and an item name their request as parent; the parts of an action name what it is done to,
 # and belong to the action of their kind that was accepted with them.

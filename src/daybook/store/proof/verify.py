@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, text
 
 from daybook.ledger.balance import internal_balance_id
 from daybook.ledger.chain import GENESIS, link
-from daybook.ledger.transaction import Record
+from daybook.ledger.record import Record
 from daybook.requests import reference_in
 from daybook.store.proof.comparing import SumCheck
 from daybook.store.proof.sums import SUM_CHECKS

@@ -22,8 +22,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, TextClause, text
 
+from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.ledger.money import amount_text
-from daybook.ledger.transaction import POSITION_COUNTER_BITS
 from daybook.store.read.queries import find_balance, stored_id
 from daybook.store.read.views import BalanceView, View
 

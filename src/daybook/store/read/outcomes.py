@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, select
 
 from daybook.ledger.balance import GENERAL_LEDGER_ID
-from daybook.ledger.transaction import Status, public_id
+from daybook.ledger.ids import public_id
+from daybook.ledger.record import Status
 from daybook.requests import fingerprint_of
 from daybook.store.read.recorded import by_reference, owner_of
 from daybook.store.read.rows import record_id, stored_id

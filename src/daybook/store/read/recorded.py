@@ -33,15 +33,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from daybook.ledger.transaction import (
-    ID_LENGTH,
-    POSITION_COUNTER_BITS,
-    Kind,
-    Status,
-    part_id,
-    part_ids,
-    public_id,
-)
+from daybook.ledger.entry import POSITION_COUNTER_BITS
+from daybook.ledger.ids import ID_LENGTH, part_id, part_ids, public_id
+from daybook.ledger.instructions import Kind
+from daybook.ledger.record import Status
 from daybook.store.read.rows import (
     bounded,
     change_view,

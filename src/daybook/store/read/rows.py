@@ -10,9 +10,11 @@ from uuid import UUID
 from sqlalchemy import JSON, ColumnElement, DateTime, Row, Select, Text, cast, func, literal, select
 
 from daybook.ledger.identity import IDENTITY_FIELDS
+from daybook.ledger.ids import public_id
+from daybook.ledger.instructions import Kind
 from daybook.ledger.meta import merge
 from daybook.ledger.money import amount_text
-from daybook.ledger.transaction import Kind, Status, public_id
+from daybook.ledger.record import Status
 from daybook.requests import load_json
 from daybook.store.read.views import (
     BalanceView,

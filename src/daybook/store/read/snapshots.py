@@ -17,7 +17,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine, func, select, text
 
-from daybook.ledger.transaction import POSITION_COUNTER_BITS
+from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.store.engine import translated_faults
 from daybook.store.read.history import APPLIED
 from daybook.store.read.views import View

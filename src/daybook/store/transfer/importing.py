@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from daybook.errors import ConfigError, StoreUnavailable
 from daybook.ledger.balance import GENERAL_LEDGER_ID
 from daybook.ledger.chain import GENESIS, link
-from daybook.ledger.transaction import Record
+from daybook.ledger.record import Record
 from daybook.store import schema
 from daybook.store.engine import translated_faults
 from daybook.store.epochs import StoredEpoch

@@ -19,7 +19,7 @@ from sqlalchemy import (
     Uuid,
 )
 
-from daybook.ledger.transaction import ID_LENGTH
+from daybook.ledger.ids import ID_LENGTH
 from daybook.store.arrays import copy_text
 from daybook.store.transfer.exporting import TABLES, stored_columns
 

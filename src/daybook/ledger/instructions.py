@@ -1,4 +1,4 @@
-"""The facts: what is asked of the ledger (instructions) and what it recorded (records).
+"""Instructions: what is asked of the ledger.
 
 Named tuples, because a batch builds one of each per request: they are frozen, and built four
 times faster than frozen dataclasses.
@@ -8,19 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from hashlib import sha256
 from typing import NamedTuple
-
-
-class Status(StrEnum):
-    """The status of a transaction (ledger semantics, section 5)."""
-
-    QUEUED = "QUEUED"
-    SCHEDULED = "SCHEDULED"
-    APPLIED = "APPLIED"
-    INFLIGHT = "INFLIGHT"
-    VOID = "VOID"
-    REJECTED = "REJECTED"
 
 
 class Kind(StrEnum):
@@ -282,128 +270,6 @@ Instruction = (
 )
 
 
-class Entry(NamedTuple):
-    """One entry of the log, decoded.
-
-    position: place in the total order of acceptance: milliseconds << 20 | counter.
-    slot: 0..4095, of the ordering key; entries of one slot keep their order.
-    request_id: id of the transaction, ledger or balance that it asks for.
-    fingerprint: SHA-256 of the canonical request.
-    body: the request as it stands in the log.
-    slots: of a request that spends from balances of several slots, all of them; else empty. It
-    keeps its order in each of them.
-    """
-
-    position: int
-    slot: int
-    request_id: str
-    instruction: Instruction
-    fingerprint: bytes
-    body: bytes
-    slots: frozenset[int] = frozenset()
-
-    @property
-    def accepted_ms(self) -> int:
-        """When it was accepted: milliseconds since the epoch, by the log's clock."""
-        return self.position >> POSITION_COUNTER_BITS
-
-
-POSITION_COUNTER_BITS = 20
-"""A position is the log's clock in milliseconds, shifted by this, plus a counter."""
-
-
-class Record(NamedTuple):
-    """One row of the journal, showing both sides. Amounts are minor units.
-
-    derived: the reference is a label made by the ledger, not a caller's reference.
-    parent_id: the hold, of a commit or a void; the original, of a refund; the request, of its
-    legs and of the transactions of a bulk; the scheduled transaction, of its schedule or cancel.
-    effective_micros: microseconds since the epoch.
-    parts: how many records carry the request out; then this one moves no money itself.
-    part: of such a record, its number, from 1.
-    expires_micros, commits_micros, scheduled_micros: see ``Transaction``.
-    subject_id: what a creation or a change is about.
-    change: canonical JSON text: what a creation or a change has set.
-    """
-
-    transaction_id: str
-    kind: str
-    reference: str
-    derived: bool
-    parent_id: str | None
-    source_id: str | None
-    destination_id: str | None
-    currency: str
-    precision: int | None
-    precise_amount: int | None
-    status: str
-    reason: str | None
-    detail: str | None
-    description: str
-    allow_overdraft: bool
-    overdraft_limit: str | None
-    position: int
-    effective_micros: int
-    meta_data: str | None
-    fingerprint: bytes
-    parts: int | None = None
-    part: int | None = None
-    expires_micros: int | None = None
-    commits_micros: int | None = None
-    scheduled_micros: int | None = None
-    subject_id: str | None = None
-    change: str | None = None
-
-
-ID_LENGTH = 36
-"""Characters of a UUID's text: what an id has behind its prefix."""
-
-
-def part_id(request_id: str, part: int | str) -> str:
-    """The id of a part of a request, derived from the two, so that a replay makes the same.
-
-    It keeps the request's slot: whatever is done to the part later finds the request's partition.
-    part: its number, or a word for a part that is not numbered.
-    """
-    if isinstance(part, int):
-        return part_ids(request_id, part, part)[0]
-    return _part(request_id, sha256(f"{request_id}\0{part}".encode()).hexdigest())
-
-
-def part_ids(request_id: str, first: int, last: int) -> list[str]:
-    """The ids of the parts ``first`` to ``last`` of a request.
-
-    They count on from a digest of the request's id, so that an index keeps them side by side.
-    """
-    start = int(sha256(f"{request_id}\0".encode()).hexdigest()[:_PART_DIGITS], 16)
-    return [
-        _part(request_id, f"{(start + part) % _PART_ENDS:0{_PART_DIGITS}x}")
-        for part in range(first, last + 1)
-    ]
-
-
-_PART_DIGITS = 15
-_PART_ENDS = 16**_PART_DIGITS
-
-
-def _part(request_id: str, digits: str) -> str:
-    bare = request_id[-ID_LENGTH:]
-    return f"txn_{bare[:14]}8{bare[15:18]}-a{digits[:3]}-{digits[3:15]}"
-
-
-def is_bulk(bare_id: str) -> bool:
-    """Whether a bare id (a UUID) is that of a bulk: version 8, variant 8 or 9.
-
-    Version 8 is the ledger's own: ids of parts have it, too, with the variant a.
-    """
-    return bare_id[14] == "8" and bare_id[19] in "89"
-
-
-def public_id(bare_id: str) -> str:
-    """The id of a transaction or a bulk, as it is shown, for its UUID."""
-    return f"bulk_{bare_id}" if is_bulk(bare_id) else f"txn_{bare_id}"
-
-
 def movements(instruction: Instruction) -> Sequence[tuple[Transaction, Transaction | Leg]]:
     """Every movement that an instruction asks for, with the transaction that says how."""
     if isinstance(instruction, Transaction):
@@ -413,20 +279,3 @@ def movements(instruction: Instruction) -> Sequence[tuple[Transaction, Transacti
     if isinstance(instruction, Bulk):
         return [movement for item in instruction.items for movement in movements(item)]
     return ()
-
-
-class Outcome(NamedTuple):
-    """What became of one entry.
-
-    transaction_id: the id that the outcome belongs to: of a duplicate, the original's.
-    duplicate: nothing happened now; the status is that of the original.
-    """
-
-    position: int
-    request_id: str
-    transaction_id: str
-    reference: str | None
-    status: str
-    reason: str | None = None
-    detail: str | None = None
-    duplicate: bool = False
