@@ -3,8 +3,9 @@
 Producers need ``Client`` (or ``AsyncClient``) and Redis; nothing here imports the database.
 """
 
-from daybook.client.client import AsyncClient, Client
-from daybook.client.drafts import Outcome, Receipt
+from daybook.client.async_client import AsyncClient
+from daybook.client.client import Client
+from daybook.client.receipts import Outcome, Receipt
 from daybook.errors import (
     ConfigError,
     DaybookError,

@@ -31,7 +31,9 @@ from celery.result import AsyncResult
 from celery.utils import uuid
 
 from daybook.client.client import Client
-from daybook.client.drafts import Outcome, Receipt, name_of, named_by_task
+from daybook.client.drafts import named_by_task
+from daybook.client.names import name_of
+from daybook.client.receipts import Outcome, Receipt
 from daybook.errors import (
     DaybookError,
     FieldError,

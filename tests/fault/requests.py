@@ -9,10 +9,10 @@ from random import Random
 from typing import Any
 
 from daybook import BalanceRequest
-from daybook.client.drafts import Receipt
+from daybook.client.receipts import Receipt
 from daybook.ledger.ids import part_id
 from daybook.requests import mint_id
-from daybook.requests.bounds import ordering_key_of, slot_of
+from daybook.requests.routing import ordering_key_of, slot_of
 from tests.harness import Installation
 
 MOMENT_MS_MAX = 2_000

@@ -12,7 +12,7 @@ import pytest
 
 from daybook.apply import due as clockwork
 from daybook.apply.sweep import sweep_partitions
-from daybook.client.drafts import Receipt
+from daybook.client.receipts import Receipt
 from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.ledger.ids import part_id
 from daybook.queue.entries import NewEntry, key_of_id

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from daybook.apply.sweep import sweep_partitions
-from daybook.client.drafts import Receipt
+from daybook.client.receipts import Receipt
 from daybook.errors import LogFull
 from tests.fault.dying import POINTS, die_at
 from tests.fault.proof import assert_proved

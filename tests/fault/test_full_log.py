@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from daybook import AsyncClient
-from daybook.client.drafts import Receipt
+from daybook.client.receipts import Receipt
 from daybook.errors import LogFull
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances

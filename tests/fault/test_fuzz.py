@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import redis
 
-from daybook.client.drafts import Receipt, draft
+from daybook.client.drafts import draft
+from daybook.client.receipts import Receipt
 from daybook.errors import DaybookError
 from daybook.requests import mint_id
-from daybook.requests.bounds import slot_of
+from daybook.requests.routing import slot_of
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, move
 from tests.fault.strange import BROKER, Strikes, rights, strike

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from daybook import AsyncClient, Client
-from daybook.client.drafts import APPEND_ENTRIES_MAX, Receipt, draft
+from daybook.client.drafts import APPEND_ENTRIES_MAX, draft
+from daybook.client.receipts import Receipt
 from daybook.errors import LogRefused, LogUnavailable
 from daybook.settings import Settings
 from tests.fault.producing import POINTS, Cutter, die_producing

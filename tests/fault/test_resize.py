@@ -19,7 +19,7 @@ import pytest
 from daybook.apply.applier import Applier
 from daybook.apply.epochs import advance
 from daybook.apply.sweep import sweep_partitions
-from daybook.client.drafts import Receipt
+from daybook.client.receipts import Receipt
 from daybook.errors import LogUnavailable
 from daybook.installation.resize import begin
 from daybook.ledger.entry import POSITION_COUNTER_BITS

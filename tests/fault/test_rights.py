@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from daybook.client.drafts import Outcome
+from daybook.client.receipts import Outcome
 from daybook.store.batch.unit_of_work import UnitOfWork
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, mixed, move

@@ -14,7 +14,8 @@ import pytest
 from daybook import Client
 from daybook.apply.due import append_due
 from daybook.apply.sweep import sweep_partitions
-from daybook.client.drafts import Receipt, draft
+from daybook.client.drafts import draft
+from daybook.client.receipts import Receipt
 from daybook.errors import LogUnavailable, NotFound
 from daybook.ledger.ids import part_id
 from daybook.monitoring.inspection import log_faults

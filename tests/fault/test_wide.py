@@ -11,7 +11,7 @@ import pytest
 
 from daybook.apply.attempt import Attempt
 from daybook.apply.sweep import sweep_partitions
-from daybook.client.drafts import Receipt
+from daybook.client.receipts import Receipt
 from daybook.errors import LogFull
 from daybook.ledger.ids import part_id
 from daybook.ledger.instructions import Bulk, Split

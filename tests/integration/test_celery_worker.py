@@ -21,7 +21,7 @@ import pytest
 from celery import Celery
 from tests.harness import Installation, wait_until
 
-from daybook.client.drafts import Receipt
+from daybook.client.receipts import Receipt
 from daybook.settings import Settings, celery_url
 from daybook.worker import start
 

@@ -18,7 +18,7 @@ import pytest
 from tests.harness import Cluster, wait_until
 
 from daybook.cli.demo import print_result
-from daybook.client.drafts import Outcome
+from daybook.client.receipts import Outcome
 from daybook.demo.checks import (
     Found,
     Kill,

@@ -14,7 +14,7 @@ from tests.fault.requests import deposit, make_balances, move
 from tests.harness import Installation, wait_until
 
 from daybook.apply.due import append_due
-from daybook.client.drafts import Outcome
+from daybook.client.receipts import Outcome
 from daybook.installation.install import install
 from daybook.requests import mint_id
 from daybook.store.proof.verify import verify

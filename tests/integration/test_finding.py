@@ -11,7 +11,7 @@ from tests.harness import Installation, wait_until
 from tests.integration.test_client import fields
 
 from daybook.apply.lookup import find
-from daybook.client.drafts import Outcome, Receipt
+from daybook.client.receipts import Outcome, Receipt
 from daybook.errors import NotFound, OutcomeUnknown
 from daybook.installation.resize import begin
 from daybook.requests import mint_id

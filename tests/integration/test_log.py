@@ -13,7 +13,7 @@ import pytest
 from tests.harness import Installation
 
 from daybook import Client
-from daybook.client.drafts import Receipt
+from daybook.client.receipts import Receipt
 from daybook.embedded import Servers
 from daybook.errors import LogUnavailable
 from daybook.queue.connect import connect

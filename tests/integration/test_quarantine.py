@@ -15,8 +15,8 @@ from tests.fault.restoring import copy_of, restore
 from tests.harness import Installation, wait_until
 
 from daybook.apply.due import append_due
-from daybook.client.drafts import Receipt
 from daybook.client.quarantine import discarding, retrying
+from daybook.client.receipts import Receipt
 from daybook.ledger.instructions import Bulk, Change, NewBalance, Split, Transaction, Void
 from daybook.ledger.posting import rules as posting
 from daybook.queue.entries import RETRY

@@ -16,8 +16,8 @@ from tests.harness import Installation, wait_until
 
 from daybook.apply import reading
 from daybook.apply.due import append_due
-from daybook.client.drafts import Receipt
 from daybook.client.quarantine import discarding, retrying
+from daybook.client.receipts import Receipt
 from daybook.ledger.instructions import Transaction
 from daybook.ledger.posting import rules as posting
 from daybook.queue.entries import NewEntry

@@ -19,7 +19,7 @@ from daybook.apply.due import append_due
 from daybook.apply.epochs import advance
 from daybook.apply.sweep import sweep_partitions
 from daybook.client.client import Client
-from daybook.client.drafts import Outcome, Receipt
+from daybook.client.receipts import Outcome, Receipt
 from daybook.errors import (
     DaybookError,
     LogFull,

@@ -16,7 +16,7 @@ import daybook
 from daybook import errors
 from daybook.cli import app
 from daybook.cli.exits import Exit
-from daybook.client.drafts import Outcome, Receipt
+from daybook.client.receipts import Outcome, Receipt
 from daybook.ledger.instructions import Kind
 from daybook.ledger.preview import BalancePreview, Figures, Preview, RecordPreview
 from daybook.ledger.record import Status

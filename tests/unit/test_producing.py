@@ -13,15 +13,15 @@ from daybook.client.drafts import (
     APPEND_BYTES_MAX,
     APPEND_ENTRIES_MAX,
     Draft,
-    Outcome,
     append_slices,
     conflict,
     draft,
     drafts,
-    name_of,
     named_by_task,
     original_slot,
 )
+from daybook.client.names import name_of
+from daybook.client.receipts import Outcome
 from daybook.ledger.record import Status
 from daybook.queue.entries import NO_MONEY, Money, NewEntry, outcome_value, read_value
 from daybook.queue.log import Keys, append_arguments

@@ -11,7 +11,7 @@ from daybook.backfill.lines import Line, Reject
 from daybook.backfill.pace import Clock, Pace
 from daybook.backfill.report import Summary
 from daybook.backfill.rows import Row
-from daybook.client.drafts import Outcome, Receipt
+from daybook.client.receipts import Outcome, Receipt
 from daybook.errors import ConfigError, LogFull, LogUnavailable
 from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason

@@ -12,13 +12,13 @@ from daybook.cli.output import AsJson, print_fields, print_json, print_table
 from daybook.cli.sending import wrong
 from daybook.cli.showing import Limit, checked_id, end_of, major, moment_of, say_more
 from daybook.cli.wiring import open_client, open_reading
-from daybook.client.drafts import Name
+from daybook.client.names import Name
 from daybook.errors import ConfigError, LogUnavailable, MalformedRequest, NotFound, OutcomeUnknown
 from daybook.ledger.balance import internal_balance_id
 from daybook.requests.bounds import GROUP_ID
 
 if TYPE_CHECKING:
-    from daybook.client.drafts import Outcome
+    from daybook.client.receipts import Outcome
     from daybook.store.read.history import BalanceAtView
     from daybook.store.read.views import BalanceView, RefusalView, TransactionView
 

@@ -18,7 +18,7 @@ from daybook.ledger.rejection import Reason
 from daybook.settings import current
 
 if TYPE_CHECKING:
-    from daybook.client.drafts import Receipt
+    from daybook.client.receipts import Receipt
     from daybook.queue.entries import NewEntry
     from daybook.store.read.views import QuarantineView
 
@@ -131,7 +131,7 @@ def _append(
     client: Any, view: QuarantineView, body: bytes, making: Making, by: str, why: str
 ) -> Receipt:
     """Append what settles it, all in one step; answers the receipt of the last entry."""
-    from daybook.client.drafts import Receipt
+    from daybook.client.receipts import Receipt
     from daybook.queue.doorbell import Doorbell
 
     with open_log() as log:

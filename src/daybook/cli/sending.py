@@ -19,7 +19,7 @@ from daybook.ledger.rejection import Reason
 
 if TYPE_CHECKING:
     from daybook.client.calls import Asking
-    from daybook.client.drafts import Receipt
+    from daybook.client.receipts import Receipt
 
 INPUT_BYTES_MAX = 32 << 20
 """Bytes that are read of a request: the longest bulk, written with room to spare."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from daybook.client.drafts import Outcome
+from daybook.client.receipts import Outcome
 from daybook.demo.observer import Seen
 from daybook.demo.tally import Figures, Step
 from daybook.ledger.record import Status

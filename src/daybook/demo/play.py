@@ -12,7 +12,7 @@ import psutil
 from sqlalchemy import Engine
 
 from daybook.client.client import Client
-from daybook.client.drafts import Outcome, Receipt
+from daybook.client.receipts import Outcome, Receipt
 from daybook.demo.checks import (
     Check,
     Found,

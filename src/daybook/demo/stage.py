@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from daybook.client.client import Client
-from daybook.client.drafts import Receipt
+from daybook.client.receipts import Receipt
 from daybook.demo.observer import Observer, Seen
 from daybook.demo.tally import EUR, Tally, id_of
 from daybook.requests import mint_id

@@ -15,13 +15,6 @@ from daybook.requests.actions import (
     deadline_body,
 )
 from daybook.requests.base import Request
-from daybook.requests.bounds import (
-    mint_bulk_id,
-    mint_id,
-    ordering_key,
-    slot_of,
-    slot_of_transaction,
-)
 from daybook.requests.bulk import BulkRequest
 from daybook.requests.creations import BalanceRequest, IdentityRequest, LedgerRequest
 from daybook.requests.decode.decode import decode, fingerprint_of, reference_in
@@ -36,6 +29,13 @@ from daybook.requests.models import (
     validate,
 )
 from daybook.requests.quarantine import settle_body, settle_id
+from daybook.requests.routing import (
+    mint_bulk_id,
+    mint_id,
+    ordering_key,
+    slot_of,
+    slot_of_transaction,
+)
 from daybook.requests.transactions import TransactionRequest
 
 __all__ = [

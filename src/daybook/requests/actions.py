@@ -17,8 +17,6 @@ from daybook.requests.bounds import (
     IDENTITY_FIELD_LENGTH_MAX,
     IDENTITY_ID,
     NAME_LENGTH_MAX,
-    slot_of,
-    slot_of_transaction,
 )
 from daybook.requests.fields import (
     Amount,
@@ -35,6 +33,7 @@ from daybook.requests.fields import (
     canonical_meta_data,
     is_clean,
 )
+from daybook.requests.routing import slot_of, slot_of_transaction
 
 
 class _Action(Request):

@@ -14,14 +14,7 @@ from daybook.errors import FieldError
 from daybook.ledger.instructions import Kind
 from daybook.ledger.rejection import Reason
 from daybook.requests.base import Request, iso, json_text, with_meta_data, wrong_slot
-from daybook.requests.bounds import (
-    BULK_BODY_BYTES_MAX,
-    BULK_ITEMS_MAX,
-    ordering_key_of,
-    slot_of,
-    slot_of_transaction,
-    slots_moved,
-)
+from daybook.requests.bounds import BULK_BODY_BYTES_MAX, BULK_ITEMS_MAX
 from daybook.requests.fields import (
     BulkId,
     Description,
@@ -30,6 +23,7 @@ from daybook.requests.fields import (
     OrderingKey,
     Reference,
 )
+from daybook.requests.routing import ordering_key_of, slot_of, slot_of_transaction, slots_moved
 from daybook.requests.transactions import TransactionRequest
 
 Items = Annotated[tuple[TransactionRequest, ...], Field(min_length=1, max_length=BULK_ITEMS_MAX)]

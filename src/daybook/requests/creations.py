@@ -11,7 +11,7 @@ from daybook.ledger.identity import IDENTITY_FIELDS
 from daybook.ledger.instructions import Kind
 from daybook.ledger.rejection import Reason
 from daybook.requests.base import Request, with_meta_data
-from daybook.requests.bounds import BALANCE_ID, slot_of
+from daybook.requests.bounds import BALANCE_ID
 from daybook.requests.fields import (
     BalanceId,
     Currency,
@@ -23,6 +23,7 @@ from daybook.requests.fields import (
     Name,
     is_clean,
 )
+from daybook.requests.routing import slot_of
 
 
 class LedgerRequest(Request):

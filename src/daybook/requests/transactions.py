@@ -25,15 +25,7 @@ from daybook.requests.base import (
     with_meta_data,
     wrong_slot,
 )
-from daybook.requests.bounds import (
-    BODY_BYTES_MAX,
-    LEG_BYTES_MAX,
-    LEGS_MAX,
-    ordering_key_of,
-    slot_of,
-    slot_of_transaction,
-    slots_spent,
-)
+from daybook.requests.bounds import BODY_BYTES_MAX, LEG_BYTES_MAX, LEGS_MAX
 from daybook.requests.fields import (
     Amount,
     BalanceName,
@@ -50,6 +42,7 @@ from daybook.requests.fields import (
     Rounding,
 )
 from daybook.requests.legs import LegRequest, divided, identity_errors
+from daybook.requests.routing import ordering_key_of, slot_of, slot_of_transaction, slots_spent
 
 Legs = Annotated[tuple[LegRequest, ...], Field(min_length=1, max_length=LEGS_MAX)]
 _SIDES = (("source", "sources"), ("destination", "destinations"))

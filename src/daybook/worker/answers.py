@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 import structlog
 from celery import states
 
-from daybook.client.drafts import Outcome, outcome_of
+from daybook.client.receipts import Outcome, outcome_of
 from daybook.errors import DaybookError, ReferenceConflict
 from daybook.queue.entries import read_value, reference_of_key
 from daybook.queue.log import Log

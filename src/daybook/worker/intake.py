@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from celery.worker.request import Request
 
 from daybook.client.client import Client
-from daybook.client.drafts import Draft, Outcome, draft, named_by_task
+from daybook.client.drafts import Draft, draft, named_by_task
+from daybook.client.receipts import Outcome
 from daybook.errors import FieldError, ReferenceConflict
 from daybook.ledger.rejection import Reason
 from daybook.queue.connect import translated_faults

@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from daybook.client.drafts import Receipt
+from daybook.client.receipts import Receipt
 from daybook.embedded import Servers
 from tests.fault.campaign.kinds import Kind, Promise, Skipped
 from tests.fault.campaign.stage import Stage

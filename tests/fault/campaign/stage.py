@@ -17,7 +17,7 @@ import psycopg
 import redis
 from sqlalchemy.engine import make_url
 
-from daybook.client.drafts import Receipt
+from daybook.client.receipts import Receipt
 from daybook.embedded import Servers
 from daybook.errors import DaybookError
 from daybook.settings import Settings

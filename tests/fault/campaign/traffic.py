@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from daybook import Client
-from daybook.client.drafts import Receipt
+from daybook.client.receipts import Receipt
 from daybook.errors import LogFull, LogUnavailable
 from daybook.settings import Settings
 from tests.fault.campaign.keeping import LogKeeper

@@ -20,8 +20,8 @@ from daybook.requests.bounds import (
     ORDERING_KEY_LENGTH_MAX,
     REFERENCE_LENGTH_MAX,
     REQUEST_ID_LENGTH_MAX,
-    SLOTS,
 )
+from daybook.requests.routing import SLOTS
 
 CONFIG = ConfigDict(extra="forbid", strict=True, regex_engine="rust-regex")
 

@@ -23,9 +23,6 @@ from daybook.requests.bounds import (
     LEGS_MAX,
     NEW_TRANSACTION_ID,
     REFERENCE_LENGTH_MAX,
-    ordering_key,
-    slot_of,
-    slot_of_transaction,
 )
 from daybook.requests.decode.bodies import (
     BulkBody,
@@ -37,6 +34,7 @@ from daybook.requests.decode.bodies import (
 )
 from daybook.requests.decode.kinds import DECODERS, Decoded
 from daybook.requests.fields import clean_text
+from daybook.requests.routing import ordering_key, slot_of, slot_of_transaction
 
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """``\\u0000`` after an even number of backslashes: otherwise it is a backslash and text."""

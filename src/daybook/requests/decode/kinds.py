@@ -36,12 +36,6 @@ from daybook.requests.bounds import (
     LEDGER_ID,
     NEW_TRANSACTION_ID,
     TRANSACTION_ID,
-    ordering_key,
-    ordering_key_of,
-    slot_of,
-    slot_of_transaction,
-    slots_moved,
-    slots_spent,
 )
 from daybook.requests.bulk import repeated_references
 from daybook.requests.creations import BalanceRequest
@@ -76,6 +70,14 @@ from daybook.requests.fields import (
 )
 from daybook.requests.models import load_json, validate
 from daybook.requests.quarantine import settle_id
+from daybook.requests.routing import (
+    ordering_key,
+    ordering_key_of,
+    slot_of,
+    slot_of_transaction,
+    slots_moved,
+    slots_spent,
+)
 
 
 class Decoded:
