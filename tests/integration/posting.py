@@ -24,16 +24,14 @@ from daybook.ledger.instructions import (
     Transaction,
 )
 from daybook.requests import mint_id, slot_of
-from daybook.store.batch.journal import (
-    write_balances,
-    write_changes,
-    write_creations,
-    write_holds,
-    write_records,
-    write_schedules,
-)
-from daybook.store.batch.loading import KnownBalances, load_book
+from daybook.store.batch.balances import KnownBalances, write_balances
+from daybook.store.batch.changes import write_changes
+from daybook.store.batch.creations import write_creations
+from daybook.store.batch.holds import write_holds
+from daybook.store.batch.journal import write_records
+from daybook.store.batch.loading import load_book
 from daybook.store.batch.references import take_references
+from daybook.store.batch.schedules import write_schedules
 from daybook.store.batch.unit_of_work import UnitOfWork
 
 FIRST_MS = 1_770_000_000_000

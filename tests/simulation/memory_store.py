@@ -29,8 +29,8 @@ from daybook.ledger.money import FIGURE_MAX
 from daybook.ledger.record import Record, Status
 from daybook.queue.epochs import FIRST_EPOCH
 from daybook.requests import fingerprint_of
-from daybook.store.batch.journal import DecideAgain
-from daybook.store.batch.loading import KnownBalances, _figures_wanted
+from daybook.store.batch.again import DecideAgain
+from daybook.store.batch.balances import KnownBalances, _figures_wanted
 from daybook.store.batch.references import Claims, ReferenceTaken
 from daybook.store.batch.rows import HeldEntry, PartitionRow, Refusal
 from daybook.store.engine import translated_faults

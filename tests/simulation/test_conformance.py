@@ -21,8 +21,8 @@ from daybook.ledger.batch import decide_batch
 from daybook.ledger.book import Book
 from daybook.queue.entries import BARRIER, DUE, NewEntry, RawEntry, outcome_value
 from daybook.queue.epochs import NO_END, NOTHING, Epoch
-from daybook.store.batch.journal import DecideAgain
-from daybook.store.batch.loading import KnownBalances
+from daybook.store.batch.again import DecideAgain
+from daybook.store.batch.balances import KnownBalances
 from daybook.store.batch.references import ReferenceTaken
 from daybook.store.batch.rows import HeldEntry, PartitionRow, Refusal
 from daybook.store.batch.unit_of_work import UnitOfWork

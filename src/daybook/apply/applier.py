@@ -25,8 +25,8 @@ from daybook.queue.log import Log
 from daybook.queue.waiting import Wanted
 from daybook.settings import Settings
 from daybook.steps import Point, reach
-from daybook.store.batch.journal import DecideAgain
-from daybook.store.batch.loading import KnownBalances
+from daybook.store.batch.again import DecideAgain
+from daybook.store.batch.balances import KnownBalances
 from daybook.store.batch.references import ReferenceTaken
 from daybook.store.batch.rows import PartitionRow
 from daybook.store.store import Store

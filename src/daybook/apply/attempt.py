@@ -56,8 +56,8 @@ from daybook.queue.waiting import Wanted
 from daybook.requests import fingerprint_of, reference_in, slot_of
 from daybook.settings import Settings
 from daybook.steps import Point, reach
-from daybook.store.batch.journal import DecideAgain
-from daybook.store.batch.loading import KnownBalances
+from daybook.store.batch.again import DecideAgain
+from daybook.store.batch.balances import KnownBalances
 from daybook.store.batch.quarantine import settled_around
 from daybook.store.batch.rows import HeldEntry, PartitionRow
 from daybook.store.batch.unit_of_work import UnitOfWork

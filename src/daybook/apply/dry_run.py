@@ -28,7 +28,8 @@ from daybook.ledger.rejection import Rejected
 from daybook.requests import Request, decode, fingerprint_of
 from daybook.requests.base import iso
 from daybook.requests.bounds import EPOCH
-from daybook.store.batch.loading import KnownBalances, load_book
+from daybook.store.batch.balances import KnownBalances
+from daybook.store.batch.loading import load_book
 from daybook.store.read.queries import reading
 
 

@@ -11,7 +11,7 @@ from daybook.ledger.book import Book, Recorded
 from daybook.ledger.entry import Entry
 from daybook.ledger.instructions import Settle
 from daybook.ledger.record import Status
-from daybook.store.batch.journal import DecideAgain
+from daybook.store.batch.again import DecideAgain
 from daybook.store.batch.rows import Refusal
 
 _OPEN = """

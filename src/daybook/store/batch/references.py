@@ -8,13 +8,26 @@ a schedule that comes due and a quarantined request that is tried again have it 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import psycopg
 from psycopg import errors as pg
 
-from daybook.ledger.ids import ID_LENGTH
+from daybook.ledger.book import Book, Recorded
+from daybook.ledger.entry import Entry
+from daybook.ledger.ids import ID_LENGTH, public_id
+from daybook.ledger.instructions import (
+    Bulk,
+    Cancel,
+    Commit,
+    Refund,
+    Void,
+)
+from daybook.ledger.record import Status
 from daybook.store.arrays import copy_text
+from daybook.store.batch.named import bare, named_by
+from daybook.store.batch.schedules import load_schedules
 
 Claims = Mapping[str, str | None]
 """References to take, and the id of the request that takes each; None for one whose id is none."""
@@ -56,3 +69,76 @@ def take_references(cursor: psycopg.Cursor[object], claims: Claims) -> None:
         if fault.diag.constraint_name == PRIMARY_KEY:
             raise ReferenceTaken(fault.diag.message_detail) from fault
         raise
+
+
+_TAKEN = """
+SELECT taken.reference, taken.owner::text,
+    own.status, own.fingerprint, own.reason, own.detail, own.precise_amount::text,
+    own.precision::text, own.currency,
+    later.fingerprint AS scheduled,
+    rejected.request_id, sha256(rejected.body) AS rejected, rejected.reason, rejected.detail,
+    rejected.settled IS NOT DISTINCT FROM 'retried'
+FROM taken_references taken
+LEFT JOIN transactions own ON own.transaction_id = taken.owner AND own.reference = taken.reference
+LEFT JOIN schedules later ON later.transaction_id = taken.owner
+LEFT JOIN refusals rejected ON rejected.reference = taken.reference AND rejected.uses_reference
+WHERE taken.reference = ANY(%s::text[]) ORDER BY rejected.position
+"""
+"""In one statement: whoever has taken a reference may pass from one table to another meanwhile."""
+
+_IS_ANYTHING_SCHEDULED = "SELECT EXISTS (SELECT FROM schedules)"
+
+
+def references_of(entry: Entry) -> Iterator[str]:
+    """The references that an entry would use up."""
+    wanted = entry.instruction
+    if isinstance(wanted, Bulk):
+        yield from (item.reference for item in wanted.items)
+    reference = getattr(wanted, "reference", None)
+    if reference:
+        yield reference
+
+
+def load_references(
+    cursor: psycopg.Cursor[Any],
+    book: Book,
+    references: list[str],
+    entries: Sequence[Entry],
+    *,
+    check_taken: bool,
+) -> None:
+    if check_taken:
+        _load_taken(cursor, book, references)
+    cursor.execute(_IS_ANYTHING_SCHEDULED)
+    (scheduled,) = cursor.fetchone() or (True,)
+    if scheduled:
+        named = named_by(entries, Commit | Void | Refund | Cancel)
+        named |= {entry.request_id for entry in entries if entry.request_id.startswith("txn_")}
+        load_schedules(cursor, book, [bare(name) for name in named])
+
+
+def _load_taken(cursor: psycopg.Cursor[Any], book: Book, references: list[str]) -> None:
+    """Who has taken these references, and how that is recorded.
+
+    One whose owner is not found (somebody has tampered with it) waits for it all the same.
+    """
+    cursor.execute(_TAKEN, (references,))
+    for reference, bare_id, status, fingerprint, reason, detail, *more in cursor:
+        amount, precision, currency, scheduled, request_id, rejected, why, said, is_retried = more
+        owner = "" if bare_id is None else public_id(bare_id)
+        if status is not None:
+            found = Recorded(owner, status, fingerprint, reason, detail)
+            book.references[reference] = found._replace(
+                precise_amount=None if amount is None else int(amount),
+                precision=None if precision is None else int(precision),
+                currency=currency or None,
+            )
+            continue
+        book.taken[reference] = owner
+        if scheduled is not None:
+            found = Recorded(owner, Status.SCHEDULED, scheduled)
+        elif request_id is not None:
+            found = Recorded(request_id, Status.REJECTED, rejected, why, said, is_retried)
+        else:
+            found = Recorded(owner, Status.REJECTED, b"", is_retried=True)
+        book.references[reference] = found

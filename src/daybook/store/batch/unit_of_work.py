@@ -12,18 +12,16 @@ from daybook.ledger.batch import Parked
 from daybook.ledger.book import Book
 from daybook.ledger.entry import Entry
 from daybook.ledger.record import Record
-from daybook.store.batch.journal import (
-    write_balances,
-    write_changes,
-    write_creations,
-    write_holds,
-    write_records,
-    write_schedules,
-)
-from daybook.store.batch.loading import KnownBalances, load_book
+from daybook.store.batch.balances import KnownBalances, write_balances
+from daybook.store.batch.changes import write_changes
+from daybook.store.batch.creations import write_creations
+from daybook.store.batch.holds import write_holds
+from daybook.store.batch.journal import write_records
+from daybook.store.batch.loading import load_book
 from daybook.store.batch.quarantine import Settlements, settle
 from daybook.store.batch.references import Claims, take_references
 from daybook.store.batch.rows import HeldEntry, PartitionRow, Refusal
+from daybook.store.batch.schedules import write_schedules
 from daybook.store.epochs import (
     OpenPartition,
     StoredEpoch,

@@ -1,0 +1,114 @@
+"""Ledgers, identities and balances that a batch creates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from daybook.ledger.book import Book
+from daybook.ledger.entry import Entry
+from daybook.ledger.identity import IDENTITY_FIELDS
+from daybook.ledger.instructions import (
+    Change,
+    NewBalance,
+    NewIdentity,
+    NewLedger,
+)
+from daybook.store.batch.again import DecideAgain
+from daybook.store.batch.changes import load_subjects
+from daybook.store.batch.named import bare
+
+_INSERT_LEDGERS = """
+INSERT INTO ledgers (ledger_id, name, meta_data, fingerprint, position) VALUES (%s, %s, %s, %s, %s)
+"""
+
+_INSERT_BALANCES = """
+INSERT INTO balances (balance_id, ledger_id, currency, indicator, meta_data, identity_id,
+    fingerprint, position)
+SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::json[], %s::uuid[],
+    %s::bytea[], %s::bigint[])
+ON CONFLICT DO NOTHING
+"""
+
+_INSERT_IDENTITIES = f"""
+INSERT INTO identities (identity_id, {", ".join(IDENTITY_FIELDS)}, meta_data, fingerprint,
+    position) VALUES ({", ".join(["%s"] * (len(IDENTITY_FIELDS) + 4))})
+"""  # noqa: S608 - names of columns that stand in this program
+
+
+def write_creations(cursor: psycopg.Cursor[Any], book: Book) -> None:
+    """Insert the ledgers, identities and balances that the batch creates.
+
+    An internal balance may be created by two partitions at once: it has the same id in both, the
+    second insert waits for the first, does nothing, and the batch is decided again with what is
+    there. The order by id keeps such inserts from deadlocking. Raises DecideAgain.
+    """
+    if book.new_ledgers:
+        cursor.executemany(
+            _INSERT_LEDGERS,
+            [
+                (ledger.ledger_id, ledger.name, ledger.meta_data, fingerprint, position)
+                for ledger, fingerprint, position in book.new_ledgers
+            ],
+        )
+    if book.new_identities:
+        cursor.executemany(_INSERT_IDENTITIES, [_identity(*item) for item in book.new_identities])
+    if book.new_balances:
+        made = sorted(book.new_balances, key=lambda item: item[0].balance_id)
+        cursor.execute(
+            _INSERT_BALANCES,
+            (
+                [balance.balance_id[4:] for balance, _ in made],
+                [balance.ledger_id for balance, _ in made],
+                [balance.currency for balance, _ in made],
+                [balance.indicator for balance, _ in made],
+                [balance.meta_data for balance, _ in made],
+                [balance.identity_id and balance.identity_id[4:] for balance, _ in made],
+                [balance.fingerprint for balance, _ in made],
+                [position for _, position in made],
+            ),
+        )
+        if cursor.rowcount != len(made):
+            raise DecideAgain("an internal balance was created meanwhile")
+
+
+def _identity(new: NewIdentity, fingerprint: bytes, position: int) -> tuple[Any, ...]:
+    fields = json.loads(new.fields)
+    texts = [fields.get(name) for name in IDENTITY_FIELDS]
+    return (new.identity_id[4:], *texts, new.meta_data, fingerprint, position)
+
+
+_LEDGERS = "SELECT ledger_id, fingerprint FROM ledgers WHERE ledger_id = ANY(%s::text[])"
+
+_IDENTITIES = """
+SELECT identity_id::text, fingerprint FROM identities WHERE identity_id = ANY(%s::uuid[])
+"""
+
+
+def load_things(cursor: psycopg.Cursor[Any], book: Book, entries: Sequence[Entry]) -> None:
+    """Ledgers, identities, and whatever changes are about."""
+    ledger_ids: set[str] = set()
+    identity_ids: set[str] = set()
+    subject_ids: set[str] = set()
+    for entry in entries:
+        wanted = entry.instruction
+        if isinstance(wanted, NewLedger | NewBalance):
+            ledger_ids.add(wanted.ledger_id)
+        if isinstance(wanted, NewBalance | NewIdentity) and wanted.identity_id is not None:
+            identity_ids.add(wanted.identity_id)
+        if isinstance(wanted, Change):
+            subject_ids.add(wanted.subject_id)
+            owner = json.loads(wanted.fields).get("identity_id")
+            identity_ids |= {owner} if owner else set()
+    if ledger_ids:
+        cursor.execute(_LEDGERS, (list(ledger_ids),))
+        book.ledgers |= dict(cursor.fetchall())
+    if identity_ids:
+        cursor.execute(_IDENTITIES, ([bare(name) for name in identity_ids],))
+        for bare_id, fingerprint in cursor:
+            book.identities[f"idt_{bare_id}"] = fingerprint
+    if subject_ids:
+        load_subjects(cursor, book, list(subject_ids))
