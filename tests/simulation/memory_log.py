@@ -18,7 +18,8 @@ from daybook.queue.entries import (
     read_value,
 )
 from daybook.queue.epochs import FIRST_EPOCH, NO_END, NOTHING, Epoch, older_than_database
-from daybook.queue.log import BELL_LIFE_MS, Appended
+from daybook.queue.log import BELL_LIFE_MS
+from daybook.queue.wire import Appended
 
 Touch = Callable[[str], None]
 """Called before and after each call: others may take their turn there, or the call may fail."""

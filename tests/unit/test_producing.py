@@ -24,7 +24,8 @@ from daybook.client.names import name_of
 from daybook.client.receipts import Outcome
 from daybook.ledger.record import Status
 from daybook.queue.entries import NO_MONEY, Money, NewEntry, outcome_value, read_value
-from daybook.queue.log import Keys, append_arguments
+from daybook.queue.keys import Keys
+from daybook.queue.wire import append_arguments
 from daybook.requests import mint_bulk_id, mint_id, slot_of, slot_of_transaction
 from daybook.requests.bounds import BODY_BYTES_MAX
 

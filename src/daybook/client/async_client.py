@@ -37,10 +37,10 @@ from daybook.queue.doorbell import Doorbell
 from daybook.queue.entries import BY_ID, entry_id_of, read_value
 from daybook.queue.epochs import partitions_at
 from daybook.queue.keys import Keys
-from daybook.queue.log import Appended, append_arguments, read_append_reply
 from daybook.queue.parsing import known_values, pointer_in
 from daybook.queue.patience import Patience
 from daybook.queue.scripts import APPEND_SCRIPT
+from daybook.queue.wire import Appended, append_arguments, read_append_reply
 from daybook.requests import Request
 from daybook.settings import Settings, celery_url, read_settings
 

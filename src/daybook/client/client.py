@@ -30,8 +30,9 @@ from daybook.errors import (
 from daybook.queue.connect import connect
 from daybook.queue.doorbell import Doorbell
 from daybook.queue.entries import BY_ID, read_value
-from daybook.queue.log import Appended, Log
+from daybook.queue.log import Log
 from daybook.queue.patience import patiently
+from daybook.queue.wire import Appended
 from daybook.requests import Request
 from daybook.settings import Settings, celery_url, read_settings
 from daybook.steps import Point, reach

@@ -17,7 +17,7 @@ from daybook.queue.entries import (
     read_value,
     reference_of_key,
 )
-from daybook.queue.log import Appended
+from daybook.queue.wire import Appended
 
 
 @dataclass(frozen=True, slots=True)

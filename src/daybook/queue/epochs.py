@@ -17,69 +17,13 @@ from daybook.errors import LogUnavailable
 from daybook.queue.connect import not_installed, strange, translated_faults
 from daybook.queue.entries import entry_id_of
 from daybook.queue.parsing import number_in, state_in
-from daybook.queue.scripts import CLOCK_SCRIPT
+from daybook.queue.scripts import BEGIN_SCRIPT, CATCH_UP_SCRIPT
 
 FIRST_EPOCH = 1
 NO_END = (1 << 63) - 1
 """Where the present epoch ends: behind every entry."""
 NOTHING = -1
 """Before every entry."""
-
-_BEGIN = """
-local state = redis.call('HMGET', KEYS[1], 'partitions', 'epoch')
-if not state[1] then
-  return false
-end
-local epoch = tonumber(state[2] or '1')
-local ms, counter = read_clock(KEYS[2], redis.call('HGET', KEYS[1], 'clock'))
-if not ms then
-  return -1
-end
-local known_ms, known_counter = parts_of(ARGV[3])
-if epoch < tonumber(ARGV[2]) or is_behind(ms, counter, known_ms, known_counter) then
-  return 0
-end
-if state[1] ~= ARGV[1] then
-  if ms < server_ms then
-    ms, counter = server_ms, 0
-    redis.call('SET', KEYS[2], string.format('%.0f-%.0f', ms, counter))
-  end
-  redis.call('HSETNX', KEYS[1], 'epoch:' .. epoch, state[1] .. ' 0-0')
-  epoch = epoch + 1
-  redis.call('HSET', KEYS[1], 'partitions', ARGV[1], 'epoch', epoch,
-    'epoch:' .. epoch, ARGV[1] .. ' ' .. string.format('%.0f-%.0f', ms, counter))
-end
-return epoch
-"""
-"""KEYS: state, clock. ARGV: the number of partitions; epoch and newest position of Postgres.
-
-Behind clock.lua. The fence is the present: a worker may still have entries that this log has lost,
-and decide them by the number before."""
-
-_CATCH_UP = """
-local state = redis.call('HMGET', KEYS[1], 'partitions', 'epoch')
-local epoch = tonumber(ARGV[1])
-if not state[1] or tonumber(state[2] or '1') >= epoch then
-  return 0
-end
-if state[1] ~= ARGV[2] then
-  local ms, counter = read_clock(KEYS[2], redis.call('HGET', KEYS[1], 'clock'))
-  if not ms then
-    return -1
-  end
-  redis.call('HSET', KEYS[1], 'epoch:' .. (epoch + 1), state[1] .. ' ' .. ARGV[4])
-  epoch = epoch + 2
-  redis.call('HSET', KEYS[1], 'epoch:' .. epoch,
-    ARGV[2] .. ' ' .. string.format('%.0f-%.0f', ms, counter))
-else
-  redis.call('HSET', KEYS[1], 'epoch:' .. epoch, ARGV[2] .. ' ' .. ARGV[3])
-end
-redis.call('HSET', KEYS[1], 'partitions', ARGV[2], 'epoch', epoch)
-return 1
-"""
-"""KEYS: state, clock. ARGV: epoch, number of partitions, fence and newest position of Postgres.
-
-Behind clock.lua."""
 
 
 _NO_CLOCK, _TOO_OLD = -1, 0
@@ -112,8 +56,8 @@ class Epochs:
         self._client: Any = client
         self._state = state
         self._keys = [state, clock]
-        self._begin = client.register_script(CLOCK_SCRIPT + _BEGIN)
-        self._catch_up = client.register_script(CLOCK_SCRIPT + _CATCH_UP)
+        self._begin = client.register_script(BEGIN_SCRIPT)
+        self._catch_up = client.register_script(CATCH_UP_SCRIPT)
 
     def newest(self) -> int:
         """The number of the present epoch. Raises LogUnavailable."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import redis
 
 from daybook.errors import LogNotInstalled, LogRefused
 from daybook.ledger.entry import POSITION_COUNTER_BITS
-from daybook.queue.connect import not_installed, strange, translated_faults
+from daybook.queue.connect import not_installed, translated_faults
 from daybook.queue.entries import (
     POSITION_LIMIT,
     NewEntry,
@@ -28,7 +27,6 @@ from daybook.queue.epochs import FIRST_EPOCH, Epochs, partitions_at
 from daybook.queue.keys import Keys
 from daybook.queue.mending import Mender
 from daybook.queue.parsing import (
-    key_state_in,
     known_values,
     mark_in,
     numbers_in,
@@ -37,10 +35,16 @@ from daybook.queue.parsing import (
     positions_in,
     state_in,
 )
-from daybook.queue.scripts import APPEND_SCRIPT, CLOCK_SCRIPT, REPLY_SCRIPT
-
-BELL_LIFE_MS = 1_000
-"""How long a doorbell counts as rung: a lost one is rung again by the next append after that."""
+from daybook.queue.scripts import (
+    APPEND_SCRIPT,
+    COUNT_SCRIPT,
+    FIND_SCRIPT,
+    FIRST_SCRIPT,
+    FORWARD_SCRIPT,
+    INSTALL_SCRIPT,
+    REPLY_SCRIPT,
+)
+from daybook.queue.wire import Appended, append_arguments, read_append_reply
 
 READ_SLICE = 512
 """Entries per read call, so that a batch's bytes are bounded whatever the size of its entries.
@@ -57,183 +61,23 @@ CATCH_UP_MS_MAX = 1_000
 GREATEST_ID = b"18446744073709551615-18446744073709551615"
 
 _MS_DIGITS = 13
+
 _LONG_ID = 21
 """Ids of this length and more may have a counter that no position has room for."""
 
 COUNT_SLICE = 5_000
+
 COUNT_SLICES_MAX = 400
 """Bounds of counting unread entries: 2,000,000 at most."""
 
 FIND_SLICE = 500
+
 FIND_ENTRIES_MAX = 200_000
 """Bounds of looking for an unread entry by its id: so many entries, so many at a time."""
 
 FIND_BYTES = 4 << 20
 """So many bytes of large entries, or one that is larger, are looked through at a time: the server
 does nothing else meanwhile."""
-
-_COUNT = """
-local start, total, last = ARGV[1], 0, false
-local marks = redis.call('XRANGE', KEYS[2], start, '+', 'COUNT', ARGV[2])
-for at = 1, #marks + 1 do
-  local mark = marks[at] and marks[at][1]
-  local wanted = tonumber(ARGV[2]) - total
-  local stop = mark and '(' .. mark or '+'
-  local entries = redis.pcall('XRANGE', KEYS[1], start, stop, 'COUNT', wanted)
-  total = total + #entries
-  last = #entries > 0 and entries[#entries][1] or last
-  if entries.err or #entries == wanted then
-    break
-  end
-  if mark then
-    local is_there = #redis.call('XRANGE', KEYS[1], mark, mark) == 1
-    start, total = '(' .. mark, total + (is_there and 1 or 0)
-    last = is_there and mark or last
-  end
-end
-return {total, last}
-"""
-"""Counts without touching more than one entry at a time that is large. Nothing lies behind the
-greatest id of all, and the server refuses to look there.
-"""
-_FIND = """
-local LARGE_BYTES = 65536
-local start, wanted, bytes, last = ARGV[1], tonumber(ARGV[2]), 0, ARGV[1]
-local left = wanted
-local function key_in(entries)
-  for _, entry in ipairs(entries) do
-    local id, key
-    for at = 1, #entry[2], 2 do
-      if entry[2][at] == 'i' then id = entry[2][at + 1] end
-      if entry[2][at] == 'k' then key = entry[2][at + 1] end
-    end
-    if id == ARGV[4] and key and key ~= '' then
-      return key
-    end
-    left, last = left - 1, '(' .. entry[1]
-  end
-end
-local marks = redis.call('XRANGE', KEYS[2], start, '+', 'COUNT', wanted)
-for at = 1, #marks do
-  local mark = marks[at][1]
-  local key = key_in(redis.call('XRANGE', KEYS[1], start, '(' .. mark, 'COUNT', left))
-  if key or left == 0 then
-    return {key or '', last, wanted - left}
-  end
-  local size = math.max(tonumber(marks[at][2][2]) or 0, LARGE_BYTES)
-  if bytes > 0 and bytes + size > tonumber(ARGV[3]) then
-    return {'', last, wanted - left}
-  end
-  bytes, start, last = bytes + size, '(' .. mark, '(' .. mark
-  key = key_in(redis.call('XRANGE', KEYS[1], mark, mark))
-  if key or left == 0 then
-    return {key or '', last, wanted - left}
-  end
-end
-if #marks == wanted or start == '(18446744073709551615-18446744073709551615' then
-  return {'', last, wanted - left}
-end
-local key = key_in(redis.call('XRANGE', KEYS[1], start, '+', 'COUNT', left))
-return {key or '', left == 0 and last or '', wanted - left}
-"""
-"""The key of the entry with an id, or where to look on; and how many were looked through.
-
-Large ones are looked through one by one, and only some of them at a time.
-"""
-_FIRST = """
-local found = {}
-for at, stream in ipairs(KEYS) do
-  local entries = redis.call('XRANGE', stream, ARGV[at], '+', 'COUNT', 1)
-  found[at] = entries[1] and entries[1][1] or false
-end
-return found
-"""
-"""Ids alone: a first entry may be large."""
-_INSTALL = """
-local known = redis.call('HMGET', KEYS[1], 'partitions', 'epoch')
-local is_strange = not string.match(known[1] or '1', '^[1-9]%d*$')
-  or not string.match(known[2] or '1', '^[1-9]%d*$')
-if ARGV[5] == '1' or is_strange then
-  redis.call('DEL', KEYS[1])
-end
-redis.call('HSET', KEYS[1], 'entries_max', ARGV[2])
-if redis.call('HSETNX', KEYS[1], 'partitions', ARGV[1]) == 1 then
-  redis.call('HSET', KEYS[1], 'epoch', ARGV[3], 'epoch:' .. ARGV[3], ARGV[1] .. ' ' .. ARGV[4])
-end
-return 1
-"""
-"""A log that is there keeps its number: only a resize changes what entries are routed by. What
-can't be read is no number.
-"""
-_FORWARD = """
-local vouched = redis.call('HGET', KEYS[1], 'clock')
-local ms, counter = read_clock(KEYS[2], vouched)
-local wanted_ms, wanted_counter = parts_of(ARGV[1])
-if not ms or is_behind(ms, counter, wanted_ms, wanted_counter) then
-  ms, counter = wanted_ms, wanted_counter
-  local vouched_ms, vouched_counter = parts_of(vouched)
-  if vouched_ms and is_behind(ms, counter, vouched_ms, vouched_counter) then
-    ms, counter = vouched_ms, vouched_counter
-  end
-end
-local clock = string.format('%.0f-%.0f', ms, counter)
-redis.call('SET', KEYS[2], clock)
-redis.call('HSET', KEYS[1], 'clock', clock)
-return 1
-"""
-"""Workers vouch for the clock, too. Behind clock.lua."""
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """What became of one entry of an append.
-
-    state: ``accepted``, ``duplicate``, ``conflict`` or ``full``.
-    position: of an accepted entry. value: what stands under the outcome key of the other two.
-    """
-
-    state: str
-    position: int | None = None
-    value: str | None = None
-
-
-_STATES = {"A": "accepted", "D": "duplicate", "C": "conflict", "F": "full"}
-
-
-def append_arguments(keys: Keys, entries: Sequence[NewEntry]) -> tuple[list[str], list[Any]]:
-    """KEYS and ARGV of the append script."""
-    arguments: list[Any] = [keys.prefix, BELL_LIFE_MS]
-    for entry in entries:
-        arguments += (
-            entry.slot,
-            entry.key,
-            entry.fingerprint.hex(),
-            entry.request_id,
-            entry.flags,
-            entry.body,
-            ",".join(map(str, entry.slots)) if entry.slots else "",
-        )
-    return [keys.state, keys.clock], arguments
-
-
-def read_append_reply(reply: list[Any]) -> tuple[list[Appended], list[int]]:
-    """Results for each entry, and the partitions to ring.
-
-    Raises LogNotInstalled, and LogUnavailable where a worker must repair the log first.
-    """
-    if reply[0] == b"NOT_INSTALLED":
-        raise not_installed()
-    if reply[0] == b"STRANGE":
-        raise strange(reply[1].decode())
-    results = []
-    for item in reply[2]:
-        state, value = _STATES[chr(item[0])], item[1:]
-        if state == "accepted":
-            results.append(Appended(state, position=position_of(value)))
-        else:
-            is_sound = value and key_state_in(value) is not None
-            results.append(Appended(state, value=value.decode() if is_sound else None))
-    return results, [int(partition) for partition in reply[1]]
 
 
 class Log:
@@ -244,11 +88,11 @@ class Log:
         self.keys = Keys(namespace)
         self._append = client.register_script(APPEND_SCRIPT)
         self._reply = client.register_script(REPLY_SCRIPT)
-        self._count = client.register_script(_COUNT)
-        self._find = client.register_script(_FIND)
-        self._first = client.register_script(_FIRST)
-        self._forward = client.register_script(CLOCK_SCRIPT + _FORWARD)
-        self._install = client.register_script(_INSTALL)
+        self._count = client.register_script(COUNT_SCRIPT)
+        self._find = client.register_script(FIND_SCRIPT)
+        self._first = client.register_script(FIRST_SCRIPT)
+        self._forward = client.register_script(FORWARD_SCRIPT)
+        self._install = client.register_script(INSTALL_SCRIPT)
         self.epochs = Epochs(client, self.keys.state, self.keys.clock)
         self.mender = Mender(client, self.keys)
 

@@ -15,6 +15,7 @@ import structlog
 from daybook.errors import LogFull, LogUnavailable
 from daybook.queue.connect import translated_faults
 from daybook.queue.log import Log
+from daybook.queue.scripts import ADD_SCRIPT, FORGET_SCRIPT
 
 log = structlog.get_logger()
 
@@ -31,28 +32,6 @@ SCAN_COUNT = 500
 
 _CHANGED, _FULL = 1, -1
 """What a change comes to: it was made, or there is no room for one more key."""
-
-_BODY = """
-local known = redis.call('HGET', KEYS[1], ARGV[1]) or ''
-if known ~= ARGV[2] then
-  return 0
-end
-if known == '' and ARGV[3] ~= '' and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[4]) then
-  return -1
-end
-if ARGV[3] == '' then
-  redis.call('HDEL', KEYS[1], ARGV[1])
-else
-  redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
-end
-return 1
-"""
-"""Change what stands under an outcome key, if it is still what was read."""
-
-_ADD = "#!lua" + _BODY
-"""Refused by a server without memory, like every request of which it would be."""
-
-_FORGET = "#!lua flags=allow-oom" + _BODY
 
 
 class Wanted(NamedTuple):
@@ -92,8 +71,8 @@ class Asked:
     def __init__(self, request_log: Log) -> None:
         self._client = request_log.client
         self._name = request_log.keys.asked
-        self._add_script = self._client.register_script(_ADD)
-        self._forget_script = self._client.register_script(_FORGET)
+        self._add_script = self._client.register_script(ADD_SCRIPT)
+        self._forget_script = self._client.register_script(FORGET_SCRIPT)
 
     def add(self, key: str, asker: Asker) -> None:
         """Write down who asks for the outcome of ``key``.
