@@ -158,7 +158,7 @@ class Cluster:
         return self._url(name)
 
     def drop_database(self, database_url: str) -> None:
-        """Drop a database that a test used, whoever is still connected to it."""
+        """Drop a database that a test used, no matter who is still connected to it."""
         self._execute(f"DROP DATABASE IF EXISTS {make_url(database_url).database} WITH (FORCE)")
 
     def empty_redis(self) -> str:
@@ -273,12 +273,12 @@ class Installation:
         )
 
     def open_entries(self) -> int:
-        """How many entries are unread or held over; those of a next epoch count as one."""
+        """How many entries are unread or deferred; those of a next epoch count as one."""
         ((epoch,),) = self.rows("SELECT max(epoch) FROM epochs")
         cursors = self.rows("SELECT partition, cursor FROM partitions")
         unread = sum(self.log.count_unread(partition, cursor) for partition, cursor in cursors)
-        held_over: int = self.rows("SELECT count(*) FROM held_over")[0][0]
-        return unread + held_over + (self.log.epochs.newest() != epoch)
+        deferred: int = self.rows("SELECT count(*) FROM deferred_entries")[0][0]
+        return unread + deferred + (self.log.epochs.newest() != epoch)
 
     def progress(self) -> Any:
         """What is another as soon as anything was accepted or applied."""
@@ -286,7 +286,7 @@ class Installation:
             return self.rows("SELECT sum(batch), sum(cursor) FROM partitions"), self.log.clock()
 
     def wait_applied(self, seconds: float = WAIT_SECONDS_MAX) -> None:
-        """Wait until nothing is unread or held over. seconds: without progress at most."""
+        """Wait until nothing is unread or deferred. seconds: without progress at most."""
         wait_until(
             lambda: self.open_entries() == 0, "everything applied", seconds, progress=self.progress
         )

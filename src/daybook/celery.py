@@ -31,7 +31,7 @@ from celery.result import AsyncResult
 from celery.utils import uuid
 
 from daybook.client.client import Client
-from daybook.client.drafts import named_by_task
+from daybook.client.drafts import with_task_id
 from daybook.client.names import name_of
 from daybook.client.receipts import Outcome, Receipt
 from daybook.errors import (
@@ -299,7 +299,7 @@ def _append(request: dict[str, Any], task_id: str | None, flags: str) -> Receipt
     if task_id is None and str(request.get("kind")) in _ACTIONS:
         task_id = uuid()
     if task_id is not None:
-        named_by_task(request, task_id)
+        with_task_id(request, task_id)
     return client().enqueue_flagged(request, flags)
 
 

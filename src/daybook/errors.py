@@ -10,14 +10,14 @@
     │   ├── LogNotInstalled    Redis answers, but holds no log (empty or replaced)
     │   └── LogRefused         Redis answers, and refuses: a password, a right, a certificate
     ├── LogFull                the log is at its bound; what was accepted is untouched
-    ├── StoreUnavailable       Postgres cannot be reached, or a unit of work failed for good
+    ├── StoreUnavailable       Postgres cannot be reached, or a unit of work failed permanently
     │   └── SchemaOutdated     the database has not been migrated to this version
     ├── NotFound               what was asked for does not exist
     ├── RevokeRefused          a request that was accepted can't be revoked (any more)
     ├── WrongEventLoop         a client of asyncio is used from another event loop than its own
     └── OutcomeUnknown         the wait timed out: the request may still be posted
 
-A *refusal* by the ledger (insufficient funds, an unknown balance, …) is not an error: it is an
+A *rejection* by the ledger (insufficient funds, an unknown balance, …) is not an error: it is an
 outcome, and comes back as a value.
 """
 

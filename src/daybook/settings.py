@@ -65,14 +65,12 @@ class Settings(BaseSettings):
     drain_seconds_max: float = _number(
         2.0, PART_SECONDS, 120, "How long one doorbell keeps a worker before others get a turn."
     )
-    held_over_max: int = _number(
-        10_000, 1, 1_000_000, "Entries that a partition may hold over at most."
-    )
-    refusal_wait_seconds_max: float | None = _number(
+    deferred_max: int = _number(10_000, 1, 1_000_000, "Entries that a partition may defer at most.")
+    rejection_wait_seconds_max: float | None = _number(
         None,
         PART_SECONDS,
         DAY_SECONDS,
-        "Bound on the wait of a refusal for the past; none by default.",
+        "Bound on the wait of a rejection for the past; none by default.",
     )
     log_entries_max: int = _number(
         2_000_000, 1, 1_000_000_000, "Entries of one partition's log before LogFull."

@@ -70,9 +70,11 @@ def run(
         workers = warm_workers(two, 2)
         report["idle"] = idle_latency(two, balances, min(500, transactions))
         rates = [apply_rate(two, balances, transactions) for _ in range(REPEATS)]
-        refusals = [apply_rate(two, balances, transactions, REFUSED_EVERY) for _ in range(REPEATS)]
+        rejections = [
+            apply_rate(two, balances, transactions, REFUSED_EVERY) for _ in range(REPEATS)
+        ]
         report["apply"] = _median(rates)
-        report["apply_with_refusals"] = _median(refusals)
+        report["apply_with_rejections"] = _median(rejections)
         report["copy"] = copy_rate(two)
         report["bulks"] = _median(
             [bulk_rate(two, balances, transactions, BULK_SIZE) for _ in range(REPEATS)]
@@ -101,7 +103,7 @@ def ratios(report: dict[str, Any]) -> dict[str, float]:
     rate = report["apply"]["per_second"]
     return {
         "apply / plain COPY": rate / report["copy"]["per_second"],
-        "with refusals / without": report["apply_with_refusals"]["per_second"] / rate,
+        "with rejections / without": report["apply_with_rejections"]["per_second"] / rate,
         "one partition / two": report["apply_one_partition"]["per_second"] / rate,
         f"in atomic bulks of {BULK_SIZE:,} / single": report["bulks"]["per_second"] / rate,
         f"cost of {LEGS} legs / of a single": rate / report["splits"]["per_second"],
@@ -116,7 +118,7 @@ def show(report: dict[str, Any]) -> None:
     figures = Table("figure", "value", title="Measured")
     for name in (
         "apply",
-        "apply_with_refusals",
+        "apply_with_rejections",
         "apply_one_partition",
         "bulks",
         "splits",

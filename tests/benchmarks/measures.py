@@ -53,11 +53,11 @@ class Progress:
         self._connection.close()
 
     def drained(self) -> bool:
-        """Whether nothing is unread or held over."""
+        """Whether nothing is unread or deferred."""
         rows = self._connection.execute("SELECT partition, cursor FROM partitions").fetchall()
         if self._log.first_unread(dict(rows)):
             return False
-        held = self._connection.execute("SELECT EXISTS (SELECT FROM held_over)").fetchone()
+        held = self._connection.execute("SELECT EXISTS (SELECT FROM deferred_entries)").fetchone()
         return held == (False,)
 
     def applied(self) -> int:
@@ -215,12 +215,12 @@ def memory_growth(
             return progress.drained()
 
         wait_until(sample, "backlog applied", DRAIN_SECONDS_MAX, pause=0.2)
-    settled = [size for sequence, size in samples if sequence >= goal - number * 9 // 10]
+    resolved = [size for sequence, size in samples if sequence >= goal - number * 9 // 10]
     return {
         "transactions": number,
-        "settled_mib": settled[0] / 2**20,
-        "peak_mib": max(settled) / 2**20,
-        "growth_mib": (max(settled) - settled[0]) / 2**20,
+        "resting_mib": resolved[0] / 2**20,
+        "peak_mib": max(resolved) / 2**20,
+        "growth_mib": (max(resolved) - resolved[0]) / 2**20,
     }
 
 

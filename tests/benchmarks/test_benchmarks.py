@@ -26,7 +26,7 @@ def test_a_short_run_measures_everything(
     assert report["history"]["export_per_second"] > 0
     assert set(report["ratios"]) == {
         "apply / plain COPY",
-        "with refusals / without",
+        "with rejections / without",
         "one partition / two",
         "in atomic bulks of 1,000 / single",
         "cost of 100 legs / of a single",

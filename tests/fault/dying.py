@@ -43,7 +43,7 @@ def die_at(
 ) -> bool:
     """Let a worker drain partitions until it comes to ``point`` for the ``hits``-th time.
 
-    Answers whether it died there; otherwise it came to the end of what was open.
+    Returns whether it died there; otherwise it came to the end of what was open.
     """
     pid = os.fork()
     if pid == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from daybook.ledger.entry import Entry
+from daybook.ledger.entry import LogEntry
 from daybook.ledger.identity import IDENTITY_FIELDS
 from daybook.ledger.rejection import Rejected
 from daybook.queue.entries import BARRIER, entry_id_of, position_of
@@ -42,11 +42,11 @@ _BALANCE_FIELDS = ["currency", "precision", *_FIGURES]
 _HOLDS = "SELECT 'txn_' || transaction_id, amount, committed, voided FROM holds"
 _DONE = """
 SELECT ledger_id FROM ledgers UNION SELECT 'bln_' || balance_id FROM balances
-UNION SELECT 'idt_' || identity_id FROM identities UNION SELECT request_id FROM refusals
+UNION SELECT 'idt_' || identity_id FROM identities UNION SELECT request_id FROM rejected_requests
 """
 _BESIDE = """
 SELECT reference, 'txn_' || transaction_id FROM schedules
-UNION SELECT reference, request_id FROM refusals WHERE uses_reference
+UNION SELECT reference, request_id FROM rejected_requests WHERE uses_reference
 """
 _SCHEDULES = "SELECT 'txn_' || transaction_id FROM schedules"
 _THINGS = f"""
@@ -73,7 +73,7 @@ def accepted(installation: Installation) -> list[dict[str, Any]]:
             decoded = decode(body, request_id, position >> 20)
             if isinstance(decoded, Rejected):
                 continue
-            entry = Entry(
+            entry = LogEntry(
                 position,
                 decoded.slot,
                 request_id,
@@ -96,7 +96,7 @@ def _fields_said(text: str) -> dict[str, Any]:
 
 
 def assert_proved(installation: Installation, *, drained: bool = True) -> list[dict[str, Any]]:
-    """The judge and ``verify`` find nothing; answers what was accepted."""
+    """The judge and ``verify`` find nothing; returns what was accepted."""
     records = [dict(zip(_RECORD_FIELDS, row, strict=True)) for row in installation.rows(_RECORDS)]
     for record in records:
         record["fingerprint"] = bytes(record["fingerprint"])

@@ -1,4 +1,4 @@
-"""The sweeper's part, done in this process, and waiting for what only time brings."""
+"""The sweeper's part, done in this process, and waiting for what only time may_credit."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ SELECT (SELECT count(*) FROM schedules WHERE scheduled_for < now() + interval '1
 
 
 def sweep_due(installation: Installation) -> int:
-    """Append what is due; answers how much was new."""
+    """Append what is due; returns how much was new."""
     return append_due(installation.store, installation.log, lambda partition: None)
 
 
 def drain_due(installation: Installation, *partitions: int) -> int:
-    """Append what is due and apply everything; answers how much was new."""
+    """Append what is due and apply everything; returns how much was new."""
     appended = sweep_due(installation)
     installation.drain(*partitions)
     return appended
 
 
-def is_settled(installation: Installation) -> bool:
+def is_resolved(installation: Installation) -> bool:
     """Whether nothing is open, and nothing waits for a time of this hour."""
     return (
         installation.open_entries() == 0
@@ -33,24 +33,24 @@ def is_settled(installation: Installation) -> bool:
     )
 
 
-def wait_settled(installation: Installation, seconds: float = WAIT_SECONDS_MAX) -> None:
-    """Wait until running workers and beat have settled everything, also what is due later.
+def wait_decided(installation: Installation, seconds: float = WAIT_SECONDS_MAX) -> None:
+    """Wait until running workers and beat have resolved everything, also what is due later.
 
     seconds: without progress at most.
     """
     wait_until(
-        lambda: is_settled(installation),
-        "everything is settled",
+        lambda: is_resolved(installation),
+        "everything is resolved",
         seconds,
         progress=installation.progress,
     )
 
 
-def settle(installation: Installation) -> None:
-    """Settle everything in this process, waiting for what is due a moment later."""
+def resolve(installation: Installation) -> None:
+    """Resolve everything in this process, waiting for what is due a moment later."""
 
-    def settled() -> bool:
+    def resolved() -> bool:
         drain_due(installation)
-        return is_settled(installation)
+        return is_resolved(installation)
 
-    wait_until(settled, "everything is settled", progress=installation.progress)
+    wait_until(resolved, "everything is resolved", progress=installation.progress)

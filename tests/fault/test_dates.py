@@ -79,7 +79,7 @@ def due_times(installation: Installation) -> list[datetime]:
     when: dict[str, datetime] = {}
     for own, moment in installation.rows(
         "SELECT 'txn_' || parent_transaction, scheduled_for FROM transactions "
-        "WHERE kind = 'schedule' UNION ALL SELECT 'txn_' || coalesce(split, transaction_id), "
+        "WHERE kind = 'schedule' UNION ALL SELECT 'txn_' || coalesce(leg_of, transaction_id), "
         "LEAST(inflight_expiry_date, inflight_commit_date) FROM holds"
     ):
         when[own] = when[part_id(own, "deadline")] = moment
@@ -91,7 +91,7 @@ def due_times(installation: Installation) -> list[datetime]:
     return [moment for _, moment in sorted(found.values())]
 
 
-def assert_all_settled(installation: Installation, number: int) -> None:
+def assert_all_decided(installation: Installation, number: int) -> None:
     """Everything with a date came to its end, once."""
     open_ones = installation.rows(
         "SELECT (SELECT count(*) FROM schedules), "
@@ -107,7 +107,7 @@ def assert_all_settled(installation: Installation, number: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("number", [100, pytest.param(2_000, marks=pytest.mark.campaign)])
-def test_sweepers_at_once_settle_everything_once(
+def test_sweepers_at_once_apply_every_date_once(
     install_daybook: Install, let_pass: Callable[[Installation, float], None], number: int
 ) -> None:
     """Four of them, beside appliers: each time is kept once, though it may be asked for twice."""
@@ -137,7 +137,7 @@ def test_sweepers_at_once_settle_everything_once(
     drain_together(installation, 2, 1)
     assert sweep_due(installation) == 0
     assert sum(appended) >= number
-    assert_all_settled(installation, number)
+    assert_all_decided(installation, number)
     assert due_times(installation) == sorted(due_times(installation))
     outcomes = installation.client.wait_many(receipts, 5)
     assert {o and o.status for o in outcomes} == {"APPLIED", "INFLIGHT"}
@@ -207,7 +207,7 @@ def test_a_sweeper_that_dies_leaves_nothing_out(
         installation.drain(0)  # some of it is applied already when the next one looks
     assert sweep_due(installation) == (15 if point is Point.DUE_APPENDED else 25)
     installation.drain()
-    assert_all_settled(installation, 45)
+    assert_all_decided(installation, 45)
     assert due_times(installation) == sorted(due_times(installation))
     assert_proved(installation)
 
@@ -299,7 +299,7 @@ def race(installation: Installation, made: Sequence[Receipt], kind: str) -> list
                 )
                 == [(0,), (0,)]
             ),
-            "everything is settled",
+            "everything is decided",
             progress=installation.progress,
         )
     finally:
@@ -404,7 +404,7 @@ def test_an_emptied_log_loses_no_date(
     installation.drain()
     empty()
     assert sweep_due(installation) == 0
-    assert_all_settled(installation, 0)
+    assert_all_decided(installation, 0)
     moved = installation.rows(
         "SELECT count(*) FROM transactions WHERE scheduled_for IS NOT NULL AND part IS NULL "
         "AND kind = 'transaction' AND status = 'APPLIED'"
@@ -441,6 +441,6 @@ def test_a_restored_database_keeps_every_date_once(
     drain_due(installation)
     assert installation.rows("SELECT * FROM balances ORDER BY balance_id") == goal
     assert sweep_due(installation) == 0
-    assert_all_settled(installation, number)
+    assert_all_decided(installation, number)
     assert {o and o.final for o in installation.client.wait_many(receipts, 5)} == {True}
     assert_proved(installation)

@@ -11,7 +11,7 @@ from tests.harness import Installation, wait_until
 
 
 def sweep(installation: Installation) -> list[int]:
-    """What the sweeper does in a worker; answers the partitions that it rang for."""
+    """What the sweeper does in a worker; returns the partitions that it rang for."""
     rung: list[int] = []
     sweep_partitions(installation.store, installation.log, installation.applier(), rung.append)
     return rung

@@ -17,7 +17,7 @@ import pytest
 from tests.fault.killer import Killer
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, mixed, move
-from tests.fault.sweeping import wait_settled
+from tests.fault.sweeping import wait_decided
 from tests.harness import Installation, wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -98,7 +98,7 @@ def test_a_mixed_load_stands_the_judge_while_workers_are_killed(
     with Killer(installation, workers, 0.5, seed=partitions) as killer:
         receipts = made + feed(installation, requests, killer, kills)
     assert killer.kills >= kills
-    wait_settled(installation)
+    wait_decided(installation)
     outcomes = installation.client.wait_many(receipts, TOLD_SECONDS_MAX)
     assert {o and o.final for o in outcomes} == {True}
     asked = [row for row in assert_proved(installation) if row["kind"] != "Deadline"]

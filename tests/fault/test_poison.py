@@ -17,7 +17,7 @@ from tests.fault.requests import deposit, make_balances, move
 from tests.harness import Installation
 
 
-def test_a_request_that_makes_the_code_raise_is_set_aside(
+def test_a_request_that_makes_the_code_raise_is_quarantined(
     install_daybook: Callable[[int], Installation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is quarantined with its bytes and the traceback; the requests around it are applied."""
@@ -38,13 +38,13 @@ def test_a_request_that_makes_the_code_raise_is_set_aside(
     assert [o and (o.status, o.reason) for o in outcomes] == [
         ("REJECTED", "quarantined") if i == 2 else ("APPLIED", None) for i in range(5)
     ]
-    ((body, trace),) = installation.rows("SELECT body, traceback FROM refusals")
+    ((body, trace),) = installation.rows("SELECT body, traceback FROM rejected_requests")
     assert json.loads(bytes(body))["reference"] == "r2"
     assert "ZeroDivisionError: a fault of ours" in trace
     assert_proved(installation)
 
 
-def test_an_entry_that_breaks_the_reader_is_set_aside(
+def test_an_entry_that_breaks_the_reader_is_quarantined(
     install_daybook: Callable[[int], Installation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fault in reading one entry is recorded with its traceback, and the partition goes on."""
@@ -66,7 +66,7 @@ def test_an_entry_that_breaks_the_reader_is_set_aside(
     installation.drain()
     outcomes = installation.client.wait_many(receipts, 5)
     assert [o and o.reason for o in outcomes] == [None, "quarantined", None]
-    ((trace,),) = installation.rows("SELECT traceback FROM refusals")
+    ((trace,),) = installation.rows("SELECT traceback FROM rejected_requests")
     assert "KeyError: 'a fault of ours'" in trace
 
 
@@ -105,7 +105,7 @@ def test_garbage_in_the_log_becomes_recorded_rejections(
         assert behind.wait(5).status == "APPLIED"
     assert first.wait(5).status == "APPLIED"
     assert installation.client.wait_many(made, 5)[0] is not None
-    rows = installation.rows("SELECT reason, body FROM refusals ORDER BY position")
+    rows = installation.rows("SELECT reason, body FROM rejected_requests ORDER BY position")
     assert len(rows) == 2 * len(GARBAGE)
     assert {reason for reason, _ in rows} == {"malformed", "unsupported_version"}
     bodies = [fields.get("b", b"") for fields in GARBAGE] * 2
@@ -154,20 +154,22 @@ def test_an_id_that_lies_or_is_taken_is_refused(installation: Installation) -> N
     installation.drain()
     append_straight(installation, home, used.id, TransactionRequest(**deposit("taken", a, 700)))
     installation.drain()
-    refusals = installation.rows("SELECT reference, reason, detail FROM refusals ORDER BY 1")
-    assert [(reference, reason) for reference, reason, _ in refusals] == [
+    rejections = installation.rows(
+        "SELECT reference, reason, detail FROM rejected_requests ORDER BY 1"
+    )
+    assert [(reference, reason) for reference, reason, _ in rejections] == [
         ("away", "malformed"),
         ("lies", "malformed"),
         ("taken", "reference_conflict"),
     ]
-    assert "another partition" in refusals[0][2]
-    assert "slot" in refusals[1][2]
+    assert "another partition" in rejections[0][2]
+    assert "slot" in rejections[1][2]
     assert installation.rows("SELECT credit_balance FROM balances WHERE indicator IS NULL") == [
         (500,)
     ]
 
 
-def test_data_that_postgres_refuses_is_set_aside_alone(
+def test_data_that_postgres_refuses_is_quarantined_alone(
     install_daybook: Callable[[int], Installation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One record that the database will not take costs its neighbours in the batch nothing."""
@@ -187,15 +189,15 @@ def test_data_that_postgres_refuses_is_set_aside_alone(
     assert [o and o.reason for o in outcomes] == [
         "quarantined" if i == 17 else None for i in range(40)
     ]
-    ((trace,),) = installation.rows("SELECT traceback FROM refusals")
+    ((trace,),) = installation.rows("SELECT traceback FROM rejected_requests")
     assert "too odd" in trace
     assert_proved(installation)
 
 
-def test_data_that_postgres_refuses_does_not_stop_what_is_held_over(
+def test_data_that_postgres_refuses_does_not_stop_what_is_deferred(
     installation: Installation,
 ) -> None:
-    """Also an entry that waited is set aside alone, and its partition goes on."""
+    """Also an entry that waited is quarantined alone, and its partition goes on."""
     client = installation.client
     ledger_id = _id_in("ldg", partition=0)
     poison, innocent = _id_in("bln", partition=1), _id_in("bln", partition=1)
@@ -214,7 +216,7 @@ def test_data_that_postgres_refuses_does_not_stop_what_is_held_over(
     )
     applier = installation.applier()
     applier.apply_batch(1, 100)
-    assert installation.rows("SELECT count(*) FROM held_over") == [(2,)]
+    assert installation.rows("SELECT count(*) FROM deferred_entries") == [(2,)]
     installation.drain(0, 1)
     receipt = client.enqueue(deposit("after", innocent, 100))
     installation.drain(0, 1)

@@ -35,12 +35,12 @@ from tests.fault.killer import Killer
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, mixed, move
 from tests.fault.restoring import copy_of, restore
-from tests.fault.sweeping import drain_due, settle, wait_settled
+from tests.fault.sweeping import drain_due, resolve, wait_decided
 from tests.harness import COMMAND_SECONDS_MAX, Installation, wait_ended, wait_until
 
 Install = Callable[[int], Installation]
 LONG = [pytest.param(seed, 500, marks=pytest.mark.campaign) for seed in range(2, 8)]
-STEPS = [Point.BEGUN, Point.TURNING, Point.TURNED]
+STEPS = [Point.BEGUN, Point.ADVANCING, Point.ADVANCED]
 SECONDS_MAX = 120
 PATIENT = {"patient": True}
 SMALL = {"batch_entries_min": 4, "batch_entries_max": 16}
@@ -54,7 +54,7 @@ def sweep(installation: Installation) -> None:
 
 def assert_all_told(installation: Installation, receipts: list[Receipt]) -> None:
     """Everything came to its end, its producers were told, and the judge finds nothing."""
-    settle(installation)
+    resolve(installation)
     outcomes = installation.client.wait_many(receipts, 5)
     assert {o and o.final for o in outcomes} == {True}
     assert_proved(installation)
@@ -85,7 +85,7 @@ def own_log(installation: Installation) -> Log:
 
 
 def die_resizing(installation: Installation, point: Point, number: int) -> bool:
-    """Change the number in a process that dies at ``point``; answers whether it did."""
+    """Change the number in a process that dies at ``point``; returns whether it did."""
 
     def resize() -> None:
         engine, log = make_engine(installation.worker_url), own_log(installation)
@@ -172,7 +172,7 @@ def test_money_that_is_passed_on_is_there_across_resizes(
         if at % 5 == 4:  # some partitions lag behind others
             applier.apply_batch(random.randrange(installation.log.partitions()), 3, patient=True)
     installation.drain(applier=applier)
-    settle(installation)
+    resolve(installation)
     refused = installation.rows("SELECT reference, reason FROM transactions WHERE reason <> ''")
     assert refused == []
     assert installation.client.status(reference=f"pass-{wallets - 2}").status == "APPLIED"
@@ -306,10 +306,10 @@ def test_a_batch_that_reads_over_the_fence_stops_at_it(installation: Installatio
     requests = [deposit(f"in-{i}", "@Till", 1) | {"ordering_key": str(i)} for i in range(40)]
     log = ResizingLog(installation, 3, requests)
     Applier(installation.store, log, installation.settings).apply_batch(0, 100)
-    assert installation.rows("SELECT count(*) FROM refusals") == [(0,)]
+    assert installation.rows("SELECT count(*) FROM rejected_requests") == [(0,)]
     assert installation.rows("SELECT count(*) FROM transactions") == [(0,)]
     installation.drain()
-    assert installation.rows("SELECT count(*) FROM refusals") == [(0,)]
+    assert installation.rows("SELECT count(*) FROM rejected_requests") == [(0,)]
     assert_proved(installation)
 
 
@@ -322,7 +322,7 @@ def test_a_worker_that_waits_for_the_turn_decides_by_the_new_number(
     installation.client.enqueue_many(requests)
 
     def turn_slowly() -> None:
-        with watched(_stops(Point.TURNING)):
+        with watched(_stops(Point.ADVANCING)):
             advance(Store(make_engine(installation.worker_url)), own_log(installation))
 
     with _stopped(turn_slowly):
@@ -339,14 +339,14 @@ def test_a_worker_that_waits_for_the_turn_decides_by_the_new_number(
     waiting.join(SECONDS_MAX)
     assert epoch_of(installation) == (2, 3)
     installation.drain()
-    assert installation.rows("SELECT count(*) FROM refusals") == [(0,)]
+    assert installation.rows("SELECT count(*) FROM rejected_requests") == [(0,)]
     assert_proved(installation)
 
 
 def test_what_is_written_past_the_script_into_a_closed_partition_holds_up_nobody(
     installation: Installation,
 ) -> None:
-    """Nobody was told that it is accepted: refusals of others are final without it."""
+    """Nobody was told that it is accepted: rejections of others are final without it."""
     balances, _ = make_balances(installation, 6)
     for number in (3, 2):
         begin(installation.engine, installation.log, number)
@@ -445,7 +445,7 @@ def test_a_log_from_before_the_resize_is_followed_and_resized(installation: Inst
     )
     installation.drain()
     assert epoch_of(installation) == (4, 5)
-    assert installation.rows("SELECT count(*) FROM refusals") == [(0,)]
+    assert installation.rows("SELECT count(*) FROM rejected_requests") == [(0,)]
     assert {o and o.final for o in installation.client.wait_many(receipts, 5)} == {True}
     assert installation.rows("SELECT DISTINCT status FROM transactions") == [("APPLIED",)]
     assert_proved(installation)
@@ -585,7 +585,7 @@ def test_live_traffic_goes_on_while_everybody_is_killed(
             resize_with_kills(installation, wanted, Random(wanted))
     assert traffic.faults == []
     assert killer.kills > 0
-    wait_settled(installation)
+    wait_decided(installation)
     assert epoch_of(installation)[1] == numbers[-1]
     outcomes = installation.client.wait_many(made + traffic.receipts, SECONDS_MAX)
     assert {o and o.final for o in outcomes} == {True}

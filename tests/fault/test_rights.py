@@ -1,4 +1,4 @@
-"""Partitions that meet: refusals that wait, foreign rights, and internal balances of all."""
+"""Partitions that meet: rejections that wait, foreign rights, and internal balances of all."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def outcomes_of(
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("seed", [1, 2])
-def test_refusals_do_not_depend_on_the_number_of_partitions(
+def test_rejections_do_not_depend_on_the_number_of_partitions(
     install_daybook: Callable[[int], Installation], seed: int
 ) -> None:
     """With 2, 4 and 8 partitions, in adverse orders and together: never refused more than with 1.
 
     A spend may also succeed by a credit that was accepted a moment later, so each load is judged
-    by itself: no refusal was undue.
+    by itself: no rejection was undue.
     """
     one = install_daybook(1)
     alone = outcomes_of(one, seed, one.drain)
@@ -78,7 +78,7 @@ def test_refusals_do_not_depend_on_the_number_of_partitions(
         some = install_daybook(partitions)
         backwards = list(reversed(range(partitions)))
         outcomes_of(some, seed, lambda some=some, order=backwards: some.drain(*order))
-        assert some.rows("SELECT count(*) FROM held_over") == [(0,)]
+        assert some.rows("SELECT count(*) FROM deferred_entries") == [(0,)]
         assert_proved(some)
         together = install_daybook(partitions)
         outcomes_of(together, seed, lambda t=together: drain_together(t, 3, seed))
@@ -107,37 +107,37 @@ def test_the_same_spends_are_refused_whatever_the_partitions(
     assert answers[1:] == [answers[0]] * 3
 
 
-def test_a_refusal_waits_and_is_bounded_when_asked(installation: Installation) -> None:
-    """A spend whose money may still come is held over; with a bound in time it is refused."""
+def test_a_rejection_waits_and_is_bounded_when_asked(installation: Installation) -> None:
+    """A spend whose money may still come is deferred; with a bound in time it is refused."""
     (a,), (b,) = wallets(installation, 1, 0)
     installation.drain()
     installation.client.enqueue(deposit("older", a, 500))
     spend = installation.client.enqueue(move("younger", b, "@Shop", 100))
     applier = installation.applier()
     report = applier.apply_batch(1, 10)
-    assert (report.held_over, report.outcomes) == (1, {})
+    assert (report.deferred, report.outcomes) == (1, {})
     assert installation.client.status(reference="younger").status == "QUEUED"
     again = applier.apply_batch(1, 10)
-    assert (again.held_over, again.progress) == (1, False)
+    assert (again.deferred, again.progress) == (1, False)
     time.sleep(0.03)  # the bound is a time of the log's clock
-    quick = installation.applier(refusal_wait_seconds_max=0.02)
+    quick = installation.applier(rejection_wait_seconds_max=0.02)
     assert quick.apply_batch(1, 10).outcomes == {"rejected": 1}
     assert spend.wait(5).reason == "insufficient_funds"
     installation.drain()
     assert_proved(installation)
 
 
-def test_a_held_over_bound_cuts_the_batch(installation: Installation) -> None:
+def test_a_deferred_bound_cuts_the_batch(installation: Installation) -> None:
     """At the bound the rest stays unread; once the past is applied everything goes on."""
     (a,), (b,) = wallets(installation, 1, 0)
     installation.drain()
     funding = [deposit("in", a, 600), move("fund", a, b, 600)]
     spends = [move(f"s-{i}", b, "@Shop", 10) for i in range(60)]
     receipts = installation.client.enqueue_many([*funding, *spends])
-    report = installation.applier(held_over_max=5).apply_batch(1, 1_000)
-    assert report.held_over == 5
+    report = installation.applier(deferred_max=5).apply_batch(1, 1_000)
+    assert report.deferred == 5
     assert installation.open_entries() == 62
-    installation.drain(1, applier=installation.applier(held_over_max=5))
+    installation.drain(1, applier=installation.applier(deferred_max=5))
     assert {o and o.status for o in installation.client.wait_many(receipts, 5)} == {"APPLIED"}
     assert_proved(installation)
 
@@ -200,16 +200,16 @@ def test_two_partitions_cannot_decide_over_the_same_internal_money(
         [move(f"p-{i}", "@Pool", *sides[i], 30) for i in (0, 1)]
     )
     both_decided = threading.Barrier(2)
-    change_held = UnitOfWork.change_held
+    change_deferred = UnitOfWork.change_deferred
 
     def meet(self: UnitOfWork, *arguments: Any) -> None:
         with contextlib.suppress(threading.BrokenBarrierError):
             both_decided.wait(0.5)
-        change_held(self, *arguments)
+        change_deferred(self, *arguments)
 
-    monkeypatch.setattr(UnitOfWork, "change_held", meet)
+    monkeypatch.setattr(UnitOfWork, "change_deferred", meet)
     time.sleep(0.03)  # the bound is a time of the log's clock; beyond it nobody waits for a turn
-    appliers = [installation.applier(refusal_wait_seconds_max=0.02) for _ in range(2)]
+    appliers = [installation.applier(rejection_wait_seconds_max=0.02) for _ in range(2)]
     working = [threading.Thread(target=appliers[p].drain, args=(p,)) for p in (0, 1)]
     for thread in working:
         thread.start()
@@ -270,7 +270,7 @@ def test_one_of_two_first_precisions_wins(install_daybook: Callable[[int], Insta
 def test_a_mixed_load_stands_the_judge(
     install_daybook: Callable[[int], Installation], partitions: int
 ) -> None:
-    """Requests of every kind, repetitions and refusals, by several appliers at once."""
+    """Requests of every kind, repetitions and rejections, by several appliers at once."""
     installation = install_daybook(partitions)
     balances, made = make_balances(installation, 15, seed=partitions)
     requests = mixed(Random(partitions), balances, 300, "m")

@@ -42,7 +42,7 @@ def purses(installation: Installation) -> list[str]:
 
 
 def applied(installation: Installation, names: list[str], name: str) -> list[Receipt]:
-    """Requests of both balances are applied; answers their receipts."""
+    """Requests of both balances are applied; returns their receipts."""
     receipts = [
         installation.client.enqueue(move(f"{name}-{purse}", purse, "@Shop", 1)) for purse in names
     ]
@@ -96,7 +96,7 @@ def test_an_id_that_the_log_can_not_have_given_is_replaced(
     for partition in (0, 1):
         write(installation, partition, entry_id(int(time.time() * 1_000)), i=f"mine-{partition}")
     assert_mended(installation, names)
-    rows = installation.rows("SELECT request_id FROM refusals ORDER BY 1")
+    rows = installation.rows("SELECT request_id FROM rejected_requests ORDER BY 1")
     assert rows == [("mine-0",), ("mine-1",)]
 
 
@@ -333,7 +333,7 @@ def test_an_empty_reference_uses_nothing_up(installation: Installation) -> None:
         write(installation, partition, b='{"reference":"","v":1}')
     installation.drain()
     applied(installation, names, "after")
-    assert installation.rows("SELECT count(*) FROM refusals") == [(4,)]
+    assert installation.rows("SELECT count(*) FROM rejected_requests") == [(4,)]
 
 
 @pytest.mark.parametrize("number", [2, 3, 4, 5, 8])

@@ -135,7 +135,7 @@ def test_what_does_not_parse_of_the_sign_is_no_sign(installation: Installation) 
 
 def test_a_sweep_without_its_database_says_so(installation: Installation) -> None:
     """The fault is the store's, and the sign of life names the steps that it kept from being."""
-    installation.rows("ALTER TABLE held_over RENAME TO gone")
+    installation.rows("ALTER TABLE deferred_entries RENAME TO gone")
     with pytest.raises(StoreUnavailable):
         swept(installation)
     assert "marks" in {fault.step for fault in last_sweep(installation.log).faults}

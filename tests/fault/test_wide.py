@@ -14,7 +14,7 @@ from daybook.apply.sweep import sweep_partitions
 from daybook.client.receipts import Receipt
 from daybook.errors import LogFull
 from daybook.ledger.ids import part_id
-from daybook.ledger.instructions import Bulk, Split
+from daybook.ledger.instructions import Bulk, MultiLeg
 from daybook.ledger.posting import rules as posting
 from daybook.queue.entries import BARRIER, NewEntry, entry_id_of, key_of_reference
 from daybook.requests import fingerprint_of, mint_bulk_id, slot_of
@@ -29,7 +29,7 @@ from tests.fault.wallets import assert_turns, balance_in, turns, wallets
 from tests.harness import Installation, wait_ended, wait_until
 
 Install = Callable[[int], Installation]
-NAME = {"bulk": Bulk, "legs": Split}
+NAME = {"bulk": Bulk, "legs": MultiLeg}
 
 
 def wide(reference: str, sources: list[str], cents: int = 1, *, form: str = "bulk") -> Any:
@@ -169,7 +169,7 @@ def test_a_worker_dies_between_any_two_steps_of_a_wide_request(
 def test_joined_partitions_keep_marks_of_their_own(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever takes two partitions replies for each by its own batches."""
+    """Anyone who takes two partitions replies for each by its own batches."""
     (poor,), (rich,) = wallets(installation, 1, 100)
     installation.drain()
     for number in range(3):  # one partition is some batches ahead of the other
@@ -192,19 +192,19 @@ def test_joined_partitions_keep_marks_of_their_own(
     )
 
 
-def test_what_is_held_over_waits_for_what_a_joined_batch_leaves_unread(
+def test_what_is_deferred_waits_for_what_a_joined_batch_leaves_unread(
     installation: Installation,
 ) -> None:
-    """Two partitions decided together may stop before the money that an entry held over needs."""
+    """Two partitions decided together may stop before the money that an entry deferred needs."""
     (poor,), (rich,) = wallets(installation, 1, 100)
     installation.drain()
     fillers = [move(f"filler-{n}", rich, "@Shop", 1) for n in range(8)]
     younger = [move("fund", rich, poor, 50), move("held", poor, "@Shop", 150)]
     installation.client.enqueue_many([*fillers, *younger, wide("w", [poor, rich])])
     applier = installation.applier()
-    assert applier.apply_batch(0, 1).held_over == 1
+    assert applier.apply_batch(0, 1).deferred == 1
     report = applier.apply_batch(0, 8)
-    assert (report.outcomes, report.held_over) == ({"applied": 8}, 1)
+    assert (report.outcomes, report.deferred) == ({"applied": 8}, 1)
     installation.drain()
     assert installation.client.wait(reference="held", timeout=5).status == "APPLIED"
     assert_proved(installation)
@@ -285,7 +285,7 @@ def test_barriers_of_nobody_hold_up_nobody(installation: Installation) -> None:
     behind = installation.client.enqueue(move("behind-lost", made[1][0], "@Shop", 1))
     installation.applier().drain(1)
     assert behind.wait(5).status == "APPLIED"
-    assert installation.rows("SELECT count(*) FROM refusals") == [(0,)]
+    assert installation.rows("SELECT count(*) FROM rejected_requests") == [(0,)]
     installation.drain()
     assert installation.open_entries() == 0
 
@@ -319,13 +319,13 @@ def test_barriers_open_when_the_request_is_no_request(installation: Installation
         behind = installation.client.enqueue(move(f"behind-{number}", made[1][0], "@Shop", 1))
         installation.applier().drain(1)
         assert behind.wait(5).status == "APPLIED"
-    reasons = installation.rows("SELECT reason FROM refusals ORDER BY position")
+    reasons = installation.rows("SELECT reason FROM rejected_requests ORDER BY position")
     assert reasons == [("malformed",), ("malformed",), ("unsupported_version",)]
     assert installation.open_entries() == 0
 
 
 @pytest.mark.parametrize("form", ["bulk", "legs"])
-def test_a_wide_request_that_makes_the_code_raise_is_set_aside(
+def test_a_wide_request_that_makes_the_code_raise_is_quarantined(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     """Nothing of it stays; spends before and behind it, in both partitions, are applied."""
@@ -366,7 +366,7 @@ def test_a_wide_request_that_makes_the_code_raise_is_set_aside(
     assert_proved(installation)
 
 
-def test_a_wide_request_that_postgres_refuses_is_set_aside(installation: Installation) -> None:
+def test_a_wide_request_that_postgres_refuses_is_quarantined(installation: Installation) -> None:
     """Its partitions are free again, and what is around it in a large batch is applied."""
     made = wallets(installation, 1, 1_000)
     names = [made[0][0], made[1][0]]
@@ -389,17 +389,17 @@ def test_a_wide_request_that_postgres_refuses_is_set_aside(installation: Install
     assert_proved(installation)
 
 
-def test_only_the_refused_entry_is_set_aside_though_an_older_one_became_ripe(
+def test_only_the_refused_entry_is_quarantined_though_an_older_one_became_ripe(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between two tries another partition goes on: what waited for it is decided, not set aside."""
+    """Another partition goes on between two tries: what waited is decided, not quarantined."""
     made = wallets(installation, 1, 0)
     installation.drain()
     installation.client.enqueue(deposit("late", made[1][0], 100))
     funding = installation.client.enqueue(move("funding", made[1][0], made[0][0], 50))
     waits = installation.client.enqueue(move("waits", made[0][0], "@Shop", 50))
     applier = installation.applier()
-    assert applier.apply_batch(0, 10).held_over == 1
+    assert applier.apply_batch(0, 10).deferred == 1
     installation.rows(
         "CREATE FUNCTION refuse_one() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         "RAISE EXCEPTION 'too odd' USING ERRCODE = 'data_exception'; END $$"
@@ -426,11 +426,11 @@ def test_only_the_refused_entry_is_set_aside_though_an_older_one_became_ripe(
     assert statuses([funding, waits], installation) == ["APPLIED", "APPLIED"]
 
 
-# Held over
+# Deferred
 
 
 @pytest.mark.parametrize("form", ["bulk", "legs"])
-def test_a_wide_request_waits_for_what_is_held_over_before_it(
+def test_a_wide_request_waits_for_what_is_deferred_before_it(
     installation: Installation, form: str
 ) -> None:
     """An older spend of the same balance waits for its money: it comes first all the same."""
@@ -446,7 +446,7 @@ def test_a_wide_request_waits_for_what_is_held_over_before_it(
     ]
     applier = installation.applier()
     report = applier.apply_batch(1, 10)
-    assert report.held_over == 1
+    assert report.deferred == 1
     applier.drain(1)
     assert statuses(receipts, installation) == ["APPLIED"] * 4 + ["REJECTED"]
     assert_proved(installation)

@@ -9,18 +9,18 @@ from typing import Any
 import psycopg
 from tests.harness import Installation
 
-from daybook.apply.rejections import claims_of, refusals_of
+from daybook.apply.rejections import claims_of, rejections_of
 from daybook.ledger.balance import GENERAL_LEDGER_ID, internal_balance_id
 from daybook.ledger.batch import decide_batch
-from daybook.ledger.entry import POSITION_COUNTER_BITS, Entry, Outcome
+from daybook.ledger.entry import POSITION_COUNTER_BITS, Decision, LogEntry
 from daybook.ledger.instructions import (
     Change,
     Instruction,
     Leg,
+    MultiLeg,
     NewBalance,
     NewIdentity,
     NewLedger,
-    Split,
     Transaction,
 )
 from daybook.requests import mint_id, slot_of
@@ -45,11 +45,11 @@ def move(reference: str, destination: str, amount: int, **more: Any) -> Transact
     return deposit._replace(allow_overdraft=True, **more)
 
 
-def divided(reference: str, amounts: dict[str, int], **more: Any) -> Split:
+def divided(reference: str, amounts: dict[str, int], **more: Any) -> MultiLeg:
     """A deposit from @World to several balances."""
     legs = [Leg(WORLD, each, "@World", None, amount) for each, amount in amounts.items()]
     first = legs[0].destination_id
-    return Split(move(reference, first, sum(amounts.values()), **more), tuple(legs))
+    return MultiLeg(move(reference, first, sum(amounts.values()), **more), tuple(legs))
 
 
 class Posting:
@@ -60,14 +60,14 @@ class Posting:
         self.installation = installation
         self._milliseconds = FIRST_MS
 
-    def post(self, instruction: Instruction, request_id: str = "", body: Any = None) -> Outcome:
+    def post(self, instruction: Instruction, request_id: str = "", body: Any = None) -> Decision:
         """Post one instruction; its id is minted unless it is given, or it creates something."""
         body = json.dumps(body or repr(instruction)).encode()
         self._milliseconds += 1
         position = self._milliseconds << POSITION_COUNTER_BITS
         created = self._created_id(instruction)
         wanted = request_id or created or mint_id("txn")
-        entry = Entry(position, 0, wanted, instruction, sha256(body).digest(), body)
+        entry = LogEntry(position, 0, wanted, instruction, sha256(body).digest(), body)
         with psycopg.connect(self.installation.owner_url) as connection:
             return self._write(connection.cursor(), entry)
 
@@ -79,13 +79,13 @@ class Posting:
             return instruction.balance_id
         return instruction.identity_id if isinstance(instruction, NewIdentity) else None
 
-    def _write(self, cursor: psycopg.Cursor[Any], entry: Entry) -> Outcome:
+    def _write(self, cursor: psycopg.Cursor[Any], entry: LogEntry) -> Decision:
         known = KnownBalances()
         book = load_book(cursor, [entry], known, check_taken=True)
         decision = decide_batch(book, [], [entry])
-        (outcome,) = decision.outcomes
+        (outcome,) = decision.decisions
         write_creations(cursor, book)
-        refused = refusals_of(book, decision, [])
+        refused = rejections_of(book, decision, [])
         take_references(cursor, claims_of(book, refused))
         cursor.execute("SELECT sequence, head FROM partitions WHERE partition = 0")
         row = cursor.fetchone()
@@ -115,6 +115,6 @@ class Posting:
         wanted = NewIdentity(mint_id("idt"), json.dumps(fields), meta_data)
         return self.post(wanted).transaction_id
 
-    def change(self, subject: str, **more: Any) -> Outcome:
+    def change(self, subject: str, **more: Any) -> Decision:
         """Change a thing; fields and meta_data are JSON texts."""
         return self.post(Change(subject, **more))

@@ -114,7 +114,7 @@ def test_what_never_claimed_a_result_gives_way_when_its_worker_is_lost(desk: Des
 
 
 def test_a_message_that_is_sent_again_replaces_its_own_failure(desk: Desk) -> None:
-    """Whoever sends the same again waits for it, instead of reading the old failure at once."""
+    """Anyone who sends the same again waits for it, instead of reading the old failure at once."""
     failed = message("1.00")
     desk.results.mark_as_failure(ID, LogFull("for an hour"), request=failed)
     assert meta(desk)[0] == "FAILURE"

@@ -116,7 +116,7 @@ def test_an_entry_with_the_key_of_another_request_answers_nobody(service: Servic
 
 
 def test_an_accepted_request_replaces_an_older_failure(service: Service) -> None:
-    """The corrected request is answered with its own outcome, whoever reads it and when."""
+    """The corrected request is answered with its own outcome, no matter who reads it and when."""
     with pytest.raises(Exception, match="amount: must be greater than zero"):
         service.send("A", "0").get(timeout=SECONDS_MAX)
     service.send("A", "5.00")

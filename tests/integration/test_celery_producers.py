@@ -312,7 +312,7 @@ def test_groups_and_chords_gather_outcomes(service: Shop) -> None:
 
 
 def test_a_task_can_be_called_like_a_function(service: Shop) -> None:
-    """Called directly it appends and waits; a refusal is an outcome, not an exception."""
+    """Called directly it appends and waits; a rejection is an outcome, not an exception."""
     assert enqueue(**fields("direct"))["status"] == "APPLIED"
     refused = enqueue(**fields("poor", source="@Empty", allow_overdraft=False))
     assert (refused["status"], refused["reason"]) == ("REJECTED", "insufficient_funds")

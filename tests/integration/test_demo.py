@@ -93,8 +93,8 @@ def test_the_demo_is_right_and_leaves_nothing_behind(tmp_path: Path) -> None:
     assert (code, result["ok"]) == (0, True), err
     counts = {(o["status"], o["reason"]): o["count"] for o in result["outcomes"]}
     assert sum(counts.values()) == result["transactions"] == 400
-    refusals = {reason for status, reason in counts if status == "REJECTED"}
-    assert refusals == {
+    rejections = {reason for status, reason in counts if status == "REJECTED"}
+    assert rejections == {
         *("reference_conflict", "insufficient_funds", "overdraft_limit_exceeded"),
         *("unknown_balance", "currency_mismatch", "commit_exceeds_hold", "already_refunded"),
     }
@@ -196,7 +196,7 @@ def all_right(story: Story) -> Found:
 
 
 def test_the_smallest_story_has_every_kind(story: Story) -> None:
-    """However few are sent, each kind of request and of refusal is among them."""
+    """However few are sent, each kind of request and of rejection is among them."""
     kinds = {step.request.kind for step in story.steps}
     assert kinds == {Kind.TRANSACTION, Kind.COMMIT, Kind.VOID, Kind.BULK, Kind.REFUND}
     assert {step.kind for step in story.steps} >= {"bulk with a fault", "refund again", "overdraft"}
@@ -215,7 +215,7 @@ def without_an_outcome(found: Found) -> dict[str, Any]:
     return {"outcomes": [None, *found.outcomes[1:]]}
 
 
-def with_a_wrong_refusal(found: Found) -> dict[str, Any]:
+def with_a_wrong_rejection(found: Found) -> dict[str, Any]:
     assert found.outcomes[0] is not None
     wrong = replace(found.outcomes[0], status="REJECTED", reason="insufficient_funds")
     return {"outcomes": [wrong, *found.outcomes[1:]]}
@@ -269,8 +269,8 @@ def with_a_broken_chain(found: Found) -> dict[str, Any]:
     ("spoil", "claim"),
     [
         (without_an_outcome, "every request has an outcome"),
-        (with_a_wrong_refusal, "outcomes and refusals are the expected ones"),
-        (with_an_unnoticed_repetition, "outcomes and refusals are the expected ones"),
+        (with_a_wrong_rejection, "outcomes and rejections are the expected ones"),
+        (with_an_unnoticed_repetition, "outcomes and rejections are the expected ones"),
         (with_a_wrong_figure, "every balance is what the plain tally says"),
         (without_a_balance, "every balance is what the plain tally says"),
         (with_a_second_posting, "what was sent twice was posted once"),

@@ -60,7 +60,7 @@ def test_a_transaction_shows_both_sides(dry_run: DryRun, balances: list[str]) ->
     assert available(held) == [(1_000, 600), (1_000, 1_000)]
 
 
-def test_a_refusal_changes_no_figure(dry_run: DryRun, balances: list[str]) -> None:
+def test_a_rejection_changes_no_figure(dry_run: DryRun, balances: list[str]) -> None:
     """The code and the sentence that the request would be refused with."""
     first, second = balances
     preview = dry_run.enqueue(move("r", first, second, 1_001))

@@ -118,7 +118,7 @@ def zombie(installation: Installation, partition: int) -> Iterator[None]:
 
 
 def test_a_lock_that_nobody_gives_back_is_found(installation: Installation) -> None:
-    """Whoever comes to the partition finds it busy and goes; the other one moves."""
+    """Anyone who comes to the partition finds it busy and goes; the other one moves."""
     owned, _ = make_balances(installation, 8, seed=1)
     installation.drain()
     with zombie(installation, 1):
@@ -173,14 +173,14 @@ def test_old_entries_that_are_being_applied_are_well(one: Installation) -> None:
 def test_what_waits_for_the_past_of_another_partition_is_not_to_blame(
     installation: Installation,
 ) -> None:
-    """Entries held over are well while older ones elsewhere move, and stuck when nothing does."""
+    """Entries deferred are well while older ones elsewhere move, and stuck when nothing does."""
     unknown = "bln_00000000-0000-4000-8000-00000000000"
     first, second = ([d for d in range(8) if slot_of(f"k{d}") % 2 == p] for p in range(2))
     poor = [deposit(f"p{d}", f"{unknown}{d}", 1, ordering_key=f"k{d}") for d in (*first, *second)]
     installation.client.enqueue_many(poor)
     applier = installation.applier()
     applier.apply_batch(1, 100)
-    ((held,),) = installation.rows("SELECT count(*) FROM held_over WHERE partition = 1")
+    ((held,),) = installation.rows("SELECT count(*) FROM deferred_entries WHERE partition = 1")
     assert held > 0
     wait_for_old(installation)
     assert standing(installation) == [0, 1]

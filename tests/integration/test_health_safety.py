@@ -17,7 +17,7 @@ from tests.integration.test_health import health
 from daybook.embedded import postgres
 from daybook.embedded.servers import Servers
 from daybook.monitoring.health import SAFETY
-from daybook.monitoring.health.asking import Asked
+from daybook.monitoring.health.checks import Asked
 from daybook.monitoring.health.clocks import judge_clocks
 from daybook.monitoring.health.postgres_safety import judge_durability
 from daybook.queue.announcements import announce

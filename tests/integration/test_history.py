@@ -206,7 +206,7 @@ def test_a_snapshot_counts_nothing_that_an_open_entry_could_precede(book: Book) 
     check_history(book, quick, [first.moment, third.moment], set())
 
 
-def test_what_is_held_over_keeps_a_snapshot_back(book: Book) -> None:
+def test_what_is_deferred_keeps_a_snapshot_back(book: Book) -> None:
     """An entry behind the cursor that waits for another partition is open, too."""
     spender, giver = book.customer(0), book.customer(1)
     book.installation.drain()
@@ -216,7 +216,7 @@ def test_what_is_held_over_keeps_a_snapshot_back(book: Book) -> None:
     book.move(spender, "@Shop", 10, allow_overdraft=False)
     # Partition 0 cannot refuse before partition 1 has been read; nobody helps it here.
     book.installation.applier().apply_batch(0, 100)
-    held = book.installation.rows("SELECT min(position) FROM held_over")[0][0]
+    held = book.installation.rows("SELECT min(position) FROM deferred_entries")[0][0]
     taken = book.snapshot()
     assert held is not None
     assert taken is None or taken.position <= held

@@ -67,4 +67,4 @@ def test_wallet_to_wallet_transfers_are_never_refused_for_money_that_came_first(
     installation.drain(*reversed(range(8)))
     outcomes = client.wait_many(receipts, 5)
     assert {o and o.status for o in outcomes} == {"APPLIED"}
-    assert installation.rows("SELECT count(*) FROM held_over") == [(0,)]
+    assert installation.rows("SELECT count(*) FROM deferred_entries") == [(0,)]

@@ -1,4 +1,4 @@
-"""What was set aside: seen, tried again, left for good; exactly once in every order of events."""
+"""What was quarantined: seen, tried again, given up; exactly once in every order of events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.harness import Installation, wait_until
 from daybook.apply.due import append_due
 from daybook.client.quarantine import discarding, retrying
 from daybook.client.receipts import Receipt
-from daybook.ledger.instructions import Bulk, Change, NewBalance, Split, Transaction, Void
+from daybook.ledger.instructions import Bulk, Change, MultiLeg, NewBalance, Transaction, Void
 from daybook.ledger.posting import rules as posting
 from daybook.queue.entries import RETRY
 from daybook.store.read.quarantine import count_quarantined, find_quarantined
@@ -45,7 +45,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 
 def poisoned(installation: Installation, broken: set[str], reference: str = "poison") -> str:
-    """Make a request that is set aside, beside one that is applied; answers the balance."""
+    """Make a request that is quarantined, beside one that is applied; returns the balance."""
     (a,), _ = make_balances(installation, 1)
     broken.add("boom")
     receipts = installation.client.enqueue_many(
@@ -82,7 +82,7 @@ def test_what_raised_half_way_leaves_nothing_behind(one: Installation, broken: s
 def test_a_retry_posts_it_once_under_its_own_reference(one: Installation, broken: set[str]) -> None:
     """Mended code decides it under the same id and reference, and who asked is kept."""
     a = poisoned(one, broken)
-    ((request_id,),) = one.rows("SELECT request_id FROM refusals")
+    ((request_id,),) = one.rows("SELECT request_id FROM rejected_requests")
     broken.clear()
     done = one.run("quarantine", "retry", "poison", "--by", "anna", "--why", "mended", "--json")
     assert done.returncode == 0, done.stderr
@@ -92,14 +92,14 @@ def test_a_retry_posts_it_once_under_its_own_reference(one: Installation, broken
     assert credit_of(one, a) == 1100
     assert one.rows("SELECT status FROM transactions WHERE reference = 'poison'") == [("APPLIED",)]
     assert quarantined(one) == []
-    (settled,) = quarantined(one, "--all")
-    assert (settled["transaction_id"], settled["state"]) == (request_id, "retried")
-    assert (settled["settled_by"], settled["settled_why"]) == ("anna", "mended")
-    assert settled["settled_at"] >= settled["accepted_at"]
+    (resolved,) = quarantined(one, "--all")
+    assert (resolved["transaction_id"], resolved["state"]) == (request_id, "retried")
+    assert (resolved["resolved_by"], resolved["resolved_why"]) == ("anna", "mended")
+    assert resolved["resolved_at"] >= resolved["accepted_at"]
     assert_proved(one)
 
 
-def test_what_is_set_aside_can_be_seen(one: Installation, broken: set[str]) -> None:
+def test_what_is_quarantined_can_be_seen(one: Installation, broken: set[str]) -> None:
     """`list` and `show` name it, its kind, its fault; nothing else can be found there."""
     poisoned(one, broken)
     (listed,) = quarantined(one)
@@ -153,7 +153,7 @@ def test_a_retry_typed_by_many_at_once_posts_it_once(
     two.drain()
     assert credit_of(two, a) == 1100
     assert two.client.status(reference="poison").status == "APPLIED"
-    assert two.rows("SELECT settled FROM refusals") == [("retried",)]
+    assert two.rows("SELECT resolved FROM rejected_requests") == [("retried",)]
     assert_proved(two)
 
 
@@ -169,7 +169,7 @@ def find(installation: Installation, name: str = "poison") -> tuple[str, int, by
     return found[0].transaction_id, found[0].position, found[1]
 
 
-def test_what_raises_again_is_set_aside_again(one: Installation, broken: set[str]) -> None:
+def test_what_raises_again_is_quarantined_again(one: Installation, broken: set[str]) -> None:
     """Each try is a row of its own, and the last may still be retried."""
     a = poisoned(one, broken)
     for _ in range(2):
@@ -185,7 +185,7 @@ def test_what_raises_again_is_set_aside_again(one: Installation, broken: set[str
 
 
 def test_a_retry_may_be_refused_by_a_rule(one: Installation, broken: set[str]) -> None:
-    """Then the rule's code is its outcome, for good, in the journal."""
+    """Then the rule's code is its outcome, permanently, in the journal."""
     (a,), _ = make_balances(one, 1)
     broken.add("boom")
     one.client.enqueue(move("poor", a, "@Shop", 5, description="boom"))
@@ -207,7 +207,7 @@ KINDS: dict[type, Callable[[Installation, list[str]], Receipt]] = {
     Bulk: lambda at, owned: at.client.bulk(
         [deposit("item-1", owned[0], 5), move("item-2", owned[0], owned[1], 5)], reference="kind"
     ),
-    Split: lambda at, owned: at.client.enqueue(
+    MultiLeg: lambda at, owned: at.client.enqueue(
         reference="kind",
         source="@World",
         destinations=[{"identifier": name, "distribution": "50%"} for name in owned],
@@ -280,17 +280,17 @@ def test_what_was_discarded_stays_refused(one: Installation, broken: set[str]) -
     one.drain()
     assert credit_of(one, a) == 100
     assert one.client.status(reference="poison").reason == "quarantined"
-    (settled,) = quarantined(one, "--all")
-    assert (settled["state"], settled["settled_by"]) == ("discarded", "ben")
+    (resolved,) = quarantined(one, "--all")
+    assert (resolved["state"], resolved["resolved_by"]) == ("discarded", "ben")
     again = one.run("quarantine", "discard", "poison", "--by", "ben")
     assert (again.returncode, "discarded already" in again.stderr) == (1, True)
     assert_proved(one)
 
 
-def test_what_an_older_version_set_aside_is_only_discarded(
+def test_what_an_older_version_quarantined_is_only_discarded(
     one: Installation, broken: set[str]
 ) -> None:
-    """Its row in the journal is there for good: a retry says so and sends nothing."""
+    """Its row in the journal is there permanently: a retry says so and sends nothing."""
     a = poisoned(one, broken)
     request_id, position, _ = find(one)
     with one.owner.begin() as connection:
@@ -333,7 +333,7 @@ def test_a_retry_behind_a_stranger_under_its_reference_says_so(
 def test_of_a_retry_and_a_discard_the_first_counts(
     one: Installation, broken: set[str], first: str
 ) -> None:
-    """Both in one batch: the ledger and what was set aside tell the same story."""
+    """Both in one batch: the ledger and what was quarantined tell the same story."""
     a = poisoned(one, broken)
     broken.clear()
     entries = {
@@ -344,7 +344,7 @@ def test_of_a_retry_and_a_discard_the_first_counts(
     one.log.append(*entries.values())
     one.drain()
     assert credit_of(one, a) == (1100 if first == "retry" else 100)
-    assert one.rows("SELECT settled FROM refusals") == [
+    assert one.rows("SELECT resolved FROM rejected_requests") == [
         ("retried" if first == "retry" else "discarded",)
     ]
     assert_proved(one)
@@ -367,7 +367,7 @@ def test_a_replay_after_a_restore_comes_to_the_same(
     assert one.client.status(reference="poison").status == (
         "REJECTED" if still_broken else "APPLIED"
     )
-    states = one.rows("SELECT settled FROM refusals ORDER BY position")
+    states = one.rows("SELECT resolved FROM rejected_requests ORDER BY position")
     assert states == ([("retried",), (None,)] if still_broken else [])
     assert_proved(one)
 
@@ -375,7 +375,7 @@ def test_a_replay_after_a_restore_comes_to_the_same(
 def test_an_action_without_a_reference_is_kept_by_its_id(
     one: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A void that was set aside is answered by its id, and retried under it."""
+    """A void that was quarantined is answered by its id, and retried under it."""
     (a,), _ = make_balances(one, 1)
     hold = one.client.enqueue(deposit("hold", a, 50, inflight=True))
     one.drain()
@@ -390,7 +390,7 @@ def test_an_action_without_a_reference_is_kept_by_its_id(
     assert voided.wait(5).reason == "quarantined"
     monkeypatch.setitem(posting._POST, Void, decide)
     forget(one, voided.key)
-    ((body,),) = one.rows("SELECT body FROM refusals")
+    ((body,),) = one.rows("SELECT body FROM rejected_requests")
     (_, same) = retrying(voided.id, 0, bytes(body), one.log.now_ms(), "", "")
     one.log.append([same._replace(flags="")])
     one.drain()

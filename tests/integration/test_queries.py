@@ -16,14 +16,14 @@ from daybook.ledger.balance import GENERAL_LEDGER_ID, internal_balance_id
 from daybook.ledger.money import FIGURE_MAX
 from daybook.store.engine import make_engine
 from daybook.store.read import queries
-from daybook.store.read.views import RefusalView, TransactionView
+from daybook.store.read.views import RejectionView, TransactionView
 
 SCORE = "0.1234567890123456789012345"
 UNKNOWN_BALANCE = "bln_00000000-0000-4000-8000-000000000000"
 
 
 class Book:
-    """A small ledger: two customers, deposits, a hold in parts, and a refusal."""
+    """A small ledger: two customers, deposits, a hold in parts, and a rejection."""
 
     def __init__(self, installation: Installation) -> None:
         self.client = client = installation.client
@@ -203,14 +203,14 @@ def test_a_callers_reference_comes_before_a_derived_one(book: Book) -> None:
     }
 
 
-def test_what_the_journal_cannot_show_is_found_among_refusals(book: Book) -> None:
+def test_what_the_journal_cannot_show_is_found_among_rejections(book: Book) -> None:
     """A balance in a ledger that does not exist is refused, and found by its id with its bytes."""
     receipt = book.client.create_balance("ldg_00000000-0000-4000-8000-000000000000", "USD")
     book.installation.drain()
     with book.reading() as connection:
         found = queries.find_transaction(connection, id=receipt.id)
 
-    assert isinstance(found, RefusalView)
+    assert isinstance(found, RejectionView)
     assert (found.transaction_id, found.status) == (receipt.id, "REJECTED")
     assert found.reason == "unknown_ledger"
     assert '"kind":"balance"' in found.request
@@ -299,23 +299,23 @@ def test_moments_are_utc_at_the_ends_of_time(book: Book, zone: str) -> None:
     assert view.effective_date == datetime(1, 1, 1, tzinfo=UTC)
 
 
-def test_partitions_show_cursor_and_what_is_held_over(book: Book) -> None:
-    """Sequence and head are those of the last record; an entry held over is counted."""
+def test_partitions_show_cursor_and_what_is_deferred(book: Book) -> None:
+    """Sequence and head are those of the last record; an entry deferred is counted."""
     with book.reading() as connection:
         listed = queries.list_partitions(connection)
         newest = queries.list_transactions(connection, limit=1)[0]
     assert [view.partition for view in listed] == [0, 1]
     assert listed[newest.partition].sequence >= newest.sequence
     assert max(view.cursor for view in listed) == book.installation.log.clock()
-    assert [view.held_over for view in listed] == [0, 0]
+    assert [view.deferred for view in listed] == [0, 0]
 
     book.installation.rows(
-        "INSERT INTO held_over (partition, position, slot, request_id, brings, body, flags) "
-        "VALUES (1, 70, 0, 'x', '{}', '', ''), (1, 60, 0, 'y', '{}', '', '')"
+        "INSERT INTO deferred_entries (partition, position, slot, request_id, may_credit, body, "
+        "flags) VALUES (1, 70, 0, 'x', '{}', '', ''), (1, 60, 0, 'y', '{}', '', '')"
     )
     with book.reading() as connection:
         (_, second) = queries.list_partitions(connection)
-    assert (second.held_over, second.oldest_held_over) == (2, 60)
+    assert (second.deferred, second.oldest_deferred) == (2, 60)
 
 
 def test_reading_cannot_write(installation: Installation) -> None:

@@ -25,7 +25,7 @@ DAMAGE = (
     "UPDATE identities SET city = 'Wien', meta_data = NULL, position = 0, fingerprint = ''",
     "INSERT INTO identities (identity_id, fingerprint, position) VALUES (gen_random_uuid(), '', 1)",
     "UPDATE ledgers SET name = 'x', meta_data = '{{\"z\":1}}'",
-    "UPDATE holds SET amount = amount + 1, committed = 1, voided = 2, commits = 9, split = NULL, "
+    "UPDATE holds SET amount = amount + 1, committed = 1, voided = 2, commits = 9, leg_of = NULL, "
     "bulk = NULL, inflight_expiry_date = 'infinity', inflight_commit_date = NULL, "
     "source = destination, currency = 'EUR' WHERE transaction_id <> '{hold}'",
     "DELETE FROM holds WHERE transaction_id = '{hold}'",
@@ -223,7 +223,7 @@ def test_what_was_invented_goes_whatever_names_it(installation: Installation) ->
 
 @pytest.fixture
 def damaged(installation: Installation) -> Callable[[], bool]:
-    """A ledger of which one balance differs; answers whether it still does."""
+    """A ledger of which one balance differs; returns whether it still does."""
     client = installation.client
     client.create_balance(client.create_ledger("Customers").id, "USD")
     installation.drain()

@@ -1,4 +1,4 @@
-"""A reference belongs to whoever is recorded first, in whatever table and partition that is."""
+"""A reference belongs to anyone who is recorded first, in whatever table and partition that is."""
 
 from __future__ import annotations
 
@@ -182,7 +182,8 @@ def assert_once(at: Installation) -> None:
     used = at.rows(
         "SELECT transaction_id::text FROM transactions WHERE reference = 'R' AND NOT derived "
         "UNION SELECT transaction_id::text FROM schedules WHERE reference = 'R' "
-        "UNION SELECT right(request_id, 36) FROM refusals WHERE reference = 'R' AND uses_reference"
+        "UNION SELECT right(request_id, 36) FROM rejected_requests "
+        "WHERE reference = 'R' AND uses_reference"
     )
     assert len(used) == 1, used
     assert_proved(at)
@@ -259,12 +260,12 @@ def test_what_is_quarantined_does_not_take_the_reference_of_a_schedule(
 
 
 def test_a_retry_keeps_its_reference(installation: Installation, broken: set[str]) -> None:
-    """Nobody takes it between the settlement and the request, nor when they are read apart."""
+    """Nobody takes it between the resolution and the request, nor when they are read apart."""
     receipt = quarantined(installation, 0)
     installation.drain()
     broken.clear()
-    settle, again = retrying(*found_quarantined(installation), installation.log.now_ms(), "", "")
-    installation.log.append([settle])
+    resolve, again = retrying(*found_quarantined(installation), installation.log.now_ms(), "", "")
+    installation.log.append([resolve])
     installation.drain()
     forgotten(installation)
     stranger = single(installation, 1)
@@ -282,7 +283,7 @@ def test_a_retry_keeps_its_reference(installation: Installation, broken: set[str
 
 
 @pytest.mark.parametrize("how", ["retry", "discard"])
-def test_what_was_quarantined_without_its_reference_can_be_settled(
+def test_what_was_quarantined_without_its_reference_can_be_resolved(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """Its reading raised, and another has its reference: its retry is a conflict."""
@@ -305,7 +306,9 @@ def test_what_was_quarantined_without_its_reference_can_be_settled(
     forgotten(installation)
     installation.log.append(entries)
     installation.drain()
-    reasons = [r for (r,) in installation.rows("SELECT reason FROM refusals ORDER BY position")]
+    reasons = [
+        r for (r,) in installation.rows("SELECT reason FROM rejected_requests ORDER BY position")
+    ]
     assert reasons == ["quarantined", "reference_conflict"][: 2 if how == "retry" else 1]
     assert owner_of(installation, "R") == first.id
     assert_once(installation)

@@ -17,7 +17,7 @@ import pytest
 from alembic import command
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, mixed, move
-from tests.fault.sweeping import drain_due, settle
+from tests.fault.sweeping import drain_due, resolve
 from tests.harness import Cluster, Installation, wait_until
 
 from daybook.apply.epochs import advance
@@ -71,7 +71,7 @@ def test_the_number_goes_up_and_down_with_everything_in_between(install_daybook:
         assert open_rows(installation) == list(range(number))
         assert_proved(installation, drained=False)
     receipts += installation.client.enqueue_many(requests[120:])
-    settle(installation)
+    resolve(installation)
     assert {o and o.final for o in installation.client.wait_many(receipts, 5)} == {True}
     assert_proved(installation)
     used = installation.rows("SELECT DISTINCT partition FROM transactions ORDER BY 1")
@@ -98,7 +98,7 @@ def test_what_was_made_before_is_acted_on_after(installation: Installation) -> N
     done = [client.commit(hold.id, precise_amount=60) for hold in holds]
     done += [client.refund(each.id) for each in paid]
     done += [client.void(hold.id) for hold in holds]
-    settle(installation)
+    resolve(installation)
     outcomes = [o and o.status for o in client.wait_many(done, 5)]
     assert outcomes == ["APPLIED"] * 8 + ["VOID"] * 4
     assert {client.status(reference=f"later-{b}").status for b in balances} == {"APPLIED"}
@@ -186,7 +186,7 @@ def test_an_export_knows_its_epochs(installation: Installation, install_daybook:
     resize(target, 4)
     assert verify(target.owner).ok
     assert target.rows("SELECT DISTINCT status FROM transactions") == [("APPLIED",)]
-    assert target.rows("SELECT count(*) FROM refusals") == [(0,)]
+    assert target.rows("SELECT count(*) FROM rejected_requests") == [(0,)]
 
 
 def test_a_snapshot_waits_for_partitions_that_are_not_there_yet(installation: Installation) -> None:

@@ -40,7 +40,7 @@ def test_a_reader_reads_everything_and_writes_nothing(installation: Installation
     [
         "INSERT INTO ledgers (ledger_id, name) VALUES ('x', 'x')",
         "UPDATE balances SET credit_balance = 1",
-        "DELETE FROM held_over",
+        "DELETE FROM deferred_entries",
         "TRUNCATE transactions",
         "CREATE TABLE mine (id int)",
         "SELECT rolpassword FROM pg_authid",
@@ -65,7 +65,7 @@ def test_a_worker_adds_to_the_journal_and_no_more(installation: Installation) ->
     assert on_journal == ["INSERT", "SELECT"]
     assert rights(installation, WORKER_LOGIN, "TRUNCATE", "REFERENCES", "TRIGGER") == []
     deleted = {table for table, _ in rights(installation, WORKER_LOGIN, "DELETE")}
-    assert deleted == {"held_over", "schedules"}
+    assert deleted == {"deferred", "schedules"}
 
 
 def test_no_way_leads_around_the_rights(installation: Installation) -> None:

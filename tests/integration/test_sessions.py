@@ -101,7 +101,7 @@ def test_the_settings_are_hostile(hostile: Installation) -> None:
 
 
 def test_every_session_has_what_is_pinned(hostile: Installation) -> None:
-    """Whoever opens it; a worker's own settings are its own."""
+    """Anyone who opens it; a worker's own settings are its own."""
     for engine, more in (
         (hostile.owner, {}),
         (hostile.engine, {"enable_nestloop": "on", "statement_timeout": "1min"}),

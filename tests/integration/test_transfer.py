@@ -29,13 +29,13 @@ def source(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     installation = Installation(cluster, 2, tmp_path_factory.mktemp("source"))
     fill_whole(installation)
     installation.rows(
-        "INSERT INTO refusals (partition, position, request_id, uses_reference, reason, detail, "
-        "body, traceback) VALUES (1, 7, 'txn_x', false, 'malformed', E'tab\\tand \\\\', "
+        "INSERT INTO rejected_requests (partition, position, request_id, uses_reference, reason, "
+        "detail, body, traceback) VALUES (1, 7, 'txn_x', false, 'malformed', E'tab\\tand \\\\', "
         "'\\x00ff', E'two\\nlines')"
     )
     installation.rows(
-        "INSERT INTO held_over (partition, position, slot, request_id, brings, flags, body) "
-        """VALUES (1, 8, 9, 'y', ARRAY['a', 'b "c" \\ , d', '', 'NULL'], 'w', '{}'), """
+        "INSERT INTO deferred_entries (partition, position, slot, request_id, may_credit, flags, "
+        """body) VALUES (1, 8, 9, 'y', ARRAY['a', 'b "c" \\ , d', '', 'NULL'], 'w', '{}'), """
         "(1, 9, 9, 'z', '{}', '', '{}')"
     )
     installation.rows(
@@ -192,10 +192,19 @@ def number_of(lines: list[bytes], table: str, index: int = 0) -> int:
         (at("balances", lambda row: row.update(version=10**30)), "balances from here on"),
         (at("snapshots", lambda row: row.update(moment="soon")), "must be a moment in UTC"),
         (at("snapshots", lambda row: row.update(moment="soonZ")), "moment: Invalid isoformat"),
-        (at("held_over", lambda row: row.update(brings=[1])), "brings: must be texts"),
-        (at("refusals", lambda row: row.update(uses_reference=1)), "must be true or false"),
         (
-            at("refusals", lambda row: row.update(reference="deposit-0", uses_reference=True)),
+            at("deferred_entries", lambda row: row.update(may_credit=[1])),
+            "may_credit: must be texts",
+        ),
+        (
+            at("rejected_requests", lambda row: row.update(uses_reference=1)),
+            "must be true or false",
+        ),
+        (
+            at(
+                "rejected_requests",
+                lambda row: row.update(reference="deposit-0", uses_reference=True),
+            ),
             r"a reference is used twice in the file: .*\(deposit-0\)",
         ),
         (at("epochs", lambda row: row.update(partitions=7)), "partitions are not as many"),
@@ -253,8 +262,8 @@ def test_a_missing_record_is_named_by_the_next_line(
         "UPDATE partitions SET cursor = 1",
         "INSERT INTO balances (balance_id, ledger_id, currency) "
         "VALUES (gen_random_uuid(), 'general_ledger_id', 'USD')",
-        "INSERT INTO refusals (partition, position, request_id, uses_reference, reason, body) "
-        "VALUES (0, 1, 'x', false, 'malformed', '')",
+        "INSERT INTO rejected_requests (partition, position, request_id, uses_reference, reason, "
+        "body) VALUES (0, 1, 'x', false, 'malformed', '')",
         "INSERT INTO taken_references VALUES ('x')",
     ],
 )

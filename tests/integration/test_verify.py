@@ -72,7 +72,7 @@ def fill(installation: Installation) -> list[str]:
 
 @pytest.fixture(scope="module")
 def shared(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """An installation that no test changes for good."""
+    """An installation that no test changes permanently."""
     installation = Installation(cluster, 2, tmp_path_factory.mktemp("shared"))
     yield installation
     installation.close()
@@ -243,11 +243,12 @@ def deleted(where: str) -> str:
         ),
         pytest.param(
             [
-                "INSERT INTO refusals (partition, position, request_id, reference, uses_reference,"
-                " reason, body) VALUES (0, 1, 'x', 'deposit-4', true, 'malformed', '')",
+                "INSERT INTO rejected_requests (partition, position, request_id, reference, "
+                "uses_reference, reason, body) "
+                "VALUES (0, 1, 'x', 'deposit-4', true, 'malformed', '')",
             ],
             {"reference_twice"},
-            id="reference used by a refusal too",
+            id="reference used by a rejection too",
         ),
         pytest.param(
             [

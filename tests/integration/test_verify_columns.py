@@ -95,8 +95,8 @@ ONE_BALANCE = (
 )
 CUSTOMERS = "name = 'Customers'"
 A_LEG = (
-    "split IS NOT NULL AND transaction_id = (SELECT max(transaction_id::text) FROM holds "
-    "WHERE split IS NOT NULL)::uuid"
+    "leg_of IS NOT NULL AND transaction_id = (SELECT max(transaction_id::text) FROM holds "
+    "WHERE leg_of IS NOT NULL)::uuid"
 )
 ODD = "'00000000-0000-4000-8000-000000000abc'"
 WITH_RECORD = "reference = 'to-nobody'"
@@ -159,7 +159,7 @@ EDITS: dict[str, dict[str, tuple[str, str]]] = {
         "committed": ("committed + 1", A_LEG),
         "voided": ("voided + 1", A_LEG),
         "commits": ("commits + 1", A_LEG),
-        "split": ("NULL", A_LEG),
+        "leg_of": ("NULL", A_LEG),
         "bulk": ("NULL", "bulk IS NOT NULL"),
         "inflight_expiry_date": ("NULL", A_LEG),
         "inflight_commit_date": ("NULL", A_LEG),
@@ -196,12 +196,12 @@ EDITS: dict[str, dict[str, tuple[str, str]]] = {
         "credit_balance": ("credit_balance + 1", A_SNAPSHOT),
         "debit_balance": ("debit_balance + 1", A_SNAPSHOT),
     },
-    "held_over": {
+    "deferred": {
         "partition": ("0", "true"),
         "position": ("position + (1::bigint << 40)", "true"),
         "slot": ("slot + 1", "true"),
     },
-    "refusals": {
+    "rejected_requests": {
         "partition": ("9", WITH_RECORD),
         "position": ("position - 1", WITH_RECORD),
         "request_id": (f"'txn_' || {ODD}", WITH_RECORD),
@@ -211,10 +211,10 @@ EDITS: dict[str, dict[str, tuple[str, str]]] = {
         "detail": ("'other'", WITH_RECORD),
         "body": ("'x'", WITH_RECORD),
         "traceback": ("'x'", WITH_RECORD),
-        "settled": ("'retried'", UNDECIDED),
-        "settled_by": ("'x'", UNDECIDED),
-        "settled_why": ("'x'", UNDECIDED),
-        "settled_at": ("now()", UNDECIDED),
+        "resolved": ("'retried'", UNDECIDED),
+        "resolved_by": ("'x'", UNDECIDED),
+        "resolved_why": ("'x'", UNDECIDED),
+        "resolved_at": ("now()", UNDECIDED),
     },
 }
 """Of each column: a new value, and the rows that get it."""
@@ -264,7 +264,11 @@ def test_an_edit_of_a_column_is_found(
             "ledger_mismatch",
             "no record of its creation",
         ),
-        (f"DELETE FROM refusals WHERE {WITH_RECORD}", "refusal_mismatch", "bytes are missing"),
+        (
+            f"DELETE FROM rejected_requests WHERE {WITH_RECORD}",
+            "rejection_mismatch",
+            "bytes are missing",
+        ),
         ("DELETE FROM partitions WHERE sequence = 0 OR true", "marks_mismatch", "does not exist"),
         ("DELETE FROM epochs", "marks_mismatch", "not recorded"),
         ("DELETE FROM installation", "marks_mismatch", "has no row"),
@@ -281,9 +285,10 @@ def test_an_edit_of_a_column_is_found(
             "its slot",
         ),
         (
-            "INSERT INTO refusals (partition, position, request_id, uses_reference, reason, body) "
-            "SELECT partition, position, request_id, false, 'malformed', body FROM held_over",
-            "held_mismatch",
+            "INSERT INTO rejected_requests (partition, position, request_id, uses_reference, "
+            "reason, body) SELECT partition, position, request_id, false, 'malformed', body "
+            "FROM deferred_entries",
+            "deferred_mismatch",
             "waits, and was refused",
         ),
     ],

@@ -18,7 +18,7 @@ from daybook.store.proof.verify import verify
 
 @pytest.fixture(scope="module")
 def shared(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """An installation that no test changes for good."""
+    """An installation that no test changes permanently."""
     installation = Installation(cluster, 2, tmp_path_factory.mktemp("shared"))
     yield installation
     installation.close()
@@ -39,7 +39,7 @@ def test_every_kind_in_every_state_is_right(shared: Installation, whole: Whole) 
     assert len(kinds) == 11
     (found,) = shared.rows(
         "SELECT (SELECT count(*) FROM schedules), (SELECT count(*) FROM transaction_metadata),"
-        " (SELECT count(*) FROM holds WHERE split IS NOT NULL AND bulk IS NOT NULL),"
+        " (SELECT count(*) FROM holds WHERE leg_of IS NOT NULL AND bulk IS NOT NULL),"
         " (SELECT count(DISTINCT moment) FROM balance_snapshots)"
     )
     assert found == (2, 2, 1, 2)
@@ -241,8 +241,8 @@ SNAPSHOT = "WHERE balance_id = '{balance_0}' AND moment = (SELECT min(moment) FR
             "no such schedule that is open",
         ),
         (
-            "INSERT INTO refusals (partition, position, request_id, reference, uses_reference, "
-            "reason, body) VALUES (0, 1, 'x', 'later', true, 'malformed', '')",
+            "INSERT INTO rejected_requests (partition, position, request_id, reference, "
+            "uses_reference, reason, body) VALUES (0, 1, 'x', 'later', true, 'malformed', '')",
             "reference_twice",
             "is used 2 times",
         ),
@@ -252,9 +252,9 @@ SNAPSHOT = "WHERE balance_id = '{balance_0}' AND moment = (SELECT min(moment) FR
             "is used, but it is not taken",
         ),
         (
-            "UPDATE holds SET split = gen_random_uuid() WHERE transaction_id = '{hold}'",
+            "UPDATE holds SET leg_of = gen_random_uuid() WHERE transaction_id = '{hold}'",
             "hold_mismatch",
-            "split",
+            "leg_of",
         ),
         ("UPDATE holds SET bulk = NULL WHERE bulk IS NOT NULL", "hold_mismatch", "bulk"),
         (

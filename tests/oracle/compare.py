@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from daybook.ledger.balance import internal_balance_id
-from daybook.ledger.entry import Entry, Outcome
+from daybook.ledger.entry import Decision, LogEntry
 from tests.oracle.facts import BalanceKey, Expected, Request, Row
 from tests.oracle.model import Model
 from tests.oracle.shelf import Shelf
@@ -28,12 +28,12 @@ def figures(shelf: Shelf) -> dict[BalanceKey, tuple[int, ...]]:
     }
 
 
-def take(model: Model, entry: Entry, request: Request) -> Expected:
+def take(model: Model, entry: LogEntry, request: Request) -> Expected:
     """What the model says of an accepted request, at the time of its acceptance."""
     return model.take(request, entry.request_id, entry.accepted_ms * 1000)
 
 
-def assert_same_outcome(outcome: Outcome, expected: Expected, request: Any) -> None:
+def assert_same_outcome(outcome: Decision, expected: Expected, request: Any) -> None:
     """The engine's answer is the model's."""
     assert (
         outcome.status,
@@ -78,7 +78,7 @@ def assert_same_rows(shelf: Shelf, model: Model) -> None:
 
 
 def _shown(record: dict[str, Any]) -> dict[str, Any]:
-    """Of a record what the model says too: of a refusal neither sides nor amounts."""
+    """Of a record what the model says too: of a rejection neither sides nor amounts."""
     names = ("transaction_id", "kind", "status", "reason", "parent_id", "part", "parts")
     names += ("effective_micros", "description")
     shown = {name: record[name] for name in names}

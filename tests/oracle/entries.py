@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from daybook.ledger.entry import Entry
+from daybook.ledger.entry import LogEntry
 from daybook.ledger.instructions import Bulk, Deadline
 from daybook.ledger.rejection import Rejected
 from daybook.requests import decode, fingerprint_of, validate
@@ -28,7 +28,7 @@ def body_of(request: dict[str, Any], request_id: str) -> bytes:
     return validate(REQUEST_MODELS[kind], fields).body()
 
 
-def entry_of(request: dict[str, Any], request_id: str, position: int) -> Entry:
+def entry_of(request: dict[str, Any], request_id: str, position: int) -> LogEntry:
     """A request as an entry of the log: validated, written as a body, and decoded again.
 
     Raises MalformedRequest when the request is refused at the door.
@@ -36,7 +36,7 @@ def entry_of(request: dict[str, Any], request_id: str, position: int) -> Entry:
     body = body_of(request, request_id)
     decoded = decode(body, request_id, position >> 20)
     assert not isinstance(decoded, Rejected), f"an accepted request cannot be read: {decoded}"
-    return Entry(
+    return LogEntry(
         position,
         decoded.slot,
         request_id,
@@ -47,7 +47,7 @@ def entry_of(request: dict[str, Any], request_id: str, position: int) -> Entry:
     )
 
 
-def accepted_row(entry: Entry) -> dict[str, Any]:
+def accepted_row(entry: LogEntry) -> dict[str, Any]:
     """An entry of the log as the judge reads it."""
     wanted = entry.instruction
     row = {
@@ -66,6 +66,6 @@ def accepted_row(entry: Entry) -> dict[str, Any]:
     return row
 
 
-def accepted_rows(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+def accepted_rows(entries: Iterable[LogEntry]) -> list[dict[str, Any]]:
     """The log as the judge reads it."""
     return [accepted_row(entry) for entry in entries]

@@ -1,4 +1,4 @@
-"""The judge: whether a journal and the figures beside it may stand, whoever wrote them.
+"""The judge: whether a journal and the figures beside it may stand, no matter who wrote them.
 
 Plain data in, a list of violations out, so that the same judge serves the engine in memory and
 rows read from Postgres. The numbers in the violations are the properties of the oracle.
@@ -47,7 +47,7 @@ def audit(
     balances: by id: currency, precision and FIGURES. holds: by id: amount, committed, voided.
     accepted: the log. position, slot, slots, request_id, reference (or None), fingerprint, kind;
     of a bulk also atomic and items (the references of its items), of a deadline transaction_id.
-    done: ids of creations that exist and of requests whose refusal is kept outside the journal.
+    done: ids of creations that exist and of requests whose rejection is kept outside the journal.
     drained: whether everything accepted must have an outcome by now.
     schedules: ids of the transactions that wait for their time.
     beside: references that the journal need not show, each with the id of what has it: of schedules
@@ -75,7 +75,7 @@ def audit(
         *refunds_are_right(rows),
         *labels_and_parents(rows),
         *schedules_are_kept(rows, schedules),
-        *_refusals_were_due(rows, accepted),
+        *_rejections_were_due(rows, accepted),
     ]
     return violations if things is None else [*violations, *things_are_folds(rows, things)]
 
@@ -130,7 +130,7 @@ def _figures_are_folds(rows: Sequence[Row], balances: Mapping[str, Row]) -> Iter
         if min(shown) < 0:
             yield f"2: {balance_id} has a negative figure: {shown}"
         if (balance["precision"] is None) != (not folded[balance_id][4]):
-            yield f"5: {balance_id} has precision {balance['precision']} by a refusal"
+            yield f"5: {balance_id} has precision {balance['precision']} by a rejection"
 
 
 def _one_outcome_each(
@@ -194,7 +194,7 @@ def _outcomes(rows: Sequence[Row], done: set[str]) -> Callable[[Row], bool]:
             or by_id.get(request_id) == fingerprint
             or by_id.get(scheduled) == fingerprint
             or (entry["reference"] is not None and fingerprint in said)
-            or entry["kind"] in ("Deadline", "Settle")  # holds, refusals: judged by themselves
+            or entry["kind"] in ("Deadline", "Resolve")  # holds, rejections: judged by themselves
         )
 
     return has_outcome
@@ -294,8 +294,8 @@ def _holds_add_up(rows: Sequence[Row], holds: Mapping[str, Row]) -> Iterable[str
             yield f"8: hold {hold_id} stands at {dict(beside)}, its rows at {folded[hold_id]}"
 
 
-def _refusals_were_due(rows: Sequence[Row], accepted: Sequence[Row]) -> Iterable[str]:
-    """Refusals for lack of funds, weighed with all that was accepted before them.
+def _rejections_were_due(rows: Sequence[Row], accepted: Sequence[Row]) -> Iterable[str]:
+    """Rejections for lack of funds, weighed with all that was accepted before them.
 
     Sound for balances whose debits share a slot: of others, a younger debit may have come first.
     """

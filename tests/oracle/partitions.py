@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from daybook.ledger.batch import Horizon, Parked, decide_batch
-from daybook.ledger.entry import Entry
+from daybook.ledger.entry import LogEntry
 from daybook.ledger.instructions import movements
 from tests.oracle.shelf import Shelf
 
@@ -25,14 +25,14 @@ IDLE_ROUNDS_MAX = 3
 class Town:
     """The log, the shelf, and the units of work under way, one a partition at most.
 
-    batch_max: entries read at a time. held_over_max: as of ``decide_batch``.
+    batch_max: entries read at a time. deferred_max: as of ``decide_batch``.
     on_commit: called after each commit, to judge what a reader could see then.
     """
 
-    entries: Sequence[Entry]
+    entries: Sequence[LogEntry]
     partitions: int
     batch_max: int = 3
-    held_over_max: int = 100
+    deferred_max: int = 100
     on_commit: Callable[[Town], None] = lambda town: None
     appended: int = 0
     shelf: Shelf = field(init=False)
@@ -87,7 +87,7 @@ class Town:
         """How many entries have no outcome."""
         return len(self.entries) - len(self.shelf.outcomes)
 
-    def unread(self, partition: int) -> list[Entry]:
+    def unread(self, partition: int) -> list[LogEntry]:
         """The stream of a partition behind its cursor, up to a barrier that nobody may pass."""
         unread = []
         for entry in self._stream(partition):
@@ -118,7 +118,7 @@ class Town:
         self.on_commit(self)
 
     def _decided(
-        self, partition: int, waiting: list[Entry], entries: list[Entry], read: list[Entry]
+        self, partition: int, waiting: list[LogEntry], entries: list[LogEntry], read: list[LogEntry]
     ) -> Generator[None, None, bool]:
         others = [other for other in range(self.partitions) if other != partition]
         cursors = {other: self.shelf.journals[other].cursor for other in others}
@@ -129,7 +129,7 @@ class Town:
             if unread and (open_from is None or unread[0].position < open_from):
                 open_from = unread[0].position
             yield
-        horizon = Horizon(open_from, self._held_elsewhere(others))
+        horizon = Horizon(open_from, self._deferred_elsewhere(others))
         yield
         ripe = [entry for entry in waiting if entry.position < horizon.ripe_before]
         parked = [
@@ -139,7 +139,7 @@ class Town:
         ]
         book = self.shelf.book_for([*ripe, *entries])
         yield
-        decision = decide_batch(book, ripe, entries, horizon, self.held_over_max, parked)
+        decision = decide_batch(book, ripe, entries, horizon, self.deferred_max, parked)
         assert not decision.quarantined, decision.quarantined
         yield
         if not self.shelf.stands(book):
@@ -149,12 +149,12 @@ class Town:
         cursor = past[-1] if past else self.shelf.journals[partition].cursor
         self.shelf.commit(partition, book, decision, cursor)
         self.commits += 1
-        self.held_ever += len(decision.held_over)
+        self.held_ever += len(decision.deferred)
         self.cut += len(entries) - decision.consumed
         self.barriers += len(read) - len(entries)
         return True
 
-    def _stream(self, partition: int) -> Iterable[Entry]:
+    def _stream(self, partition: int) -> Iterable[LogEntry]:
         """The entries of a partition, and those that left a barrier in it."""
         return (
             entry
@@ -162,15 +162,15 @@ class Town:
             if any(slot % self.partitions == partition for slot in (entry.slot, *entry.slots))
         )
 
-    def _held_elsewhere(self, others: Iterable[int]) -> dict[str, int]:
+    def _deferred_elsewhere(self, others: Iterable[int]) -> dict[str, int]:
         oldest: dict[str, int] = {}
         for other in others:
-            for entry, brings in self.shelf.journals[other].held:
-                for name in brings:
+            for entry, may_credit in self.shelf.journals[other].held:
+                for name in may_credit:
                     oldest[name] = min(oldest.get(name, entry.position), entry.position)
         return oldest
 
-    def _rights(self, entries: Iterable[Entry]) -> set[str]:
+    def _rights(self, entries: Iterable[LogEntry]) -> set[str]:
         """Balances whose funds it will look at: only one unit of work at a time may debit them."""
         return {
             leg.source_id

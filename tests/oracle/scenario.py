@@ -26,7 +26,7 @@ no name), ``rounding=half_up``, ``meta=KEY:VALUE`` (``meta=x`` is ``note:x``), `
 ``expires=``, ``commits=``, ``scheduled=`` (seconds, as ``at``: the time of the following lines, 0
 at first). ``due X`` sends the scheduled X again, as the sweeper does, ``deadline X`` what the
 sweeper sends for a hold.
-Outcomes: a status, for a refusal with its reason, for a repetition after ``same``; ``refused
+Outcomes: a status, for a rejection with its reason, for a repetition after ``same``; ``refused
 CODE`` when it never reaches the log; of an item that leaves no record ``none``.
 ``figures``: credit, debit, inflight credit, inflight debit, version. ``known X WORD…``: fields
 and meta_data of a thing, meta_data of a transaction. ``#`` begins a comment.

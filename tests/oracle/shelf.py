@@ -14,7 +14,7 @@ from daybook.ledger.balance import GENERAL_LEDGER_ID, Balance
 from daybook.ledger.batch import ALONE, BatchDecision, Horizon, decide_batch
 from daybook.ledger.book import Book, Original, Recorded, Schedule, Subject
 from daybook.ledger.chain import GENESIS, link
-from daybook.ledger.entry import Entry, Outcome
+from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.hold import Hold
 from daybook.ledger.ids import ID_LENGTH, part_id
 from daybook.ledger.instructions import (
@@ -42,7 +42,7 @@ class Journal:
     records: list[Record] = field(default_factory=list)
     head: bytes = GENESIS
     cursor: int = 0
-    held: list[tuple[Entry, tuple[str, ...]]] = field(default_factory=list)
+    held: list[tuple[LogEntry, tuple[str, ...]]] = field(default_factory=list)
 
 
 def _general_ledger() -> dict[str, dict[str, Any]]:
@@ -58,9 +58,9 @@ class Shelf:
     holds: dict[str, dict[str, Any]] = field(default_factory=dict)
     ledgers: dict[str, dict[str, Any]] = field(default_factory=_general_ledger)
     identities: dict[str, dict[str, Any]] = field(default_factory=dict)
-    schedules: dict[str, Entry] = field(default_factory=dict)
+    schedules: dict[str, LogEntry] = field(default_factory=dict)
     merged: dict[str, str | None] = field(default_factory=dict)
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    outcomes: dict[int, Decision] = field(default_factory=dict)
     journals: list[Journal] = field(default_factory=list)
     refused_ids: set[str] = field(default_factory=set)
     records: dict[str, Record] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Shelf:
 
     # reading
 
-    def book_for(self, entries: Iterable[Entry]) -> Book:
+    def book_for(self, entries: Iterable[LogEntry]) -> Book:
         """A book with exactly what these entries name."""
         book = Book()
         named: set[str] = set()
@@ -95,7 +95,7 @@ class Shelf:
                 named |= {leg.source_id, leg.destination_id}
             self._read_things(book, wanted)
         for hold_id, stored in self.holds.items():  # as they were made
-            if acted_on & {hold_id, stored["split_id"], stored["bulk_id"]}:
+            if acted_on & {hold_id, stored["leg_of"], stored["bulk_id"]}:
                 book.add_hold(Hold(hold_id, **stored))
         for hold in book.holds.values():
             named |= {hold.source_id, hold.destination_id}
@@ -105,7 +105,7 @@ class Shelf:
             book.balances[balance_id] = self._balance(balance_id)
         return book
 
-    def _read_taken(self, book: Book, entry: Entry) -> None:
+    def _read_taken(self, book: Book, entry: LogEntry) -> None:
         """What stands under the references and the id of an entry."""
         wanted = entry.instruction
         references = [getattr(wanted, "reference", None)]
@@ -228,13 +228,13 @@ class Shelf:
             self.schedules[entry.request_id] = entry
         for transaction_id in book.closed_schedules:
             del self.schedules[transaction_id]
-        for outcome in decision.outcomes:
+        for outcome in decision.decisions:
             assert outcome.position not in self.outcomes, "an entry has two outcomes"
             self.outcomes[outcome.position] = outcome
-        self.refused_ids |= {entry.request_id for entry, _ in decision.refused}
-        decided = {outcome.position for outcome in decision.outcomes}
-        held = {entry.position: (entry, brings) for entry, brings in journal.held}
-        held |= {item.entry.position: (item.entry, item.brings) for item in decision.held_over}
+        self.refused_ids |= {entry.request_id for entry, _ in decision.rejected}
+        decided = {outcome.position for outcome in decision.decisions}
+        held = {entry.position: (entry, may_credit) for entry, may_credit in journal.held}
+        held |= {item.entry.position: (item.entry, item.may_credit) for item in decision.deferred}
         journal.held = [held[place] for place in sorted(held) if place not in decided]
         journal.cursor = cursor
 
@@ -265,13 +265,13 @@ class Shelf:
                 thing["meta_data"] = subject.meta_data
             thing.get("fields", thing).update(subject.fields)
 
-    def apply(self, entries: Sequence[Entry], horizon: Horizon = ALONE) -> list[Outcome]:
+    def apply(self, entries: Sequence[LogEntry], horizon: Horizon = ALONE) -> list[Decision]:
         """Decide and commit one batch as the only partition."""
         book = self.book_for(entries)
         decision = decide_batch(book, [], entries, horizon)
         assert not decision.quarantined, decision.quarantined
         self.commit(0, book, decision, entries[-1].position if entries else 0)
-        return decision.outcomes
+        return decision.decisions
 
     def rows(self) -> list[dict[str, Any]]:
         """The journal as the judge reads it."""
@@ -301,7 +301,7 @@ class Shelf:
             for own, (fields, meta_data) in told.items()
         }
 
-    def violations(self, entries: Sequence[Entry], *, drained: bool = True) -> list[str]:
+    def violations(self, entries: Sequence[LogEntry], *, drained: bool = True) -> list[str]:
         """What the judge says of all this, given what was accepted."""
         return audit(
             self.rows(),
@@ -324,7 +324,7 @@ _HOLD_FIELDS = [
     "committed",
     "voided",
     "commits",
-    "split_id",
+    "leg_of",
     "bulk_id",
     "expires_micros",
     "commits_micros",

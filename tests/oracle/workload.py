@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from daybook.ledger.entry import Entry
+from daybook.ledger.entry import LogEntry
 from daybook.ledger.ids import part_id
 from daybook.requests import slot_of
 from tests.oracle.amounts import micros
@@ -48,7 +48,7 @@ def date_of(number: int) -> str:
     return moment(number // 2 / 1000)
 
 
-def entries_of(requests: list[Sent]) -> list[Entry]:
+def entries_of(requests: list[Sent]) -> list[LogEntry]:
     """Requests with their ids as a log."""
     return [
         entry_of(request, request_id, position_of(number))

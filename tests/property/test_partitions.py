@@ -28,7 +28,7 @@ towns = st.fixed_dictionaries(
     {
         "partitions": st.integers(2, 5),
         "batch_max": st.integers(1, 6),
-        "held_over_max": st.sampled_from([1, 2, 3, 100]),
+        "deferred_max": st.sampled_from([1, 2, 3, 100]),
     }
 )
 moves = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 4)), max_size=120)
@@ -37,9 +37,9 @@ partition, otherwise one step of it."""
 
 
 def judged_at_every_commit(town: Town) -> None:
-    """What a reader sees after a commit may stand; and no partition holds over too much."""
+    """What a reader sees after a commit may stand; and no partition defers too much."""
     assert town.shelf.violations(town.entries, drained=False) == []
-    assert all(len(journal.held) <= town.held_over_max for journal in town.shelf.journals)
+    assert all(len(journal.held) <= town.deferred_max for journal in town.shelf.journals)
 
 
 def played(requests: list[Sent], town: dict[str, int], plot: list[tuple[int, int]]) -> Town:
@@ -113,6 +113,6 @@ def test_the_same_is_refused_as_with_one_partition(
 def test_anything_reaches_an_outcome(
     requests: list[Sent], town: dict[str, int], plot: list[tuple[int, int]]
 ) -> None:
-    """Whatever is sent, every commit passes the judge, and nothing stays held over."""
+    """Whatever is sent, every commit passes the judge, and nothing stays deferred."""
     here = played(requests, town, plot)
     assert len(here.shelf.outcomes) == len(requests)

@@ -20,9 +20,9 @@ from daybook.ledger.balance import internal_balance_id
 from daybook.ledger.instructions import (
     Bulk,
     Commit,
+    MultiLeg,
     NewBalance,
     NewLedger,
-    Split,
     Transaction,
     Void,
     movements,
@@ -174,7 +174,7 @@ def test_a_transaction_is_read_as_it_was_meant(fields: Given) -> None:
 
 @given(majors, precisions)
 def test_an_amount_is_exact_or_refused_with_the_nearest(amount: Any, precision: int) -> None:
-    """Unasked nothing is rounded; the amounts that the refusal names are taken, on both sides."""
+    """Unasked nothing is rounded; the amounts that the rejection names are taken, on both sides."""
     given_fields = {
         "reference": "r",
         "source": "@A",
@@ -281,7 +281,7 @@ def test_a_request_with_legs_is_read_as_it_was_meant(fields: Given) -> None:
     if len(fields[several]) == 1:
         assert isinstance(found, Transaction)
         return
-    assert isinstance(found, Split)
+    assert isinstance(found, MultiLeg)
     total = request.minor_amount()
     assert sum(leg.precise_amount for leg in found.legs) == total == found.whole.precise_amount
     assert all(leg.precise_amount > 0 for leg in found.legs)

@@ -18,8 +18,7 @@ from daybook.queue.entries import (
     read_value,
 )
 from daybook.queue.epochs import FIRST_EPOCH, NO_END, NOTHING, Epoch, older_than_database
-from daybook.queue.log import BELL_LIFE_MS
-from daybook.queue.wire import Appended
+from daybook.queue.wire import BELL_LIFE_MS, Appended
 
 Touch = Callable[[str], None]
 """Called before and after each call: others may take their turn there, or the call may fail."""
@@ -154,7 +153,7 @@ class MemoryLog:
         return self.installed()
 
     def installed(self) -> int:
-        """How many partitions there are, for whoever looks from inside."""
+        """How many partitions there are, for anyone who looks from inside."""
         if self.state.partitions is None:
             raise LogNotInstalled("this server holds no request log")
         return self.state.partitions
@@ -311,7 +310,7 @@ class MemoryLog:
         return self.first_behind(cursors)
 
     def first_behind(self, cursors: Mapping[int, int]) -> dict[int, int]:
-        """``first_unread``, for whoever looks from outside."""
+        """``first_unread``, for anyone who looks from outside."""
         found = {
             partition: next(
                 (r.position for r in self.state.streams.get(partition, []) if r.position > cursor),

@@ -22,17 +22,17 @@ from daybook.ledger.balance import Balance
 from daybook.ledger.batch import Parked
 from daybook.ledger.book import Book, Recorded
 from daybook.ledger.chain import GENESIS, link
-from daybook.ledger.entry import Entry
+from daybook.ledger.entry import LogEntry
 from daybook.ledger.ids import ID_LENGTH
-from daybook.ledger.instructions import Split, Transaction
+from daybook.ledger.instructions import MultiLeg, Transaction
 from daybook.ledger.money import FIGURE_MAX
 from daybook.ledger.record import Record, Status
 from daybook.queue.epochs import FIRST_EPOCH
 from daybook.requests import fingerprint_of
-from daybook.store.batch.again import DecideAgain
+from daybook.store.batch.again import Stale
 from daybook.store.batch.balances import KnownBalances, _figures_wanted
 from daybook.store.batch.references import Claims, ReferenceTaken
-from daybook.store.batch.rows import HeldEntry, PartitionRow, Refusal
+from daybook.store.batch.rows import DeferredEntry, PartitionRow, RejectedRequest
 from daybook.store.engine import translated_faults
 from daybook.store.epochs import OpenPartition, StoredEpoch
 from daybook.store.store import DueHold, DueSchedule, Marks
@@ -58,10 +58,10 @@ class Tables:
 
     shelf: Shelf
     rows: dict[int, PartitionRow]
-    held: dict[tuple[int, int], tuple[HeldEntry, int, tuple[str, ...]]] = field(
+    held: dict[tuple[int, int], tuple[DeferredEntry, int, tuple[str, ...]]] = field(
         default_factory=dict
     )
-    refusals: list[tuple[int, Refusal]] = field(default_factory=list)
+    rejections: list[tuple[int, RejectedRequest]] = field(default_factory=list)
     taken: dict[str, str | None] = field(default_factory=dict)
     refused_references: dict[str, Recorded] = field(default_factory=dict)
     flags: dict[str, str] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class Tables:
             (name, refused.transaction_id) for name, refused in self.refused_references.items()
         ]
         for own, entry in self.shelf.schedules.items():
-            assert isinstance(entry.instruction, Transaction | Split)
+            assert isinstance(entry.instruction, Transaction | MultiLeg)
             found.append((entry.instruction.reference, own))
         return found
 
@@ -142,7 +142,7 @@ class MemoryStore:
         found = []
         for transaction_id, entry in self.tables.shelf.schedules.items():
             wanted = entry.instruction
-            assert isinstance(wanted, Transaction | Split)
+            assert isinstance(wanted, Transaction | MultiLeg)
             moment = _moment(wanted.whole.scheduled_micros or 0)
             if moment <= now and (moment, entry.position) > (after, position):
                 flags = self.tables.flags.get(transaction_id, "")
@@ -161,7 +161,7 @@ class MemoryStore:
             if dates and hold["amount"] > hold["committed"] + hold["voided"]:
                 moment, bare = _moment(min(dates)), hold_id[-ID_LENGTH:]
                 if moment <= now and (moment, bare) > (after, last):
-                    named = (hold["split_id"] or hold_id)[-ID_LENGTH:]
+                    named = (hold["leg_of"] or hold_id)[-ID_LENGTH:]
                     found.append(DueHold(moment, named, bare))
         return sorted(found, key=itemgetter(0, 2))[:limit]
 
@@ -214,8 +214,8 @@ class MemoryUnit:
             for p, r in self._tables.open_rows().items()
         ]
 
-    def holding_over(self) -> set[int]:
-        self._say("holding_over")
+    def deferring(self) -> set[int]:
+        self._say("deferring")
         return {partition for partition, _ in self._tables.held}
 
     def go_on(self, epoch: StoredEpoch) -> None:
@@ -292,41 +292,41 @@ class MemoryUnit:
         self._say("cursors")
         return {partition: row.cursor for partition, row in self._tables.open_rows().items()}
 
-    def held_elsewhere(self, partitions: Iterable[int]) -> dict[str, int]:
-        self._say("held_elsewhere")
+    def deferred_elsewhere(self, partitions: Iterable[int]) -> dict[str, int]:
+        self._say("deferred_elsewhere")
         own = set(partitions)
         oldest: dict[str, int] = {}
-        for (partition, position), (_, _, brings) in self._tables.held.items():
-            for name in () if partition in own else brings:
+        for (partition, position), (_, _, may_credit) in self._tables.held.items():
+            for name in () if partition in own else may_credit:
                 oldest[name] = min(oldest.get(name, position), position)
         return oldest
 
-    def oldest_held(self) -> dict[int, int]:
-        self._say("oldest_held")
+    def oldest_deferred(self) -> dict[int, int]:
+        self._say("oldest_deferred")
         oldest: dict[int, int] = {}
         for partition, position in self._tables.held:
             oldest[partition] = min(oldest.get(partition, position), position)
         return oldest
 
-    def held(self, partition: int, before: int) -> list[HeldEntry]:
+    def deferred(self, partition: int, before: int) -> list[DeferredEntry]:
         self._say("held")
         return [entry for entry, _, _ in self._held_in(partition) if entry.position < before]
 
     def parked(self, partition: int, start: int) -> list[Parked]:
         self._say("parked")
         return [
-            Parked(entry.position, slot, brings)
-            for entry, slot, brings in self._held_in(partition)
+            Parked(entry.position, slot, may_credit)
+            for entry, slot, may_credit in self._held_in(partition)
             if entry.position >= start
         ]
 
-    def _held_in(self, partition: int) -> list[tuple[HeldEntry, int, tuple[str, ...]]]:
+    def _held_in(self, partition: int) -> list[tuple[DeferredEntry, int, tuple[str, ...]]]:
         found = [held for (own, _), held in self._tables.held.items() if own == partition]
         return sorted(found, key=lambda held: held[0].position)
 
     def load_book(
         self,
-        entries: Sequence[Entry],
+        entries: Sequence[LogEntry],
         known: KnownBalances,
         *,
         check_taken: bool,
@@ -345,9 +345,9 @@ class MemoryUnit:
                 book.references[reference] = former
             elif reference in shelf.references:
                 book.references[reference] = shelf.references[reference]
-        for refusal in (refusal for _, refusal in self._tables.refusals):
-            if refusal.request_id in _named(entries):
-                book.transactions.setdefault(refusal.request_id, Status.REJECTED)
+        for rejection in (rejection for _, rejection in self._tables.rejections):
+            if rejection.request_id in _named(entries):
+                book.transactions.setdefault(rejection.request_id, Status.REJECTED)
         wanted = _figures_wanted(entries)
         for balance_id, balance in list(book.balances.items()):
             recalled = None if balance_id in wanted else known.recall(balance_id)
@@ -358,7 +358,7 @@ class MemoryUnit:
         self._active_ms = self._store.scheduler.now_ms
         return book
 
-    def _forget_taken(self, book: Book, entries: Sequence[Entry]) -> None:
+    def _forget_taken(self, book: Book, entries: Sequence[LogEntry]) -> None:
         """What is only looked up when it is asked for, or when actions have no reference."""
         named = _named(entries) | {entry.request_id for entry in entries}
         for transaction_id in book.schedules.keys() - named:
@@ -409,12 +409,12 @@ class MemoryUnit:
         for own in sorted(balance.balance_id for balance, _ in book.new_balances):
             self._take(("new balance", own))
             if own in shelf.balances:
-                raise DecideAgain("an internal balance was created meanwhile")
+                raise Stale("an internal balance was created meanwhile")
             self._created.add(own)
         self._changes.append(lambda: shelf._create(book))
 
     def _insert(self, key: Lock, is_taken: bool) -> None:
-        """Insert under a unique key: whoever does the same at once waits for the end of this."""
+        """Insert under a unique key: anyone who does the same at once waits for the end of this."""
         self._take(key)
         if is_taken:
             raise pg.UniqueViolation(f"duplicate key {key}")
@@ -468,47 +468,47 @@ class MemoryUnit:
 
         self._changes.append(change)
 
-    def change_held(
+    def change_deferred(
         self,
         partition: int,
         released: Sequence[int],
-        added: Sequence[tuple[HeldEntry, int, Sequence[str]]],
+        added: Sequence[tuple[DeferredEntry, int, Sequence[str]]],
     ) -> None:
-        self._say("change_held")
+        self._say("change_deferred")
         held = self._tables.held
         for entry, _, _ in added:
             if (partition, entry.position) in held:
-                raise pg.UniqueViolation("duplicate key (partition, position) of held_over")
+                raise pg.UniqueViolation("duplicate key (partition, position) of deferred")
 
         def change() -> None:
             for position in released:
                 held.pop((partition, position), None)
-            for entry, slot, brings in added:
-                held[partition, entry.position] = (entry, slot, tuple(brings))
+            for entry, slot, may_credit in added:
+                held[partition, entry.position] = (entry, slot, tuple(may_credit))
 
         self._changes.append(change)
 
-    def refuse(self, partition: int, refusals: Sequence[Refusal]) -> None:
+    def reject(self, partition: int, rejections: Sequence[RejectedRequest]) -> None:
         self._say("refuse")
         tables = self._tables
 
         def change() -> None:
-            for refusal in refusals:
-                tables.refusals.append((partition, refusal))
-                tables.shelf.refused_ids.add(refusal.request_id)
-                if refusal.uses_reference and refusal.reference:
-                    tables.refused_references[refusal.reference] = Recorded(
-                        refusal.request_id,
+            for rejection in rejections:
+                tables.rejections.append((partition, rejection))
+                tables.shelf.refused_ids.add(rejection.request_id)
+                if rejection.uses_reference and rejection.reference:
+                    tables.refused_references[rejection.reference] = Recorded(
+                        rejection.request_id,
                         Status.REJECTED,
-                        fingerprint_of(refusal.body),
-                        refusal.reason,
-                        refusal.detail,
+                        fingerprint_of(rejection.body),
+                        rejection.reason,
+                        rejection.detail,
                     )
 
         self._changes.append(change)
 
-    def settle(self, settlements: Mapping[tuple[int, str], Any]) -> None:
-        assert not settlements, "nobody settles what was set aside in a simulation"
+    def resolve(self, resolutions: Mapping[tuple[int, str], Any]) -> None:
+        assert not resolutions, "nobody resolves what was quarantined in a simulation"
 
     def write_balances(self, book: Book) -> None:
         self._say("write_balances")
@@ -533,12 +533,12 @@ class MemoryUnit:
     def _compare(self, balance: Balance) -> None:
         stored = self._tables.shelf.balances.get(balance.balance_id)
         if stored is None or stored["precision"] not in (None, balance.precision):
-            raise DecideAgain("a balance got another precision, or is gone")
+            raise Stale("a balance got another precision, or is gone")
         for side in ("credit", "debit"):
             figures = stored[side] + stored[f"inflight_{side}"]
             added = getattr(balance, f"added_{side}") + getattr(balance, f"added_inflight_{side}")
             if figures + added > FIGURE_MAX:
-                raise DecideAgain("a balance is full")
+                raise Stale("a balance is full")
 
     def advance(
         self,
@@ -594,12 +594,12 @@ def _moment(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
-def _references_of(entry: Entry) -> list[str | None]:
+def _references_of(entry: LogEntry) -> list[str | None]:
     items = getattr(entry.instruction, "items", ())
     return [getattr(entry.instruction, "reference", None), *(item.reference for item in items)]
 
 
-def _named(entries: Iterable[Entry]) -> set[str]:
+def _named(entries: Iterable[LogEntry]) -> set[str]:
     return {getattr(entry.instruction, "transaction_id", "") for entry in entries}
 
 

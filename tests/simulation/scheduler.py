@@ -61,7 +61,7 @@ class Scheduler:
         self._hub.switch()
 
     def wait_for(self, condition: Callable[[], bool], milliseconds: int) -> bool:
-        """Wait until the condition holds, for so long at most; answers whether it does."""
+        """Wait until the condition holds, for so long at most; returns whether it does."""
         actor = self._current
         if condition():
             return True
@@ -73,7 +73,7 @@ class Scheduler:
         return condition()
 
     def run(self, over: Callable[[], bool], turns_max: int) -> bool:
-        """Give turns until it is ``over``; answers whether it was within ``turns_max``."""
+        """Give turns until it is ``over``; returns whether it was within ``turns_max``."""
         for _ in range(turns_max):
             if over():
                 return True

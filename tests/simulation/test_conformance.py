@@ -21,10 +21,10 @@ from daybook.ledger.batch import decide_batch
 from daybook.ledger.book import Book
 from daybook.queue.entries import BARRIER, DUE, NewEntry, RawEntry, outcome_value
 from daybook.queue.epochs import NO_END, NOTHING, Epoch
-from daybook.store.batch.again import DecideAgain
+from daybook.store.batch.again import Stale
 from daybook.store.batch.balances import KnownBalances
 from daybook.store.batch.references import ReferenceTaken
-from daybook.store.batch.rows import HeldEntry, PartitionRow, Refusal
+from daybook.store.batch.rows import DeferredEntry, PartitionRow, RejectedRequest
 from daybook.store.batch.unit_of_work import UnitOfWork
 from daybook.store.epochs import StoredEpoch
 from daybook.store.store import Store
@@ -405,7 +405,7 @@ def test_a_reference_is_used_once(units: Any) -> None:
         post(again, again.lock([0])[0], [money("a", 6)], check_taken=False)
     again.rollback()
     decision = post(again, again.lock([0])[0], [money("a", 6)])
-    assert [outcome.reason for outcome in decision.outcomes] == ["reference_conflict"]
+    assert [outcome.reason for outcome in decision.decisions] == ["reference_conflict"]
 
 
 def test_what_a_decision_took_for_granted_is_compared(units: Any) -> None:
@@ -417,42 +417,42 @@ def test_what_a_decision_took_for_granted_is_compared(units: Any) -> None:
     decide_batch(book, [], entries)
     post(one, first, [money("a")])
     one.commit()
-    with pytest.raises(DecideAgain):
+    with pytest.raises(Stale):
         two.write_creations(book)
     two.rollback()
     second = three.lock([1])[1]
     decision = post(three, second, [money("c", 1, precision=10)])
-    assert [outcome.reason for outcome in decision.outcomes] == ["precision_mismatch"]
+    assert [outcome.reason for outcome in decision.decisions] == ["precision_mismatch"]
 
 
-def test_what_is_held_over_waits_in_order(units: Any, store: Any) -> None:
-    """By position, with what it brings, until released; what is refused keeps its reference."""
+def test_what_is_deferred_waits_in_order(units: Any, store: Any) -> None:
+    """By position, with what it may_credit, until released; what is refused keeps its reference."""
     unit = units()
     unit.lock([0])
-    held = [HeldEntry(n, f"txn_{n}", "c", b"%d" % n) for n in (7, 3, 5)]
-    unit.change_held(0, [], [(each, each.position, [f"bln_{each.position}"]) for each in held])
-    refusal = Refusal(9, "txn_9", "r", True, "unknown_balance", "no", b"{}")
-    unit.take_references(claims_of(Book(), [refusal]))
-    unit.refuse(0, [refusal])
+    held = [DeferredEntry(n, f"txn_{n}", "c", b"%d" % n) for n in (7, 3, 5)]
+    unit.change_deferred(0, [], [(each, each.position, [f"bln_{each.position}"]) for each in held])
+    rejection = RejectedRequest(9, "txn_9", "r", True, "unknown_balance", "no", b"{}")
+    unit.take_references(claims_of(Book(), [rejection]))
+    unit.reject(0, [rejection])
     unit.commit()
-    assert [each.position for each in unit.held(0, 6)] == [3, 5]
-    assert [(each.position, each.slot, list(each.brings)) for each in unit.parked(0, 6)] == [
+    assert [each.position for each in unit.deferred(0, 6)] == [3, 5]
+    assert [(each.position, each.slot, list(each.may_credit)) for each in unit.parked(0, 6)] == [
         (7, 7, ["bln_7"])
     ]
-    assert unit.held_elsewhere([1]) == {"bln_3": 3, "bln_5": 5, "bln_7": 7}
-    assert unit.held_elsewhere([0]) == {}
-    assert unit.oldest_held() == {0: 3}
-    assert unit.holding_over() == {0}
+    assert unit.deferred_elsewhere([1]) == {"bln_3": 3, "bln_5": 5, "bln_7": 7}
+    assert unit.deferred_elsewhere([0]) == {}
+    assert unit.oldest_deferred() == {0: 3}
+    assert unit.deferring() == {0}
     unit.rollback()
     assert store.marks().waiting == {0}
     row = unit.lock([0])[0]
     decision = post(unit, row, [money("r")])
-    assert [outcome.reason for outcome in decision.outcomes] == ["reference_conflict"]
+    assert [outcome.reason for outcome in decision.decisions] == ["reference_conflict"]
     unit.rollback()
     unit.lock([0])
-    unit.change_held(0, [3, 5, 7], [])
+    unit.change_deferred(0, [3, 5, 7], [])
     unit.commit()
-    assert unit.oldest_held() == {}
+    assert unit.oldest_deferred() == {}
 
 
 def test_a_lost_connection_is_a_store_that_is_away(store: Any) -> None:
@@ -484,7 +484,7 @@ def told(store: Any, rows: Callable[[str], list[Any]]) -> Any:
         holds = [
             (own, h["amount"], h["committed"], h["voided"]) for own, h in tables.shelf.holds.items()
         ]
-        refused = [(p, r.position, r.reason, r.uses_reference) for p, r in tables.refusals]
+        refused = [(p, r.position, r.reason, r.uses_reference) for p, r in tables.rejections]
         return (
             sorted(heads),
             sorted(figures, key=str),
@@ -515,7 +515,10 @@ def told(store: Any, rows: Callable[[str], list[Any]]) -> Any:
                 "SELECT 'txn_' || transaction_id, amount, committed, voided FROM holds ORDER BY 1"
             )
         ],
-        rows("SELECT partition, position, reason, uses_reference FROM refusals ORDER BY 1, 2"),
+        rows(
+            "SELECT partition, position, reason, uses_reference FROM rejected_requests "
+            "ORDER BY 1, 2"
+        ),
         [own for (own,) in rows("SELECT 'txn_' || transaction_id FROM schedules ORDER BY 1")],
         sorted(rows("SELECT reference, owner::text FROM taken_references")),
     )
@@ -525,7 +528,7 @@ def told(store: Any, rows: Callable[[str], list[Any]]) -> Any:
     "seed", [1, *(pytest.param(s, marks=pytest.mark.campaign) for s in range(2, 12))]
 )
 def test_both_stores_record_the_same(installation: Installation, seed: int) -> None:
-    """The same log leads to the same chain, figures, holds and refusals, to the last hash."""
+    """The same log leads to the same chain, figures, holds and rejections, to the last hash."""
     quiet, requests = Quiet(2), seeded_requests(seed)
     recorded = []
     for store in (quiet.store, installation.store):

@@ -30,7 +30,7 @@ from daybook.errors import (
 )
 from daybook.installation.resize import begin_after
 from daybook.ledger.chain import GENESIS, link
-from daybook.ledger.entry import Entry
+from daybook.ledger.entry import LogEntry
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.queue.entries import NewEntry, read_value
 from daybook.requests import decode, fingerprint_of
@@ -59,7 +59,7 @@ PARTITIONS_MAX = 5
 RESIZE_MS_MAX = 2_500
 """So long passes at most from one change of the number to the next."""
 FOLLOWED_MAX = 20
-"""So often whoever changes the number tries again, and looks whether the workers follow."""
+"""So often anyone who changes the number tries again, and looks whether the workers follow."""
 PRODUCERS = 2
 LOOKS = 0.3
 """How often a producer asks what has become of what it sent."""
@@ -69,7 +69,7 @@ PAUSES_MS = (5, 20, 20, 1_200, 3_000)
 
 _IN_A_UNIT = [
     *list(Point)[list(Point).index(Point.LOCKED) : list(Point).index(Point.REPLIED)],
-    Point.TURNING,
+    Point.ADVANCING,
 ]
 
 
@@ -143,7 +143,7 @@ class World:
         self.settings = Settings(
             batch_entries_min=self.random.choice([1, 2, 4, 8]),
             batch_entries_max=self.random.choice([8, 16]),
-            held_over_max=self.random.choice([1, 2, 5, 100]),
+            deferred_max=self.random.choice([1, 2, 5, 100]),
             log_retention_seconds=3_600 if self.is_restored else self.random.choice([0, 60]),
             drain_seconds_max=0.5,
         )
@@ -249,7 +249,7 @@ class World:
         self.told[key, receipt.id] = outcome
 
     def _must_be_true(self, key: str, outcome: Outcome) -> None:
-        """Whoever is told an outcome finds it in the ledger."""
+        """Anyone who is told an outcome finds it in the ledger."""
         shelf, reference = self.store.tables.shelf, key[2:]
         if self._is_of_another(reference, outcome):
             return
@@ -434,7 +434,7 @@ class World:
         tables = self.store.tables
         cursors = {p: row.cursor for p, row in tables.rows.items()}
         return (
-            f"unread {self.log.first_behind(cursors)}, held over {sorted(tables.held)}, "
+            f"unread {self.log.first_behind(cursors)}, deferred {sorted(tables.held)}, "
             f"scheduled {len(tables.shelf.schedules)}, epochs {tables.epochs[-1].number} and "
             f"{self.log.state.epoch}"
         )
@@ -481,21 +481,21 @@ class World:
         self.violations += self.store.deadlocks
         self.violations += self._broken_chains()
         self.violations += self._broken_promises()
-        for partition, refusal in tables.refusals:
-            if refusal.traceback:
-                self.violations.append(f"quarantined in {partition}: {refusal.traceback[-900:]}")
+        for partition, rejection in tables.rejections:
+            if rejection.traceback:
+                self.violations.append(f"quarantined in {partition}: {rejection.traceback[-900:]}")
 
     def _saved(self) -> dict[int, NewEntry]:
         """What the log lost after a worker had read it, and that was applied all the same."""
         recorded = {record.position for record in self.store.tables.shelf.records.values()}
-        recorded |= {refusal.position for _, refusal in self.store.tables.refusals}
+        recorded |= {rejection.position for _, rejection in self.store.tables.rejections}
         return {at: new for at, new in self.log.lost.items() if at in recorded}
 
-    def _accepted(self) -> Iterator[Entry]:
+    def _accepted(self) -> Iterator[LogEntry]:
         for position, new in sorted((self.log.accepted | self._saved()).items()):
             decoded = decode(new.body, new.request_id, position >> 20)
             assert not isinstance(decoded, Rejected), decoded
-            yield Entry(
+            yield LogEntry(
                 position,
                 decoded.slot,
                 new.request_id,

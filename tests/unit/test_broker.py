@@ -1,4 +1,4 @@
-"""Workers look for their broker again soon, and outlive what it brings."""
+"""Workers look for their broker again soon, and outlive what it may_credit."""
 
 from __future__ import annotations
 

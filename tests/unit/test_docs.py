@@ -136,9 +136,9 @@ def test_every_exit_code_has_a_row() -> None:
 def test_every_rejection_code_has_a_row_in_its_order() -> None:
     """docs/reference/rejections.md lists the codes in their order of precedence, each explained."""
     page = text_of("docs/reference/rejections.md")
-    listed = re.findall(r"^\| `(\w+)` \|", page.split("## Refusals that wait")[0], re.M)
+    listed = re.findall(r"^\| `(\w+)` \|", page.split("## Rejections that wait")[0], re.M)
     assert listed == [reason.value for reason in Reason]
-    waiting = page.split("## Refusals that wait")[1].split("##")[0]
+    waiting = page.split("## Rejections that wait")[1].split("##")[0]
     assert {code for code in listed if f"`{code}`" in waiting} == set(WAITS_FOR_THE_PAST)
 
 
@@ -199,7 +199,7 @@ def test_what_a_record_can_be_is_said(column: str, values: type[StrEnum]) -> Non
     said = set(re.findall(r"`(\w+)`", row)) - {"holds"}
     assert said == {value.value for value in values} - {
         "deadline",
-        "settle",
+        "resolve",
         "QUEUED",
     }  # never recorded
 
@@ -212,7 +212,7 @@ def test_every_field_of_an_answer_is_described(title: str, kind: type) -> None:
     part = section(text_of("docs/reference/client.md"), title)
     public = {name for name in dir(kind) if not name.startswith("_")} - {"from_dict"}
     if kind is Receipt:
-        public -= {"client", "fingerprint", "key"}  # its own means of asking
+        public -= {"client", "fingerprint", "key"}  # its own means
     assert public - set(re.findall(r"`(\w+)", part)) == set()
 
 
@@ -230,7 +230,7 @@ def test_every_table_is_described() -> None:
     named = set(re.findall(r"`(\w+)`", page))
     for table in metadata.sorted_tables:
         assert table.name in headings
-        if table.name not in ("partitions", "installation", "held_over"):
+        if table.name not in ("partitions", "installation", "deferred_entries"):
             assert {column.name for column in table.columns} - named == set(), table.name
 
 

@@ -281,7 +281,7 @@ def test_wheel_holds_every_file_of_the_package(wheel_files: set[str]) -> None:
     }
     assert tracked - wheel_files == set()
     assert "daybook/py.typed" in wheel_files
-    assert any(re.fullmatch(r"daybook/queue/\w+\.lua", name) for name in wheel_files)
+    assert any(re.fullmatch(r"daybook/queue/scripts/\w+\.lua", name) for name in wheel_files)
     assert any(re.fullmatch(r"daybook/store/migrations/versions/\w+\.py", n) for n in wheel_files)
 
 

@@ -17,8 +17,8 @@ from daybook.client.drafts import (
     conflict,
     draft,
     drafts,
-    named_by_task,
     original_slot,
+    with_task_id,
 )
 from daybook.client.names import name_of
 from daybook.client.receipts import Outcome
@@ -149,7 +149,7 @@ def test_slots_travel_as_one_argument() -> None:
     assert len(arguments) == 2 + 2 * 7
 
 
-def test_a_scheduled_outcome_is_settled_but_not_final() -> None:
+def test_a_scheduled_outcome_is_an_answer_but_not_final() -> None:
     """A wait ends with it; it will change all the same."""
     expected = {
         Status.QUEUED: (False, False),
@@ -157,9 +157,9 @@ def test_a_scheduled_outcome_is_settled_but_not_final() -> None:
         Status.APPLIED: (True, True),
         Status.REJECTED: (True, True),
     }
-    for status, (settled, final) in expected.items():
+    for status, (resolved, final) in expected.items():
         outcome = Outcome("txn_1", "a", status)
-        assert (outcome.settled, outcome.final) == (settled, final)
+        assert (outcome.answered, outcome.final) == (resolved, final)
 
 
 def test_a_conflict_finds_the_original_of_any_kind_and_names_what_differs() -> None:
@@ -214,8 +214,8 @@ def test_what_stands_under_a_key_says_what_it_is_of() -> None:
 def test_a_task_names_what_has_no_name(given: dict[str, Any], named: Mapping[str, str]) -> None:
     """The same task always gives the same reference, or the same id of what is created."""
     first, again = dict(given), dict(given)
-    named_by_task(first, "T")
-    named_by_task(again, "T")
+    with_task_id(first, "T")
+    with_task_id(again, "T")
     assert first == again
     assert first.keys() == given.keys() | named.keys()
     assert all(first[name].startswith(start) for name, start in named.items())

@@ -27,12 +27,12 @@ def found(partition: int, idle: float, **more: object) -> Progress:
         ("never anybody there", [found(0, math.inf, unread=9, waited_seconds=LONG)], [0]),
         ("an entry from the future", [found(0, LONG, unread=9, waited_seconds=math.inf)], [0]),
         (
-            "held over behind others that move",
+            "deferred behind others that move",
             [found(0, SHORT), found(1, LONG, held=9, waited_seconds=LONG)],
             [],
         ),
         (
-            "held over and nobody moves",
+            "deferred and nobody moves",
             [found(0, LONG), found(1, LONG, held=9, waited_seconds=LONG)],
             [1],
         ),

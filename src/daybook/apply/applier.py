@@ -15,7 +15,7 @@ from typing import Protocol
 import structlog
 from psycopg import errors as pg
 
-from daybook.apply.attempt import Attempt, MoreRights, Surroundings, Way
+from daybook.apply.attempt import Attempt, NeedsLocks, Surroundings, Tactics
 from daybook.apply.epochs import advance
 from daybook.apply.reading import LargeDecoded
 from daybook.apply.replies import BatchReport, DrainReport
@@ -25,7 +25,7 @@ from daybook.queue.log import Log
 from daybook.queue.waiting import Wanted
 from daybook.settings import Settings
 from daybook.steps import Point, reach
-from daybook.store.batch.again import DecideAgain
+from daybook.store.batch.again import Stale
 from daybook.store.batch.balances import KnownBalances
 from daybook.store.batch.references import ReferenceTaken
 from daybook.store.batch.rows import PartitionRow
@@ -35,15 +35,15 @@ ATTEMPTS_MAX = 12
 """How often a batch is decided again before the task gives up and the sweeper tries later."""
 
 HELP_ROUNDS_MAX = 64
-"""How often one drain looks for a lagging partition that its held-over entries wait for."""
+"""How often one drain looks for a lagging partition that its deferred entries wait for."""
 
 SHRINK_FACTOR = 8
 """A batch that Postgres refuses for its data is tried again with so many times fewer entries."""
 
 COLLISIONS_MAX = 4
 """So often a batch may find an id taken that was free a moment before. Then one of its requests
-collides with itself, by an id that was made to, and is set aside. References don't count: each time
-that one is taken, another batch has been committed with it, and the next look finds it."""
+collides with itself, by an id that was made to, and is quarantined. References don't count: each
+time that one is taken, another batch has been committed with it, and the next look finds it."""
 
 WARY_BATCHES = 16
 """After a batch with a reference that was taken, so many look references up before they write."""
@@ -60,7 +60,7 @@ class Answers(Protocol):
         wanted: Iterable[Wanted],
         asked: Iterable[tuple[str, bytes]],
     ) -> None:
-        """Answer whoever waits for outcomes (text by outcome key) that were just written."""
+        """Answer anyone who waits for outcomes (text by outcome key) that were just written."""
 
 
 class Applier:
@@ -91,7 +91,7 @@ class Applier:
     def drain(self, partition: int) -> DrainReport:
         """Apply batches of ``partition`` until it is empty or the turn is over.
 
-        What is held over for the past of other partitions is helped along: any worker may apply
+        What is deferred for the past of other partitions is helped along: any worker may apply
         any partition. Raises StoreUnavailable, LogUnavailable.
         """
         drained = DrainReport(partition)
@@ -106,17 +106,17 @@ class Applier:
             self._adapt(partition, report)
             if report.fenced and report.read == 0:
                 if not advance(self._store, self.log, self.apply_next):
-                    break  # others are still at it: whoever ends last turns, or the sweeper
+                    break  # others are still at it: the last one advances, or the sweeper
                 # Doorbells rang before there was anything to read behind the fence.
                 drained.helped |= set(range(self.log.partitions()))
                 continue
-            stuck = report.held_over > 0 and not report.progress
-            if report.read == 0 and report.held_over == 0 and self._stays_empty(report):
+            stuck = report.deferred > 0 and not report.progress
+            if report.read == 0 and report.deferred == 0 and self._stays_empty(report):
                 break
             if report.read == 0 or stuck:
                 helped += 1
                 if helped > HELP_ROUNDS_MAX or not self._help(partition, drained):
-                    drained.more = report.held_over > 0 or helped > HELP_ROUNDS_MAX
+                    drained.more = report.deferred > 0 or helped > HELP_ROUNDS_MAX
                     break
             if self._clock() >= deadline:
                 drained.more = True
@@ -133,7 +133,7 @@ class Applier:
             return self._apply_batch(partition, count, patient)
 
     def _apply_batch(self, partition: int, count: int, patient: bool) -> BatchReport:
-        way = Way(patient, check_taken=self._wary.get(partition, 0) > 0)
+        tactics = Tactics(patient, check_taken=self._wary.get(partition, 0) > 0)
         surroundings = Surroundings(
             self.log, self.settings, self._known_balances, self._large_decoded, self.reply
         )
@@ -142,26 +142,26 @@ class Applier:
                 unit = begin()
                 attempt = Attempt(surroundings, unit, partition, count)
                 try:
-                    done = attempt.run(way)
-                except MoreRights as needed:
-                    way.rights |= needed.partitions
-                    way.join |= needed.join
+                    done = attempt.run(tactics)
+                except NeedsLocks as needed:
+                    tactics.rights |= needed.partitions
+                    tactics.join |= needed.join
                 except (pg.LockNotAvailable, pg.QueryCanceled):
                     return BatchReport(partition, busy=True)
                 except ReferenceTaken:
-                    way.check_taken = True
+                    tactics.check_taken = True
                     self._wary[partition] = WARY_BATCHES
                 except pg.UniqueViolation:
-                    way.check_taken = True
-                    way.collisions += 1
+                    tactics.check_taken = True
+                    tactics.collisions += 1
                     self._wary[partition] = WARY_BATCHES
-                    if way.collisions > COLLISIONS_MAX:
-                        count = _alone(way, count)
-                except (DecideAgain, pg.SerializationFailure, pg.DeadlockDetected) as fault:
+                    if tactics.collisions > COLLISIONS_MAX:
+                        count = _alone(tactics, count)
+                except (Stale, pg.SerializationFailure, pg.DeadlockDetected) as fault:
                     self._known_balances.forget()
                     log.info("batch.decided_again", partition=partition, why=str(fault))
                 except (pg.DataError, pg.ProgramLimitExceeded, UnicodeError):
-                    count = _alone(way, count)
+                    count = _alone(tactics, count)
                 else:
                     break
                 finally:
@@ -170,7 +170,7 @@ class Applier:
                 raise StoreUnavailable(
                     f"partition {partition}: its next batch failed {ATTEMPTS_MAX} times"
                 )
-        if way.check_taken and not done.report.outcomes.get("duplicate"):
+        if tactics.check_taken and not done.report.outcomes.get("duplicate"):
             self._wary[partition] = self._wary.get(partition, 0) - 1
         for row, replies in done.replies:
             self.reply(row, replies.all, replies.celery)
@@ -231,12 +231,12 @@ class Applier:
         """The partition whose oldest open entry is the oldest of all.
 
         Of several it is another one: a wide request and its barriers share their position, and
-        whoever comes to one of them takes all of their partitions.
+        anyone who comes to one of them takes all of their partitions.
         """
         with self._store.units() as begin:
             unit = begin()
             cursors = unit.cursors()
-            oldest = unit.oldest_held()
+            oldest = unit.oldest_deferred()
             unit.rollback()
         for other, position in self.log.first_unread(cursors).items():
             oldest[other] = min(position, oldest.get(other, position))
@@ -249,14 +249,14 @@ class Applier:
         reach(Point.TRIMMED)
 
 
-def _alone(way: Way, count: int) -> int:
-    """Narrow a batch that Postgres refuses down to the entry that is to be set aside.
+def _alone(tactics: Tactics, count: int) -> int:
+    """Narrow a batch that Postgres refuses down to the entry that is to be quarantined.
 
-    Called while the refusal is handled. Answers how many entries to try next.
+    Called while the rejection is handled. Returns how many entries to try next.
     """
-    if way.alone:
-        way.refused = (way.first, traceback.format_exc())
-    way.alone = count == 1
+    if tactics.alone:
+        tactics.refused = (tactics.first, traceback.format_exc())
+    tactics.alone = count == 1
     return max(1, count // SHRINK_FACTOR)
 
 

@@ -29,7 +29,7 @@ from daybook.apply.reading import (
     home_of,
     is_barrier,
 )
-from daybook.apply.rejections import claims_of, refusals_of
+from daybook.apply.rejections import claims_of, rejections_of
 from daybook.apply.replies import (
     BatchReport,
     Replies,
@@ -47,7 +47,7 @@ from daybook.ledger.batch import (
     decide_batch,
 )
 from daybook.ledger.book import Book
-from daybook.ledger.entry import POSITION_COUNTER_BITS, Entry
+from daybook.ledger.entry import POSITION_COUNTER_BITS, LogEntry
 from daybook.ledger.instructions import movements
 from daybook.ledger.record import Status
 from daybook.queue.entries import read_value
@@ -56,17 +56,17 @@ from daybook.queue.waiting import Wanted
 from daybook.requests import fingerprint_of, reference_in, slot_of
 from daybook.settings import Settings
 from daybook.steps import Point, reach
-from daybook.store.batch.again import DecideAgain
+from daybook.store.batch.again import Stale
 from daybook.store.batch.balances import KnownBalances
-from daybook.store.batch.quarantine import settled_around
-from daybook.store.batch.rows import HeldEntry, PartitionRow
+from daybook.store.batch.quarantine import resolved_around
+from daybook.store.batch.rows import DeferredEntry, PartitionRow
 from daybook.store.batch.unit_of_work import UnitOfWork
 
 TOLD_LATE_MAX = 50_000
 """Records whose outcomes are written once more at most, after the log has lost its end."""
 
 
-class MoreRights(Exception):  # noqa: N818 - an order to the caller, not an error
+class NeedsLocks(Exception):  # noqa: N818 - an order to the caller, not an error
     """The batch needs the locks of other partitions, too: they are taken first, in order.
 
     join: their entries are to be read and decided together with its own.
@@ -101,13 +101,13 @@ class Surroundings:
 
 
 @dataclass(slots=True)
-class Way:
+class Tactics:
     """How a batch is tried; what one attempt learns changes the next.
 
     rights: other partitions whose locks it needs. join: their entries are decided together with
     its own, in one order. patient: wait for locks. check_taken: look up which references and ids
     are taken. alone: decide a single entry, the oldest. first: position of the oldest entry that
-    was tried last. refused: of the entry that is set aside, its position and why Postgres refused
+    was tried last. refused: of the entry that is quarantined, its position and why Postgres refused
     it; by the next try, an older one may have to be decided before it. collisions: how often an id
     was taken although the journal did not have it. raised: entries whose
     decision raised, by position.
@@ -142,9 +142,9 @@ class Attempt:
         self._count = count
         self._report = BatchReport(partition)
 
-    def run(self, way: Way) -> Done:
+    def run(self, tactics: Tactics) -> Done:
         """Lock, read, decide, write, commit."""
-        rows = self._lock(way)
+        rows = self._lock(tactics)
         reach(Point.LOCKED)
         if self._partition not in rows:
             self._report.busy = True
@@ -154,10 +154,10 @@ class Attempt:
         replied = self._log.replied_batches()
         for row in rows.values():
             self._reply_for_the_dead(row, replied.get(row.partition, 0))
-        joined = list(rows.values()) if way.join else [own]
-        reads, horizon = self._read(joined, way)
+        joined = list(rows.values()) if tactics.join else [own]
+        reads, horizon = self._read(joined, tactics)
         reach(Point.HORIZON_READ)
-        batch = decode_all(reads, way.refused_data(), self._surroundings.decoded)
+        batch = decode_all(reads, tactics.refused_data(), self._surroundings.decoded)
         self._join_for_wide(batch, own, {row.partition for row in joined})
         limit = before_turns(batch, horizon)
         if limit is not None:
@@ -165,15 +165,15 @@ class Attempt:
             horizon = horizon.up_to(limit)
         self._report.read = sum(len(read.raws) for read in reads)
         parked = sorted(item for read in reads for item in read.parked)
-        self._report.held_over = len(parked) + len(batch.held)
-        if not self._report.read and not batch.held:
+        self._report.deferred = len(parked) + len(batch.deferred)
+        if not self._report.read and not batch.deferred:
             return Done(self._report, [])
         self._take_rights(batch, own, rows.keys())
         reach(Point.RIGHTS_TAKEN)
         book = self._unit.load_book(
             batch.decodable,
             self._surroundings.known_balances,
-            check_taken=way.check_taken or bool(batch.undecodable),
+            check_taken=tactics.check_taken or bool(batch.undecodable),
             refused=[
                 (reference_in(item.raw.body), item.raw.request_id) for item in batch.undecodable
             ],
@@ -184,27 +184,27 @@ class Attempt:
             batch.waiting,
             batch.entries,
             horizon,
-            self._settings.held_over_max,
+            self._settings.deferred_max,
             parked,
-            way.raised,
+            tactics.raised,
         )
         reach(Point.DECIDED)
-        if decision.quarantined and not way.raised:
-            way.raised = {found.entry.position: found for found in decision.quarantined}
-            way.check_taken = True  # what is recorded already is no fault, whatever it raises
-            raise DecideAgain("a request made the code raise")
-        self._report.held_over = len(parked) + len(decision.held_over)
+        if decision.quarantined and not tactics.raised:
+            tactics.raised = {found.entry.position: found for found in decision.quarantined}
+            tactics.check_taken = True  # what is recorded already is no fault, whatever it raises
+            raise Stale("a request made the code raise")
+        self._report.deferred = len(parked) + len(decision.deferred)
         self._report.opened = rows.keys() - {self._partition}
         return self._write(reads, batch, book, decision)
 
-    def _lock(self, way: Way) -> dict[int, PartitionRow]:
-        if way.rights or way.patient:
-            return self._unit.lock(sorted({self._partition, *way.rights}))
+    def _lock(self, tactics: Tactics) -> dict[int, PartitionRow]:
+        if tactics.rights or tactics.patient:
+            return self._unit.lock(sorted({self._partition, *tactics.rights}))
         row = self._unit.lock_if_free(self._partition)
         return {} if row is None else {self._partition: row}
 
-    def _read(self, joined: Sequence[PartitionRow], way: Way) -> tuple[list[Read], Horizon]:
-        """What is new and what is held over in the joined partitions, and what is open elsewhere.
+    def _read(self, joined: Sequence[PartitionRow], tactics: Tactics) -> tuple[list[Read], Horizon]:
+        """What is new and what is deferred in the joined partitions, and what is open elsewhere.
 
         Of several partitions only so much is taken that nothing older is left in any of them.
         """
@@ -224,7 +224,7 @@ class Attempt:
             Read(
                 row,
                 raws,
-                self._unit.held(row.partition, horizon.ripe_before),
+                self._unit.deferred(row.partition, horizon.ripe_before),
                 self._unit.parked(row.partition, horizon.ripe_before),
             )
             for row, raws in zip(joined, found, strict=True)
@@ -236,37 +236,39 @@ class Attempt:
         barrier = first_closed_barrier(in_order(reads), unread)
         if barrier is not None:
             first = next(in_order(reads)).position
-            if barrier.position == first and not any(read.held for read in reads):
+            if barrier.position == first and not any(read.deferred for read in reads):
                 # Other barriers may stand at this position, too: one home after the other joins.
                 home = {home_of(barrier)} | {row.partition for row in joined}
-                raise MoreRights(home - {self._partition}, join=True)
+                raise NeedsLocks(home - {self._partition}, join=True)
             reads = limited(reads, barrier.position - 1)
-        if way.alone:
+        if tactics.alone:
             reads = self._first_alone(reads)
-        way.first = oldest(reads)
+        tactics.first = oldest(reads)
         if len(joined) > 1:
-            # What is held over in one partition may need what is left unread in another.
+            # What is deferred in one partition may need what is left unread in another.
             horizon = horizon.up_to(min([fence, *left_unread(found, reads)]))
         return reads, horizon
 
     def _first_alone(self, reads: Sequence[Read]) -> list[Read]:
-        """Only the oldest entry, be it held over or new. Barriers before it are taken along."""
-        held = min((item.position for read in reads for item in read.held), default=POSITION_MAX)
+        """Only the oldest entry, be it deferred or new. Barriers before it are taken along."""
+        waiting = min(
+            (item.position for read in reads for item in read.deferred), default=POSITION_MAX
+        )
         new = next((raw.position for raw in in_order(reads) if not is_barrier(raw)), POSITION_MAX)
-        if held < new:
+        if waiting < new:
             return [
                 Read(
                     read.row,
                     [],
-                    [item for item in read.held if item.position == held],
-                    self._unit.parked(read.row.partition, held + 1),
+                    [item for item in read.deferred if item.position == waiting],
+                    self._unit.parked(read.row.partition, waiting + 1),
                 )
                 for read in reads
             ]
         if self._count > 1 or new == POSITION_MAX:
             return list(reads)
         return [
-            read._replace(held=[], parked=self._unit.parked(read.row.partition, 0))
+            read._replace(deferred=[], parked=self._unit.parked(read.row.partition, 0))
             for read in limited(reads, new)
         ]
 
@@ -293,13 +295,13 @@ class Attempt:
         """A request that spends in several partitions is decided together with their entries.
 
         So many such requests behind each other do not send the workers to and fro. It is done
-        when one comes first, so that what lies before it goes its own way.
+        when one comes first, so that what lies before it goes its own tactics.
         """
         if batch.waiting or not batch.entries:
             return
         needed = {slot % own.partitions for slot in batch.entries[0].slots}
         if needed - joined:
-            raise MoreRights((needed | joined) - {self._partition}, join=True)
+            raise NeedsLocks((needed | joined) - {self._partition}, join=True)
 
     def _take_rights(self, batch: Batch, own: PartitionRow, locked: Collection[int]) -> None:
         """See that every funds-checked debit is ours to decide (design, section 3)."""
@@ -316,7 +318,7 @@ class Attempt:
                     foreign.add(slot_of(leg.source_id) % own.partitions)
         missing = foreign - set(locked)
         if missing:
-            raise MoreRights(missing, join=False)
+            raise NeedsLocks(missing, join=False)
         self._unit.lock_internal(internal)
 
     def _unread_elsewhere(self, joined: Sequence[PartitionRow]) -> dict[int, int]:
@@ -332,12 +334,12 @@ class Attempt:
         """What is open elsewhere. Read before the figures."""
         if joined[0].partitions == len(joined):
             return ALONE
-        held_elsewhere = self._unit.held_elsewhere(row.partition for row in joined)
+        deferred_elsewhere = self._unit.deferred_elsewhere(row.partition for row in joined)
         final_before = 0
-        bound = self._settings.refusal_wait_seconds_max
+        bound = self._settings.rejection_wait_seconds_max
         if bound is not None:
             final_before = (self._log.now_ms() - int(bound * 1000)) << POSITION_COUNTER_BITS
-        return Horizon(min(unread.values(), default=None), held_elsewhere, final_before)
+        return Horizon(min(unread.values(), default=None), deferred_elsewhere, final_before)
 
     def _taken_keys(self, undecodable: Sequence[Undecodable]) -> set[str]:
         """Outcome keys that entries name which are no requests, and that belong to others.
@@ -367,10 +369,10 @@ class Attempt:
             for item in batch.undecodable
             if item.raw.position <= cursors[batch.homes[item.raw.position]]
         ]
-        still_held = {held.entry.position for held in decision.held_over}
-        released = by_home(reads, batch, batch.held, lambda position: position)
+        still_deferred = {item.entry.position for item in decision.deferred}
+        released = by_home(reads, batch, batch.deferred, lambda position: position)
         released = {
-            home: [position for position in found if position not in still_held]
+            home: [position for position in found if position not in still_deferred]
             for home, found in released.items()
         }
         moved = [
@@ -382,7 +384,7 @@ class Attempt:
             return Done(report, [])
         report.progress = True
         replies = replies_of(batch, book, decision, undecodable, self._taken_keys(undecodable))
-        refused = refusals_of(book, decision, undecodable)
+        refused = rejections_of(book, decision, undecodable)
         unit.write_creations(book)
         unit.take_references(claims_of(book, refused))
         records = by_home(reads, batch, book.records, lambda record: record.position)
@@ -392,23 +394,23 @@ class Attempt:
         reach(Point.RECORDS_WRITTEN)
         unit.write_holds(book, batch.flags)
         reach(Point.HOLDS_WRITTEN)
-        known = set(batch.held)
-        added = [held for held in decision.held_over if held.entry.position not in known]
-        held_over = by_home(reads, batch, added, lambda held: held.entry.position)
-        refusals = by_home(reads, batch, refused, lambda refusal: refusal.position)
-        settled_before, settled_after = settled_around(book.settlements, refused)
-        unit.settle(settled_before)
+        known = set(batch.deferred)
+        added = [item for item in decision.deferred if item.entry.position not in known]
+        deferred = by_home(reads, batch, added, lambda item: item.entry.position)
+        rejections = by_home(reads, batch, refused, lambda rejection: rejection.position)
+        resolved_before, resolved_after = resolved_around(book.resolutions, refused)
+        unit.resolve(resolved_before)
         for row in moved:
-            unit.change_held(
+            unit.change_deferred(
                 row.partition,
                 released.get(row.partition, []),
                 [
-                    (_held_entry(held.entry, batch.flags), held.entry.slot, held.brings)
-                    for held in held_over.get(row.partition, ())
+                    (_deferred_entry(item.entry, batch.flags), item.entry.slot, item.may_credit)
+                    for item in deferred.get(row.partition, ())
                 ],
             )
-            unit.refuse(row.partition, refusals.get(row.partition, []))
-        unit.settle(settled_after)
+            unit.reject(row.partition, rejections.get(row.partition, []))
+        unit.resolve(resolved_after)
         unit.write_balances(book)
         reach(Point.BALANCES_WRITTEN)
         done: list[tuple[PartitionRow, Replies]] = []
@@ -433,5 +435,7 @@ class Attempt:
         return Done(report, done)
 
 
-def _held_entry(entry: Entry, flags: dict[int, str]) -> HeldEntry:
-    return HeldEntry(entry.position, entry.request_id, flags.get(entry.position, ""), entry.body)
+def _deferred_entry(entry: LogEntry, flags: dict[int, str]) -> DeferredEntry:
+    return DeferredEntry(
+        entry.position, entry.request_id, flags.get(entry.position, ""), entry.body
+    )

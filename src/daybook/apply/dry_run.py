@@ -14,12 +14,12 @@ from typing import Any
 import psycopg
 from sqlalchemy import Engine
 
-from daybook.client.calls import Asking
+from daybook.client.calls import Calls
 from daybook.client.drafts import draft
 from daybook.ledger.balance import Balance
 from daybook.ledger.book import Book
-from daybook.ledger.entry import POSITION_COUNTER_BITS, Entry
-from daybook.ledger.instructions import Bulk, Split, Transaction, movements
+from daybook.ledger.entry import POSITION_COUNTER_BITS, LogEntry
+from daybook.ledger.instructions import Bulk, MultiLeg, Transaction, movements
 from daybook.ledger.money import amount_text
 from daybook.ledger.posting.rules import post, reject
 from daybook.ledger.preview import BalancePreview, Figures, Preview, RecordPreview
@@ -33,8 +33,8 @@ from daybook.store.batch.loading import load_book
 from daybook.store.read.queries import reading
 
 
-class DryRun(Asking[Preview]):
-    """Answers what each request would do, with the methods that a client has.
+class DryRun(Calls[Preview]):
+    """Returns what each request would do, with the methods that a client has.
 
     engine: of a database role that may read. clock: seconds since the epoch.
 
@@ -67,7 +67,7 @@ def _look_ahead(engine: Engine, request_id: str, body: bytes, now_ms: int) -> Pr
     decoded = decode(body, request_id, now_ms)
     if isinstance(decoded, Rejected):
         return _refused_at_the_door(decoded)
-    entry = Entry(
+    entry = LogEntry(
         now_ms << POSITION_COUNTER_BITS,
         decoded.slot,
         request_id,
@@ -101,7 +101,7 @@ def _refused_at_the_door(rejected: Rejected) -> Preview:
     )
 
 
-def _preview(book: Book, entry: Entry) -> Preview:
+def _preview(book: Book, entry: LogEntry) -> Preview:
     before = {name: figures_of(balance) for name, balance in book.balances.items()}
     outcome = post(book, entry)
     if isinstance(outcome, Rejected):
@@ -142,11 +142,11 @@ def figures_of(balance: Balance) -> Figures:
     )
 
 
-def _named(book: Book, entry: Entry) -> dict[str, Balance]:
+def _named(book: Book, entry: LogEntry) -> dict[str, Balance]:
     """The balances that the request names, in its order, then those that it touches otherwise."""
     found: dict[str, Balance] = {}
     wanted = entry.instruction
-    if isinstance(wanted, Transaction | Split | Bulk):
+    if isinstance(wanted, Transaction | MultiLeg | Bulk):
         for whole, leg in movements(wanted):
             for balance_id, indicator in (
                 (leg.source_id, leg.source_indicator),

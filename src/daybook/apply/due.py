@@ -49,7 +49,7 @@ class Due(NamedTuple):
 def append_due(store: Store, request_log: Log, ring: Callable[[int], None]) -> int:
     """Append a request for everything that is due by the log's clock, in the order of the times.
 
-    Answers how many were new. Raises StoreUnavailable, LogUnavailable, LogFull.
+    Returns how many were new. Raises StoreUnavailable, LogUnavailable, LogFull.
     """
     now = datetime.fromtimestamp(request_log.now_ms() / 1000, UTC)
     appended = size = 0
@@ -72,7 +72,7 @@ def append_due(store: Store, request_log: Log, ring: Callable[[int], None]) -> i
 def _append(
     request_log: Log, entries: Sequence[NewEntry], ring: Callable[[int], None]
 ) -> tuple[int, bool]:
-    """Append in one step; answers how many were new, and whether the log became full."""
+    """Append in one step; returns how many were new, and whether the log became full."""
     if not entries:
         return 0, False
     reach(Point.DUE_READ)
@@ -124,7 +124,7 @@ def _due_holds(store: Store, now: datetime) -> Iterator[Due]:
 
 
 def _deadline_of(transaction_id: str) -> NewEntry:
-    """The request to settle a hold, or the holds of a request, whose date has come."""
+    """The request to apply the date of a hold, or of the holds of a request."""
     body = json.dumps(
         {"kind": Kind.DEADLINE.value, "transaction_id": transaction_id, "v": BODY_VERSION},
         separators=(",", ":"),

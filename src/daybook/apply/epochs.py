@@ -1,7 +1,7 @@
 """The turn to the next epoch: the log has another number of partitions, and the workers follow.
 
-Whoever finds nothing more to read before the fence tries: a worker at the end of its drain, the
-sweeper, the command that asked for it. So it happens at once, and whoever dies on the way is
+Anyone who finds nothing more to read before the fence tries: a worker at the end of its drain, the
+sweeper, the command that asked for it. So it happens at once, and anyone who dies on the way is
 replaced by the next.
 """
 
@@ -19,7 +19,7 @@ from daybook.store.batch.unit_of_work import UnitOfWork
 from daybook.store.epochs import StoredEpoch
 from daybook.store.store import Store
 
-TURN_ROUNDS_MAX = 8
+ADVANCE_ROUNDS_MAX = 8
 """How often a worker applies what a turn waits for before it leaves it to the sweeper."""
 
 log = structlog.get_logger()
@@ -31,7 +31,7 @@ def advance(store: Store, request_log: Log, apply: Callable[[int], None] | None 
     apply: applies the next batch of a partition that it still waits for. Returns whether the
     epoch changed. Raises StoreUnavailable, LogUnavailable.
     """
-    for _ in range(TURN_ROUNDS_MAX):
+    for _ in range(ADVANCE_ROUNDS_MAX):
         left = _try(store, request_log)
         if left is None:
             return True
@@ -55,21 +55,21 @@ def _try(store: Store, request_log: Log) -> set[int] | None:
             if still != following or left:  # somebody else was here before
                 return left
             unit.go_on(StoredEpoch(*following))
-            reach(Point.TURNING)
+            reach(Point.ADVANCING)
             unit.commit()
         except (pg.LockNotAvailable, pg.QueryCanceled):
             return set()
         finally:
             unit.rollback()  # does nothing after a commit
-    log.info("epoch.turned", epoch=following.number, partitions=following.partitions)
-    reach(Point.TURNED)
+    log.info("epoch.advanced", epoch=following.number, partitions=following.partitions)
+    reach(Point.ADVANCED)
     return None
 
 
 def _left(unit: UnitOfWork, request_log: Log) -> tuple[Epoch | None, set[int]]:
     """The epoch that comes next, and the partitions that are not done with the present one.
 
-    A partition is done when nothing is unread up to the fence, nothing is held over, and its
+    A partition is done when nothing is unread up to the fence, nothing is deferred, and its
     producers were told: nobody comes back for a partition that is closed.
     """
     rows = unit.open_partitions()
@@ -78,7 +78,7 @@ def _left(unit: UnitOfWork, request_log: Log) -> tuple[Epoch | None, set[int]]:
         return None, set()
     unread = request_log.first_unread({row.partition: row.cursor for row in rows})
     replied = request_log.replied_batches()
-    left = unit.holding_over()
+    left = unit.deferring()
     for row in rows:
         is_unread = unread.get(row.partition, following.fence + 1) <= following.fence
         if is_unread or replied.get(row.partition, 0) < row.batch:

@@ -1,4 +1,4 @@
-"""Looking requests up for who has only an id: in the ledger, then among what is not applied yet."""
+"""Look-up of requests by id alone: in the ledger, then among what is not applied yet."""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ def in_order(reads: Sequence[Read]) -> Iterator[RawEntry]:
 
 
 def oldest(reads: Iterable[Read]) -> int | None:
-    """The position of the oldest entry that is held over or new."""
-    firsts = [read.held[0].position for read in reads if read.held]
+    """The position of the oldest entry that is deferred or new."""
+    firsts = [read.deferred[0].position for read in reads if read.deferred]
     firsts += [raw.position for read in reads for raw in islice(requests(read.raws), 1)]
     return min(firsts, default=None)
 
@@ -93,7 +93,7 @@ def before_twins(reads: list[Read]) -> list[Read]:
 def before_turns(batch: Batch, horizon: Horizon) -> int | None:
     """Cut the batch before the first entry of several slots whose turn has not come.
 
-    So its partitions are not locked for nothing. Answers the last position that stays.
+    So its partitions are not locked for nothing. Returns the last position that stays.
     """
     for index, entry in enumerate(batch.entries):
         if entry.slots and not horizon.is_turn_of(entry.position):

@@ -8,11 +8,11 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from daybook.ledger.batch import Parked
-from daybook.ledger.entry import POSITION_COUNTER_BITS, Entry
+from daybook.ledger.entry import POSITION_COUNTER_BITS, LogEntry
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.queue.entries import BARRIER, BARRIER_DIGITS_MAX, RawEntry, key_of_request
 from daybook.requests import Decoded, decode, fingerprint_of, reference_in
-from daybook.store.batch.rows import HeldEntry, PartitionRow
+from daybook.store.batch.rows import DeferredEntry, PartitionRow
 
 LARGE_BYTES = 16 * 1024
 """From here on decoding an entry takes so long that it is not done twice."""
@@ -32,32 +32,32 @@ class Undecodable(NamedTuple):
 class Read(NamedTuple):
     """What was read of one partition.
 
-    raws: new entries. held: entries held over that are worth another decision. parked: those that
-    are not.
+    raws: new entries. deferred: entries deferred that are worth another decision. parked: those
+    that are not.
     """
 
     row: PartitionRow
     raws: list[RawEntry]
-    held: list[HeldEntry]
+    deferred: list[DeferredEntry]
     parked: list[Parked]
 
 
 class Batch(NamedTuple):
-    """What was read, in order: held-over entries, new ones, and those that are no requests.
+    """What was read, in order: deferred entries, new ones, and those that are no requests.
 
-    held: positions of what was held over. flags: of entries that have some, by position.
+    deferred: positions of what was deferred. flags: of entries that have some, by position.
     homes: the partition in which each of them stands, by position.
     """
 
-    held: list[int]
-    waiting: list[Entry]
-    entries: list[Entry]
+    deferred: list[int]
+    waiting: list[LogEntry]
+    entries: list[LogEntry]
     undecodable: list[Undecodable]
     flags: dict[int, str]
     homes: dict[int, int]
 
     @property
-    def decodable(self) -> list[Entry]:
+    def decodable(self) -> list[LogEntry]:
         return self.waiting + self.entries
 
 
@@ -83,15 +83,15 @@ class LargeDecoded:
 
 
 def decode_all(reads: Iterable[Read], refused_data: str | None, large: LargeDecoded) -> Batch:
-    """Decode what was held over and what is new, of all partitions in one order.
+    """Decode what was deferred and what is new, of all partitions in one order.
 
-    refused_data: why Postgres refused the data of the one entry that there is: it is set aside.
+    refused_data: why Postgres refused the data of the one entry that there is: it is quarantined.
     """
     batch = Batch([], [], [], [], {}, {})
     waiting: list[tuple[int, PartitionRow, RawEntry]] = []
     new: list[tuple[int, PartitionRow, RawEntry]] = []
-    for row, raws, held, _ in reads:
-        waiting += ((item.position, row, _as_raw(item)) for item in held)
+    for row, raws, deferred, _ in reads:
+        waiting += ((item.position, row, _as_raw(item)) for item in deferred)
         new += ((raw.position, row, raw) for raw in raws if not is_barrier(raw))
     for into, found in ((batch.waiting, waiting), (batch.entries, new)):
         found.sort(key=itemgetter(0))
@@ -99,19 +99,19 @@ def decode_all(reads: Iterable[Read], refused_data: str | None, large: LargeDeco
             batch.homes[position] = row.partition
             if refused_data is not None:
                 rejected = Rejected(
-                    Reason.QUARANTINED, "Postgres refused its data: it was set aside"
+                    Reason.QUARANTINED, "Postgres refused its data: it was quarantined"
                 )
                 batch.undecodable.append(Undecodable(raw, rejected, refused_data))
             else:
                 _decode_one(batch, raw, row, large, into)
-    batch.held.extend(position for position, _, _ in waiting)
+    batch.deferred.extend(position for position, _, _ in waiting)
     return batch
 
 
-def _as_raw(held: HeldEntry) -> RawEntry:
-    """An entry that was held over. It could be decoded then, so its key follows from it."""
-    key = key_of_request(reference_in(held.body), held.request_id)
-    return RawEntry(held.position, held.request_id, key, held.flags, held.body)
+def _as_raw(deferred: DeferredEntry) -> RawEntry:
+    """An entry that was deferred. It could be decoded then, so its key follows from it."""
+    key = key_of_request(reference_in(deferred.body), deferred.request_id)
+    return RawEntry(deferred.position, deferred.request_id, key, deferred.flags, deferred.body)
 
 
 def first_closed_barrier(raws: Iterable[RawEntry], unread: Mapping[int, int]) -> RawEntry | None:
@@ -140,7 +140,7 @@ def is_barrier(raw: RawEntry) -> bool:
 
 
 def _decode_one(
-    batch: Batch, raw: RawEntry, row: PartitionRow, large: LargeDecoded, into: list[Entry]
+    batch: Batch, raw: RawEntry, row: PartitionRow, large: LargeDecoded, into: list[LogEntry]
 ) -> None:
     position = raw.position
     try:
@@ -150,7 +150,7 @@ def _decode_one(
             large.remember(raw, decoded)
     except Exception as fault:  # any fault of ours: the partition must not stop for one entry
         rejected = Rejected(
-            Reason.QUARANTINED, f"reading it raised {type(fault).__name__}: it was set aside"
+            Reason.QUARANTINED, f"reading it raised {type(fault).__name__}: it was quarantined"
         )
         batch.undecodable.append(Undecodable(raw, rejected, traceback.format_exc()))
         return
@@ -163,7 +163,7 @@ def _decode_one(
     if raw.flags:
         batch.flags[position] = raw.flags
     into.append(
-        Entry(
+        LogEntry(
             position,
             decoded.slot,
             decoded.request_id,

@@ -1,4 +1,4 @@
-"""Which refusals are kept with their raw bytes, beside or instead of a journal row."""
+"""Which rejections are kept with their raw bytes, beside or instead of a journal row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from daybook.ledger.instructions import NewBalance, NewIdentity, NewLedger
 from daybook.ledger.rejection import Reason
 from daybook.requests import reference_in
 from daybook.store.batch.references import Claims, owner_in
-from daybook.store.batch.rows import Refusal
+from daybook.store.batch.rows import RejectedRequest
 
 _RAW_BYTES_TOO = frozenset(
     {
@@ -22,15 +22,15 @@ _RAW_BYTES_TOO = frozenset(
         Reason.REFERENCE_CONFLICT,
     }
 )
-"""Refusals whose journal row, if any, cannot show both sides."""
+"""Rejections whose journal row, if any, cannot show both sides."""
 
 
-def claims_of(book: Book, refusals: Sequence[Refusal]) -> Claims:
+def claims_of(book: Book, rejections: Sequence[RejectedRequest]) -> Claims:
     """The references that a batch takes: all that it uses and that are not its own already."""
     claims: dict[str, str | None] = {
-        refusal.reference: owner_in(refusal.request_id)
-        for refusal in refusals
-        if refusal.uses_reference and refusal.reference is not None
+        rejection.reference: owner_in(rejection.request_id)
+        for rejection in rejections
+        if rejection.uses_reference and rejection.reference is not None
     }
     claims |= book.claims()
     for reference, owner in book.taken.items():
@@ -39,11 +39,11 @@ def claims_of(book: Book, refusals: Sequence[Refusal]) -> Claims:
     return claims
 
 
-def refusals_of(
+def rejections_of(
     book: Book, decision: BatchDecision, undecodable: Sequence[Undecodable]
-) -> list[Refusal]:
-    refusals = [
-        Refusal(
+) -> list[RejectedRequest]:
+    rejections = [
+        RejectedRequest(
             entry.position,
             entry.request_id,
             getattr(entry.instruction, "reference", None),
@@ -52,19 +52,19 @@ def refusals_of(
             rejected.detail,
             entry.body,
         )
-        for entry, rejected in decision.refused
+        for entry, rejected in decision.rejected
         if rejected.reason in _RAW_BYTES_TOO
         or isinstance(entry.instruction, NewLedger | NewBalance | NewIdentity)
     ]
-    refusals += [_set_aside(item) for item in decision.quarantined]
+    rejections += [_quarantined(item) for item in decision.quarantined]
     used = set(book.references)
     for raw, rejected, trace in undecodable:
         reference = reference_in(raw.body)
         uses = reference is not None and reference not in used
         if reference is not None:
             used.add(reference)
-        refusals.append(
-            Refusal(
+        rejections.append(
+            RejectedRequest(
                 raw.position,
                 storable(raw.request_id),
                 reference,
@@ -75,14 +75,14 @@ def refusals_of(
                 trace,
             )
         )
-    return refusals
+    return rejections
 
 
-def _set_aside(item: Quarantined) -> Refusal:
+def _quarantined(item: Quarantined) -> RejectedRequest:
     """What raised. Its reference is its own also when the batch tries it again, as a replay may."""
     entry = item.entry
     reference = getattr(entry.instruction, "reference", None)
-    return Refusal(
+    return RejectedRequest(
         entry.position,
         entry.request_id,
         reference,

@@ -10,17 +10,17 @@ from typing import Any
 from daybook.apply.reading import Batch, Undecodable, storable
 from daybook.ledger.batch import BatchDecision
 from daybook.ledger.book import Book, Schedule
-from daybook.ledger.entry import POSITION_COUNTER_BITS, Entry, Outcome
+from daybook.ledger.entry import POSITION_COUNTER_BITS, Decision, LogEntry
 from daybook.ledger.ids import public_id
 from daybook.ledger.instructions import (
     Deadline,
     Instruction,
     Kind,
+    MultiLeg,
     NewBalance,
     NewIdentity,
     NewLedger,
-    Settle,
-    Split,
+    Resolve,
     Transaction,
 )
 from daybook.ledger.record import Record, Status
@@ -60,7 +60,7 @@ class Replies:
 
 @dataclass(slots=True)
 class BatchReport:
-    """What one batch did. Counts are entries; held_over counts what waits after it.
+    """What one batch did. Counts are entries; deferred counts what waits after it.
 
     cursor: the partition's, when the batch began. opened: other partitions that had to wait for
     this batch and can go on. fenced: the log has another number of partitions from some entry on,
@@ -71,7 +71,7 @@ class BatchReport:
     busy: bool = False
     cursor: int = 0
     read: int = 0
-    held_over: int = 0
+    deferred: int = 0
     progress: bool = False
     fenced: bool = False
     opened: set[int] = field(default_factory=set)
@@ -88,7 +88,7 @@ class DrainReport:
 
     partition: int
     batches: int = 0
-    held_over: int = 0
+    deferred: int = 0
     more: bool = False
     busy: bool = False
     outcomes: dict[str, int] = field(default_factory=dict)
@@ -99,7 +99,7 @@ class DrainReport:
         self.batches += report.progress
         self.helped |= report.opened - {self.partition}
         if report.partition == self.partition:
-            self.held_over = report.held_over
+            self.deferred = report.deferred
         else:
             self.helped.add(report.partition)
         for name, number in report.outcomes.items():
@@ -113,19 +113,19 @@ class DrainReport:
             "partition": self.partition,
             **self.outcomes,
             "batches": self.batches,
-            "held_over": self.held_over,
+            "deferred": self.deferred,
             "more": self.more,
         }
 
 
-def key_of_entry(entry: Entry) -> str:
+def key_of_entry(entry: LogEntry) -> str:
     """The outcome key of a decoded entry."""
     reference = getattr(entry.instruction, "reference", None)
     return key_of_request(reference, entry.request_id)
 
 
 def _reply_to(
-    replies: Replies, book: Book, entry: Entry, outcome: Outcome, actions: Mapping[str, Record]
+    replies: Replies, book: Book, entry: LogEntry, outcome: Decision, actions: Mapping[str, Record]
 ) -> None:
     """Add the reply for one outcome. actions: records by id, see ``_actions_in``."""
     fingerprint = entry.fingerprint.hex()
@@ -134,10 +134,10 @@ def _reply_to(
         or outcome.reason == Reason.REFERENCE_CONFLICT
         or outcome.reason == Reason.QUARANTINED
         or outcome.status == Status.SCHEDULED
-        or isinstance(entry.instruction, NewLedger | NewBalance | NewIdentity | Deadline | Settle)
+        or isinstance(entry.instruction, NewLedger | NewBalance | NewIdentity | Deadline | Resolve)
     )
     if outcome.reason == Reason.REFERENCE_CONFLICT and _belongs_to_another(book, entry):
-        # The key stays with its owner: whoever waits there sees another fingerprint than its own.
+        # The key stays with its owner: who waits there sees another fingerprint than its own.
         value = _original(book, entry)
     else:
         value = outcome_value(
@@ -155,7 +155,7 @@ def _reply_to(
 
 def _money_of(instruction: Instruction, record: Record | None) -> Money:
     """What an outcome is about. record: of what is no transaction, if there is one."""
-    if isinstance(instruction, Transaction | Split):
+    if isinstance(instruction, Transaction | MultiLeg):
         whole = instruction.whole
         return Money(whole.precise_amount, whole.precision, whole.currency)
     if record is None:
@@ -169,7 +169,7 @@ def _actions_in(book: Book) -> dict[str, Record]:
     return {record.transaction_id: record for record in book.records if record.kind != plain}
 
 
-def _belongs_to_another(book: Book, entry: Entry) -> bool:
+def _belongs_to_another(book: Book, entry: LogEntry) -> bool:
     """Whether the key of a conflict is taken: the id may be taken while the reference is not."""
     wanted = entry.instruction
     if isinstance(wanted, NewLedger):
@@ -182,7 +182,7 @@ def _belongs_to_another(book: Book, entry: Entry) -> bool:
     return reference is None or reference in book.references
 
 
-def _original(book: Book, entry: Entry) -> str:
+def _original(book: Book, entry: LogEntry) -> str:
     instruction = entry.instruction
     owner: bytes | None = None
     if isinstance(instruction, NewLedger):
@@ -209,7 +209,7 @@ def _original(book: Book, entry: Entry) -> str:
 
 
 def _reply_to_cancelled(
-    replies: Replies, schedule: Schedule, outcome: Outcome, flags: Mapping[int, str]
+    replies: Replies, schedule: Schedule, outcome: Decision, flags: Mapping[int, str]
 ) -> None:
     """The outcome of what was accepted for later and is cancelled now."""
     value = outcome_value(
@@ -271,7 +271,7 @@ def _whole(number: Any) -> int | None:
 
 def count_outcomes(report: BatchReport, decision: BatchDecision) -> None:
     """Count the outcomes of a batch by the name that a person would give them."""
-    for outcome in decision.outcomes:
+    for outcome in decision.decisions:
         report.count("duplicate" if outcome.duplicate else str(outcome.status).lower())
 
 
@@ -290,7 +290,7 @@ def replies_of(
     entries = {entry.position: entry for entry in batch.decodable}
     actions = _actions_in(book)
     over = set(book.closed_schedules)  # a replay may find them accepted and due in one batch
-    for outcome in decision.outcomes:
+    for outcome in decision.decisions:
         if outcome.status == Status.SCHEDULED and outcome.transaction_id in over:
             continue
         replies, entry = found[batch.homes[outcome.position]], entries[outcome.position]
@@ -300,7 +300,7 @@ def replies_of(
             task_id = outcome.reference or outcome.request_id
             at, fingerprint = _ms_of(outcome.position), entry.fingerprint.hex()
             replies.celery.append(Wanted(key_of_entry(entry), task_id, at, fingerprint))
-    for schedule, outcome in book.settled:
+    for schedule, outcome in book.cancelled:
         replies = found[batch.homes[outcome.position]]
         _reply_to_cancelled(replies, schedule, outcome, batch.flags)
     for item in undecodable:
@@ -311,7 +311,7 @@ def replies_of(
 def _reply_to_undecodable(
     replies: Replies, book: Book, item: Undecodable, taken_keys: Collection[str]
 ) -> None:
-    """Tell it to whoever sent it, if what it names is its own: a stranger can name anything."""
+    """Tell it to anyone who sent it, if what it names is its own: a stranger can name anything."""
     raw, rejected, _ = item
     request_id = storable(raw.request_id)
     reference = reference_in(raw.body)

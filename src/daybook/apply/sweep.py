@@ -1,7 +1,7 @@
 """The sweeper, run by beat: rings where nobody rang, repairs and trims the log, does what is due.
 
 Its steps have names and stand on their own feet: one that fails is told, counted, and keeps none
-of the others from being done. The sweep as a whole fails then all the same, for whoever watches
+of the others from being done. The sweep as a whole fails then all the same, for anyone who watches
 Celery; ``daybook health`` reads what it left behind (``queue.sweeps``).
 """
 
@@ -68,7 +68,7 @@ def sweep(
     ring: Ring,
     answer: Callable[[], object],
 ) -> dict[str, Any]:
-    """Do every step of a sweep; answers which partitions were rung, and how much was due.
+    """Do every step of a sweep; returns which partitions were rung, and how much was due.
 
     answer: tells those who asked by a Celery message and whom nobody told. Leaves a sign of life.
     Raises what the first step that failed has raised, at the end.
@@ -90,7 +90,7 @@ def sweep(
 def sweep_partitions(
     store: Store, request_log: Log, applier: Applier, ring: Ring
 ) -> dict[str, Any]:
-    """Ring for every partition with open entries or unsent replies; answers which.
+    """Ring for every partition with open entries or unsent replies; returns which.
 
     Raises what the first step that failed has raised, at the end.
     """
@@ -161,12 +161,12 @@ def _told(fault: Exception) -> str:
 
 
 def decided_up_to(store: Store, marks: Marks, unread: Mapping[int, int]) -> int:
-    """The position up to which nothing is open: neither unread nor held over."""
+    """The position up to which nothing is open: neither unread nor deferred."""
     still_open = list(unread.values())
     if marks.waiting:
         with store.units() as begin:
             unit = begin()
-            still_open += unit.oldest_held().values()
+            still_open += unit.oldest_deferred().values()
             unit.rollback()
     return min(still_open, default=POSITION_MAX) - 1
 
@@ -175,7 +175,7 @@ def repair(request_log: Log, applier: Applier, epoch: StoredEpoch, newest: int) 
     """Make a log that came back empty, or with an older clock, go on behind ``newest``.
 
     Producers are refused until then, so that nothing is accepted behind a cursor and skipped. Also
-    puts right what somebody wrote past the scripts. Answers the position of the newest entry.
+    puts right what somebody wrote past the scripts. Returns the position of the newest entry.
     """
     request_log.load_scripts()
     # A worker may still have entries that were lost, younger than all that the database knows of:

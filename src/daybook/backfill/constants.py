@@ -9,7 +9,7 @@ from daybook.ledger.money import HALF_UP
 from daybook.requests import TransactionRequest, validate
 
 
-def refusal_of_constant(field: str, value: Any, member: str | None = None) -> str | None:
+def rejection_of_constant(field: str, value: Any, member: str | None = None) -> str | None:
     """Why every request with this value in ``field`` would be refused; None when it is fine.
 
     member: of meta_data.

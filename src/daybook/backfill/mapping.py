@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from daybook.backfill.constants import refusal_of_constant
+from daybook.backfill.constants import rejection_of_constant
 from daybook.backfill.template import Template, parse_template
 from daybook.requests.fields import LedgerId, Name
 
@@ -204,7 +204,7 @@ def _check_constants(field: str, rules: list[Any], member: str | None = None) ->
         value = getattr(rule, "value", None)
         if isinstance(value, Template):
             value = None if value.columns else value.render({})
-        if value is not None and (fault := refusal_of_constant(field, value, member)):
+        if value is not None and (fault := rejection_of_constant(field, value, member)):
             name = f"{member}: " if member else ""
             raise ValueError(f"{name}the value {value} {fault}")
 

@@ -15,7 +15,7 @@ from daybook.cli import (
     demo,
     health,
     identities,
-    look,
+    inspect,
     partitions,
     quarantine,
     rebuild,
@@ -98,15 +98,15 @@ identity_commands = typer.Typer(
 )
 
 quarantine_commands = typer.Typer(
-    no_args_is_help=True, help="See what made the code raise; try it again, or leave it for good."
+    no_args_is_help=True, help="See what made the code raise; try it again, or give it up."
 )
 partition_commands = typer.Typer(
     cls=ShowByDefault, help="Show the partitions, or change their number while everything runs."
 )
 
 _INSTANCE = "An instance of your own"
-_LOOKING = "Looking"
-_ASKING = "Asking"
+_INSPECT = "Inspect"
+_SUBMIT = "Calls"
 _DEPLOYING = "Deploying"
 
 
@@ -115,10 +115,10 @@ def _register() -> None:
     command("up", rich_help_panel=_INSTANCE)(up.up)
     command("down", rich_help_panel=_INSTANCE)(up.down)
     command("demo", rich_help_panel=_INSTANCE)(demo.demo)
-    command("backfill", rich_help_panel=_ASKING)(backfill.backfill)
+    command("backfill", rich_help_panel=_SUBMIT)(backfill.backfill)
     command(
         "status",
-        rich_help_panel=_LOOKING,
+        rich_help_panel=_INSPECT,
         epilog=_examples("daybook status", "daybook status --json --no-workers"),
     )(status.status)
     command(
@@ -126,54 +126,54 @@ def _register() -> None:
         rich_help_panel=_DEPLOYING,
         epilog=_examples("daybook health", "daybook health --json", "daybook health --worker"),
     )(health.health)
-    command("ledgers", rich_help_panel=_LOOKING, epilog=_examples("daybook ledgers --json"))(
-        look.ledgers
+    command("ledgers", rich_help_panel=_INSPECT, epilog=_examples("daybook ledgers --json"))(
+        inspect.ledgers
     )
     command(
         "balances",
-        rich_help_panel=_LOOKING,
+        rich_help_panel=_INSPECT,
         epilog=_examples(
             "daybook balances --currency USD --limit 10",
             "daybook balances --external-id A-17",
             "daybook balances --identity idt_…",
         ),
-    )(look.balances)
+    )(inspect.balances)
     command(
         "transactions",
-        rich_help_panel=_LOOKING,
+        rich_help_panel=_INSPECT,
         epilog=_examples(
             "daybook transactions --status REJECTED",
             "daybook transactions --balance @World --currency USD --since 2026-04-22",
             "daybook transactions --parent bulk_…",
             "daybook transactions --kind change",
         ),
-    )(look.transactions)
+    )(inspect.transactions)
     command(
         "transaction",
-        rich_help_panel=_LOOKING,
+        rich_help_panel=_INSPECT,
         epilog=_examples("daybook transaction order-1", "daybook transaction txn_… --json"),
-    )(look.transaction)
+    )(inspect.transaction)
     command(
         "schedules",
-        rich_help_panel=_LOOKING,
+        rich_help_panel=_INSPECT,
         epilog=_examples("daybook schedules --due-before 2026-04-22T15:28Z"),
     )(dates.schedules)
     command(
         "holds",
-        rich_help_panel=_LOOKING,
+        rich_help_panel=_INSPECT,
         epilog=_examples("daybook holds --limit 10", "daybook holds --due-before 2026-04-22"),
     )(dates.holds)
-    command("identities", rich_help_panel=_LOOKING, epilog=_examples("daybook identities --json"))(
+    command("identities", rich_help_panel=_INSPECT, epilog=_examples("daybook identities --json"))(
         identities.identities
     )
     command(
         "changes",
-        rich_help_panel=_LOOKING,
+        rich_help_panel=_INSPECT,
         epilog=_examples("daybook changes bln_…", "daybook changes idt_… --json"),
     )(identities.changes)
     command(
         "statement",
-        rich_help_panel=_LOOKING,
+        rich_help_panel=_INSPECT,
         epilog=_examples(
             "daybook statement bln_… --last 20",
             "daybook statement @Revenue --currency USD --from 2026-04-01 --to 2026-04-30",
@@ -183,7 +183,7 @@ def _register() -> None:
     command("snapshot", rich_help_panel=_DEPLOYING, epilog=_examples("daybook snapshot"))(
         statement.snapshot
     )
-    command("verify", rich_help_panel=_LOOKING, epilog=_examples("daybook verify --json"))(
+    command("verify", rich_help_panel=_INSPECT, epilog=_examples("daybook verify --json"))(
         verify.verify
     )
     command(
@@ -203,7 +203,7 @@ def _register() -> None:
     )(transfer.import_ledger)
     command(
         "enqueue",
-        rich_help_panel=_ASKING,
+        rich_help_panel=_SUBMIT,
         epilog=_examples(
             "daybook enqueue --reference order-1 --source @World --destination bln_… "
             "--currency USD --amount 19.99 --precision 100 --allow-overdraft --wait 5",
@@ -214,7 +214,7 @@ def _register() -> None:
     )(write.enqueue)
     command(
         "bulk",
-        rich_help_panel=_ASKING,
+        rich_help_panel=_SUBMIT,
         epilog=_examples(
             "daybook bulk payroll.ndjson --atomic --reference payroll-2026-04 --wait 30",
             "daybook bulk - --inflight < transactions.json",
@@ -222,23 +222,23 @@ def _register() -> None:
     )(write.bulk)
     command(
         "commit",
-        rich_help_panel=_ASKING,
+        rich_help_panel=_SUBMIT,
         epilog=_examples("daybook commit txn_… --amount 5.00 --reference part-1 --wait 5"),
     )(write.commit)
-    command("void", rich_help_panel=_ASKING, epilog=_examples("daybook void txn_… --wait 5"))(
+    command("void", rich_help_panel=_SUBMIT, epilog=_examples("daybook void txn_… --wait 5"))(
         write.void
     )
     command(
         "refund",
-        rich_help_panel=_ASKING,
+        rich_help_panel=_SUBMIT,
         epilog=_examples("daybook refund txn_… --description returned --wait 5"),
     )(write.refund)
-    command("cancel", rich_help_panel=_ASKING, epilog=_examples("daybook cancel txn_… --wait 5"))(
+    command("cancel", rich_help_panel=_SUBMIT, epilog=_examples("daybook cancel txn_… --wait 5"))(
         write.cancel
     )
     command(
         "meta-data",
-        rich_help_panel=_ASKING,
+        rich_help_panel=_SUBMIT,
         epilog=_examples('daybook meta-data bln_… \'{"tier": "gold"}\' --by anna --wait 5'),
     )(change.meta_data)
     command(
@@ -267,7 +267,7 @@ def _register() -> None:
             "daybook balance --external-id A-17 --json",
             "daybook balance bln_… --at 2026-04-22",
         ),
-    )(look.balance)
+    )(inspect.balance)
     balance_commands.command(
         "create",
         epilog=_examples(
@@ -312,9 +312,9 @@ def _register() -> None:
         ),
     )(partitions.resize)
     app.add_typer(partition_commands, name="partitions", rich_help_panel=_DEPLOYING)
-    app.add_typer(ledger_commands, name="ledger", rich_help_panel=_ASKING)
-    app.add_typer(balance_commands, name="balance", rich_help_panel=_LOOKING)
-    app.add_typer(identity_commands, name="identity", rich_help_panel=_LOOKING)
+    app.add_typer(ledger_commands, name="ledger", rich_help_panel=_SUBMIT)
+    app.add_typer(balance_commands, name="balance", rich_help_panel=_INSPECT)
+    app.add_typer(identity_commands, name="identity", rich_help_panel=_INSPECT)
     app.add_typer(quarantine_commands, name="quarantine", rich_help_panel=_DEPLOYING)
 
 

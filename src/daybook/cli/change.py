@@ -1,4 +1,4 @@
-"""Asking for what is not money: identities, names, owners and meta_data."""
+"""Submit changes of what is not money: identities, names, owners and meta_data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking at what waits for a date: scheduled transactions, and holds with something left."""
+"""Show what waits for a date: scheduled transactions, and holds with something left."""
 
 from __future__ import annotations
 

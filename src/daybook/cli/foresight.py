@@ -13,7 +13,7 @@ from daybook.cli.showing import major
 from daybook.cli.wiring import open_engine
 
 if TYPE_CHECKING:
-    from daybook.client.calls import Asking
+    from daybook.client.calls import Calls
     from daybook.ledger.preview import BalancePreview, Preview
 
 RECORDS_SHOWN_MAX = 50
@@ -22,7 +22,7 @@ RECORDS_SHOWN_MAX = 50
 _FIGURES = ("balance", "available")
 
 
-def show_dry_run(ask: Callable[[Asking[Any]], Preview], as_json: bool) -> None:
+def show_dry_run(ask: Callable[[Calls[Any]], Preview], as_json: bool) -> None:
     """Show what a request would do now; exit code 1 when it would be refused."""
     from daybook.apply.dry_run import DryRun
 

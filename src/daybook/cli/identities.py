@@ -1,4 +1,4 @@
-"""Looking at identities, and at how a thing was changed."""
+"""Show identities, and at how a thing was changed."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.1
 """How often the command looks whether the workers are through."""
 
-COLUMNS = ("partition", "unread", "held over", "cursor", "sequence", "lag s", "workers")
+COLUMNS = ("partition", "unread", "deferred", "cursor", "sequence", "lag s", "workers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class PartitionRow:
 
     partition: int
     unread: int
-    held_over: int
+    deferred: int
     cursor: int
     sequence: int
     lag_seconds: float
@@ -63,7 +63,7 @@ class Resized:
 
 
 def show(as_json: AsJson = False) -> None:
-    """Show each partition: what is unread, held over, how far it is, and who listens to it.
+    """Show each partition: what is unread, deferred, how far it is, and who listens to it.
 
     A closed one had entries when there were more partitions: its records stay, and are proved.
     """
@@ -84,7 +84,7 @@ def show(as_json: AsJson = False) -> None:
             }
         )
         return
-    print_table(COLUMNS, map(_cells, rows), right=("unread", "held over", "sequence", "lag s"))
+    print_table(COLUMNS, map(_cells, rows), right=("unread", "deferred", "sequence", "lag s"))
     if number != stored.partitions:
         typer.echo(
             f"There are {number} partitions for new requests; workers still decide older ones by "
@@ -197,7 +197,7 @@ def _rows(log: Log, views: list[PartitionView]) -> list[PartitionRow]:
         PartitionRow(
             view.partition,
             log.count_unread(view.partition, view.cursor),
-            view.held_over,
+            view.deferred,
             view.cursor,
             view.sequence,
             _age(first.get(view.partition), now_ms),
@@ -216,7 +216,7 @@ def _cells(row: PartitionRow) -> tuple[Any, ...]:
     return (
         row.partition,
         row.unread,
-        row.held_over,
+        row.deferred,
         shown_cursor(row.cursor),
         row.sequence,
         f"{row.lag_seconds:.1f}",

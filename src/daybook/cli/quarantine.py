@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from daybook.store.read.views import QuarantineView
 
     Making = Callable[[str, int, bytes, int, str, str], list[NewEntry]]
-    """What makes entries of what was set aside: see ``daybook.client.quarantine``."""
+    """What makes entries of what was quarantined: see ``daybook.client.quarantine``."""
 
 NAME_HELP = "Its id, its reference, or its entry (PARTITION/POSITION) as `list` shows it."
 Name = Annotated[str, typer.Argument(metavar="ID|REFERENCE", help=NAME_HELP)]
@@ -37,7 +37,7 @@ def list_open(
     limit: Limit = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List what is set aside, newest first.
+    """List what is quarantined, newest first.
 
     Deciding one of these requests raised, or Postgres refused its data: a defect. Its partition
     went on. Mend the code, update the workers, then `retry` or `discard` each of them.
@@ -45,7 +45,7 @@ def list_open(
     from daybook.store.read.quarantine import list_quarantined
 
     with open_reading() as connection:
-        found = list_quarantined(connection, settled=everything, limit=limit)
+        found = list_quarantined(connection, resolved=everything, limit=limit)
     if as_json:
         print_json([_shown(view) for view in found])
         return
@@ -86,7 +86,7 @@ def retry(
     """Send it again under its own id and reference, to be decided by the mended code.
 
     It takes its place behind everything accepted so far. Typed twice it is still posted once.
-    What raises again is set aside again.
+    What raises again is quarantined again.
     """
     from daybook.client.quarantine import retrying
 
@@ -95,7 +95,7 @@ def retry(
         raise _refused(f"{name} was discarded: send it under another reference instead")
     if view.reason == Reason.QUARANTINED:
         raise _refused(
-            f"{name} was set aside by an older version, which used up its reference for good: "
+            f"{name} was quarantined by an older version, which used up its reference permanently: "
             "send it under another one, and discard this"
         )
     send(lambda client: _append(client, view, body, retrying, by or "", why), wait, as_json)
@@ -108,7 +108,7 @@ def discard(
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
-    """Leave it for good. Its reference stays used up, and `list --all` goes on showing it."""
+    """Give it up. Its reference stays used up, and `list --all` goes on showing it."""
     from daybook.client.quarantine import discarding
 
     view, body = _found(name)
@@ -123,14 +123,14 @@ def _found(name: str) -> tuple[QuarantineView, bytes]:
     with open_reading() as connection:
         found = find_quarantined(connection, name)
     if found is None:
-        raise NotFound(f"nothing called {name} was ever set aside: see `daybook quarantine list`")
+        raise NotFound(f"nothing called {name} was ever quarantined: see `daybook quarantine list`")
     return found
 
 
 def _append(
     client: Any, view: QuarantineView, body: bytes, making: Making, by: str, why: str
 ) -> Receipt:
-    """Append what settles it, all in one step; answers the receipt of the last entry."""
+    """Append what resolves it, all in one step; returns the receipt of the last entry."""
     from daybook.client.receipts import Receipt
     from daybook.queue.doorbell import Doorbell
 

@@ -18,14 +18,14 @@ from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
 
 if TYPE_CHECKING:
-    from daybook.client.calls import Asking
+    from daybook.client.calls import Calls
     from daybook.client.receipts import Receipt
 
 INPUT_BYTES_MAX = 32 << 20
 """Bytes that are read of a request: the longest bulk, written with room to spare."""
 
 ONLY_IN_JSON = ("amount", "precise_amount", "precision", "currency", "fingerprint")
-"""Fields of an outcome that whoever typed the request knows."""
+"""Fields of an outcome that anyone who typed the request knows."""
 
 Wait = Annotated[
     float | None,
@@ -64,7 +64,7 @@ Fields = Annotated[
 
 
 def send(
-    ask: Callable[[Asking[Any]], Any], wait: float | None, as_json: bool, dry_run: bool = False
+    ask: Callable[[Calls[Any]], Any], wait: float | None, as_json: bool, dry_run: bool = False
 ) -> None:
     """Send one request, show its receipt or its outcome, and leave with its exit code.
 

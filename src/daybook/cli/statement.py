@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from daybook.cli.look import named_balance
+from daybook.cli.inspect import named_balance
 from daybook.cli.output import AsJson, moment_text, print_fields, print_json, print_table, to_json
 from daybook.cli.showing import LIMIT_MAX, end_of, major, moment_of
 from daybook.cli.wiring import open_engine, open_log, open_reading

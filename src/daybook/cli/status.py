@@ -28,16 +28,16 @@ WORKERS_ANSWER_SECONDS_MAX = 1.0
 class PartitionStatus:
     """One partition.
 
-    queued: entries of the log that are not read yet. held_over: read, and waiting for the past.
+    queued: entries of the log that are not read yet. deferred: read, and waiting for the past.
     cursor_time, cursor_counter: the two halves of the cursor, the position last read.
     lag_seconds: age of the oldest entry that is not read; 0 when all are.
-    oldest_age_seconds: age of the oldest open entry, queued or held over; None without one.
+    oldest_age_seconds: age of the oldest open entry, queued or deferred; None without one.
     The log's figures are None when the log cannot be asked.
     """
 
     partition: int
     queued: int | None
-    held_over: int
+    deferred: int
     cursor: int
     cursor_time: datetime | None
     cursor_counter: int
@@ -53,7 +53,7 @@ class Status:
     """Everything that ``daybook status`` shows. errors: what could not be asked, and why.
 
     schedules, holds: how many transactions wait for their time, and how many open holds have a
-    date; due: those whose time has come. quarantined: requests that were set aside and are open.
+    date; due: those whose time has come. quarantined: requests that were quarantined and are open.
     None while the schema is not the newest. failing: parts of `daybook up` that do not stay up.
     """
 
@@ -63,7 +63,7 @@ class Status:
     schema_newest: str | None = None
     partitions: list[PartitionStatus] = field(default_factory=list)
     queued: int | None = None
-    held_over: int = 0
+    deferred: int = 0
     oldest_age_seconds: float | None = None
     schedules: int | None = None
     schedules_due: int | None = None
@@ -141,7 +141,7 @@ def _ask_store(shown: Status) -> list[PartitionView]:
         shown.schedules, shown.schedules_due = dates.schedules, dates.schedules_due
         shown.holds, shown.holds_due = dates.holds, dates.holds_due
     shown.partitions = [_partition(view) for view in views]
-    shown.held_over = sum(view.held_over for view in views)
+    shown.deferred = sum(view.deferred for view in views)
     return views
 
 
@@ -149,7 +149,7 @@ def _partition(view: PartitionView) -> PartitionStatus:
     return PartitionStatus(
         view.partition,
         None,
-        view.held_over,
+        view.deferred,
         view.cursor,
         _time_of(view.cursor) if view.cursor else None,
         view.cursor & ((1 << POSITION_COUNTER_BITS) - 1),
@@ -171,7 +171,7 @@ def _ask_log(shown: Status, views: list[PartitionView]) -> None:
         first = log.first_unread({view.partition: view.cursor for view in views})
         for place, view in enumerate(views):
             unread = first.get(view.partition)
-            opened = [at for at in (unread, view.oldest_held_over) if at is not None]
+            opened = [at for at in (unread, view.oldest_deferred) if at is not None]
             shown.partitions[place] = replace(
                 shown.partitions[place],
                 queued=log.count_unread(view.partition, view.cursor),
@@ -224,12 +224,12 @@ def _show(shown: Status, as_json: bool) -> None:
 
 def _print(shown: Status) -> None:
     print_table(
-        ("partition", "queued", "held over", "cursor", "lag s", "oldest s"),
+        ("partition", "queued", "deferred", "cursor", "lag s", "oldest s"),
         [_row(partition) for partition in shown.partitions],
-        right=("queued", "held over", "lag s", "oldest s"),
+        right=("queued", "deferred", "lag s", "oldest s"),
     )
     lines: dict[str, Any] = {
-        "total": f"{_known(shown.queued)} queued, {shown.held_over} held over",
+        "total": f"{_known(shown.queued)} queued, {shown.deferred} deferred",
         "dates": _dates(shown) if shown.schedules is not None else None,
         "quarantine": _quarantine(shown.quarantined),
         "workers": _workers(shown.workers),
@@ -249,7 +249,7 @@ def _row(partition: PartitionStatus) -> tuple[Any, ...]:
     return (
         partition.partition,
         _known(partition.queued),
-        partition.held_over,
+        partition.deferred,
         shown_cursor(partition.cursor),
         "?" if partition.lag_seconds is None else f"{partition.lag_seconds:.1f}",
         "" if age is None else f"{age:.1f}",
@@ -284,7 +284,7 @@ def _dates(shown: Status) -> str:
 def _quarantine(open_ones: int | None) -> str | None:
     if not open_ones:
         return None
-    return f"{open_ones} set aside and open: see `daybook quarantine list`"
+    return f"{open_ones} quarantined and open: see `daybook quarantine list`"
 
 
 def _is_newest(shown: Status) -> bool:

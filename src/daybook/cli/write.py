@@ -1,4 +1,4 @@
-"""Asking for something: each command hands one request to the log."""
+"""Submit something: each command hands one request to the log."""
 
 from __future__ import annotations
 

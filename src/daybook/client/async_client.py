@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from daybook.client.awaiting import Waiting, is_by_name, pause_before, seconds_of, still_unknown
-from daybook.client.calls import Asking
+from daybook.client.calls import Calls
 from daybook.client.client import Answer
 from daybook.client.drafts import (
     Draft,
@@ -22,7 +22,7 @@ from daybook.client.drafts import (
     given_request,
     original_slot,
 )
-from daybook.client.dry_run import AsyncLookingAhead
+from daybook.client.dry_run import AsyncDryRunCalls
 from daybook.client.lookup import find_async
 from daybook.client.names import Name, name_of, not_in_log
 from daybook.client.receipts import Outcome, Receipt, found_by, outcome_for, receipts_of
@@ -45,7 +45,7 @@ from daybook.requests import Request
 from daybook.settings import Settings, celery_url, read_settings
 
 
-class AsyncClient(Asking[Coroutine[Any, Any, Receipt]]):
+class AsyncClient(Calls[Coroutine[Any, Any, Receipt]]):
     """``Client`` for asyncio: the same calls, awaited."""
 
     def __init__(
@@ -91,10 +91,10 @@ class AsyncClient(Asking[Coroutine[Any, Any, Receipt]]):
         return receipt
 
     @property
-    def dry_run(self) -> AsyncLookingAhead:
+    def dry_run(self) -> AsyncDryRunCalls:
         """See ``Client.dry_run``."""
         self._check_loop()
-        return AsyncLookingAhead(self._doorbell, self._take_answer, self._clock)
+        return AsyncDryRunCalls(self._doorbell, self._take_answer, self._clock)
 
     async def _take_answer(self, answer_id: str) -> bytes | None:
         with translated_faults():
@@ -128,7 +128,7 @@ class AsyncClient(Asking[Coroutine[Any, Any, Receipt]]):
         if is_by_name(receipt, reference, id):
             receipt, value = await self._find(name_of(reference, id))
             outcome = outcome_for(receipt, value)
-            if outcome.settled:
+            if outcome.answered:
                 return outcome
         assert receipt is not None
         (found,) = await self.wait_many([receipt], seconds)

@@ -43,7 +43,7 @@ class Waiting:
         for index, value in zip(indexes, values, strict=True):
             if value is not None:
                 outcome = outcome_for(self._receipts[index], value)
-                if outcome.settled:
+                if outcome.answered:
                     self.outcomes[index] = outcome
         self._open = [index for index in self._open if self.outcomes[index] is None]
 

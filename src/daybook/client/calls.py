@@ -27,7 +27,7 @@ Moment = datetime | str
 """A date with a time zone, or ISO 8601 text with one."""
 
 
-class Asking(Generic[ReceiptT]):
+class Calls(Generic[ReceiptT]):
     """A client's questions. Each makes one request and hands it to ``enqueue``.
 
     Of ``AsyncClient`` every method is awaited. All raise what ``enqueue`` raises.
@@ -261,4 +261,4 @@ class Asking(Generic[ReceiptT]):
         return self.enqueue(validate(model, given))
 
 
-__all__ = ["Asking"]
+__all__ = ["Calls"]

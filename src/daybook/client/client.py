@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from daybook.client.awaiting import Waiting, is_by_name, pause_before, seconds_of, still_unknown
-from daybook.client.calls import Asking
+from daybook.client.calls import Calls
 from daybook.client.drafts import (
     Draft,
     append_slices,
@@ -19,7 +19,7 @@ from daybook.client.drafts import (
     given_request,
     original_slot,
 )
-from daybook.client.dry_run import LookingAhead
+from daybook.client.dry_run import DryRunCalls
 from daybook.client.lookup import find
 from daybook.client.names import Name, name_of, not_in_log
 from daybook.client.receipts import Outcome, Receipt, found_by, outcome_for, receipts_of
@@ -40,7 +40,7 @@ from daybook.steps import Point, reach
 Answer = TypeVar("Answer")
 
 
-class Client(Asking[Receipt]):
+class Client(Calls[Receipt]):
     """Hands requests to the log, from any thread of one process.
 
     redis_url: where the log is; by default DAYBOOK_REDIS_URL, or the instance that ``daybook up``
@@ -99,12 +99,12 @@ class Client(Asking[Receipt]):
         return self.enqueue_flagged(given_request(request, fields), BY_ID)
 
     @property
-    def dry_run(self) -> LookingAhead:
+    def dry_run(self) -> DryRunCalls:
         """What requests would do: ``client.dry_run.refund(…)`` answers a ``Preview``.
 
         A worker looks at the ledger as it stands at this moment; nothing is enqueued.
         """
-        return LookingAhead(self._doorbell, self._log.take_answer, self._clock)
+        return DryRunCalls(self._doorbell, self._log.take_answer, self._clock)
 
     def enqueue_flagged(self, request: Request | Mapping[str, Any], flags: str = "") -> Receipt:
         """Append one request whose entry carries ``flags``. Raises like ``enqueue``."""
@@ -166,7 +166,7 @@ class Client(Asking[Receipt]):
         if is_by_name(receipt, reference, id):
             receipt, value = self._find(name_of(reference, id))
             outcome = outcome_for(receipt, value)
-            if outcome.settled:
+            if outcome.answered:
                 return outcome
         assert receipt is not None
         (found,) = self.wait_many([receipt], seconds)

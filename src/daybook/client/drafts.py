@@ -108,7 +108,7 @@ def append_slices(made: Sequence[Draft]) -> Iterator[Sequence[Draft]]:
         yield made[start:]
 
 
-def named_by_task(request: dict[str, Any], task_id: str) -> None:
+def with_task_id(request: dict[str, Any], task_id: str) -> None:
     """Make the request of a Celery task idempotent, unless it is already.
 
     The task's id becomes its reference; the id of what is created is derived from it.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 from uuid import uuid4
 
-from daybook.client.calls import Asking
+from daybook.client.calls import Calls
 from daybook.client.drafts import draft
 from daybook.errors import OutcomeUnknown
 from daybook.ledger.preview import Preview
@@ -25,7 +25,7 @@ TakeAnswer = Callable[[str], bytes | None]
 Given = Request | Mapping[str, Any] | None
 
 
-class LookingAhead(Asking[Preview]):
+class DryRunCalls(Calls[Preview]):
     """What each request would do, by the methods of a client. Nothing is enqueued.
 
     take_answer: fetches what a worker has left, by the id of the answer.
@@ -53,8 +53,8 @@ class LookingAhead(Asking[Preview]):
         raise _unanswered()
 
 
-class AsyncLookingAhead(Asking[Coroutine[Any, Any, Preview]]):
-    """``LookingAhead`` for asyncio: the same calls, awaited."""
+class AsyncDryRunCalls(Calls[Coroutine[Any, Any, Preview]]):
+    """``DryRunCalls`` for asyncio: the same calls, awaited."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class AsyncLookingAhead(Asking[Coroutine[Any, Any, Preview]]):
         self._clock = clock
 
     async def enqueue(self, request: Given = None, /, **fields: Any) -> Preview:
-        """See ``LookingAhead.enqueue``."""
+        """See ``DryRunCalls.enqueue``."""
         answer_id = await asyncio.to_thread(_ask, self._doorbell, request, fields, self._clock)
         deadline = time.monotonic() + ANSWER_SECONDS_MAX
         while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Looking up by id, for producers: the log knows most by reference, a worker by both."""
+"""Look-up by id, for producers: the log knows most by reference, a worker by both."""
 
 from __future__ import annotations
 

@@ -60,8 +60,8 @@ class Outcome:
         return self.status not in (Status.QUEUED, Status.SCHEDULED)
 
     @property
-    def settled(self) -> bool:
-        """Whether the outcome is final, or SCHEDULED, which is settled for now.
+    def answered(self) -> bool:
+        """Whether the outcome is final, or SCHEDULED, which answers it for now.
 
         It is what a wait waits for.
         """
@@ -85,7 +85,7 @@ class Outcome:
 
 
 class Waits(Protocol):
-    """Whoever a receipt asks for its outcome: the client that it came from."""
+    """Anyone who a receipt asks for its outcome: the client that it came from."""
 
     def wait(self, receipt: Receipt, timeout: float) -> Outcome:
         """The outcome, waited for up to ``timeout`` seconds."""

@@ -82,7 +82,7 @@ def judge(steps: Sequence[Step], expected: Mapping[str, Figures], found: Found) 
     return [
         _check("the ledger and its balances were created", _not_created(found)),
         _check("every request has an outcome", _without_outcome(steps, found)),
-        _check("outcomes and refusals are the expected ones", _unexpected(steps, found)),
+        _check("outcomes and rejections are the expected ones", _unexpected(steps, found)),
         _check("every scene came out as promised", _broken_promises(found.seen)),
         _check("every scene left, or foretold, the right figures", _misfigured(found.seen)),
         _check("every balance is what the plain tally says", _wrong_figures(expected, found)),

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from daybook.demo.narration import Narration, too_much
 from daybook.demo.tally import Customer, Money, Step, id_of
-from daybook.demo.telling import Telling, too_much
 from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
 from daybook.requests import (
@@ -30,7 +30,7 @@ class Posted:
     moves: Sequence[Move]
 
 
-class Groups(Telling):
+class Groups(Narration):
     """Tells requests with legs, bulks, and refunds of them.
 
     Only what can't change another outcome is refunded: a refund keeps its order among the requests

@@ -18,7 +18,7 @@ from daybook.store.read.history import balance_at, open_statement
 from daybook.store.read.queries import find_balance, find_identity, list_balances, reading
 from daybook.store.read.recorded import find_transaction
 from daybook.store.read.snapshots import RequestLog, SnapshotView, take_snapshot
-from daybook.store.read.views import RefusalView, TransactionView
+from daybook.store.read.views import RejectionView, TransactionView
 
 NOT_THERE = "not in the journal"
 
@@ -52,12 +52,12 @@ class Observer:
         return NOT_THERE if view is None else _told(view)
 
     def told_when_due(self, transaction_ids: Sequence[str], seconds_max: float) -> list[str]:
-        """What the journal has of each once a date has settled it, or when the time is up."""
+        """What the journal has of each once a date has ended it, or when the time is up."""
 
-        def settled() -> bool:
-            return all(_is_settled(self._find(one)) for one in transaction_ids)
+        def ended() -> bool:
+            return all(_has_ended(self._find(one)) for one in transaction_ids)
 
-        wait_until(settled, seconds_max)
+        wait_until(ended, seconds_max)
         return [self.told(one) for one in transaction_ids]
 
     def accepted_at(self, transaction_id: str) -> datetime:
@@ -114,7 +114,7 @@ class Observer:
     def _find(self, transaction_id: str) -> TransactionView | None:
         with reading(self._engine) as connection:
             view = find_transaction(connection, id=transaction_id)
-        return None if isinstance(view, RefusalView) else view
+        return None if isinstance(view, RejectionView) else view
 
 
 def preview_told(preview: Preview) -> str:
@@ -128,8 +128,8 @@ def _told(view: TransactionView) -> str:
     if view.records:
         return _with_parts(view.status, [one.reason or one.status for one in view.records])
     whole = " ".join(filter(None, (view.status, view.reason)))
-    settled = [f"{one.kind} {one.amount_string}" for one in _settlements(view)]
-    return f"{whole}: {', '.join(settled)}" if settled else whole
+    ended = [f"{one.kind} {one.amount_string}" for one in _endings(view)]
+    return f"{whole}: {', '.join(ended)}" if ended else whole
 
 
 def _with_parts(whole: str, parts: Iterable[str]) -> str:
@@ -137,14 +137,14 @@ def _with_parts(whole: str, parts: Iterable[str]) -> str:
     return f"{whole}: {counted}" if counted else whole
 
 
-def _settlements(view: TransactionView) -> list[TransactionView]:
+def _endings(view: TransactionView) -> list[TransactionView]:
     """The commits and voids of a hold, in their order."""
     kinds = (Kind.COMMIT, Kind.VOID)
     found = [one for one in view.actions if one.kind in kinds and one.status != Status.REJECTED]
     return sorted(found, key=lambda one: one.sequence)
 
 
-def _is_settled(view: TransactionView | None) -> bool:
+def _has_ended(view: TransactionView | None) -> bool:
     """Whether nothing waits for a date any more."""
     if view is None or view.status == Status.SCHEDULED:
         return False

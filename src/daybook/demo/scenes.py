@@ -57,7 +57,7 @@ class Scenes(Stage):
         self._note("identity Ada Byron, with a balance", told, "owns Ada", records=4)
 
     def _bulks(self) -> str:
-        """All or nothing, and each on its own; answers the id of the latter."""
+        """All or nothing, and each on its own; returns the id of the latter."""
         ada, ben, shop = self._ada, self._ben, self._shop
         self._ask(
             "bulk, atomic: 500 to Ada, 300 to Ben",
@@ -87,7 +87,7 @@ class Scenes(Stage):
         )
 
     def _order(self) -> str:
-        """A dry run of a request with legs, and the request; answers its id."""
+        """A dry run of a request with legs, and the request; returns its id."""
         order = self._pay(
             "order-1",
             self._ada,
@@ -112,7 +112,7 @@ class Scenes(Stage):
         )
 
     def _sources(self) -> tuple[datetime, Mapping[str, int]]:
-        """Several sources; answers when that was, and what each balance must be at that time."""
+        """Several sources; returns when that was, and what each balance must be at that time."""
         order = self._ask(
             "sources: 90.00 as 33.33%, left",
             self._client.enqueue(

@@ -91,7 +91,7 @@ class Stage:
         moves: Iterable[Move] = (),
         records: int = 1,
     ) -> str:
-        """Note what came of a request; answers its id."""
+        """Note what came of a request; returns its id."""
         self._await([receipt])
         for move in moves:
             self._tally.move(*minor(move))

@@ -14,8 +14,8 @@ from itertools import cycle
 from typing import Any
 
 from daybook.demo.groups import Groups
+from daybook.demo.narration import too_much
 from daybook.demo.tally import MONEYS, Customer, Step, id_of
-from daybook.demo.telling import too_much
 from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
 from daybook.requests import (
@@ -45,7 +45,7 @@ OVERDRAFT_LIMIT = 100
 
 @dataclass(slots=True)
 class OpenHold:
-    """A hold of the story that is not settled yet."""
+    """A hold of the story that is not ended yet."""
 
     hold_id: str
     customer: Customer
@@ -84,7 +84,7 @@ class Story(Groups):
     def _tell(self, transactions: int) -> None:
         ordinary: list[Callable[[Customer], None]] = [
             *(self._deposit, self._pay, self._pay, self._pay, self._fee),
-            *(self._withdraw, self._hold, self._hold, self._settle, self._settle),
+            *(self._withdraw, self._hold, self._hold, self._end_hold, self._end_hold),
             self._share_out,
         ]
         special = cycle(
@@ -139,7 +139,7 @@ class Story(Groups):
         """A card is authorised."""
         amount = self._random.randint(2, customer.money.payment_max)
         if self.tally.available(customer.balance_id) < amount or len(self._holds) > OPEN_HOLDS_MAX:
-            self._settle(customer)
+            self._end_hold(customer)
             return
         source, money = customer.balance_id, customer.money
         hold_id = mint_id("txn", slot_of(source))
@@ -149,7 +149,7 @@ class Story(Groups):
         self.tally.hold(source, cards, amount)
         self._holds.append(OpenHold(hold_id, customer, cards, amount))
 
-    def _settle(self, customer: Customer) -> None:
+    def _end_hold(self, customer: Customer) -> None:
         """Commits the rest of some hold, or a part of it, or voids the rest."""
         if not self._holds:
             self._deposit(customer)

@@ -81,7 +81,7 @@ def stop_instance(home: Path) -> list[str]:
         os.kill(supervisor, signal.SIGKILL)  # its guard stops the parts
     if not wait_until(lambda: not folder.in_use(), DOWN_SECONDS_MAX):
         raise PartFailed(f"the instance in {folder.home} does not stop")
-    # Whoever held the folder may have died with its guard, a moment ago or long since.
+    # Anyone who held the folder may have died with its guard, a moment ago or long since.
     if any(record.alive() for record in roster.records()):
         _stop_leftovers(folder, roster)
     return running

@@ -1,4 +1,4 @@
-"""Telling one process of the system from all others that ever had its pid."""
+"""Narration one process of the system from all others that ever had its pid."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Starting, recognising and stopping the parts of an instance, crash or no crash.
 
-Every part is recorded in a file before it runs its first instruction, so whoever comes after a
+Every part is recorded in a file before it runs its first instruction, so anyone who comes after a
 crash (the guard, the next ``daybook up``) finds it. It is recognised by its pid *and* by the
 instant at which it was started: a pid alone may belong to a stranger by then.
 """

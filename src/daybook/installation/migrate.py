@@ -6,7 +6,7 @@ Alembic is loaded by the functions that need it: it costs every command a tenth 
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
@@ -93,6 +93,6 @@ def _config(connection: Connection | None) -> Config:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(files("daybook.store") / "migrations"))
     config.attributes["connection"] = connection
     return config

@@ -3,7 +3,7 @@
 1. Begin: the log routes by the new number, from one entry to the next. Nobody has to wait.
 2. Turn: when everything older is decided, workers go on with the new number (``turning``).
 
-Whoever dies between the two leaves nothing that must be taken back: workers do the second by
+Anyone who dies between the two leaves nothing that must be taken back: workers do the second by
 themselves.
 """
 
@@ -34,7 +34,7 @@ def stored_epoch(connection: Connection) -> StoredEpoch:
 
 
 def begin(engine: Engine, request_log: Log, partitions: int) -> Epoch:
-    """Begin the next epoch with this number; answers the epoch that the log is in now.
+    """Begin the next epoch with this number; returns the epoch that the log is in now.
 
     engine: with the rights of a worker. Raises StoreUnavailable, LogUnavailable.
     """
@@ -57,14 +57,14 @@ def begin_after(stored: StoredEpoch, newest: int, request_log: Log, partitions: 
 def open_before(engine: Engine, request_log: Log) -> int:
     """How many entries the workers still have to decide in their epoch.
 
-    Counts what is held over, too. Raises StoreUnavailable, LogUnavailable.
+    Counts what is deferred, too. Raises StoreUnavailable, LogUnavailable.
     """
     with translated_faults(), engine.connect() as connection:
         raw = connection.connection.driver_connection
         assert isinstance(raw, psycopg.Connection)
         unit = UnitOfWork(raw)
         rows = epochs.open_partitions(unit.cursor)
-        held = unit.cursor.execute("SELECT count(*) FROM held_over").fetchone()
+        held = unit.cursor.execute("SELECT count(*) FROM deferred_entries").fetchone()
         unit.rollback()
     end = request_log.end_of(rows[0].epoch) if rows else 0
     unread = sum(

@@ -1,8 +1,8 @@
-"""The decision of a batch: entries in order, each posted, refused, or held over.
+"""The decision of a batch: entries in order, each posted, refused, or deferred.
 
-A refusal waits for the past (design, section 3): ``A → B`` in one partition may fund ``B → C`` in
+A rejection waits for the past (design, section 3): ``A → B`` in one partition may fund ``B → C`` in
 another, so "not enough money" is final only when nothing older is open that could change it.
-Until then the entry is held over, with the later entries of its slot, and decided again.
+Until then the entry is deferred, with the later entries of its slot, and decided again.
 
 A request that spends from balances of several slots waits for its turn: it is decided when
 nothing older is open anywhere, and nothing behind it is decided before. So the spends of each
@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 from daybook.ledger.balance import may_be_internal
 from daybook.ledger.book import Book
-from daybook.ledger.entry import Entry, Outcome
+from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.instructions import Refund, movements
-from daybook.ledger.posting.rules import ANYTHING, brings, post, reject, repeated, set_aside
+from daybook.ledger.posting.rules import ANYTHING, may_credit, post, quarantined, reject, repeated
 from daybook.ledger.rejection import WAITS_FOR_THE_PAST, Rejected
 
 
@@ -31,18 +31,18 @@ class Horizon:
     """What is known of the other partitions, read before the figures were.
 
     open_from: position of the oldest unread entry of any other partition; None: all are read.
-    held_elsewhere: for each balance or ledger that an entry held over in another partition would
+    deferred_elsewhere: for each balance or ledger that an entry deferred in another partition would
     credit or create (``*``: any), the position of the oldest such entry.
-    final_before: refusals of entries older than this position no longer wait.
+    final_before: rejections of entries older than this position no longer wait.
     """
 
     open_from: int | None = None
-    held_elsewhere: Mapping[str, int] = field(default_factory=dict)
+    deferred_elsewhere: Mapping[str, int] = field(default_factory=dict)
     final_before: int = 0
 
     @property
     def ripe_before(self) -> int:
-        """Entries held over from before this position are worth another decision.
+        """Entries deferred from before this position are worth another decision.
 
         What is younger waits at least until the other partitions have been read so far.
         """
@@ -59,12 +59,12 @@ class Horizon:
         """Whether nothing older than ``position`` is open in any other partition."""
         if self.open_from is not None and self.open_from < position:
             return False
-        return min(self.held_elsewhere.values(), default=position) >= position
+        return min(self.deferred_elsewhere.values(), default=position) >= position
 
-    def is_final(self, position: int, concerns: Iterable[str], held: Mapping[str, int]) -> bool:
+    def is_final(self, position: int, concerns: Iterable[str], deferred: Mapping[str, int]) -> bool:
         """Whether nothing older than ``position`` is open that could change ``concerns``.
 
-        held: like ``held_elsewhere``, for what this batch has held over so far.
+        deferred: like ``deferred_elsewhere``, for what this batch has deferred so far.
         """
         if position < self.final_before:
             return True
@@ -72,7 +72,7 @@ class Horizon:
             return False
         return not any(
             waiting.get(name, position) < position
-            for waiting in (held, self.held_elsewhere)
+            for waiting in (deferred, self.deferred_elsewhere)
             for name in (*concerns, ANYTHING)
         )
 
@@ -85,18 +85,18 @@ ALONE = Horizon()
 
 
 class Parked(NamedTuple):
-    """An entry held over earlier that is not decided in this batch: it keeps its slot's order."""
+    """An entry deferred earlier that is not decided in this batch: it keeps its slot's order."""
 
     position: int
     slot: int
-    brings: Sequence[str]
+    may_credit: Sequence[str]
 
 
-class HeldOver(NamedTuple):
+class Deferred(NamedTuple):
     """An entry that waits, and what it would credit or create."""
 
-    entry: Entry
-    brings: tuple[str, ...]
+    entry: LogEntry
+    may_credit: tuple[str, ...]
 
 
 class Quarantined(NamedTuple):
@@ -105,7 +105,7 @@ class Quarantined(NamedTuple):
     fault: the name of the exception.
     """
 
-    entry: Entry
+    entry: LogEntry
     fault: str
     traceback: str
 
@@ -118,71 +118,73 @@ class BatchDecision:
     """What a batch decided. Together with the book's changes it is the unit of work.
 
     consumed: how many of the new entries were taken; the rest stays unread.
-    refused: final refusals, with their entries, in order.
+    rejected: final rejections, with their entries, in order.
     """
 
-    outcomes: list[Outcome] = field(default_factory=list)
-    held_over: list[HeldOver] = field(default_factory=list)
-    refused: list[tuple[Entry, Rejected]] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    deferred: list[Deferred] = field(default_factory=list)
+    rejected: list[tuple[LogEntry, Rejected]] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
     consumed: int = 0
 
 
 def decide_batch(
     book: Book,
-    waiting: Sequence[Entry],
-    entries: Iterable[Entry],
+    waiting: Sequence[LogEntry],
+    entries: Iterable[LogEntry],
     horizon: Horizon = ALONE,
-    held_over_max: int = 10_000,
+    deferred_max: int = 10_000,
     parked: Sequence[Parked] = (),
     raised: Mapping[int, Quarantined] = NONE_RAISED,
 ) -> BatchDecision:
-    """Decide what was held over (``waiting``) and the new ``entries``, oldest first.
+    """Decide what was deferred (``waiting``) and the new ``entries``, oldest first.
 
-    parked: what stays held over without a decision. held_over_max: the batch is cut before the new
+    parked: what stays deferred without a decision. deferred_max: the batch is cut before the new
     entry that would exceed it, and before one of several slots whose turn has not come. All three
-    are in order; of one partition, what is held over is older than what is new.
-    raised: by position, entries whose decision raised before: they are set aside unseen. What
-    raises may leave half of a change in the book, so whoever finds some decides once more.
+    are in order; of one partition, what is deferred is older than what is new.
+    raised: by position, entries whose decision raised before: they are quarantined unseen. What
+    raises may leave half of a change in the book, so anyone who finds some decides once more.
     """
     decision = BatchDecision()
-    held_slots: set[int] = set()
-    held_brings: dict[str, int] = {}
+    deferred_slots: set[int] = set()
+    deferred_credits: dict[str, int] = {}
 
-    def decide(entry: Entry) -> None:
-        if entry.slot not in held_slots and _is_its_turn(entry, horizon, held_brings):
+    def decide(entry: LogEntry) -> None:
+        if entry.slot not in deferred_slots and _is_its_turn(entry, horizon, deferred_credits):
             outcome = _guarded_post(book, entry, decision, raised)
             if outcome is None:
                 return
-            if isinstance(outcome, Outcome):
-                decision.outcomes.append(outcome)
+            if isinstance(outcome, Decision):
+                decision.decisions.append(outcome)
                 return
             if outcome.reason not in WAITS_FOR_THE_PAST or horizon.is_final(
-                entry.position, outcome.concerns, held_brings
+                entry.position, outcome.concerns, deferred_credits
             ):
-                decision.refused.append((entry, outcome))
-                decision.outcomes.append(reject(book, entry, outcome))
+                decision.rejected.append((entry, outcome))
+                decision.decisions.append(reject(book, entry, outcome))
                 return
-        held_slots.add(entry.slot)
-        held = HeldOver(entry, brings(book, entry))
-        decision.held_over.append(held)
-        for name in held.brings:
-            held_brings.setdefault(name, entry.position)
+        deferred_slots.add(entry.slot)
+        waits = Deferred(entry, may_credit(book, entry))
+        decision.deferred.append(waits)
+        for name in waits.may_credit:
+            deferred_credits.setdefault(name, entry.position)
 
     is_cut = False
     for item, is_new in _in_order(waiting, parked, entries):
         if isinstance(item, Parked):
-            held_slots.add(item.slot)
-            for name in item.brings:
-                held_brings.setdefault(name, item.position)
+            deferred_slots.add(item.slot)
+            for name in item.may_credit:
+                deferred_credits.setdefault(name, item.position)
         elif not is_new:
             if is_cut:  # younger than what stays unread in another partition
-                decision.held_over.append(HeldOver(item, ()))
+                decision.deferred.append(Deferred(item, ()))
             else:
                 decide(item)
         elif not is_cut:
-            full = len(parked) + len(decision.held_over) >= held_over_max
-            waits = bool(item.slots) and (bool(held_slots) or not horizon.is_turn_of(item.position))
+            full = len(parked) + len(decision.deferred) >= deferred_max
+            waits = bool(item.slots) and (
+                bool(deferred_slots) or not horizon.is_turn_of(item.position)
+            )
             is_cut = full or waits
             if not is_cut:
                 decide(item)
@@ -191,18 +193,18 @@ def decide_batch(
 
 
 def _in_order(
-    waiting: Sequence[Entry], parked: Sequence[Parked], entries: Iterable[Entry]
-) -> Iterator[tuple[Entry | Parked, bool]]:
+    waiting: Sequence[LogEntry], parked: Sequence[Parked], entries: Iterable[LogEntry]
+) -> Iterator[tuple[LogEntry | Parked, bool]]:
     """All of them by position, with whether each is new."""
     if not waiting and not parked:
         return ((entry, True) for entry in entries)
-    held = ((entry, False) for entry in waiting)
+    deferred = ((entry, False) for entry in waiting)
     kept = ((item, False) for item in parked)
     new = ((entry, True) for entry in entries)
-    return merge(held, kept, new, key=lambda found: found[0].position)
+    return merge(deferred, kept, new, key=lambda found: found[0].position)
 
 
-def _is_its_turn(entry: Entry, horizon: Horizon, held: Mapping[str, int]) -> bool:
+def _is_its_turn(entry: LogEntry, horizon: Horizon, deferred: Mapping[str, int]) -> bool:
     """Whether the source may be debited before older entries are known.
 
     The debits of an application balance share a slot, hence an order. Those of an internal
@@ -214,20 +216,20 @@ def _is_its_turn(entry: Entry, horizon: Horizon, held: Mapping[str, int]) -> boo
     if isinstance(wanted, Refund):
         return entry.position < horizon.final_before or (
             horizon.is_turn_of(entry.position)
-            and min(held.values(), default=entry.position) >= entry.position
+            and min(deferred.values(), default=entry.position) >= entry.position
         )
     internal = {
         leg.source_id
         for whole, leg in movements(wanted)
         if whole.checks_funds and may_be_internal(leg.source_id)
     }
-    return not internal or horizon.is_final(entry.position, tuple(internal), held)
+    return not internal or horizon.is_final(entry.position, tuple(internal), deferred)
 
 
 def _guarded_post(
-    book: Book, entry: Entry, decision: BatchDecision, raised: Mapping[int, Quarantined]
-) -> Outcome | Rejected | None:
-    """Post ``entry``; one that makes the code raise is set aside, and its partition goes on."""
+    book: Book, entry: LogEntry, decision: BatchDecision, raised: Mapping[int, Quarantined]
+) -> Decision | Rejected | None:
+    """Post ``entry``; one that makes the code raise is quarantined, and its partition goes on."""
     found = raised.get(entry.position)
     if found is None:
         try:
@@ -239,5 +241,5 @@ def _guarded_post(
         if again is not None:
             return again
     decision.quarantined.append(found)
-    decision.outcomes.append(set_aside(book, entry, found.fault))
+    decision.decisions.append(quarantined(book, entry, found.fault))
     return None

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from daybook.ledger.balance import GENERAL_LEDGER_ID, Balance, BalanceState
-from daybook.ledger.entry import Entry, Outcome
+from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.hold import Hold
 from daybook.ledger.ids import ID_LENGTH
 from daybook.ledger.instructions import (
     RETRIED,
     Kind,
+    MultiLeg,
     NewBalance,
     NewIdentity,
     NewLedger,
-    Settle,
-    Split,
+    Resolve,
     Transaction,
 )
 from daybook.ledger.record import Record, Status
@@ -61,7 +61,7 @@ class Schedule(NamedTuple):
     """
 
     transaction_id: str
-    instruction: Transaction | Split
+    instruction: Transaction | MultiLeg
     position: int
     fingerprint: bytes
     flags: str = ""
@@ -102,10 +102,10 @@ class Book:
     originals: the transactions that refunds name, with their parts. refunded: ids of those that
     have been. commits: ids of the commits of those that are holds.
     schedules: by the id of the transaction. subjects: what changes are about, by id.
-    settled: outcomes of earlier requests that this batch decided: schedules that it cancelled.
-    set_aside: open entries that were set aside, with the references that they have taken and how
-    they are recorded, by position and id.
-    settlements: what this batch settles of them, with the time of the entry that asks for it.
+    cancelled: outcomes of earlier requests that this batch decided: schedules that it cancelled.
+    quarantined: open entries that were quarantined, with the references that they have taken and
+    how they are recorded, by position and id.
+    resolutions: what this batch resolves of them, with the time of the entry that asks for it.
     """
 
     def __init__(self) -> None:
@@ -127,11 +127,11 @@ class Book:
         self.new_ledgers: list[tuple[NewLedger, bytes, int]] = []
         self.new_balances: list[tuple[Balance, int]] = []
         self.new_identities: list[tuple[NewIdentity, bytes, int]] = []
-        self.new_schedules: list[Entry] = []
+        self.new_schedules: list[LogEntry] = []
         self.closed_schedules: list[str] = []
-        self.settled: list[tuple[Schedule, Outcome]] = []
-        self.set_aside: dict[tuple[int, str], tuple[str | None, Recorded]] = {}
-        self.settlements: dict[tuple[int, str], tuple[Settle, int]] = {}
+        self.cancelled: list[tuple[Schedule, Decision]] = []
+        self.quarantined: dict[tuple[int, str], tuple[str | None, Recorded]] = {}
+        self.resolutions: dict[tuple[int, str], tuple[Resolve, int]] = {}
         self._records_by_id: dict[str, Record] = {}
         self._records_indexed = 0
 
@@ -164,11 +164,11 @@ class Book:
     def add_hold(self, hold: Hold) -> None:
         """Make a new hold known, also to the requests of which it is a part."""
         self.holds[hold.transaction_id] = hold
-        for group_id in (hold.split_id, hold.bulk_id):
+        for group_id in (hold.leg_of, hold.bulk_id):
             if group_id is not None:
                 self.groups.setdefault(group_id, []).append(hold.transaction_id)
 
-    def add_schedule(self, entry: Entry, instruction: Transaction | Split) -> None:
+    def add_schedule(self, entry: LogEntry, instruction: Transaction | MultiLeg) -> None:
         """Keep a transaction for its time; its reference is used up from now on."""
         transaction_id = entry.request_id
         self.new_schedules.append(entry)
@@ -185,23 +185,23 @@ class Book:
         if self.schedules.pop(transaction_id, None) is not None:
             self.closed_schedules.append(transaction_id)
 
-    def add_set_aside(self, entry: Entry, reference: str | None, recorded: Recorded) -> None:
-        """Keep an entry that is set aside, and its reference with it."""
-        self.set_aside[entry.position, entry.request_id] = reference, recorded
+    def add_quarantined(self, entry: LogEntry, reference: str | None, recorded: Recorded) -> None:
+        """Keep an entry that is quarantined, and its reference with it."""
+        self.quarantined[entry.position, entry.request_id] = reference, recorded
         self.close_schedule(entry.request_id)
         if reference is not None:
             self.references[reference] = recorded
 
-    def settle(self, wanted: Settle, accepted_ms: int) -> bool:
-        """Settle what was set aside; answers whether it was still open.
+    def resolve(self, wanted: Resolve, accepted_ms: int) -> bool:
+        """Resolve what was quarantined; returns whether it was still open.
 
         What is to be tried again keeps its reference for itself, and may be recorded under its id.
         """
         place = (wanted.position, wanted.request_id)
-        if place not in self.set_aside:
+        if place not in self.quarantined:
             return False
-        reference, recorded = self.set_aside.pop(place)
-        self.settlements[place] = (wanted, accepted_ms)
+        reference, recorded = self.quarantined.pop(place)
+        self.resolutions[place] = (wanted, accepted_ms)
         if wanted.how == RETRIED:
             if reference is not None:
                 self.references[reference] = recorded._replace(is_retried=True)
@@ -235,12 +235,14 @@ class Book:
         return self.taken_ids.get(transaction_id[-ID_LENGTH:])
 
     def claims(self) -> dict[str, str]:
-        """The references that the batch takes, with the id of whoever takes each."""
+        """The references that the batch takes, with the id of anyone who takes each."""
         claims = {
             record.reference: record.transaction_id for record in self.records if not record.derived
         }
         for entry in self.new_schedules:
-            assert isinstance(entry.instruction, Transaction | Split), "nothing else is scheduled"
+            assert isinstance(entry.instruction, Transaction | MultiLeg), (
+                "nothing else is scheduled"
+            )
             claims[entry.instruction.reference] = entry.request_id
         return claims
 
@@ -293,7 +295,7 @@ class Book:
                 self.references.pop(record.reference, None)
             hold = self.holds.pop(record.transaction_id, None)
             if hold is not None:
-                for group_id in (hold.split_id, hold.bulk_id):
+                for group_id in (hold.leg_of, hold.bulk_id):
                     if group_id is not None:
                         self.groups.pop(group_id, None)
         del self.records[savepoint.records :]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from daybook.ledger.instructions import Instruction
 
 
-class Entry(NamedTuple):
+class LogEntry(NamedTuple):
     """One entry of the log, decoded.
 
     position: place in the total order of acceptance: milliseconds << 20 | counter.
@@ -37,7 +37,7 @@ POSITION_COUNTER_BITS = 20
 """A position is the log's clock in milliseconds, shifted by this, plus a counter."""
 
 
-class Outcome(NamedTuple):
+class Decision(NamedTuple):
     """What became of one entry.
 
     transaction_id: the id that the outcome belongs to: of a duplicate, the original's.

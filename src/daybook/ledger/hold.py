@@ -6,7 +6,7 @@ from __future__ import annotations
 class Hold:
     """The working copy of one hold. Amounts are minor units; held = committed + voided + open.
 
-    split_id: the request of which it is a leg. bulk_id: the bulk of which it, or its request, is
+    leg_of: the request of which it is a leg. bulk_id: the bulk of which it, or its request, is
     an item. expires_micros, commits_micros: when the remainder is voided, or committed.
     """
 
@@ -21,9 +21,9 @@ class Hold:
         "destination_id",
         "expires_micros",
         "is_new",
+        "leg_of",
         "precision",
         "source_id",
-        "split_id",
         "transaction_id",
         "voided",
     )
@@ -39,7 +39,7 @@ class Hold:
         committed: int = 0,
         voided: int = 0,
         commits: int = 0,
-        split_id: str | None = None,
+        leg_of: str | None = None,
         bulk_id: str | None = None,
         expires_micros: int | None = None,
         commits_micros: int | None = None,
@@ -55,7 +55,7 @@ class Hold:
         self.committed = committed
         self.voided = voided
         self.commits = commits
-        self.split_id = split_id
+        self.leg_of = leg_of
         self.bulk_id = bulk_id
         self.expires_micros = expires_micros
         self.commits_micros = commits_micros

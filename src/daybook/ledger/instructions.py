@@ -21,12 +21,12 @@ class Kind(StrEnum):
     BULK = "bulk"
     CANCEL = "cancel"
     DEADLINE = "deadline"
-    """Only a request, of the sweeper: settle a hold whose date has come; recorded as a commit
+    """Only a request, of the sweeper: apply the date of a hold; recorded as a commit
     or a void."""
     SCHEDULE = "schedule"
     """Only a record: a transaction was accepted for a later time."""
-    SETTLE = "settle"
-    """Only a request, of an operator: what was set aside is settled; kept beside the journal."""
+    RESOLVE = "resolve"
+    """Only a request, of an operator: what was quarantined is resolved; kept beside the journal."""
     LEDGER = "ledger"
     BALANCE = "balance"
     IDENTITY = "identity"
@@ -68,7 +68,7 @@ class Transaction(NamedTuple):
 
     @property
     def whole(self) -> Transaction:
-        """Itself: what a ``Split`` has for the request as one transaction."""
+        """Itself: what a ``MultiLeg`` has for the request as one transaction."""
         return self
 
     @property
@@ -87,7 +87,7 @@ class Leg(NamedTuple):
     precise_amount: int
 
 
-class Split(NamedTuple):
+class MultiLeg(NamedTuple):
     """Move money from one source to several destinations, or the other way round, as one.
 
     whole: the request as one transaction: its total, and the first leg's sides.
@@ -116,7 +116,7 @@ class Bulk(NamedTuple):
     """
 
     reference: str
-    items: tuple[Transaction | Split, ...]
+    items: tuple[Transaction | MultiLeg, ...]
     atomic: bool
     description: str = ""
     meta_data: str | None = None
@@ -180,15 +180,15 @@ class Cancel(NamedTuple):
 
 
 class Deadline(NamedTuple):
-    """Settle a hold (or the holds of a request) whose expiry or commit date has come."""
+    """Apply the expiry or commit date of a hold, or of the holds of a request."""
 
     transaction_id: str
 
 
-class Settle(NamedTuple):
-    """Settle a request that was set aside: try it again, or leave it for good.
+class Resolve(NamedTuple):
+    """Resolve a request that was quarantined: try it again, or give it up.
 
-    request_id, position: of the entry that was set aside. how: ``retried``: its reference is free
+    request_id, position: of the entry that was quarantined. how: ``retried``: its reference is free
     again, for the same request that follows in the log; or ``discarded``.
     made_by, why: who asks for it, and for what reason, as the caller says.
     """
@@ -201,7 +201,7 @@ class Settle(NamedTuple):
 
 
 RETRIED, DISCARDED = "retried", "discarded"
-"""How a request that was set aside is settled."""
+"""How a request that was quarantined is resolved."""
 
 
 class NewLedger(NamedTuple):
@@ -255,14 +255,14 @@ Action = Commit | Void | Refund | Cancel
 
 Instruction = (
     Transaction
-    | Split
+    | MultiLeg
     | Bulk
     | Commit
     | Void
     | Refund
     | Cancel
     | Deadline
-    | Settle
+    | Resolve
     | NewLedger
     | NewBalance
     | NewIdentity
@@ -274,7 +274,7 @@ def movements(instruction: Instruction) -> Sequence[tuple[Transaction, Transacti
     """Every movement that an instruction asks for, with the transaction that says how."""
     if isinstance(instruction, Transaction):
         return ((instruction, instruction),)
-    if isinstance(instruction, Split):
+    if isinstance(instruction, MultiLeg):
         return [(instruction.whole, leg) for leg in instruction.legs]
     if isinstance(instruction, Bulk):
         return [movement for item in instruction.items for movement in movements(item)]

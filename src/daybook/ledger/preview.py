@@ -64,7 +64,7 @@ class Preview:
 
     would_apply: whether the request would be carried out. status: the one that it would get.
     duplicate: the same request is recorded or scheduled already; nothing would happen.
-    reason, detail: of a refusal, the code and one sentence.
+    reason, detail: of a rejection, the code and one sentence.
     """
 
     would_apply: bool

@@ -37,7 +37,7 @@ class Reason(StrEnum):
     CANCELLED = "cancelled"
     """A scheduled transaction was withdrawn before its time."""
     QUARANTINED = "quarantined"
-    """Not a rule of the ledger: deciding the request raised, and it was set aside."""
+    """Not a rule of the ledger: deciding the request raised, and it was quarantined."""
 
 
 PRECEDENCE: dict[str, int] = {reason: rank for rank, reason in enumerate(Reason)}
@@ -51,14 +51,14 @@ WAITS_FOR_THE_PAST = frozenset(
         Reason.OVERDRAFT_LIMIT_EXCEEDED,
     }
 )
-"""Refusals that an older open entry of another partition could still avert.
+"""Rejections that an older open entry of another partition could still avert.
 
 ``unknown_transaction`` is not among them: a hold and its commits share a slot, hence an order.
 """
 
 
 class Rejected(NamedTuple):
-    """The refusal of one request: a value, never an exception.
+    """The rejection of one request: a value, never an exception.
 
     reason: the code.
     detail: one sentence that names the field or the figure and the fix.

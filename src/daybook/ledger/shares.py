@@ -26,7 +26,9 @@ class Share(NamedTuple):
 LEFT = Share()
 
 
-def split(total: int, shares: Sequence[Share], side: str = "destinations") -> list[int] | Rejected:
+def share_out(
+    total: int, shares: Sequence[Share], side: str = "destinations"
+) -> list[int] | Rejected:
     """The amounts of the legs in minor units: they add up to ``total``, and none is negative.
 
     Percentages are of the total, rounded down. Without a leg that takes what is left, the legs
@@ -34,7 +36,7 @@ def split(total: int, shares: Sequence[Share], side: str = "destinations") -> li
     rounding each of them allows. What rounding down has left over goes to the largest percentage,
     the first of equals (ledger semantics, section 8).
 
-    side: what the legs are called in a refusal.
+    side: what the legs are called in a rejection.
     """
     places = [place for place, share in enumerate(shares) if share == LEFT]
     if len(places) > 1:

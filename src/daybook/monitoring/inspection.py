@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from daybook.monitoring.looking import what_stays
+from daybook.monitoring.recheck import what_stays
 from daybook.queue.log import Log
 from daybook.queue.mending import LogFault
 

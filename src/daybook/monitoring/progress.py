@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from daybook.ledger.entry import POSITION_COUNTER_BITS
-from daybook.monitoring.looking import what_stays
+from daybook.monitoring.recheck import what_stays
 from daybook.queue.entries import BARRIER
 from daybook.queue.log import Log
 from daybook.requests import Decoded, decode
@@ -24,9 +24,10 @@ from daybook.store.engine import translated_faults
 _PARTITIONS = text("""
 SELECT partition, cursor, batch,
     extract(epoch FROM clock_timestamp() - applied_at)::double precision AS idle_seconds,
-    coalesce(waiting.entries, 0) AS held_over, waiting.oldest
+    coalesce(waiting.entries, 0) AS deferred, waiting.oldest
 FROM partitions LEFT JOIN (
-    SELECT partition, count(*) AS entries, min(position) AS oldest FROM held_over GROUP BY partition
+    SELECT partition, count(*) AS entries, min(position) AS oldest FROM deferred_entries
+    GROUP BY partition
 ) waiting USING (partition) ORDER BY partition
 """)
 
@@ -37,7 +38,7 @@ class Progress:
 
     cursor, batch: position of the last entry read, number of the last unit of work.
     idle_seconds: since that; infinite when there was none, or it lies in the future.
-    unread, held: position of the first unread entry, and of the oldest that is held over.
+    unread, held: position of the first unread entry, and of the oldest that is deferred.
     waited_seconds: of the unread one, else of the other, since it was accepted; infinite when it
     lies in the future, so that nothing can be said.
     may_wait: it stops rightly before its first unread entry while older ones are open elsewhere.
@@ -61,7 +62,7 @@ class Progress:
 def stalled(found: Sequence[Progress], seconds_max: float) -> list[Progress]:
     """Partitions with an open entry that has waited too long, and no unit of work for as long.
 
-    What is only held over waits for others, so it is judged when none of them moves. So is what
+    What is only deferred waits for others, so it is judged when none of them moves. So is what
     waits for its turn behind older entries of a partition that moves.
     """
     moving = [each for each in found if each.idle_seconds < seconds_max]
@@ -81,7 +82,7 @@ def find_stalled(
     engine: Engine,
     log: Log,
     seconds_max: float,
-    held_over_max: int,
+    deferred_max: int,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[Progress]:
     """Partitions that stand still, looked at for four seconds when there seem to be some.
@@ -90,7 +91,7 @@ def find_stalled(
     """
     log.partitions()  # an empty Redis has nothing unread, but it is not well
     return what_stays(
-        lambda: stalled(look(engine, log, seconds_max, held_over_max), seconds_max),
+        lambda: stalled(look(engine, log, seconds_max, deferred_max), seconds_max),
         _not_moved,
         sleep,
     )
@@ -101,7 +102,7 @@ def _not_moved(before: list[Progress], now: list[Progress]) -> list[Progress]:
     return [one for one in now if marks.get(one.partition) == (one.cursor, one.batch)]
 
 
-def look(engine: Engine, log: Log, seconds_max: float, held_over_max: int) -> list[Progress]:
+def look(engine: Engine, log: Log, seconds_max: float, deferred_max: int) -> list[Progress]:
     """All partitions as they are now. Raises StoreUnavailable, LogUnavailable."""
     with translated_faults(), engine.connect() as connection:
         rows = connection.execute(_PARTITIONS).all()
@@ -109,7 +110,7 @@ def look(engine: Engine, log: Log, seconds_max: float, held_over_max: int) -> li
     now_ms = log.now_ms()
     found = [_progress(row, unread.get(row.partition), now_ms) for row in rows]
     return [
-        replace(one, may_wait=row.held_over >= held_over_max or _waits_for_its_turn(log, one))
+        replace(one, may_wait=row.deferred >= deferred_max or _waits_for_its_turn(log, one))
         if one.unread is not None and one.idle_seconds >= seconds_max
         else one
         for one, row in zip(found, rows, strict=True)

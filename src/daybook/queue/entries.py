@@ -34,7 +34,7 @@ one that changed nothing: a deadline that was asked for too early must not be th
 """
 
 RETRY = "r"
-"""Flag of an entry that an operator sends again because it was set aside.
+"""Flag of an entry that an operator sends again because it was quarantined.
 
 It is accepted, once, where the same request would be answered with that outcome.
 """
@@ -42,7 +42,7 @@ It is accepted, once, where the same request would be answered with that outcome
 BARRIER = "b"
 """Flag of an entry that is no request: the mark of a wide request of another partition.
 
-It has that entry's position and request id; its body is the number of that partition. Whoever
+It has that entry's position and request id; its body is the number of that partition. Anyone who
 reads it stops there until nothing is unread in that partition at or before the position.
 """
 

@@ -112,7 +112,7 @@ class Epochs:
         newest: the newest position that the database knows of. Up to there all was routed by its
         number, and is decided. What was accepted since was routed by the log's older number: that
         becomes an epoch of its own, and the database's number goes on behind it. The clock must be
-        set right before. Answers whether there was something to do.
+        set right before. Returns whether there was something to do.
         """
         fences = (entry_id_of(fence), entry_id_of(max(fence, newest)))
         arguments: list[Any] = [number, partitions, *fences]

@@ -73,7 +73,7 @@ COUNT_SLICES_MAX = 400
 FIND_SLICE = 500
 
 FIND_ENTRIES_MAX = 200_000
-"""Bounds of looking for an unread entry by its id: so many entries, so many at a time."""
+"""Bounds of a search for an unread entry by its id: so many entries, so many at a time."""
 
 FIND_BYTES = 4 << 20
 """So many bytes of large entries, or one that is larger, are looked through at a time: the server
@@ -185,7 +185,7 @@ class Log:
         self.mender.vouch_decided(position)
 
     def mend(self, partitions: int, newest: int, present: int) -> int:
-        """Repair what somebody wrote past the scripts; answers the position of the newest entry.
+        """Repair what somebody wrote past the scripts; returns the position of the newest entry.
 
         partitions: as many as Postgres knows; the log may have more. newest: position that Postgres
         knows of; present: where the clock goes on when it is behind that.
@@ -203,7 +203,7 @@ class Log:
     # --- producers ---
 
     def append(self, entries: Sequence[NewEntry]) -> tuple[list[Appended], list[int]]:
-        """Append ``entries`` in order, atomically; also answers which partitions to ring.
+        """Append ``entries`` in order, atomically; also returns which partitions to ring.
 
         Raises LogNotInstalled, LogFull (out of memory), LogUnavailable.
         """
@@ -410,7 +410,7 @@ class Log:
     ) -> list[tuple[str, bytes]]:
         """Write outcomes (key, value) of a committed batch, and that it has been replied to.
 
-        records: the sequences behind which, and up to which, these are the outcomes. Answers who
+        records: the sequences behind which, and up to which, these are the outcomes. Returns who
         asked for them by a Celery message: key and askers (see ``asked``).
         """
         arguments: list[Any] = [
@@ -428,7 +428,7 @@ class Log:
         return [(key.decode(), askers) for key, askers in zip(found[::2], found[1::2], strict=True)]
 
     def trim(self, partition: int, before: int) -> int:
-        """Drop entries before the position ``before``; answers how many went.
+        """Drop entries before the position ``before``; returns how many went.
 
         The caller sees to it that they were applied.
         """

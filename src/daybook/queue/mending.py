@@ -2,7 +2,7 @@
 
 Nothing that may have been accepted is dropped. An entry whose id the log can't have given gets a
 new one, behind all others: nobody can tell whether a stranger wrote it, or the server's clock was
-put back while no worker ran, and whoever may write it may ask for the same in the usual way.
+put back while no worker ran, and anyone who may write it may ask for the same in the usual way.
 
 Redis does not let a stream forget its last id. So a stream that has one in the future is copied
 without it, in slices, while producers are refused there anyway; then the copy takes its place in
@@ -125,7 +125,7 @@ class Mender:
         return Look(position_of(clock), int(latest), named)
 
     def mend(self, partitions: int, newest: int = 0, present: int = 0) -> Look:
-        """Repair what is strange; answers what was. Raises LogUnavailable."""
+        """Repair what is strange; returns what was. Raises LogUnavailable."""
         found = self.look(partitions, newest, present, repair=True)
         for fault in found.faults:
             if fault.kind == "clock_behind":

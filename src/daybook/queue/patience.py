@@ -1,4 +1,4 @@
-"""Trying again when Redis is away or its reply was lost: within a bound, and never a refusal."""
+"""Trying again when Redis is away or its reply was lost: within a bound, and never a rejection."""
 
 from __future__ import annotations
 

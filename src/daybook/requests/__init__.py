@@ -28,7 +28,7 @@ from daybook.requests.models import (
     request_of,
     validate,
 )
-from daybook.requests.quarantine import settle_body, settle_id
+from daybook.requests.quarantine import resolve_body, resolve_id
 from daybook.requests.routing import (
     mint_bulk_id,
     mint_id,
@@ -64,8 +64,8 @@ __all__ = [
     "ordering_key",
     "reference_in",
     "request_of",
-    "settle_body",
-    "settle_id",
+    "resolve_body",
+    "resolve_id",
     "slot_of",
     "slot_of_transaction",
     "validate",

@@ -226,7 +226,7 @@ def _wrong_value(name: str, value: Any) -> str | None:
 
 
 def deadline_body(transaction_id: str) -> bytes:
-    """The body by which the sweeper asks to settle a hold whose date has come.
+    """The body by which the sweeper applies the date of a hold.
 
     Its request id is ``part_id(transaction_id, "deadline")``.
     """

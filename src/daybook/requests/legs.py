@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from daybook.errors import FieldError
 from daybook.ledger.money import to_minor
 from daybook.ledger.rejection import Reason, Rejected
-from daybook.ledger.shares import LEFT, Share, split
+from daybook.ledger.shares import LEFT, Share, share_out
 from daybook.requests.base import malformed, misfit_error, same_balance
 from daybook.requests.fields import BalanceName, Distribution, PreciseShare
 
@@ -76,7 +76,7 @@ class LegRequest(BaseModel):
         return wrong
 
     def canonical(self, precision: int, rounding: str | None) -> dict[str, Any]:
-        """The leg as it stands in a body: an amount in minor units, whoever wrote it how."""
+        """The leg as it stands in a body: an amount in minor units, no matter who wrote it how."""
         share = self.share(precision, rounding)
         if share.fixed is not None:
             return {"identifier": self.identifier, "precise_distribution": str(share.fixed)}
@@ -92,7 +92,7 @@ def share_of(distribution: str | None, precise: int | None) -> Share:
 
 def divided(total: int, shares: Sequence[Share], side: str) -> list[int] | FieldError:
     """The legs' amounts in minor units, or what is wrong with the shares."""
-    amounts = split(total, shares, side)
+    amounts = share_out(total, shares, side)
     if isinstance(amounts, Rejected):
         field, _, message = amounts.detail.partition(": ")
         return FieldError(field, amounts.reason, message)

@@ -17,7 +17,7 @@ _LOCK_ALL = "SELECT FROM partitions ORDER BY partition FOR NO KEY UPDATE"
 _OPEN = """
 SELECT partition, cursor, batch, epoch FROM partitions WHERE partition < total ORDER BY partition
 """
-_HELD = "SELECT DISTINCT partition FROM held_over"
+_DEFERRED = "SELECT DISTINCT partition FROM deferred_entries"
 _ADD_PARTITIONS = """
 INSERT INTO partitions (partition, total)
 SELECT number, %(partitions)s FROM generate_series(0, %(partitions)s - 1) AS number
@@ -67,9 +67,9 @@ def open_partitions(cursor: psycopg.Cursor[Any]) -> list[OpenPartition]:
     return [OpenPartition(*row) for row in cursor]
 
 
-def holding_over(cursor: psycopg.Cursor[Any]) -> set[int]:
+def deferring(cursor: psycopg.Cursor[Any]) -> set[int]:
     """The partitions that hold something over."""
-    cursor.execute(_HELD)
+    cursor.execute(_DEFERRED)
     return {partition for (partition,) in cursor}
 
 

@@ -40,7 +40,7 @@ READER_ROLE = "daybook_reader"
 """Group role without login: may read everything and write nothing."""
 
 APPEND_ONLY_TRIGGER = "transactions_append_only"
-"""Refuses every change of the journal, whoever asks for it."""
+"""Refuses every change of the journal, no matter who asks for it."""
 
 APPEND_ONLY_BODY = """
 BEGIN
@@ -86,10 +86,10 @@ epochs = Table(
     Column("epoch", Integer, primary_key=True, autoincrement=False),
     Column("partitions", Integer, nullable=False),
     Column("fence", BigInteger, nullable=False),
-    Column("turned_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("advanced_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
 )
 """Since when there are how many partitions. fence: entries behind this position are routed by
-that number. turned_at: since when workers decide by it."""
+that number. advanced_at: since when workers decide by it."""
 
 partitions = Table(
     "partitions",
@@ -154,6 +154,11 @@ balances = Table(
         text("(meta_data ->> 'external_id')"),
         postgresql_using="hash",  # of any length
     ),
+    CheckConstraint(
+        "credit_balance >= 0 AND debit_balance >= 0 AND inflight_credit_balance >= 0 "
+        "AND inflight_debit_balance >= 0",
+        name="balances_figures",
+    ),
     postgresql_with={"fillfactor": "70"},
 )
 
@@ -191,6 +196,7 @@ transactions = Table(
     _moment("scheduled_for"),
     Column("subject", Text),
     Column("change", JSON),
+    CheckConstraint("precise_amount > 0", name="transactions_amount"),
     Index("transactions_transaction_id_key", "transaction_id", unique=True),
     Index(
         "transactions_derived_reference_idx",
@@ -252,11 +258,15 @@ holds = Table(
     _figure("committed"),
     _figure("voided"),
     Column("commits", Integer, nullable=False, server_default="0"),
-    Column("split", Uuid),
+    Column("leg_of", Uuid),
     Column("bulk", Uuid),
     _moment("inflight_expiry_date"),
     _moment("inflight_commit_date"),
-    Index("holds_split_idx", "split", postgresql_where=text("split IS NOT NULL")),
+    CheckConstraint(
+        "amount > 0 AND committed >= 0 AND voided >= 0 AND amount >= (committed + voided)",
+        name="holds_amounts",
+    ),
+    Index("holds_leg_of_idx", "leg_of", postgresql_where=text("leg_of IS NOT NULL")),
     Index("holds_bulk_idx", "bulk", postgresql_where=text("bulk IS NOT NULL")),
     Index(
         "holds_due_idx",
@@ -270,7 +280,7 @@ holds = Table(
 )
 """The state of each hold, derived from the journal: amount = committed + voided + open.
 
-split: the request of which it is a leg. bulk: the bulk of which it, or its request, is one."""
+leg_of: the request of which it is a leg. bulk: the bulk of which it, or its request, is one."""
 
 schedules = Table(
     "schedules",
@@ -329,21 +339,21 @@ balance_snapshots = Table(
 )
 """The figures of a balance at a snapshot, for those that changed since their last one."""
 
-held_over = Table(
-    "held_over",
+deferred_entries = Table(
+    "deferred_entries",
     metadata,
     Column("partition", SmallInteger, primary_key=True, autoincrement=False),
     Column("position", BigInteger, primary_key=True, autoincrement=False),
     Column("slot", SmallInteger, nullable=False),
     Column("request_id", Text, nullable=False),
-    Column("brings", ARRAY(Text), nullable=False),
+    Column("may_credit", ARRAY(Text), nullable=False),
     Column("flags", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
 )
-"""Entries behind the cursor whose refusal waits for the past of other partitions."""
+"""Entries behind the cursor whose rejection waits for the past of other partitions."""
 
-refusals = Table(
-    "refusals",
+rejected_requests = Table(
+    "rejected_requests",
     metadata,
     Column("partition", SmallInteger, primary_key=True, autoincrement=False),
     Column("position", BigInteger, primary_key=True, autoincrement=False),
@@ -355,14 +365,14 @@ refusals = Table(
     Column("body", LargeBinary, nullable=False),
     Column("traceback", Text),
     _created_at(),
-    Column("settled", Text),
-    Column("settled_by", Text),
-    Column("settled_why", Text),
-    _moment("settled_at"),
-    Index("refusals_reference_idx", "reference", postgresql_where=text("uses_reference")),
-    Index("refusals_request_id_idx", "request_id"),
+    Column("resolved", Text),
+    Column("resolved_by", Text),
+    Column("resolved_why", Text),
+    _moment("resolved_at"),
+    Index("rejected_requests_reference_idx", "reference", postgresql_where=text("uses_reference")),
+    Index("rejected_requests_request_id_idx", "request_id"),
     Index(
-        "refusals_quarantined_idx",
+        "rejected_requests_quarantined_idx",
         "position",
         postgresql_where=text("reason = 'quarantined'"),
     ),
@@ -370,4 +380,5 @@ refusals = Table(
 """Refused requests with their raw bytes, where the journal cannot show both sides.
 
 uses_reference: whether it has taken its reference; one that is tried again keeps it for its retry.
-settled: of one that was set aside, whether it was retried or discarded; by whom, why and when."""
+resolved: of one that was quarantined, whether it was retried or discarded; by whom, why and
+when."""

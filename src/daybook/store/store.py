@@ -18,7 +18,7 @@ from daybook.store.batch.unit_of_work import UnitOfWork
 from daybook.store.engine import translated_faults
 from daybook.store.epochs import StoredEpoch, newest_epoch
 from daybook.store.read.snapshots import newest_position
-from daybook.store.schema import held_over, partitions
+from daybook.store.schema import deferred_entries, partitions
 
 _SCHEDULES = text("""
 SELECT scheduled_for, position, transaction_id::text, reference, flags, body FROM schedules
@@ -27,7 +27,7 @@ ORDER BY scheduled_for, position LIMIT :limit
 """)
 _HOLDS = text("""
 SELECT LEAST(inflight_expiry_date, inflight_commit_date) AS due,
-    coalesce(split, transaction_id)::text AS named, transaction_id::text FROM holds
+    coalesce(leg_of, transaction_id)::text AS named, transaction_id::text FROM holds
 WHERE amount > (committed + voided)
     AND LEAST(inflight_expiry_date, inflight_commit_date) IS NOT NULL
     AND LEAST(inflight_expiry_date, inflight_commit_date) <= :now
@@ -102,7 +102,7 @@ class Store:
             ).all()
             epoch = newest_epoch(connection)
             newest = newest_position(connection)
-            waiting = connection.execute(select(held_over.c.partition).distinct()).scalars()
+            waiting = connection.execute(select(deferred_entries.c.partition).distinct()).scalars()
             return Marks(
                 {row.partition: row.cursor for row in rows},
                 {row.partition: row.batch for row in rows},

@@ -1,8 +1,8 @@
 """The results of the intake's messages: each answers the message that asked, and no other.
 
-Celery keeps the first SUCCESS of a task id for good, and lets anything else overwrite each other:
-right for ids that are used once. Services use the reference of a request as the id, so that what
-they send again is idempotent; then a corrected or a conflicting request comes under a used id.
+Celery keeps the first SUCCESS of a task id permanently, and lets anything else overwrite each
+other: right for ids that are used once. Services use the reference of a request as the id, so that
+what they send again is idempotent; then a corrected or a conflicting request comes under a used id.
 
 So a message claims the result of its id when the intake takes it: what an older one left is
 replaced by STARTED. Whatever is stored later says for which message it is, and a younger claim
@@ -10,7 +10,7 @@ keeps it out. A mark (a digest of what the message says) tells whether two messa
 a moment (milliseconds of the result's server, growing for each id) which of two is the younger.
 
 A message that comes again, delivered or tried once more, is not younger for that: the marks of
-those whose claims were replaced stay with the result, and whoever finds its own among them gives
+those whose claims were replaced stay with the result, and anyone who finds its own among them gives
 way. One that comes again without having claimed anything (its worker died before) is not there.
 """
 
@@ -123,7 +123,7 @@ class AnsweringBackend(RedisBackend):  # type: ignore[misc]  # Celery ships no t
     def answer(self, task_id: str, mark: str, at: int, result: Any, state: str) -> bool:
         """Store the result of the message that claimed ``task_id`` at that moment.
 
-        Answers whether it was stored: not when a younger message has claimed the id since.
+        Returns whether it was stored: not when a younger message has claimed the id since.
         """
         meta = self._meta(self.encode_result(result, state), state, task_id)
         return self._put(task_id, mark, at, meta, state)

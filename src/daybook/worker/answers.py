@@ -58,7 +58,7 @@ class Answers:
         wanted: Iterable[Wanted],
         asked: Iterable[tuple[str, bytes]],
     ) -> None:
-        """Answer whoever waits for outcomes that were just written.
+        """Answer anyone who waits for outcomes that were just written.
 
         outcomes: text by outcome key. asked: askers by key, as the log has them. A result that
         can't be stored is logged: the sweeper tries again.

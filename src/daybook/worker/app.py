@@ -47,7 +47,7 @@ def _configuration() -> dict[str, Any]:
         # worker whose broker is away for two minutes.
         "broker_connection_max_retries": None,
         # A broker that refuses (its memory is full, or it became a replica) is tried again as well:
-        # by default such an answer ends the worker for good.
+        # by default such an answer ends the worker permanently.
         "broker_channel_error_retry": True,
         # A child takes one doorbell at a time: another worker may be free for the next partition.
         "worker_prefetch_multiplier": 1,
@@ -96,7 +96,7 @@ def _beat_schedule(settings: Settings) -> dict[str, Any]:
 
 app = Celery("daybook", set_as_current=False, amqp="daybook.worker.broker:PromptAMQP")
 app.add_defaults(_configuration)
-# A result answers the message that asked: Celery keeps the first one of an id for good.
+# A result answers the message that asked: Celery keeps the first one of an id permanently.
 app.loader.override_backends = dict.fromkeys(
     ("redis", "rediss"), "daybook.worker.answering:AnsweringBackend"
 )

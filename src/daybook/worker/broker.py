@@ -60,7 +60,7 @@ def _can_be_put_back(raw: bytes) -> bool:
     """Whether what is not acknowledged has the form that kombu gives it.
 
     Kombu raises the same faults for what has not, and when its connection is gone: then the message
-    stays, and is put back by whoever has a connection.
+    stays, and is put back by anyone who has a connection.
     """
     try:
         message, exchange, routing_key = loads(raw)  # type: ignore[no-untyped-call]

@@ -1,8 +1,8 @@
 """What a worker takes from a queue of the broker: messages of one form, written anew.
 
-Whoever may send a request may push anything onto the queues. Kombu and Celery read an envelope in
-some twenty places and trust each: one wrong type ends the worker's parent, the message is put back
-and ends the next one. So nothing of a stranger's envelope gets further than this module: it is
+Anyone who may send a request may push anything onto the queues. Kombu and Celery read an envelope
+in some twenty places and trust each: one wrong type ends the worker's parent, the message is put
+back and ends the next one. So nothing of a stranger's envelope gets further than this module: it is
 read once, and a new one is made of the few values that a task of Daybook needs.
 """
 

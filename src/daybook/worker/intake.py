@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from celery.worker.request import Request
 
 from daybook.client.client import Client
-from daybook.client.drafts import Draft, draft, named_by_task
+from daybook.client.drafts import Draft, draft, with_task_id
 from daybook.client.receipts import Outcome
 from daybook.errors import FieldError, ReferenceConflict
 from daybook.ledger.rejection import Reason
@@ -125,7 +125,7 @@ def _drafted(message: Any) -> Draft:
         given = exact(request)
     except RecursionError:
         raise malformed([FieldError("request", Reason.MALFORMED, "is nested too deeply")]) from None
-    named_by_task(given, message.id)
+    with_task_id(given, message.id)
     check_json_amount(given)
     return draft(given, _now)
 

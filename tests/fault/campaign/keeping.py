@@ -41,7 +41,7 @@ class LogKeeper:
                     self._ends[partition] = position_of(entry_id)
 
     def forget_unread(self) -> int:
-        """Forget what no worker has read: it is lost. Answers how much; barriers count."""
+        """Forget what no worker has read: it is lost. Returns how much; barriers count."""
         cursors = dict(self._installation.rows("SELECT partition, cursor FROM partitions"))
         lost = 0
         for partition, kept in enumerate(self.entries):

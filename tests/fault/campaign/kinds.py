@@ -23,7 +23,7 @@ class Promise(StrEnum):
     NOTHING_LOST = "nothing lost"
     """Every accepted request comes to its outcome by itself, and its producer is told."""
     SEND_AGAIN = "send again"
-    """What was accepted and not applied is gone, or its outcome is not told: whoever was not told
+    """What was accepted and not applied is gone, or its outcome is not told: who was not told
     sends it again, and it is posted once."""
 
 

@@ -32,4 +32,4 @@ def double(stage: Stage) -> None:
 
 add(Kind("beat-killed", "`kill -9` of beat; a new one starts", kill, takes=TAKES))
 add(Kind("beat-absent", "no beat for a while; what is due waits", take_away, takes=TAKES))
-add(Kind("beat-doubled", "three beats instead of one, for good", double, takes=TAKES))
+add(Kind("beat-doubled", "three beats instead of one, permanently", double, takes=TAKES))

@@ -93,7 +93,7 @@ def _let_nothing_in(stage: Stage) -> None:
 
 
 def _forget_unread(stage: Stage) -> None:
-    """What no worker has read is lost; whoever was at it has ended."""
+    """What no worker has read is lost; anyone who was at it has ended."""
     assert stage.keeper is not None
     wait_until(lambda: not _units_of_work(stage), "every unit of work has ended")
     stage.keeper.forget_unread()

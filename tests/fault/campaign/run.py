@@ -13,7 +13,7 @@ from tests.fault.campaign.kinds import Kind, Promise, Skipped
 from tests.fault.campaign.stage import Stage
 from tests.fault.campaign.traffic import REQUESTS, Sent
 from tests.fault.proof import assert_proved
-from tests.fault.sweeping import wait_settled
+from tests.fault.sweeping import wait_decided
 from tests.harness import Cluster
 
 DRAIN_SECONDS_MAX = 90.0
@@ -79,7 +79,7 @@ def _play(kind: Kind, stage: Stage, result: Result) -> None:
             stage.over()
         result.back_seconds = stage.seconds_until_back()
     result.violations += stage.traffic.faults
-    wait_settled(stage.installation, DRAIN_SECONDS_MAX)
+    wait_decided(stage.installation, DRAIN_SECONDS_MAX)
 
 
 def _judge(kind: Kind, stage: Stage, result: Result) -> None:
@@ -109,7 +109,7 @@ def _send_again(stage: Stage, untold: list[Sent]) -> tuple[list[Sent], list[Sent
         requests = [request for request, _ in untold]
         untold = list(zip(requests, stage.installation.client.enqueue_many(requests), strict=True))
         sent += untold
-        wait_settled(stage.installation, DRAIN_SECONDS_MAX)
+        wait_decided(stage.installation, DRAIN_SECONDS_MAX)
         untold = _untold(stage, untold)
     return sent, untold
 

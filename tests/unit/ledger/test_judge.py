@@ -90,7 +90,7 @@ TAMPERINGS: dict[str, tuple[str, Callable[[Court], Any]]] = {
     "an id twice": ("3", lambda court: court["records"].append(court["records"][IN])),
     "never accepted": ("3", lambda court: court["accepted"].pop()),
     "nothing recorded": ("4", lambda court: court["records"].pop()),
-    "a refusal that moved": ("2, 5", change("records", NO, status="APPLIED", reason=None)),
+    "a rejection that moved": ("2, 5", change("records", NO, status="APPLIED", reason=None)),
     "a gap": ("6", change("records", OUT, sequence=7)),
     "an overtaking": ("6", change("records", OUT, position=FIRST_POSITION)),
     "a slot in two places": ("6", change("records", OUT, partition=1, sequence=1)),
@@ -98,7 +98,7 @@ TAMPERINGS: dict[str, tuple[str, Callable[[Court], Any]]] = {
     "a hold overdrawn": ("8", change("records", COMMIT, precise_amount=3)),
     "a hold without a row": ("8", change("records", HOLD, status="APPLIED")),
     "a hold lost": ("8", lambda court: court["holds"].clear()),
-    "a refusal with money there": ("12", change("records", NO, precise_amount=8)),
+    "a rejection with money there": ("12", change("records", NO, precise_amount=8)),
 }
 
 
@@ -253,7 +253,7 @@ OF_EVERY_KIND: dict[str, tuple[str, Tampering]] = {
         "9: is not the reverse",
         lambda court, row: row("r.1").update(source_id=row("s.1")["source_id"]),
     ),
-    "a refund of a refusal": (
+    "a refund of a rejection": (
         "9: which moved nothing",
         lambda court, row: row("r.1").update(parent_id=row("m")["transaction_id"]),
     ),

@@ -20,7 +20,7 @@ from tests.oracle.scenario import FIRST_POSITION, Parser, Step, id_of
 from tests.oracle.shelf import Shelf
 
 from daybook.errors import MalformedRequest
-from daybook.ledger.entry import Entry
+from daybook.ledger.entry import LogEntry
 from daybook.ledger.rejection import Reason
 
 TABLES = sorted(Path(__file__).with_name("scenarios").glob("*.txt"))
@@ -74,7 +74,7 @@ def check_items(shelf: Shelf, step: Step) -> None:
         assert " ".join(word for word in words if word) == expected, (step.line, item_id)
 
 
-def accepted(step: Step, position: int) -> Entry | str:
+def accepted(step: Step, position: int) -> LogEntry | str:
     """The entry that the request becomes, or the code that it is refused with at the door."""
     assert step.request is not None
     try:
@@ -83,10 +83,10 @@ def accepted(step: Step, position: int) -> Entry | str:
         return fault.code
 
 
-def play(steps: list[Step]) -> tuple[Shelf, list[Entry]]:
+def play(steps: list[Step]) -> tuple[Shelf, list[LogEntry]]:
     """Apply the requests one by one and check each line."""
     shelf, model = Shelf(), Model()
-    entries: list[Entry] = []
+    entries: list[LogEntry] = []
     for number, step in enumerate(steps):
         if step.request is None:
             check_figures(shelf, step) if step.balance else check_known(shelf, step)

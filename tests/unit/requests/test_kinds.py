@@ -16,10 +16,10 @@ from daybook.ledger.instructions import (
     Commit,
     Deadline,
     Leg,
+    MultiLeg,
     NewBalance,
     NewIdentity,
     Refund,
-    Split,
     Transaction,
     Void,
 )
@@ -87,7 +87,7 @@ def read(given: Given) -> Any:
     return found.instruction
 
 
-def refusal(raw: bytes, request_id: str) -> Rejected:
+def rejection(raw: bytes, request_id: str) -> Rejected:
     """Why a body is none."""
     found = decode(raw, request_id, ACCEPTED_MS)
     assert isinstance(found, Rejected)
@@ -164,7 +164,7 @@ def test_a_request_with_legs_is_read() -> None:
     """Legs come back with their amounts; those of nothing are dropped, wherever they stand."""
     split = read(to_many((C, "0%"), ("@World", "60%"), (B, "left"), description="d"))
     first = Leg(A, WORLD, None, "@World", 6_000)
-    assert split == Split(
+    assert split == MultiLeg(
         Transaction("r", A, WORLD, None, "@World", "USD", 10_000, 100, "d"),
         (first, Leg(A, B, None, None, 4_000)),
     )
@@ -172,7 +172,7 @@ def test_a_request_with_legs_is_read() -> None:
     assert split.legs == (Leg(A, D, None, None, 100), Leg(B, D, None, None, 9_900))
     assert split.whole[:5] == ("r", A, D, None, None)
     lonely = read(from_many((A, "50%"), (B, "50%"), precise_amount=1))
-    assert isinstance(lonely, Split)
+    assert isinstance(lonely, MultiLeg)
     assert lonely.legs == (Leg(A, D, None, None, 1),)
 
 
@@ -216,7 +216,7 @@ def test_dates_are_read() -> None:
     bulk = read({"transactions": [item(**dates)], "inflight": True})
     assert bulk.items[0].expires_micros == MICROS
     raw = request_of(item(inflight=True, **dates)).body().replace(b'"inflight":true,', b"")
-    assert "inflight_expiry_date: " in refusal(raw, mint_id("txn", slot_of(A))).detail
+    assert "inflight_expiry_date: " in rejection(raw, mint_id("txn", slot_of(A))).detail
 
 
 def test_a_bulk_is_read() -> None:
@@ -267,14 +267,14 @@ def test_actions_are_read() -> None:
 
 @pytest.mark.parametrize("kind", ["commit", "void", "refund", "bulk"])
 def test_a_date_too_far_ahead_is_refused_of_a_stranger(kind: str) -> None:
-    """Whoever wrote the body: more than a day after its acceptance is refused, a day is not."""
+    """Anyone who wrote the body: more than a day after its acceptance is refused, a day is not."""
     named = {"transactions": [item()]} if kind == "bulk" else {"transaction_id": HOLD}
     for date, late in (("2023-11-15T22:13:20Z", False), ("2023-11-15T22:13:20.000001Z", True)):
         request = request_of({"kind": kind, "effective_date": date, **named})
         request_id = id_for(request)
         found = decode(request.body(), request_id, ACCEPTED_MS)
         assert isinstance(found, Rejected) is late
-    assert refusal(request.body(), request_id).detail.startswith("effective_date: lies more than")
+    assert rejection(request.body(), request_id).detail.startswith("effective_date: lies more than")
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_a_date_too_far_ahead_is_refused_of_a_stranger(kind: str) -> None:
 def test_an_action_has_only_its_own_fields(kind: str, more: Given) -> None:
     """What is no field of the action, or none of its values, is refused in a body too."""
     fields = json.loads(request_of({"kind": kind, "transaction_id": HOLD}).body()) | more
-    found = refusal(json.dumps(fields).encode(), ACTING)
+    found = rejection(json.dumps(fields).encode(), ACTING)
     assert (found.reason, found.detail.split(":")[0]) == ("malformed", next(iter(more)))
 
 
@@ -313,26 +313,26 @@ def test_an_action_keeps_the_slot(kind: str, request_id: str) -> None:
     """What is done to a transaction under an id of another slot is refused."""
     raw = request_of({"kind": kind, "transaction_id": HOLD}).body()
     assert isinstance(decode(raw, ACTING, 0), Decoded)
-    assert refusal(raw, request_id).reason == "malformed"
+    assert rejection(raw, request_id).reason == "malformed"
 
 
 def test_ids_that_do_not_fit() -> None:
     """Every kind is refused under an id of another kind, of another slot, or of another request."""
     bulk = request_of({"transactions": [item()]})
     for request_id in (mint_bulk_id(bulk.slot ^ 1), mint_id("txn", bulk.slot), "bulk_x"):
-        assert refusal(bulk.body(), request_id).detail.startswith("bulk_id: ")
+        assert rejection(bulk.body(), request_id).detail.startswith("bulk_id: ")
     plain = request_of(item())
     for request_id in (
         "txn_" + mint_bulk_id(plain.slot)[5:],
         part_id(mint_id("txn", plain.slot), 1),
     ):
-        assert refusal(plain.body(), request_id).detail.startswith("transaction_id: ")
+        assert rejection(plain.body(), request_id).detail.startswith("transaction_id: ")
     change = request_of({"kind": "change", "subject_id": HOLD, "meta_data": {"a": 1}})
-    assert refusal(change.body(), OTHER).detail.startswith("request_id: ")
+    assert rejection(change.body(), OTHER).detail.startswith("request_id: ")
     for request_id in (ACTING, part_id(OTHER, "deadline"), part_id(HOLD, "expiry")):
-        assert refusal(deadline_body(HOLD), request_id).detail.startswith("request_id: ")
+        assert rejection(deadline_body(HOLD), request_id).detail.startswith("request_id: ")
     identity = request_of({"kind": "identity", "identity_id": OWNER}).body()
-    assert refusal(identity, OWNER[:-1] + "2").detail.startswith("identity_id: ")
+    assert rejection(identity, OWNER[:-1] + "2").detail.startswith("identity_id: ")
 
 
 LEG_B: Given = {"identifier": B, "distribution": "50%"}
@@ -373,7 +373,7 @@ def test_an_item_that_is_none(change: Given, reason: str) -> None:
     fields = json.loads(request.body())
     broken = fields["transactions"][2] | change
     fields["transactions"][2] = {key: value for key, value in broken.items() if value is not ...}
-    found = refusal(json.dumps(fields).encode(), id_for(request))
+    found = rejection(json.dumps(fields).encode(), id_for(request))
     assert found.reason == reason
     assert found.detail.startswith("transactions[2].")
 
@@ -382,9 +382,9 @@ def test_an_item_that_is_none(change: Given, reason: str) -> None:
 def test_kinds_that_are_none(kind: str | None) -> None:
     """A body of another kind than its fields say is refused."""
     raw = json.dumps({"v": 1, "kind": kind, "transactions": [item()], "reference": "r"}).encode()
-    assert refusal(raw, BULK).reason == "malformed"
+    assert rejection(raw, BULK).reason == "malformed"
     newer = json.dumps({"v": 2, "kind": kind}).encode()
-    assert refusal(newer, BULK).reason == "unsupported_version"
+    assert rejection(newer, BULK).reason == "unsupported_version"
 
 
 def test_how_long_a_body_may_be() -> None:
@@ -394,18 +394,18 @@ def test_how_long_a_body_may_be() -> None:
     raw = bulk.body()
     assert len(raw) > BODY_BYTES_MAX
     assert isinstance(decode(raw, id_for(bulk), 0), Decoded)
-    assert "longer" in refusal(raw + b" " * BULK_BODY_BYTES_MAX, id_for(bulk)).detail
+    assert "longer" in rejection(raw + b" " * BULK_BODY_BYTES_MAX, id_for(bulk)).detail
     legs = [{"identifier": f"@{n:050}", "precise_distribution": 10} for n in range(1_000)]
     legged = request_of(item(destination=..., destinations=legs))
     raw = legged.body()
     assert len(raw) > BODY_BYTES_MAX
     found = decode(raw, id_for(legged), 0)
     assert isinstance(found, Decoded)
-    assert isinstance(found.instruction, Split)
+    assert isinstance(found.instruction, MultiLeg)
     assert len(found.instruction.legs) == 1_000
-    assert "longer" in refusal(raw + b" " * 192 * 1_000, id_for(legged)).detail
+    assert "longer" in rejection(raw + b" " * 192 * 1_000, id_for(legged)).detail
     void = request_of({"kind": "void", "transaction_id": HOLD}).body()
-    assert "longer" in refusal(void + b" " * BODY_BYTES_MAX, ACTING).detail
+    assert "longer" in rejection(void + b" " * BODY_BYTES_MAX, ACTING).detail
 
 
 @pytest.mark.parametrize("reference", ["b", 'a "transactions":[ }],"v":1}', "\\"])

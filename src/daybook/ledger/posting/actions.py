@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from daybook.ledger.book import Book
-from daybook.ledger.entry import Entry, Outcome
+from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.hold import Hold
 from daybook.ledger.ids import part_id
 from daybook.ledger.instructions import Action, Cancel, Commit, Deadline, Kind, Void
 from daybook.ledger.money import misfit, to_minor
-from daybook.ledger.posting.recording import action_record, as_part, outcome_of, request_record
+from daybook.ledger.posting.recording import action_record, as_part, decision_of, request_record
 from daybook.ledger.record import Record, Status
 from daybook.ledger.rejection import Reason, Rejected
 
 
-def post_commit(book: Book, entry: Entry, wanted: Commit) -> Outcome | Rejected:
+def post_commit(book: Book, entry: LogEntry, wanted: Commit) -> Decision | Rejected:
     """Post the remainder of a hold or a part of it; of a request, that of each of its holds."""
     holds = _open_holds(book, entry, wanted)
     if isinstance(holds, Rejected):
@@ -36,10 +36,10 @@ def post_commit(book: Book, entry: Entry, wanted: Commit) -> Outcome | Rejected:
         _commit(book, hold, amount)
         label = f"{hold.transaction_id}_commit_{hold.commits}"
         _record_on_hold(book, entry, wanted, hold, number, amount, label)
-    return outcome or outcome_of(entry, book.records[-1].reference, Status.APPLIED)
+    return outcome or decision_of(entry, book.records[-1].reference, Status.APPLIED)
 
 
-def post_void(book: Book, entry: Entry, wanted: Void) -> Outcome | Rejected:
+def post_void(book: Book, entry: LogEntry, wanted: Void) -> Decision | Rejected:
     """Release the remainder of a hold, or of each hold of a request."""
     holds = _open_holds(book, entry, wanted)
     if isinstance(holds, Rejected):
@@ -50,19 +50,19 @@ def post_void(book: Book, entry: Entry, wanted: Void) -> Outcome | Rejected:
         _void(book, hold, amount)
         label = f"{hold.transaction_id}_void"
         _record_on_hold(book, entry, wanted, hold, number, amount, label)
-    return outcome or outcome_of(entry, book.records[-1].reference, Status.VOID)
+    return outcome or decision_of(entry, book.records[-1].reference, Status.VOID)
 
 
-def post_deadline(book: Book, entry: Entry, wanted: Deadline) -> Outcome:
-    """Settle the holds whose date has come. What is settled already stays as it is."""
-    settled = [
+def post_deadline(book: Book, entry: LogEntry, wanted: Deadline) -> Decision:
+    """Apply the dates of holds. What has ended already stays as it is."""
+    ended = [
         status
         for hold in _holds_named(book, wanted.transaction_id)
-        if (status := _settle_due(book, entry, hold)) is not None
+        if (status := _apply_dates(book, entry, hold)) is not None
     ]
-    if settled:
-        return outcome_of(entry, None, settled[0])
-    return Outcome(
+    if ended:
+        return decision_of(entry, None, ended[0])
+    return Decision(
         entry.position,
         entry.request_id,
         wanted.transaction_id,
@@ -72,7 +72,7 @@ def post_deadline(book: Book, entry: Entry, wanted: Deadline) -> Outcome:
     )
 
 
-def post_cancel(book: Book, entry: Entry, wanted: Cancel) -> Outcome | Rejected:
+def post_cancel(book: Book, entry: LogEntry, wanted: Cancel) -> Decision | Rejected:
     """Withdraw a scheduled transaction: it is recorded as refused, and its reference is used."""
     schedule = book.schedules.get(wanted.transaction_id)
     if schedule is None:
@@ -97,10 +97,10 @@ def post_cancel(book: Book, entry: Entry, wanted: Cancel) -> Outcome | Rejected:
     cancelled = entry._replace(request_id=schedule.transaction_id, fingerprint=schedule.fingerprint)
     book.record(request_record(cancelled, instruction, Status.REJECTED, rejected))
     book.close_schedule(schedule.transaction_id)
-    book.settled.append(
+    book.cancelled.append(
         (
             schedule,
-            Outcome(
+            Decision(
                 entry.position,
                 schedule.transaction_id,
                 schedule.transaction_id,
@@ -111,10 +111,10 @@ def post_cancel(book: Book, entry: Entry, wanted: Cancel) -> Outcome | Rejected:
             ),
         )
     )
-    return outcome_of(entry, wanted.reference or label, Status.APPLIED)
+    return decision_of(entry, wanted.reference or label, Status.APPLIED)
 
 
-def rejected_action(book: Book, entry: Entry, wanted: Action, rejected: Rejected) -> Record:
+def rejected_action(book: Book, entry: LogEntry, wanted: Action, rejected: Rejected) -> Record:
     """The record of a refused action, with the sides of what it names, as far as they are known."""
     label = f"{entry.request_id}_rejected"
     record = action_record(entry, wanted, label, Status.REJECTED, rejected)
@@ -153,14 +153,14 @@ def _holds_named(book: Book, transaction_id: str) -> list[Hold]:
     return [book.holds[hold_id] for hold_id in book.groups.get(transaction_id, ())]
 
 
-def _open_holds(book: Book, entry: Entry, wanted: Commit | Void) -> list[Hold] | Rejected:
+def _open_holds(book: Book, entry: LogEntry, wanted: Commit | Void) -> list[Hold] | Rejected:
     """The holds to act on, after what their own dates demand; or why there are none."""
     transaction_id = wanted.transaction_id
     holds = _holds_named(book, transaction_id)
     if not holds:
         return _holds_nothing(book, transaction_id)
     for hold in holds:
-        _settle_due(book, entry, hold)
+        _apply_dates(book, entry, hold)
     invalid = _invalid_amount(book, wanted, holds[0]) if isinstance(wanted, Commit) else None
     if invalid is not None:
         return invalid
@@ -203,7 +203,7 @@ def _holds_nothing(book: Book, transaction_id: str) -> Rejected:
 
 
 def unknown_transaction(transaction_id: str) -> Rejected:
-    """The refusal of an action on a transaction that is not known."""
+    """The rejection of an action on a transaction that is not known."""
     return Rejected(Reason.UNKNOWN_TRANSACTION, f"transaction_id: {transaction_id} does not exist")
 
 
@@ -235,8 +235,8 @@ def _void(book: Book, hold: Hold, amount: int) -> None:
     book.balances[hold.destination_id].add(inflight_credit=-amount)
 
 
-def _settle_due(book: Book, entry: Entry, hold: Hold) -> str | None:
-    """Do what the dates of a hold demand at the time of ``entry``; answers the record's status."""
+def _apply_dates(book: Book, entry: LogEntry, hold: Hold) -> str | None:
+    """Do what the dates of a hold demand at the time of ``entry``; returns the record's status."""
     demanded = hold.due(entry.accepted_ms * 1000)
     if demanded is None:
         return None
@@ -275,7 +275,7 @@ def _on_hold(record: Record, hold: Hold, amount: int) -> Record:
 
 def _record_on_hold(
     book: Book,
-    entry: Entry,
+    entry: LogEntry,
     wanted: Commit | Void,
     hold: Hold,
     number: int,
@@ -291,12 +291,12 @@ def _record_on_hold(
 
 
 def _begin(
-    book: Book, entry: Entry, wanted: Commit | Void, holds: Sequence[Hold], status: str
-) -> Outcome | None:
+    book: Book, entry: LogEntry, wanted: Commit | Void, holds: Sequence[Hold], status: str
+) -> Decision | None:
     """Record an action on a request as a whole, before its parts; None when it names a hold."""
     if wanted.transaction_id in book.holds:
         return None
     label = f"{wanted.transaction_id}_{'commit' if isinstance(wanted, Commit) else 'void'}"
     root = action_record(entry, wanted, label, status)
     book.record(root._replace(parts=len(holds)))
-    return outcome_of(entry, root.reference, status)
+    return decision_of(entry, root.reference, status)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from daybook.ledger.book import Book
-from daybook.ledger.entry import Entry, Outcome
+from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.ids import part_id, part_ids
-from daybook.ledger.instructions import Bulk, Kind, Split, Transaction, movements
+from daybook.ledger.instructions import Bulk, Kind, MultiLeg, Transaction, movements
 from daybook.ledger.posting.recording import effective_of, request_record
-from daybook.ledger.posting.transactions import post_split, post_transaction
+from daybook.ledger.posting.transactions import post_legs, post_transaction
 from daybook.ledger.record import Record, Status
 from daybook.ledger.rejection import Reason, Rejected
 
@@ -17,10 +17,10 @@ REFUSED_SHOWN_MAX = 20
 """Refused items that the detail of a bulk names."""
 
 
-def post_bulk(book: Book, entry: Entry, bulk: Bulk) -> Outcome | Rejected:
+def post_bulk(book: Book, entry: LogEntry, bulk: Bulk) -> Decision | Rejected:
     """Post the items of a bulk in order: all or none when it is atomic, else each on its own.
 
-    It comes up only when nothing older is open anywhere, so the refusal of an item is final.
+    It comes up only when nothing older is open anywhere, so the rejection of an item is final.
     """
     named = {
         balance_id
@@ -32,21 +32,21 @@ def post_bulk(book: Book, entry: Entry, bulk: Bulk) -> Outcome | Rejected:
     try:
         ids = part_ids(entry.request_id, 1, len(bulk.items))
         for number, (item, item_id) in enumerate(zip(bulk.items, ids, strict=True), 1):
-            refusal = _post_item(book, _entry_of(entry, item, item_id), item, entry, number)
-            if refusal is None:
+            rejection = _post_item(book, _entry_of(entry, item, item_id), item, entry, number)
+            if rejection is None:
                 continue
             if bulk.atomic:
                 book.undo(savepoint)
-                return refusal._replace(part=number)
-            refused.append((number, refusal))
-            _record_refused(book, entry, item, number, refusal)
+                return rejection._replace(part=number)
+            refused.append((number, rejection))
+            _record_refused(book, entry, item, number, rejection)
     except BaseException:
-        book.undo(savepoint)  # a fault of ours: the entry is set aside, and nothing of it stays
+        book.undo(savepoint)  # a fault of ours: the entry is quarantined, and nothing of it stays
         raise
     root = _root_of_posted(entry, bulk, refused)
     book.record(root)
     book.records.insert(savepoint.records, book.records.pop())  # a request comes before its parts
-    return Outcome(
+    return Decision(
         entry.position,
         entry.request_id,
         entry.request_id,
@@ -57,8 +57,8 @@ def post_bulk(book: Book, entry: Entry, bulk: Bulk) -> Outcome | Rejected:
     )
 
 
-def record_rejected(book: Book, entry: Entry, bulk: Bulk, rejected: Rejected) -> str:
-    """Record that an atomic bulk was refused because of one of its items; answers the detail.
+def record_rejected(book: Book, entry: LogEntry, bulk: Bulk, rejected: Rejected) -> str:
+    """Record that an atomic bulk was refused because of one of its items; returns the detail.
 
     Its neighbours are refused with it. An item whose reference belongs to another request has no
     record of its own.
@@ -74,11 +74,11 @@ def record_rejected(book: Book, entry: Entry, bulk: Bulk, rejected: Rejected) ->
 
 
 def _post_item(
-    book: Book, part: Entry, item: Transaction | Split, entry: Entry, number: int
+    book: Book, part: LogEntry, item: Transaction | MultiLeg, entry: LogEntry, number: int
 ) -> Rejected | None:
-    """Post one item of the bulk in ``entry``; answers why not, if it is refused."""
-    if isinstance(item, Split):
-        outcome = post_split(book, part, item, entry.request_id, number)
+    """Post one item of the bulk in ``entry``; returns why not, if it is refused."""
+    if isinstance(item, MultiLeg):
+        outcome = post_legs(book, part, item, entry.request_id, number)
     else:
         outcome = post_transaction(book, part, item, entry.request_id, number)
     if isinstance(outcome, Rejected):
@@ -92,7 +92,7 @@ def _post_item(
 
 
 def _record_refused(
-    book: Book, entry: Entry, item: Transaction | Split, number: int, rejected: Rejected
+    book: Book, entry: LogEntry, item: Transaction | MultiLeg, number: int, rejected: Rejected
 ) -> None:
     if item.reference in book.references:
         return
@@ -103,9 +103,9 @@ def _record_refused(
     book.record(record)
 
 
-def _entry_of(entry: Entry, item: Transaction | Split, item_id: str) -> Entry:
+def _entry_of(entry: LogEntry, item: Transaction | MultiLeg, item_id: str) -> LogEntry:
     """The item as an entry of its own. It has the fingerprint of the request that it is part of."""
-    return Entry(
+    return LogEntry(
         entry.position,
         entry.slot,
         item_id,
@@ -120,7 +120,7 @@ def _about(bulk: Bulk, number: int, rejected: Rejected) -> str:
     return f"item {number} ({reference}): {rejected.reason}: {rejected.detail}"
 
 
-def _root_of_posted(entry: Entry, bulk: Bulk, refused: Sequence[tuple[int, Rejected]]) -> Record:
+def _root_of_posted(entry: LogEntry, bulk: Bulk, refused: Sequence[tuple[int, Rejected]]) -> Record:
     if not refused:
         return _root(entry, bulk, _status(bulk.items))
     shown = [_about(bulk, number, rejected) for number, rejected in refused[:REFUSED_SHOWN_MAX]]
@@ -134,14 +134,14 @@ def _root_of_posted(entry: Entry, bulk: Bulk, refused: Sequence[tuple[int, Rejec
     return _root(entry, bulk, _status(posted), None, detail)
 
 
-def _status(posted: Sequence[Transaction | Split]) -> Status:
+def _status(posted: Sequence[Transaction | MultiLeg]) -> Status:
     """INFLIGHT when every item that was posted is a hold."""
     held = all(item.whole.inflight for item in posted)
     return Status.INFLIGHT if held else Status.APPLIED
 
 
 def _root(
-    entry: Entry,
+    entry: LogEntry,
     bulk: Bulk,
     status: Status,
     reason: Reason | None = None,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 from daybook.ledger.book import Book, Subject, balance_of
-from daybook.ledger.entry import Entry, Outcome
+from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.instructions import Change, Kind, NewBalance, NewIdentity, NewLedger
 from daybook.ledger.meta import merge
-from daybook.ledger.posting.recording import outcome_of
+from daybook.ledger.posting.recording import decision_of
 from daybook.ledger.record import Record, Status
 from daybook.ledger.rejection import Reason, Rejected
 
@@ -16,7 +16,7 @@ META_DATA_CHARACTERS_MAX = 64 * 1024
 """Longest meta_data, as canonical JSON, that changes may add up to."""
 
 
-def post_ledger(book: Book, entry: Entry, wanted: NewLedger) -> Outcome | Rejected:
+def post_ledger(book: Book, entry: LogEntry, wanted: NewLedger) -> Decision | Rejected:
     """Create a ledger."""
     if wanted.ledger_id in book.ledgers:
         return _created_again(entry, "ledger_id", book.ledgers[wanted.ledger_id])
@@ -28,12 +28,12 @@ def post_ledger(book: Book, entry: Entry, wanted: NewLedger) -> Outcome | Reject
     return _created(book, entry, Kind.LEDGER, given)
 
 
-def post_balance(book: Book, entry: Entry, wanted: NewBalance) -> Outcome | Rejected:
+def post_balance(book: Book, entry: LogEntry, wanted: NewBalance) -> Decision | Rejected:
     """Create a balance in a ledger."""
     known = book.balances.get(wanted.balance_id)
     if known is not None:
-        # An internal balance that was created on first use carries no fingerprint: asking for
-        # the very same, with nothing of its own, is asking for what is there.
+        # An internal balance that was created on first use carries no fingerprint: a request for
+        # the very same, with nothing of its own, is one for what is there.
         plain = wanted.meta_data is None and wanted.identity_id is None
         untouched = known.fingerprint is None and plain
         return _created_again(
@@ -57,7 +57,7 @@ def post_balance(book: Book, entry: Entry, wanted: NewBalance) -> Outcome | Reje
     return _created(book, entry, Kind.BALANCE, given, wanted.currency)
 
 
-def post_identity(book: Book, entry: Entry, wanted: NewIdentity) -> Outcome | Rejected:
+def post_identity(book: Book, entry: LogEntry, wanted: NewIdentity) -> Decision | Rejected:
     """Create an identity."""
     if wanted.identity_id in book.identities:
         return _created_again(entry, "identity_id", book.identities[wanted.identity_id])
@@ -77,7 +77,7 @@ _UNKNOWN_SUBJECT = {
 }
 
 
-def post_change(book: Book, entry: Entry, wanted: Change) -> Outcome | Rejected:
+def post_change(book: Book, entry: LogEntry, wanted: Change) -> Decision | Rejected:
     """Set fields of a ledger, balance or identity, and merge meta_data by key."""
     fields: dict[str, str] = json.loads(wanted.fields)
     owner = fields.get("identity_id")
@@ -100,11 +100,11 @@ def post_change(book: Book, entry: Entry, wanted: Change) -> Outcome | Rejected:
     subject.fields |= fields
     record = change_record(entry, wanted, Status.APPLIED)
     book.record(record)
-    return outcome_of(entry, record.reference, Status.APPLIED)
+    return decision_of(entry, record.reference, Status.APPLIED)
 
 
 def change_record(
-    entry: Entry, wanted: Change, status: Status, rejected: Rejected | None = None
+    entry: LogEntry, wanted: Change, status: Status, rejected: Rejected | None = None
 ) -> Record:
     """The record of a change: what was asked for, by whom."""
     given = {
@@ -129,8 +129,8 @@ def _subject(book: Book, subject_id: str) -> Subject | None:
     return known
 
 
-def _taken(book: Book, entry: Entry, field: str) -> Rejected | None:
-    """The refusal of an id whose UUID something else has: the journal tells things apart by it."""
+def _taken(book: Book, entry: LogEntry, field: str) -> Rejected | None:
+    """The rejection of an id whose UUID something else has: the journal knows things by it."""
     recorded = book.recorded(None, entry.request_id)
     if recorded is None:
         return None
@@ -142,13 +142,13 @@ def _taken(book: Book, entry: Entry, field: str) -> Rejected | None:
 
 
 def _created(
-    book: Book, entry: Entry, kind: Kind, given: dict[str, str | None], currency: str = ""
-) -> Outcome:
+    book: Book, entry: LogEntry, kind: Kind, given: dict[str, str | None], currency: str = ""
+) -> Decision:
     book.record(_about(entry, kind, entry.request_id, given)._replace(currency=currency))
-    return outcome_of(entry, None, Status.APPLIED)
+    return decision_of(entry, None, Status.APPLIED)
 
 
-def _about(entry: Entry, kind: Kind, subject_id: str, given: dict[str, str | None]) -> Record:
+def _about(entry: LogEntry, kind: Kind, subject_id: str, given: dict[str, str | None]) -> Record:
     """The record of what was said about a thing. given: JSON texts; None: not said."""
     members = [f"{json.dumps(name)}:{given[name]}" for name in sorted(given) if given[name]]
     return Record(
@@ -187,10 +187,10 @@ def _unknown(reason: Reason, field: str, name: str) -> Rejected:
     return Rejected(reason, f"{field}: {what} does not exist; create it first", (name,))
 
 
-def _created_again(entry: Entry, field: str, fingerprint: bytes | None) -> Outcome | Rejected:
+def _created_again(entry: LogEntry, field: str, fingerprint: bytes | None) -> Decision | Rejected:
     if fingerprint != entry.fingerprint:
         return _conflict(entry, field)
-    return Outcome(
+    return Decision(
         entry.position,
         entry.request_id,
         entry.request_id,
@@ -200,7 +200,7 @@ def _created_again(entry: Entry, field: str, fingerprint: bytes | None) -> Outco
     )
 
 
-def _conflict(entry: Entry, field: str) -> Rejected:
+def _conflict(entry: LogEntry, field: str) -> Rejected:
     return Rejected(
         Reason.REFERENCE_CONFLICT,
         f"{field}: {entry.request_id} exists with other content; choose another id",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from daybook.ledger.book import Recorded
-from daybook.ledger.entry import Entry, Outcome
+from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.ids import part_id
 from daybook.ledger.instructions import (
     Action,
@@ -13,8 +13,8 @@ from daybook.ledger.instructions import (
     Commit,
     Kind,
     Leg,
+    MultiLeg,
     Refund,
-    Split,
     Transaction,
 )
 from daybook.ledger.record import Record, Status
@@ -28,21 +28,21 @@ ACTION_KINDS: dict[type, Kind] = {
 """The kind of each action's record; a void is what is left."""
 
 
-def outcome_of(
-    entry: Entry, reference: str | None, status: str, detail: str | None = None
-) -> Outcome:
+def decision_of(
+    entry: LogEntry, reference: str | None, status: str, detail: str | None = None
+) -> Decision:
     """The outcome of an entry that was posted."""
-    return Outcome(
+    return Decision(
         entry.position, entry.request_id, entry.request_id, reference, status, None, detail
     )
 
 
-def effective_of(entry: Entry, effective_micros: int | None) -> int:
+def effective_of(entry: LogEntry, effective_micros: int | None) -> int:
     """When a record counts for history: at its own date, by default when it was accepted."""
     return entry.accepted_ms * 1000 if effective_micros is None else effective_micros
 
 
-def sent_again(entry: Entry, reference: str | None, recorded: Recorded) -> Outcome | Rejected:
+def sent_again(entry: LogEntry, reference: str | None, recorded: Recorded) -> Decision | Rejected:
     """The original's outcome, when the request is the same; a conflict when it is not."""
     if recorded.fingerprint != entry.fingerprint:
         field = "transaction_id" if recorded.transaction_id == entry.request_id else "reference"
@@ -51,7 +51,7 @@ def sent_again(entry: Entry, reference: str | None, recorded: Recorded) -> Outco
             f"{field}: {reference or entry.request_id} belongs to another request, "
             f"{recorded.transaction_id}",
         )
-    return Outcome(
+    return Decision(
         entry.position,
         entry.request_id,
         recorded.transaction_id,
@@ -64,7 +64,7 @@ def sent_again(entry: Entry, reference: str | None, recorded: Recorded) -> Outco
 
 
 def transaction_record(
-    entry: Entry,
+    entry: LogEntry,
     wanted: Transaction,
     status: str,
     rejected: Rejected | None = None,
@@ -102,9 +102,9 @@ def transaction_record(
     )
 
 
-def split_record(
-    entry: Entry,
-    split: Split,
+def legs_record(
+    entry: LogEntry,
+    wanted: MultiLeg,
     status: str,
     rejected: Rejected | None = None,
     *,
@@ -116,16 +116,16 @@ def split_record(
     Only what was posted has parts.
     """
     record = transaction_record(
-        entry, split.whole, status, rejected, parent_id=parent_id, part=part
+        entry, wanted.whole, status, rejected, parent_id=parent_id, part=part
     )
-    source_id, destination_id = shared_sides(split)
-    parts = len(split.legs) if status in (Status.APPLIED, Status.INFLIGHT) else None
+    source_id, destination_id = shared_sides(wanted)
+    parts = len(wanted.legs) if status in (Status.APPLIED, Status.INFLIGHT) else None
     return record._replace(source_id=source_id, destination_id=destination_id, parts=parts)
 
 
 def request_record(
-    entry: Entry,
-    wanted: Transaction | Split,
+    entry: LogEntry,
+    wanted: Transaction | MultiLeg,
     status: str,
     rejected: Rejected | None = None,
     *,
@@ -133,14 +133,14 @@ def request_record(
     part: int | None = None,
 ) -> Record:
     """The record of a request as a whole, with one movement or with several legs."""
-    if isinstance(wanted, Split):
-        return split_record(entry, wanted, status, rejected, parent_id=parent_id, part=part)
+    if isinstance(wanted, MultiLeg):
+        return legs_record(entry, wanted, status, rejected, parent_id=parent_id, part=part)
     return transaction_record(entry, wanted, status, rejected, parent_id=parent_id, part=part)
 
 
-def shared_sides(split: Split) -> tuple[str | None, str | None]:
+def shared_sides(wanted: MultiLeg) -> tuple[str | None, str | None]:
     """The source and the destination that all legs have; None for the side with several."""
-    first, second = split.legs[0], split.legs[-1]
+    first, second = wanted.legs[0], wanted.legs[-1]
     return (
         first.source_id if first.source_id == second.source_id else None,
         first.destination_id if first.destination_id == second.destination_id else None,
@@ -182,7 +182,7 @@ def leg_records(root: Record) -> Callable[[Leg, str, int], Record]:
 
 
 def action_record(
-    entry: Entry,
+    entry: LogEntry,
     wanted: Action,
     label: str,
     status: str,

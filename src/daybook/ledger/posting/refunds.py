@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from daybook.ledger.book import Book, Original
-from daybook.ledger.entry import Entry, Outcome
+from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.ids import part_id
 from daybook.ledger.instructions import Kind, Refund
 from daybook.ledger.meta import merge
 from daybook.ledger.posting.actions import status_of, unknown_transaction
-from daybook.ledger.posting.recording import action_record, as_part, outcome_of
+from daybook.ledger.posting.recording import action_record, as_part, decision_of
 from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason, Rejected
 
 NAMED_MAX = 5
-"""Transactions that a refusal names."""
+"""Transactions that a rejection names."""
 
 
-def post_refund(book: Book, entry: Entry, wanted: Refund) -> Outcome | Rejected:
+def post_refund(book: Book, entry: LogEntry, wanted: Refund) -> Decision | Rejected:
     """Reverse an applied transaction, or all those of a request, in full and once."""
     original = book.original(wanted.transaction_id)
     if original is None:
@@ -38,7 +38,7 @@ def post_refund(book: Book, entry: Entry, wanted: Refund) -> Outcome | Rejected:
         book.record(root._replace(parts=len(refundable)))
     for number, each in enumerate(refundable, 1):
         _refund(book, entry, wanted, each, number if original.parts else None)
-    return outcome_of(entry, wanted.reference or label, Status.APPLIED)
+    return decision_of(entry, wanted.reference or label, Status.APPLIED)
 
 
 def _refundable(book: Book, original: Original) -> list[Original] | Rejected:
@@ -110,7 +110,9 @@ def _refund_overflows(book: Book, refundable: Sequence[Original]) -> Rejected | 
     )
 
 
-def _refund(book: Book, entry: Entry, wanted: Refund, original: Original, part: int | None) -> None:
+def _refund(
+    book: Book, entry: LogEntry, wanted: Refund, original: Original, part: int | None
+) -> None:
     amount = original.precise_amount
     assert amount is not None
     assert original.source_id is not None

@@ -12,19 +12,19 @@ from typing import Any
 
 from daybook.ledger.balance import may_be_internal
 from daybook.ledger.book import Book, Recorded
-from daybook.ledger.entry import Entry, Outcome
+from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.instructions import (
     Bulk,
     Cancel,
     Change,
     Commit,
     Deadline,
+    MultiLeg,
     NewBalance,
     NewIdentity,
     NewLedger,
     Refund,
-    Settle,
-    Split,
+    Resolve,
     Transaction,
     Void,
     movements,
@@ -44,9 +44,9 @@ from daybook.ledger.posting.creations import (
     post_identity,
     post_ledger,
 )
-from daybook.ledger.posting.recording import outcome_of, request_record, sent_again
+from daybook.ledger.posting.recording import decision_of, request_record, sent_again
 from daybook.ledger.posting.refunds import post_refund
-from daybook.ledger.posting.transactions import post_split, post_transaction
+from daybook.ledger.posting.transactions import post_legs, post_transaction
 from daybook.ledger.record import Record, Status
 from daybook.ledger.rejection import Reason, Rejected
 
@@ -54,13 +54,13 @@ ANYTHING = "*"
 """Stands for every balance and ledger, where it cannot be known what an entry would change."""
 
 
-def post(book: Book, entry: Entry) -> Outcome | Rejected:
+def post(book: Book, entry: LogEntry) -> Decision | Rejected:
     """Decide ``entry`` and, unless it is refused, post it to ``book``."""
     return _POST[type(entry.instruction)](book, entry, entry.instruction)
 
 
-def reject(book: Book, entry: Entry, rejected: Rejected) -> Outcome:
-    """Record the final refusal of ``entry``.
+def reject(book: Book, entry: LogEntry, rejected: Rejected) -> Decision:
+    """Record the final rejection of ``entry``.
 
     A conflict of references leaves no record of its own: the reference belongs to the original.
     """
@@ -84,7 +84,7 @@ def reject(book: Book, entry: Entry, rejected: Rejected) -> Outcome:
         book.record(record._replace(derived=True))
     if is_scheduled:
         book.close_schedule(entry.request_id)
-    return Outcome(
+    return Decision(
         entry.position,
         entry.request_id,
         entry.request_id,
@@ -95,19 +95,19 @@ def reject(book: Book, entry: Entry, rejected: Rejected) -> Outcome:
     )
 
 
-def set_aside(book: Book, entry: Entry, fault: str) -> Outcome:
-    """Set ``entry`` aside: deciding it raised, by a fault of ours.
+def quarantined(book: Book, entry: LogEntry, fault: str) -> Decision:
+    """Quarantine ``entry``: deciding it raised, by a fault of ours.
 
     The journal has no record of it, so that it can be tried again under its own id and reference;
     until then both belong to it. fault: the name of the exception.
     """
-    detail = f"deciding the request raised {fault}; it is set aside"
+    detail = f"deciding the request raised {fault}; it is quarantined"
     reference = getattr(entry.instruction, "reference", None)
     recorded = Recorded(
         entry.request_id, Status.REJECTED, entry.fingerprint, Reason.QUARANTINED, detail
     )
-    book.add_set_aside(entry, reference, recorded)
-    return Outcome(
+    book.add_quarantined(entry, reference, recorded)
+    return Decision(
         entry.position,
         entry.request_id,
         entry.request_id,
@@ -118,7 +118,7 @@ def set_aside(book: Book, entry: Entry, fault: str) -> Outcome:
     )
 
 
-def repeated(book: Book, entry: Entry) -> Outcome | Rejected | None:
+def repeated(book: Book, entry: LogEntry) -> Decision | Rejected | None:
     """The answer to ``entry`` when its reference or id is recorded already, whatever it asks."""
     reference = getattr(entry.instruction, "reference", None)
     recorded = book.recorded(reference, entry.request_id)
@@ -129,7 +129,7 @@ def repeated(book: Book, entry: Entry) -> Outcome | Rejected | None:
     return sent_again(entry, reference, recorded)
 
 
-def brings(book: Book, entry: Entry) -> tuple[str, ...]:
+def may_credit(book: Book, entry: LogEntry) -> tuple[str, ...]:
     """Ids of the balances and things that ``entry`` would credit or create, were it posted.
 
     Also its source, when that is an internal balance: the entry may create it, and younger debits
@@ -137,7 +137,7 @@ def brings(book: Book, entry: Entry) -> tuple[str, ...]:
     names is not in the book.
     """
     wanted = entry.instruction
-    if isinstance(wanted, Transaction | Split | Bulk):
+    if isinstance(wanted, Transaction | MultiLeg | Bulk):
         names: dict[str, None] = {}
         for _, leg in movements(wanted):
             names[leg.destination_id] = None
@@ -146,7 +146,7 @@ def brings(book: Book, entry: Entry) -> tuple[str, ...]:
         return tuple(names)
     if isinstance(wanted, NewLedger | NewBalance | NewIdentity | Change):
         return (entry.request_id,)
-    if isinstance(wanted, Settle):
+    if isinstance(wanted, Resolve):
         return ()
     touched: dict[str, None] = {}
     original = book.original(wanted.transaction_id) if isinstance(wanted, Refund) else None
@@ -159,10 +159,10 @@ def brings(book: Book, entry: Entry) -> tuple[str, ...]:
     return tuple(touched) or (ANYTHING,)
 
 
-def _rejected_record(book: Book, entry: Entry, rejected: Rejected) -> Record | None:
-    """The record of a refusal; None for creations, which are kept with their raw bytes instead."""
+def _rejected_record(book: Book, entry: LogEntry, rejected: Rejected) -> Record | None:
+    """The record of a rejection; None for creations: those are kept with their raw bytes."""
     wanted = entry.instruction
-    if isinstance(wanted, Transaction | Split):
+    if isinstance(wanted, Transaction | MultiLeg):
         return request_record(entry, wanted, Status.REJECTED, rejected)
     if isinstance(wanted, Commit | Void | Refund | Cancel):
         return rejected_action(book, entry, wanted, rejected)
@@ -171,22 +171,22 @@ def _rejected_record(book: Book, entry: Entry, rejected: Rejected) -> Record | N
     return None
 
 
-def _post_settle(book: Book, entry: Entry, wanted: Settle) -> Outcome:
-    """Settle what was set aside. What is settled already stays as it is."""
-    if book.settle(wanted, entry.accepted_ms):
-        return outcome_of(entry, None, Status.APPLIED)
-    return Outcome(
+def _post_resolve(book: Book, entry: LogEntry, wanted: Resolve) -> Decision:
+    """Resolve what was quarantined. What is resolved already stays as it is."""
+    if book.resolve(wanted, entry.accepted_ms):
+        return decision_of(entry, None, Status.APPLIED)
+    return Decision(
         entry.position, entry.request_id, entry.request_id, None, Status.APPLIED, duplicate=True
     )
 
 
-_Post = Callable[[Book, Entry, Any], Outcome | Rejected]
+_Post = Callable[[Book, LogEntry, Any], Decision | Rejected]
 
 
 def _once(post_new: _Post) -> _Post:
     """Answer a request that is recorded already with its original, whatever else holds for it."""
 
-    def post_or_repeat(book: Book, entry: Entry, wanted: Any) -> Outcome | Rejected:
+    def post_or_repeat(book: Book, entry: LogEntry, wanted: Any) -> Decision | Rejected:
         recorded = book.recorded(wanted.reference, entry.request_id)
         if recorded is not None:
             return sent_again(entry, wanted.reference, recorded)
@@ -198,14 +198,14 @@ def _once(post_new: _Post) -> _Post:
 # Transactions look for themselves: one that was scheduled is recorded, and posted all the same.
 _POST: dict[type, _Post] = {
     Transaction: post_transaction,
-    Split: post_split,
+    MultiLeg: post_legs,
     Bulk: _once(post_bulk),
     Commit: _once(post_commit),
     Void: _once(post_void),
     Refund: _once(post_refund),
     Cancel: _once(post_cancel),
     Deadline: post_deadline,
-    Settle: _post_settle,
+    Resolve: _post_resolve,
     NewLedger: post_ledger,
     NewBalance: post_balance,
     NewIdentity: post_identity,

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 from daybook.ledger.balance import Balance
 from daybook.ledger.book import Book, Recorded
-from daybook.ledger.entry import Entry, Outcome
+from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.hold import Hold
 from daybook.ledger.ids import part_id, part_ids
-from daybook.ledger.instructions import Kind, Leg, Split, Transaction
+from daybook.ledger.instructions import Kind, Leg, MultiLeg, Transaction
 from daybook.ledger.posting.recording import (
+    decision_of,
     leg_records,
-    outcome_of,
+    legs_record,
     request_record,
     sent_again,
-    split_record,
     transaction_record,
 )
 from daybook.ledger.record import Status
@@ -24,11 +24,11 @@ from daybook.ledger.rejection import PRECEDENCE, Reason, Rejected
 
 def post_transaction(
     book: Book,
-    entry: Entry,
+    entry: LogEntry,
     wanted: Transaction,
     parent_id: str | None = None,
     part: int | None = None,
-) -> Outcome | Rejected:
+) -> Decision | Rejected:
     """Post a transaction with one movement.
 
     parent_id, part: of an item of a bulk, the bulk and the number of the item.
@@ -43,12 +43,12 @@ def post_transaction(
     if source is None or destination is None:
         return _unknown_balance(wanted, source, destination)
     amount = wanted.precise_amount
-    refusal = _mismatch(wanted, source, destination) or _lacks_funds(wanted, source, amount)
-    if refusal is not None:
-        return refusal
+    rejection = _mismatch(wanted, source, destination) or _lacks_funds(wanted, source, amount)
+    if rejection is not None:
+        return rejection
     if not (source.debit_fits(amount) and destination.credit_fits(amount)):
         return _overflow(amount)
-    _settle_sides(book, entry, wanted, source, destination)
+    _fix_sides(book, entry, wanted, source, destination)
     if wanted.inflight:
         status = Status.INFLIGHT
         source.add(inflight_debit=amount)
@@ -61,34 +61,34 @@ def post_transaction(
     if wanted.scheduled_micros is not None:
         book.close_schedule(entry.request_id)
     book.record(transaction_record(entry, wanted, status, parent_id=parent_id, part=part))
-    return Outcome(entry.position, entry.request_id, entry.request_id, wanted.reference, status)
+    return Decision(entry.position, entry.request_id, entry.request_id, wanted.reference, status)
 
 
-def post_split(
+def post_legs(
     book: Book,
-    entry: Entry,
-    split: Split,
+    entry: LogEntry,
+    wanted: MultiLeg,
     parent_id: str | None = None,
     part: int | None = None,
-) -> Outcome | Rejected:
+) -> Decision | Rejected:
     """Post all legs of a request, or none (ledger semantics, section 8).
 
     Everything is looked at before anything is changed.
     """
-    whole = split.whole
+    whole = wanted.whole
     recorded = book.recorded(whole.reference, entry.request_id)
     if recorded is not None and not _is_due(book, entry, recorded):
         return sent_again(entry, whole.reference, recorded)
     if whole.scheduled_micros is not None and _is_early(entry, whole.scheduled_micros):
-        return _schedule(book, entry, split)
-    sides = _sides(book, split)
+        return _schedule(book, entry, wanted)
+    sides = _sides(book, wanted)
     if isinstance(sides, Rejected):
         return sides
-    refusal = _refusal_of_legs(split, sides)
-    if refusal is not None:
-        return refusal
+    rejection = _rejection_of_legs(wanted, sides)
+    if rejection is not None:
+        return rejection
     status = Status.INFLIGHT if whole.inflight else Status.APPLIED
-    root = split_record(entry, split, status, parent_id=parent_id, part=part)
+    root = legs_record(entry, wanted, status, parent_id=parent_id, part=part)
     if whole.scheduled_micros is not None:
         book.close_schedule(entry.request_id)
     book.record(root)
@@ -96,11 +96,11 @@ def post_split(
     make_record = leg_records(root)
     records = book.records
     for number, (leg, leg_id, (source, destination)) in enumerate(
-        zip(split.legs, leg_ids, sides, strict=True), 1
+        zip(wanted.legs, leg_ids, sides, strict=True), 1
     ):
         amount = leg.precise_amount
         if source.precision is None or destination.precision is None:
-            _settle_sides(book, entry, whole, source, destination)
+            _fix_sides(book, entry, whole, source, destination)
         if whole.inflight:
             source.add(0, 0, 0, amount)
             destination.add(0, 0, amount)
@@ -109,14 +109,14 @@ def post_split(
             source.add(0, amount)
             destination.add(amount)
         records.append(make_record(leg, leg_id, number))
-    return outcome_of(entry, whole.reference, status)
+    return decision_of(entry, whole.reference, status)
 
 
-def _is_early(entry: Entry, scheduled_micros: int) -> bool:
+def _is_early(entry: LogEntry, scheduled_micros: int) -> bool:
     return scheduled_micros > entry.accepted_ms * 1000
 
 
-def _is_due(book: Book, entry: Entry, recorded: Recorded) -> bool:
+def _is_due(book: Book, entry: LogEntry, recorded: Recorded) -> bool:
     """Whether the entry is a scheduled transaction, sent again because its time has come."""
     schedule = book.schedules.get(entry.request_id)
     if schedule is None or recorded.transaction_id != entry.request_id:
@@ -127,7 +127,7 @@ def _is_due(book: Book, entry: Entry, recorded: Recorded) -> bool:
     return scheduled_micros is None or not _is_early(entry, scheduled_micros)
 
 
-def _schedule(book: Book, entry: Entry, wanted: Transaction | Split) -> Outcome:
+def _schedule(book: Book, entry: LogEntry, wanted: Transaction | MultiLeg) -> Decision:
     """Keep the transaction until its time. Balances and funds are looked at then."""
     book.record(
         request_record(entry, wanted, Status.SCHEDULED)._replace(
@@ -139,7 +139,7 @@ def _schedule(book: Book, entry: Entry, wanted: Transaction | Split) -> Outcome:
         )
     )
     book.add_schedule(entry, wanted)
-    return outcome_of(entry, wanted.reference, Status.SCHEDULED)
+    return decision_of(entry, wanted.reference, Status.SCHEDULED)
 
 
 def _side(book: Book, balance_id: str, indicator: str | None, currency: str) -> Balance | None:
@@ -149,13 +149,13 @@ def _side(book: Book, balance_id: str, indicator: str | None, currency: str) -> 
     return balance
 
 
-def _sides(book: Book, split: Split) -> list[tuple[Balance, Balance]] | Rejected:
+def _sides(book: Book, wanted: MultiLeg) -> list[tuple[Balance, Balance]] | Rejected:
     """Source and destination of each leg; the same internal balance is one, also when it is new."""
-    currency = split.whole.currency
+    currency = wanted.whole.currency
     known = book.balances
     fresh: dict[str, Balance] = {}
     sides: list[tuple[Balance, Balance]] = []
-    for leg in split.legs:
+    for leg in wanted.legs:
         source = known.get(leg.source_id) or fresh.get(leg.source_id)
         if source is None and leg.source_indicator is not None:
             source = book.internal_balance(leg.source_id, leg.source_indicator, currency)
@@ -172,15 +172,17 @@ def _sides(book: Book, split: Split) -> list[tuple[Balance, Balance]] | Rejected
     return sides
 
 
-def _refusal_of_legs(split: Split, sides: Sequence[tuple[Balance, Balance]]) -> Rejected | None:
-    """The refusal that takes precedence, over all legs.
+def _rejection_of_legs(
+    wanted: MultiLeg, sides: Sequence[tuple[Balance, Balance]]
+) -> Rejected | None:
+    """The rejection that takes precedence, over all legs.
 
     The balance that all legs share is looked at once, for the total; all others are distinct.
     """
-    whole = split.whole
+    whole = wanted.whole
     several_sources = sides[0][0] is not sides[-1][0]
     shared = sides[0][1] if several_sources else sides[0][0]
-    amounts = [leg.precise_amount for leg in split.legs]
+    amounts = [leg.precise_amount for leg in wanted.legs]
     if several_sources:
         debits = [(source, amount) for (source, _), amount in zip(sides, amounts, strict=True)]
         credits = [(shared, whole.precise_amount)]
@@ -206,10 +208,10 @@ def _refusal_of_legs(split: Split, sides: Sequence[tuple[Balance, Balance]]) -> 
     return None if fits else _overflow(whole.precise_amount)
 
 
-def _settle_sides(
-    book: Book, entry: Entry, wanted: Transaction, source: Balance, destination: Balance
+def _fix_sides(
+    book: Book, entry: LogEntry, wanted: Transaction, source: Balance, destination: Balance
 ) -> None:
-    """What a first transaction settles about its balances: that they exist, their precision."""
+    """What a first transaction fixes about its balances: that they exist, their precision."""
     if source.is_new:
         book.add_balance(source, entry.position)
     if destination.is_new:
@@ -224,7 +226,7 @@ def _hold(
     transaction_id: str,
     whole: Transaction,
     leg: Transaction | Leg,
-    split_id: str | None,
+    leg_of: str | None,
     bulk_id: str | None,
 ) -> Hold:
     return Hold(
@@ -234,7 +236,7 @@ def _hold(
         whole.currency,
         whole.precision,
         leg.precise_amount,
-        split_id=split_id,
+        leg_of=leg_of,
         bulk_id=bulk_id,
         expires_micros=whole.expires_micros,
         commits_micros=whole.commits_micros,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from daybook.errors import ConfigError
-from daybook.monitoring.health.asking import Check, Inspection, State, asking, inspect
+from daybook.monitoring.health.checks import Check, Inspection, State, inspect, inspecting
 from daybook.monitoring.health.clocks import CLOCKS
 from daybook.monitoring.health.dates import DATES
 from daybook.monitoring.health.instance import INSTANCE
@@ -45,7 +45,7 @@ def examine(
         raise ConfigError(
             f"there is no check named {', '.join(unknown)}: choose from {', '.join(NAMES)}"
         )
-    with asking(settings, stall_seconds_max) as asked:
+    with inspecting(settings, stall_seconds_max) as asked:
         for each in CHECKS:
             if each.name not in skip and (not only or each.name in only):
                 yield inspect(asked, each)

@@ -1,7 +1,7 @@
 """Whether the machines agree on the time.
 
 The log's server says when something was accepted and what is due; the others' clocks decide how
-long messages live: beat's sweeps and doorbells expire by the clock of whoever sent them.
+long messages live: beat's sweeps and doorbells expire by the clock of anyone who sent them.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from daybook.monitoring.health.asking import Asked, Finding, inspection, worst
+from daybook.monitoring.health.checks import Asked, Finding, inspection, worst
 from daybook.queue.announcements import announced
 
 CLOCK_SKEW_SECONDS_MAX = 5.0
 """How far two machines' clocks may lie apart. A sweep that is ten intervals old is thrown away by
-whoever takes it: with twice this bound, and sweeps every second, nothing that is due happens."""
+anyone who takes it: with twice this bound, and sweeps every second, nothing that is due happens."""
 
 READINGS = 3
 """A clock is read so often; the reading that took the least time counts."""

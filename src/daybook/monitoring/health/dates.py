@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
-from daybook.monitoring.health.asking import Asked, Finding, inspection, worst
-from daybook.monitoring.looking import LOOK_PAUSE_SECONDS, LOOKS_MAX
+from daybook.monitoring.health.checks import Asked, Finding, inspection, worst
+from daybook.monitoring.recheck import LOOK_PAUSE_SECONDS, LOOKS_MAX
 from daybook.queue.sweeps import SweepSign, last_sweep
 
 SWEEPS_MISSED_MAX = 5

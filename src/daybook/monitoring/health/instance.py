@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daybook.monitoring.health.asking import Asked, Finding, inspection
+from daybook.monitoring.health.checks import Asked, Finding, inspection
 from daybook.monitoring.instance import failing_parts
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from daybook.monitoring.health.asking import Asked, Finding, State, inspection, worst
+from daybook.monitoring.health.checks import Asked, Finding, State, inspection, worst
 from daybook.store.schema import APPEND_ONLY_BODY, APPEND_ONLY_TRIGGER, WORKER_ROLE
 
 _LOST = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from daybook.monitoring.health.asking import Asked, Finding, inspection, refused, worst
+from daybook.monitoring.health.checks import Asked, Finding, inspection, refused, worst
 from daybook.queue.connect import translated_faults
 
 NEARLY_FULL = 7 / 8

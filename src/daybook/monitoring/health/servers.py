@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daybook.installation.migrate import check_revision
-from daybook.monitoring.health.asking import Asked, Finding, inspection
+from daybook.monitoring.health.checks import Asked, Finding, inspection
 from daybook.store.engine import translated_faults
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daybook.errors import ConfigError
-from daybook.monitoring.health.asking import Asked, Finding, inspection
+from daybook.monitoring.health.checks import Asked, Finding, inspection
 from daybook.monitoring.inspection import log_faults
 from daybook.queue.mending import LogFault
 from daybook.store.engine import translated_faults

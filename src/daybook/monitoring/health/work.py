@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from sqlalchemy import select
 
-from daybook.monitoring.health.asking import Asked, Finding, inspection, worst
-from daybook.monitoring.looking import LOOK_PAUSE_SECONDS, LOOKS_MAX, what_stays
+from daybook.monitoring.health.checks import Asked, Finding, inspection, worst
 from daybook.monitoring.progress import Progress, find_stalled
+from daybook.monitoring.recheck import LOOK_PAUSE_SECONDS, LOOKS_MAX, what_stays
 from daybook.queue.announcements import Announcement, announced
 from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
 from daybook.store.engine import translated_faults
@@ -18,7 +18,7 @@ from daybook.store.schema import partitions
 
 _OPEN = """
 SELECT coalesce(array_agg(partition ORDER BY partition), '{}'),
-    coalesce(array_agg(cursor ORDER BY partition), '{}'), (SELECT count(*) FROM held_over)
+    coalesce(array_agg(cursor ORDER BY partition), '{}'), (SELECT count(*) FROM deferred_entries)
 FROM partitions WHERE partition < total
 """
 
@@ -51,20 +51,20 @@ def _heard_of(asked: Asked, found: Iterable[Announcement]) -> Finding:
 
 
 def _has_open(asked: Asked) -> bool:
-    numbers, cursors, held_over = asked.row(_OPEN)
-    return held_over > 0 or bool(asked.log.first_unread(dict(zip(numbers, cursors, strict=True))))
+    numbers, cursors, deferred = asked.row(_OPEN)
+    return deferred > 0 or bool(asked.log.first_unread(dict(zip(numbers, cursors, strict=True))))
 
 
 def judge_progress(asked: Asked) -> Finding:
     """Partitions with open entries move."""
-    found = find_stalled(asked.engine, asked.log, asked.seconds_max, asked.settings.held_over_max)
+    found = find_stalled(asked.engine, asked.log, asked.seconds_max, asked.settings.deferred_max)
     if not found:
         return Finding("ok", "every partition is idle or moves")
     return Finding("failed", "; ".join(_told(one, asked.seconds_max) for one in found))
 
 
 def _told(one: Progress, seconds_max: float) -> str:
-    what = "entries held over" if one.unread is None else "unread entries"
+    what = "entries deferred" if one.unread is None else "unread entries"
     return f"partition {one.partition} has {what} and did not move for {seconds_max:g} s"
 
 
@@ -98,12 +98,12 @@ def _not_as_told(asked: Asked) -> set[tuple[int, int, int]]:
 
 
 def judge_quarantine(asked: Asked) -> Finding:
-    """Nothing that was set aside is open."""
+    """Nothing that was quarantined is open."""
     with translated_faults(), asked.engine.connect() as connection:
         number = count_quarantined(connection)
     if not number:
         return Finding("ok", "empty")
-    return Finding("warning", f"{number} set aside and open: see `daybook quarantine list`")
+    return Finding("warning", f"{number} quarantined and open: see `daybook quarantine list`")
 
 
 WORK = (

@@ -16,8 +16,8 @@ from celery.utils.nodenames import default_nodename, host_format
 from redis.exceptions import RedisError
 
 from daybook.errors import DaybookError, LogUnavailable
-from daybook.monitoring.health.asking import Asked, Check, Finding, asking
-from daybook.monitoring.looking import LOOK_PAUSE_SECONDS
+from daybook.monitoring.health.checks import Asked, Check, Finding, inspecting
+from daybook.monitoring.recheck import LOOK_PAUSE_SECONDS
 from daybook.queue.announcements import ANNOUNCEMENT_LIFE_SECONDS, Announcement, announced
 from daybook.queue.doorbell import BROKER_TIMEOUT_SECONDS, TASK_SECONDS_MAX
 from daybook.settings import Settings
@@ -48,7 +48,7 @@ def examine_worker(settings: Settings, node: str) -> Iterator[Check]:
     Its state is ``ok``; ``failed``: a restart may mend it; or ``unavailable``: what it needs is
     away, and nothing can be said. Raises ConfigError.
     """
-    with asking(settings, settings.stall_seconds_max) as asked, _broker(settings) as broker:
+    with inspecting(settings, settings.stall_seconds_max) as asked, _broker(settings) as broker:
         try:
             found = judge_worker(asked, broker, node, time.sleep)
         except DaybookError as error:

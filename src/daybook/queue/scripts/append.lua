@@ -6,7 +6,7 @@
 -- slots that a wide request spends from, separated by commas (empty for nearly all).
 --
 -- A wide entry is written into the stream of its slot alone, and under the same id a barrier into
--- the stream of every other partition of its slots: whoever comes to it there waits until the
+-- the stream of every other partition of its slots: anyone who comes to it there waits until the
 -- entry was applied. Barriers come first: one without its entry would hold up nobody.
 --
 -- A producer whose account may neither trim nor look into streams (deploy/valkey/users.acl) does
@@ -56,7 +56,7 @@ local function tick()
   entry_id = string.format('%.0f-%.0f', ms, counter)
 end
 
--- What was applied may go before its time when new entries need the room. Answers how many went.
+-- What was applied may go before its time when new entries need the room. Returns how many went.
 local function make_room(partition)
   local cursor = redis.pcall('HGET', prefix .. 'cursors', partition)
   if type(cursor) ~= 'string' then
@@ -97,7 +97,7 @@ local function others_of(slots, home)
 end
 
 -- Somebody wrote into the stream past this script: the clock goes on behind that entry, unless
--- that lies in a future that must not become everybody's present. Answers whether it could.
+-- that lies in a future that must not become everybody's present. Returns whether it could.
 local function overtake(partition)
   local about = redis.pcall('XINFO', 'STREAM', prefix .. 'log:' .. partition)
   for at = 1, about.err and 0 or #about, 2 do
@@ -120,7 +120,7 @@ local function failed(added, words)
     and (not words or string.find(added.err, words, 1, true))
 end
 
--- Write the entry whose arguments begin at i, barriers first. Answers the first failure.
+-- Write the entry whose arguments begin at i, barriers first. Returns the first failure.
 local function write(i, home, others)
   for _, other in ipairs(others) do
     local added = redis.pcall('XADD', prefix .. 'log:' .. other, entry_id,
@@ -167,7 +167,7 @@ local function is_queued(mark)
 end
 
 -- Whether the entry that a mark names was applied: the log has lost the outcome with its end. (Or it
--- is held over; then what is due is accepted once more, to no effect.)
+-- is deferred; then what is due is accepted once more, to no effect.)
 local function is_stale(mark)
   local home, at = string.match(mark, ' (%d+) (%d+%-%d+)$')
   local cursor_ms, cursor_counter = parts_of(redis.call('HGET', prefix .. 'cursors', home))
@@ -275,7 +275,7 @@ for i = 3, #ARGV, ARGUMENTS do
       redis.call('SET', prefix .. 'queued:' .. ARGV[i + 1],
         fingerprint .. 'Q' .. ARGV[i + 3] .. ' ' .. home .. ' ' .. last_id)
       if string.find(ARGV[i + 4], 'i', 1, true) then
-        -- Whoever reads it compares the id with what it points to: producers may write it.
+        -- Anyone who reads it compares the id with what it points to: producers may write it.
         redis.call('SET', prefix .. 'queued:i:' .. ARGV[i + 3], '@' .. ARGV[i + 1],
           'NX', 'EX', POINTER_SECONDS)
       end

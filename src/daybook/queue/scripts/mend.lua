@@ -9,7 +9,7 @@
 -- swap: a stream, the last id that it may have, the last that was copied, its copy, and where the
 --   old stream goes ('' for nowhere). Answers 1, or 0 when the stream is not what was copied.
 -- readmit: a number. Gives that many entries that were put aside a new id each, in their order.
---   Answers how many.
+--   Returns how many.
 -- readmit_one: a partition and an id. The same for an entry that stands in the log.
 -- decided: an entry id. Workers vouch that everything up to it is decided.
 local prefix, partitions = ARGV[2], tonumber(ARGV[3])
@@ -216,7 +216,7 @@ local function fields_of(entry)
   return fields
 end
 
--- Write an entry under a new id. Answers whether it could.
+-- Write an entry under a new id. Returns whether it could.
 local function readmit(partition, entry, id)
   local fields = fields_of(entry)
   local added = redis.pcall('XADD', prefix .. 'log:' .. partition, id,

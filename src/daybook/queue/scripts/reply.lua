@@ -11,7 +11,7 @@
 --
 -- allow-oom: a server whose memory is full must still let the workers get on, or it stays full.
 --
--- Answers whoever asked for these outcomes by a Celery message: {batch of the last reply, {key,
+-- Returns anyone who asked for these outcomes by a Celery message: {batch of the last reply, {key,
 -- askers, key, askers, …}}, the askers as ``queue.asked`` writes them.
 --
 -- When the log or the server's memory is nearly full, what was applied goes before its time: the

@@ -195,8 +195,8 @@ class DeadlineBody(BaseModel):
     transaction_id: str
 
 
-class SettleBody(BaseModel):
-    """What an operator asks about a request that was set aside.
+class ResolveBody(BaseModel):
+    """What an operator asks about a request that was quarantined.
 
     slot: of that request, so that what is tried again comes behind this in the same partition.
     """
@@ -204,7 +204,7 @@ class SettleBody(BaseModel):
     model_config = CONFIG
 
     v: int
-    kind: Literal["settle"]
+    kind: Literal["resolve"]
     request_id: Annotated[str, Field(max_length=REQUEST_ID_LENGTH_MAX)]
     position: Annotated[int, Field(ge=0, lt=1 << 63)]
     how: Literal["retried", "discarded"]
@@ -288,7 +288,7 @@ AnyBody = (
     | ActionBody
     | CancelBody
     | DeadlineBody
-    | SettleBody
+    | ResolveBody
     | LedgerBody
     | BalanceBody
     | IdentityBody

@@ -123,7 +123,7 @@ def _decode_common(body: bytes, request_id: str) -> Decoded | None:
 
 
 def reference_in(body: bytes) -> str | None:
-    """The reference of a body that may be broken, for the record of its refusal."""
+    """The reference of a body that may be broken, for the record of its rejection."""
     try:
         found = json.loads(_without_items(body))["reference"]
         return clean_text(found)[:REFERENCE_LENGTH_MAX] or None if isinstance(found, str) else None
@@ -147,7 +147,7 @@ def _bytes_max(fields: Any) -> int:
 
 
 _ERRORS_TOLD_MAX = 1_000
-"""Errors of one body that are looked at: telling a million would keep a worker for a minute."""
+"""Errors of one body that are looked at: a million of them would keep a worker for a minute."""
 
 
 def _undecodable(body: bytes, invalid: ValidationError) -> Rejected:

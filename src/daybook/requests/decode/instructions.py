@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from daybook.errors import FieldError
 from daybook.ledger.balance import INDICATOR, internal_balance_id
-from daybook.ledger.instructions import Leg, Split, Transaction
+from daybook.ledger.instructions import Leg, MultiLeg, Transaction
 from daybook.ledger.money import limit_to_minor, plain_text
 from daybook.ledger.rejection import Reason
 from daybook.ledger.shares import Share
@@ -84,7 +84,7 @@ def _canonical(value: Any) -> str:
 
 def movement_of(
     fields: ItemBody, accepted_ms: int, scheduled_for: str | None = None
-) -> Transaction | Split:
+) -> Transaction | MultiLeg:
     """The transaction that a body, or an item of a bulk, asks for."""
     precise_amount = checked(check_precise_amount, fields.precise_amount, "precise_amount")
     precision = checked(check_precision, fields.precision, "precision")
@@ -115,7 +115,7 @@ def movement_of(
         commits,
         micros_of(scheduled_for, "scheduled_for"),
     )
-    return Split(whole, legs) if legs else whole
+    return MultiLeg(whole, legs) if legs else whole
 
 
 def names_of(one: str | None, legs: Sequence[LegBody] | None) -> tuple[str, ...]:

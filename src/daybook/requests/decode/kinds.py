@@ -18,12 +18,12 @@ from daybook.ledger.instructions import (
     Commit,
     Deadline,
     Instruction,
+    MultiLeg,
     NewBalance,
     NewIdentity,
     NewLedger,
     Refund,
-    Settle,
-    Split,
+    Resolve,
     Transaction,
     Void,
 )
@@ -51,7 +51,7 @@ from daybook.requests.decode.bodies import (
     IdentityBody,
     ItemBody,
     LedgerBody,
-    SettleBody,
+    ResolveBody,
     TransactionBody,
 )
 from daybook.requests.decode.instructions import (
@@ -69,7 +69,7 @@ from daybook.requests.fields import (
     check_precise_amount,
 )
 from daybook.requests.models import load_json, validate
-from daybook.requests.quarantine import settle_id
+from daybook.requests.quarantine import resolve_id
 from daybook.requests.routing import (
     ordering_key,
     ordering_key_of,
@@ -119,7 +119,7 @@ def _refuse_foreign_id(request_id: str, form: re.Pattern[str], slot: int, field:
 
 def _decode_bulk(fields: BulkBody, request_id: str, accepted_ms: int) -> Decoded:
     refuse_blank(fields, "reference")
-    items: list[Transaction | Split] = []
+    items: list[Transaction | MultiLeg] = []
     slots: set[int] = set()
     for place, item in enumerate(fields.transactions):
         if isinstance(item, dict):
@@ -154,8 +154,8 @@ def _decode_bulk(fields: BulkBody, request_id: str, accepted_ms: int) -> Decoded
 
 
 def _filled(
-    item: Transaction | Split, description: str, effective_micros: int | None
-) -> Transaction | Split:
+    item: Transaction | MultiLeg, description: str, effective_micros: int | None
+) -> Transaction | MultiLeg:
     """The item with what its bulk says for those that say nothing themselves."""
     whole = item.whole
     own = whole.effective_micros
@@ -163,7 +163,7 @@ def _filled(
         description=whole.description or description,
         effective_micros=effective_micros if own is None else own,
     )
-    return item._replace(whole=filled) if isinstance(item, Split) else filled
+    return item._replace(whole=filled) if isinstance(item, MultiLeg) else filled
 
 
 def _key_of_first(item: CommonItem | ItemBody) -> str:
@@ -271,11 +271,11 @@ def _decode_deadline(fields: DeadlineBody, request_id: str, accepted_ms: int) ->
     return Decoded(Deadline(fields.transaction_id), slot, request_id)
 
 
-def _decode_settle(fields: SettleBody, request_id: str, accepted_ms: int) -> Decoded:
+def _decode_resolve(fields: ResolveBody, request_id: str, accepted_ms: int) -> Decoded:
     del accepted_ms
-    wanted = Settle(fields.request_id, fields.position, fields.how, fields.made_by, fields.why)
-    if request_id != settle_id(wanted):
-        raise fault("request_id", "is not the id of this settlement")
+    wanted = Resolve(fields.request_id, fields.position, fields.how, fields.made_by, fields.why)
+    if request_id != resolve_id(wanted):
+        raise fault("request_id", "is not the id of this resolution")
     return Decoded(wanted, fields.slot, request_id)
 
 
@@ -346,7 +346,7 @@ DECODERS: dict[str, Callable[[Any, str, int], Decoded]] = {
     "refund": _decode_action,
     "cancel": _decode_cancel,
     "deadline": _decode_deadline,
-    "settle": _decode_settle,
+    "resolve": _decode_resolve,
     "ledger": _decode_ledger,
     "balance": _decode_balance,
     "identity": _decode_identity,

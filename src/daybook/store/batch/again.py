@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class DecideAgain(Exception):  # noqa: N818 - an order to the caller, not an error
+class Stale(Exception):  # noqa: N818 - an order to the caller, not an error
     """What a decision took for granted changed meanwhile: roll back and decide the batch again."""

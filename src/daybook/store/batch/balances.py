@@ -13,14 +13,14 @@ import psycopg
 
 from daybook.ledger.balance import Balance
 from daybook.ledger.book import Book
-from daybook.ledger.entry import Entry
+from daybook.ledger.entry import LogEntry
 from daybook.ledger.instructions import (
     NewBalance,
     movements,
 )
 from daybook.ledger.money import FIGURE_MAX
 from daybook.store.arrays import array_text
-from daybook.store.batch.again import DecideAgain
+from daybook.store.batch.again import Stale
 
 _UPDATE_BALANCES = f"""
 UPDATE balances b SET
@@ -58,7 +58,7 @@ def write_balances(cursor: psycopg.Cursor[Any], touched: Sequence[Balance]) -> N
     The order is that of the array: application balances by id, then internal ones by id. Worker
     sessions join by nested loops only (see ``store.engine``), so the update visits it in order.
 
-    Raises DecideAgain when a balance got another precision meanwhile, or is not there, or when a
+    Raises Stale when a balance got another precision meanwhile, or is not there, or when a
     figure would become too long: who remembered the balance without its figures could not know.
     """
     if not touched:
@@ -78,7 +78,7 @@ def write_balances(cursor: psycopg.Cursor[Any], touched: Sequence[Balance]) -> N
         arrays.append(array_text(b.added_inflight_debit for b in ordered))
     cursor.execute(statement, arrays)
     if cursor.rowcount != len(ordered):
-        raise DecideAgain("a balance got another precision, is full, or is gone")
+        raise Stale("a balance got another precision, is full, or is gone")
 
 
 _BALANCES = """
@@ -108,7 +108,7 @@ class KnownBalances:
         self._facts: dict[str, tuple[str, str, str | None, int]] = {}
 
     def remember(self, balance: Balance) -> None:
-        """Remember a balance whose precision is settled and whose figures are far from overflow."""
+        """Remember a balance whose precision is fixed and whose figures are far from overflow."""
         longest = max(
             balance.credit + balance.inflight_credit, balance.debit + balance.inflight_debit
         )
@@ -135,7 +135,7 @@ class KnownBalances:
 
 
 def load_balances(
-    cursor: psycopg.Cursor[Any], book: Book, entries: Sequence[Entry], known: KnownBalances
+    cursor: psycopg.Cursor[Any], book: Book, entries: Sequence[LogEntry], known: KnownBalances
 ) -> None:
     wanted, named = _figures_wanted(entries), _named_balances(entries, book)
     for balance_id in named - wanted:
@@ -166,7 +166,7 @@ def load_balances(
         known.remember(balance)
 
 
-def _figures_wanted(entries: Sequence[Entry]) -> set[str]:
+def _figures_wanted(entries: Sequence[LogEntry]) -> set[str]:
     """Balances whose figures a decision looks at."""
     wanted: set[str] = set()
     for entry in entries:
@@ -182,7 +182,7 @@ def _figures_wanted(entries: Sequence[Entry]) -> set[str]:
     return wanted
 
 
-def _named_balances(entries: Sequence[Entry], book: Book) -> set[str]:
+def _named_balances(entries: Sequence[LogEntry], book: Book) -> set[str]:
     named: set[str] = set()
     for entry in entries:
         for _, leg in movements(entry.instruction):

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from daybook.ledger.book import Book
-from daybook.ledger.entry import Entry
+from daybook.ledger.entry import LogEntry
 from daybook.ledger.identity import IDENTITY_FIELDS
 from daybook.ledger.instructions import (
     Change,
@@ -17,7 +17,7 @@ from daybook.ledger.instructions import (
     NewIdentity,
     NewLedger,
 )
-from daybook.store.batch.again import DecideAgain
+from daybook.store.batch.again import Stale
 from daybook.store.batch.changes import load_subjects
 from daybook.store.batch.named import bare
 
@@ -44,7 +44,7 @@ def write_creations(cursor: psycopg.Cursor[Any], book: Book) -> None:
 
     An internal balance may be created by two partitions at once: it has the same id in both, the
     second insert waits for the first, does nothing, and the batch is decided again with what is
-    there. The order by id keeps such inserts from deadlocking. Raises DecideAgain.
+    there. The order by id keeps such inserts from deadlocking. Raises Stale.
     """
     if book.new_ledgers:
         cursor.executemany(
@@ -72,7 +72,7 @@ def write_creations(cursor: psycopg.Cursor[Any], book: Book) -> None:
             ),
         )
         if cursor.rowcount != len(made):
-            raise DecideAgain("an internal balance was created meanwhile")
+            raise Stale("an internal balance was created meanwhile")
 
 
 def _identity(new: NewIdentity, fingerprint: bytes, position: int) -> tuple[Any, ...]:
@@ -88,7 +88,7 @@ SELECT identity_id::text, fingerprint FROM identities WHERE identity_id = ANY(%s
 """
 
 
-def load_things(cursor: psycopg.Cursor[Any], book: Book, entries: Sequence[Entry]) -> None:
+def load_things(cursor: psycopg.Cursor[Any], book: Book, entries: Sequence[LogEntry]) -> None:
     """Ledgers, identities, and whatever changes are about."""
     ledger_ids: set[str] = set()
     identity_ids: set[str] = set()

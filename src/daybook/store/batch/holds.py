@@ -17,7 +17,7 @@ from daybook.store.batch.statuses import load_statuses
 
 _INSERT_HOLDS = """
 INSERT INTO holds (transaction_id, source, destination, currency, precision, amount, committed,
-    voided, commits, split, bulk, inflight_expiry_date, inflight_commit_date)
+    voided, commits, leg_of, bulk, inflight_expiry_date, inflight_commit_date)
 SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::numeric[], %s::numeric[],
     %s::numeric[], %s::numeric[], %s::int[], %s::uuid[], %s::uuid[], %s::timestamptz[],
     %s::timestamptz[])
@@ -47,7 +47,7 @@ def write_holds(cursor: psycopg.Cursor[Any], holds: Sequence[Hold]) -> None:
                 array_text(hold.committed for hold in new),
                 array_text(hold.voided for hold in new),
                 array_text(hold.commits for hold in new),
-                [hold.split_id and hold.split_id[-ID_LENGTH:] for hold in new],
+                [hold.leg_of and hold.leg_of[-ID_LENGTH:] for hold in new],
                 [hold.bulk_id and hold.bulk_id[-ID_LENGTH:] for hold in new],
                 [date_text(hold.expires_micros) for hold in new],
                 [date_text(hold.commits_micros) for hold in new],
@@ -68,7 +68,7 @@ def write_holds(cursor: psycopg.Cursor[Any], holds: Sequence[Hold]) -> None:
 
 _HOLDS = """
 SELECT transaction_id::text, source::text, destination::text, currency, precision::text,
-    amount::text, committed::text, voided::text, commits, split::text, bulk::text,
+    amount::text, committed::text, voided::text, commits, leg_of::text, bulk::text,
     trunc(extract(epoch FROM inflight_expiry_date) * 1000000)::bigint,
     trunc(extract(epoch FROM inflight_commit_date) * 1000000)::bigint
 FROM holds {where}
@@ -78,7 +78,7 @@ _HOLDS_BY_ID = _HOLDS.format(where="WHERE transaction_id = ANY(%s::uuid[])")
 
 _HOLDS_OF_GROUPS = _HOLDS.format(
     where="JOIN (SELECT transaction_id AS made, sequence FROM transactions) rows "
-    "ON made = transaction_id WHERE split = ANY(%s::uuid[]) OR bulk = ANY(%s::uuid[]) "
+    "ON made = transaction_id WHERE leg_of = ANY(%s::uuid[]) OR bulk = ANY(%s::uuid[]) "
     "ORDER BY sequence"
 )
 """In the order in which they were made, so that actions on them are recorded in it."""
@@ -101,11 +101,11 @@ def load_holds(cursor: psycopg.Cursor[Any], book: Book, named: set[str]) -> None
 
 
 def _add_holds(cursor: psycopg.Cursor[Any], book: Book) -> dict[str, int]:
-    """Add the holds that were read; answers the place of each among them."""
+    """Add the holds that were read; returns the place of each among them."""
     places: dict[str, int] = {}
     for row in cursor:
         bare_id, source, destination, currency, precision, amount, committed, voided, *more = row
-        commits, split, bulk, expires_micros, commits_micros = more
+        commits, leg_of, bulk, expires_micros, commits_micros = more
         hold = Hold(
             f"txn_{bare_id}",
             f"bln_{source}",
@@ -116,7 +116,7 @@ def _add_holds(cursor: psycopg.Cursor[Any], book: Book) -> dict[str, int]:
             int(committed),
             int(voided),
             commits,
-            None if split is None else f"txn_{split}",
+            None if leg_of is None else f"txn_{leg_of}",
             None if bulk is None else f"bulk_{bulk}",
             expires_micros,
             commits_micros,

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from daybook.ledger.book import Book
-from daybook.ledger.entry import Entry
+from daybook.ledger.entry import LogEntry
 from daybook.ledger.instructions import (
     Cancel,
     Commit,
@@ -23,14 +23,14 @@ from daybook.store.batch.creations import load_things
 from daybook.store.batch.holds import load_holds
 from daybook.store.batch.named import bare, named_by
 from daybook.store.batch.originals import load_originals
-from daybook.store.batch.quarantine import load_set_aside
+from daybook.store.batch.quarantine import load_quarantined
 from daybook.store.batch.references import load_references, references_of
 from daybook.store.batch.statuses import ids_to_check, load_statuses, load_taken_ids
 
 
 def load_book(
     cursor: psycopg.Cursor[Any],
-    entries: Sequence[Entry],
+    entries: Sequence[LogEntry],
     known: KnownBalances,
     *,
     check_taken: bool,
@@ -50,7 +50,7 @@ def load_book(
     ids += [request_id for _, request_id in refused if ANY_ID.match(request_id)]
     load_references(cursor, book, references, entries, check_taken=check_taken)
     load_taken_ids(cursor, book, ids)
-    load_set_aside(cursor, book, entries)
+    load_quarantined(cursor, book, entries)
     rare = [entry for entry in entries if not isinstance(entry.instruction, Transaction)]
     if rare:
         load_holds(cursor, book, named_by(rare, Commit | Void | Deadline))

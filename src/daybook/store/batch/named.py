@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from daybook.ledger.entry import Entry
+from daybook.ledger.entry import LogEntry
 from daybook.ledger.ids import ID_LENGTH
 
 
-def named_by(entries: Sequence[Entry], kinds: Any) -> set[str]:
+def named_by(entries: Sequence[LogEntry], kinds: Any) -> set[str]:
     """Ids of the transactions that these kinds of entries name."""
     return {
         entry.instruction.transaction_id

@@ -1,4 +1,4 @@
-"""Requests that were set aside: which are open, and how they are settled."""
+"""Requests that were quarantined: which are open, and how they are resolved."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Any
 import psycopg
 
 from daybook.ledger.book import Book, Recorded
-from daybook.ledger.entry import Entry
-from daybook.ledger.instructions import Settle
+from daybook.ledger.entry import LogEntry
+from daybook.ledger.instructions import Resolve
 from daybook.ledger.record import Status
-from daybook.store.batch.again import DecideAgain
-from daybook.store.batch.rows import Refusal
+from daybook.store.batch.again import Stale
+from daybook.store.batch.rows import RejectedRequest
 
 _OPEN = """
 SELECT position, request_id, CASE WHEN uses_reference THEN reference END, reason, detail,
-    sha256(body) FROM refusals
+    sha256(body) FROM rejected_requests
 WHERE request_id = ANY(%s::text[]) AND position = ANY(%s::bigint[])
-    AND reason = 'quarantined' AND settled IS NULL
+    AND reason = 'quarantined' AND resolved IS NULL
 """
-_SETTLE = """
-UPDATE refusals SET settled = %s, settled_by = %s, settled_why = %s,
-    settled_at = to_timestamp(%s::double precision / 1000)
-WHERE position = %s AND request_id = %s AND reason = 'quarantined' AND settled IS NULL
+_RESOLVE = """
+UPDATE rejected_requests SET resolved = %s, resolved_by = %s, resolved_why = %s,
+    resolved_at = to_timestamp(%s::double precision / 1000)
+WHERE position = %s AND request_id = %s AND reason = 'quarantined' AND resolved IS NULL
 """
 
 
-def load_set_aside(cursor: psycopg.Cursor[Any], book: Book, entries: Iterable[Entry]) -> None:
-    """Read which of the entries that are to be settled are open."""
+def load_quarantined(cursor: psycopg.Cursor[Any], book: Book, entries: Iterable[LogEntry]) -> None:
+    """Read which of the entries that are to be resolved are open."""
     named = [
         (wanted.request_id, wanted.position)
         for wanted in (entry.instruction for entry in entries)
-        if isinstance(wanted, Settle)
+        if isinstance(wanted, Resolve)
     ]
     if not named:
         return
@@ -40,35 +40,35 @@ def load_set_aside(cursor: psycopg.Cursor[Any], book: Book, entries: Iterable[En
     cursor.execute(_OPEN, (list(ids), list(positions)))
     for position, request_id, reference, reason, detail, fingerprint in cursor:
         recorded = Recorded(request_id, Status.REJECTED, fingerprint, reason, detail)
-        book.set_aside[position, request_id] = reference, recorded
+        book.quarantined[position, request_id] = reference, recorded
         if reference is not None:
             book.references[reference] = recorded
             book.taken[reference] = request_id
 
 
-Settlements = Mapping[tuple[int, str], tuple[Settle, int]]
+Resolutions = Mapping[tuple[int, str], tuple[Resolve, int]]
 
 
-def settled_around(
-    settlements: Settlements, refused: Iterable[Refusal]
-) -> tuple[Settlements, Settlements]:
-    """What is settled before the refusals of the batch are written, and what after.
+def resolved_around(
+    resolutions: Resolutions, refused: Iterable[RejectedRequest]
+) -> tuple[Resolutions, Resolutions]:
+    """What is resolved before the rejections of the batch are written, and what after.
 
     Before, for one of them may use up a reference that is free again; after, for a replay may find
-    in one batch what is set aside and what settles it.
+    in one batch what is quarantined and what resolves it.
     """
-    new = {(refusal.position, refusal.request_id) for refusal in refused}
+    new = {(rejection.position, rejection.request_id) for rejection in refused}
     return (
-        {place: found for place, found in settlements.items() if place not in new},
-        {place: found for place, found in settlements.items() if place in new},
+        {place: found for place, found in resolutions.items() if place not in new},
+        {place: found for place, found in resolutions.items() if place in new},
     )
 
 
-def settle(cursor: psycopg.Cursor[Any], settlements: Settlements) -> None:
-    """Mark what was settled. Raises DecideAgain when somebody else has settled one of them."""
-    for wanted, accepted_ms in settlements.values():
+def resolve(cursor: psycopg.Cursor[Any], resolutions: Resolutions) -> None:
+    """Mark what was resolved. Raises Stale when somebody else has resolved one of them."""
+    for wanted, accepted_ms in resolutions.values():
         cursor.execute(
-            _SETTLE,
+            _RESOLVE,
             (
                 wanted.how,
                 wanted.made_by,
@@ -79,4 +79,4 @@ def settle(cursor: psycopg.Cursor[Any], settlements: Settlements) -> None:
             ),
         )
         if cursor.rowcount != 1:
-            raise DecideAgain("somebody else has settled what was set aside")
+            raise Stale("somebody else has resolved what was quarantined")

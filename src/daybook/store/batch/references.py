@@ -1,8 +1,9 @@
-"""Which references are taken: one table with one unique index, whoever has them.
+"""Which references are taken: one table with one unique index, no matter who has them.
 
 The journal, schedules, and rejected and quarantined requests take theirs here, each in its own unit
-of work, so that two partitions can't take the same one. Whoever is recorded first has it for good:
-a schedule that comes due and a quarantined request that is tried again have it already.
+of work, so that two partitions can't take the same one. Anyone who is recorded first has it
+permanently: a schedule that comes due and a quarantined request that is tried again have it
+already.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import psycopg
 from psycopg import errors as pg
 
 from daybook.ledger.book import Book, Recorded
-from daybook.ledger.entry import Entry
+from daybook.ledger.entry import LogEntry
 from daybook.ledger.ids import ID_LENGTH, public_id
 from daybook.ledger.instructions import (
     Bulk,
@@ -49,11 +50,11 @@ def owner_in(request_id: str) -> str | None:
 
 
 def take_references(cursor: psycopg.Cursor[object], claims: Claims) -> None:
-    """Take references for good, once this unit of work commits.
+    """Take references permanently, once this unit of work commits.
 
-    Whoever takes one that another unit has taken and not committed waits for its end. All of a unit
-    are taken at once and in one order, so that no two units wait for each other.
-    Raises ReferenceTaken.
+    Anyone who takes one that another unit has taken and not committed waits for its end. All of a
+    unit are taken at once and in one order, so that no two units wait for each other. Raises
+    ReferenceTaken.
     """
     if not claims:
         return
@@ -77,19 +78,20 @@ SELECT taken.reference, taken.owner::text,
     own.precision::text, own.currency,
     later.fingerprint AS scheduled,
     rejected.request_id, sha256(rejected.body) AS rejected, rejected.reason, rejected.detail,
-    rejected.settled IS NOT DISTINCT FROM 'retried'
+    rejected.resolved IS NOT DISTINCT FROM 'retried'
 FROM taken_references taken
 LEFT JOIN transactions own ON own.transaction_id = taken.owner AND own.reference = taken.reference
 LEFT JOIN schedules later ON later.transaction_id = taken.owner
-LEFT JOIN refusals rejected ON rejected.reference = taken.reference AND rejected.uses_reference
+LEFT JOIN rejected_requests rejected ON rejected.reference = taken.reference
+    AND rejected.uses_reference
 WHERE taken.reference = ANY(%s::text[]) ORDER BY rejected.position
 """
-"""In one statement: whoever has taken a reference may pass from one table to another meanwhile."""
+"""In one statement: what has taken a reference may pass from one table to another meanwhile."""
 
 _IS_ANYTHING_SCHEDULED = "SELECT EXISTS (SELECT FROM schedules)"
 
 
-def references_of(entry: Entry) -> Iterator[str]:
+def references_of(entry: LogEntry) -> Iterator[str]:
     """The references that an entry would use up."""
     wanted = entry.instruction
     if isinstance(wanted, Bulk):
@@ -103,7 +105,7 @@ def load_references(
     cursor: psycopg.Cursor[Any],
     book: Book,
     references: list[str],
-    entries: Sequence[Entry],
+    entries: Sequence[LogEntry],
     *,
     check_taken: bool,
 ) -> None:

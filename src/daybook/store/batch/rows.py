@@ -25,7 +25,7 @@ class PartitionRow(NamedTuple):
     epoch: int
 
 
-class HeldEntry(NamedTuple):
+class DeferredEntry(NamedTuple):
     """An entry that waits behind the cursor, as it was read from the log."""
 
     position: int
@@ -35,7 +35,7 @@ class HeldEntry(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RejectedRequest:
     """A refused request, to be kept with its raw bytes.
 
     uses_reference: it takes its reference, which nothing else has.

@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 
 from daybook.ledger.book import Book, Recorded, Schedule
-from daybook.ledger.entry import POSITION_COUNTER_BITS, Entry
-from daybook.ledger.instructions import Split, Transaction
+from daybook.ledger.entry import POSITION_COUNTER_BITS, LogEntry
+from daybook.ledger.instructions import MultiLeg, Transaction
 from daybook.ledger.record import Status
 from daybook.requests import decode
 from daybook.store.batch.moments import date_text
@@ -36,9 +36,9 @@ def write_schedules(cursor: psycopg.Cursor[Any], book: Book, flags: Mapping[int,
         cursor.execute(_CLOSE_SCHEDULES, (closed,))
 
 
-def _schedule(entry: Entry, flags: Mapping[int, str]) -> tuple[Any, ...]:
+def _schedule(entry: LogEntry, flags: Mapping[int, str]) -> tuple[Any, ...]:
     wanted = entry.instruction
-    assert isinstance(wanted, Transaction | Split)
+    assert isinstance(wanted, Transaction | MultiLeg)
     return (
         entry.request_id[4:],
         wanted.reference,
@@ -62,7 +62,7 @@ def load_schedules(cursor: psycopg.Cursor[Any], book: Book, bare_ids: list[str])
         transaction_id = f"txn_{bare_id}"
         decoded = decode(bytes(body), transaction_id, position >> POSITION_COUNTER_BITS)
         instruction = getattr(decoded, "instruction", None)
-        assert isinstance(instruction, Transaction | Split), f"{transaction_id} was accepted"
+        assert isinstance(instruction, Transaction | MultiLeg), f"{transaction_id} was accepted"
         book.schedules[transaction_id] = Schedule(
             transaction_id, instruction, position, fingerprint, flags
         )

@@ -9,7 +9,7 @@ import psycopg
 
 from daybook.ledger.balance import GENERAL_LEDGER_ID
 from daybook.ledger.book import Book, Recorded
-from daybook.ledger.entry import Entry
+from daybook.ledger.entry import LogEntry
 from daybook.ledger.ids import public_id
 from daybook.ledger.instructions import (
     Cancel,
@@ -21,12 +21,12 @@ from daybook.ledger.instructions import (
 from daybook.ledger.record import Status
 from daybook.store.batch.named import bare
 
-_REFUSED_IDS = "SELECT request_id FROM refusals WHERE request_id = ANY(%s::text[])"
+_REFUSED_IDS = "SELECT request_id FROM rejected_requests WHERE request_id = ANY(%s::text[])"
 
-_SET_ASIDE_IDS = """
-SELECT right(request_id, 36), request_id, reason, detail, sha256(body) FROM refusals
+_QUARANTINED_IDS = """
+SELECT right(request_id, 36), request_id, reason, detail, sha256(body) FROM rejected_requests
 WHERE request_id = ANY(%s::text[]) AND reason = 'quarantined' AND reference IS NULL
-    AND settled IS DISTINCT FROM 'retried'
+    AND resolved IS DISTINCT FROM 'retried'
 """
 
 STATUSES = """
@@ -35,7 +35,7 @@ FROM transactions WHERE transaction_id = ANY(%s::uuid[])
 """
 
 
-def ids_to_check(entries: Sequence[Entry], *, everything: bool) -> list[str]:
+def ids_to_check(entries: Sequence[LogEntry], *, everything: bool) -> list[str]:
     """Actions and changes without a reference are known by their id alone."""
     return [
         entry.request_id
@@ -57,7 +57,7 @@ def load_taken_ids(cursor: psycopg.Cursor[Any], book: Book, ids: list[str]) -> N
     cursor.execute(STATUSES, ([bare(request_id) for request_id in ids],))
     for bare_id, status, fingerprint, reason, detail in cursor:
         book.taken_ids[bare_id] = Recorded(public_id(bare_id), status, fingerprint, reason, detail)
-    cursor.execute(_SET_ASIDE_IDS, ([name for name in ids if name.startswith("txn_")],))
+    cursor.execute(_QUARANTINED_IDS, ([name for name in ids if name.startswith("txn_")],))
     for bare_id, request_id, reason, detail, fingerprint in cursor:
         book.taken_ids[bare_id] = Recorded(request_id, Status.REJECTED, fingerprint, reason, detail)
 

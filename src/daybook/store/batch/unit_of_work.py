@@ -10,7 +10,7 @@ import psycopg
 
 from daybook.ledger.batch import Parked
 from daybook.ledger.book import Book
-from daybook.ledger.entry import Entry
+from daybook.ledger.entry import LogEntry
 from daybook.ledger.record import Record
 from daybook.store.batch.balances import KnownBalances, write_balances
 from daybook.store.batch.changes import write_changes
@@ -18,15 +18,15 @@ from daybook.store.batch.creations import write_creations
 from daybook.store.batch.holds import write_holds
 from daybook.store.batch.journal import write_records
 from daybook.store.batch.loading import load_book
-from daybook.store.batch.quarantine import Settlements, settle
+from daybook.store.batch.quarantine import Resolutions, resolve
 from daybook.store.batch.references import Claims, take_references
-from daybook.store.batch.rows import HeldEntry, PartitionRow, Refusal
+from daybook.store.batch.rows import DeferredEntry, PartitionRow, RejectedRequest
 from daybook.store.batch.schedules import write_schedules
 from daybook.store.epochs import (
     OpenPartition,
     StoredEpoch,
+    deferring,
     go_on,
-    holding_over,
     lock_all,
     open_partitions,
 )
@@ -37,32 +37,32 @@ SELECT partition, cursor, sequence, head, batch, batch_sequence, batch_outcomes,
 FROM partitions WHERE partition = ANY(%s::smallint[]) AND partition < total
 ORDER BY partition FOR NO KEY UPDATE
 """
-"""How many partitions there are stands in the locked row itself: whoever has waited for the lock
+"""How many partitions there are stands in the locked row itself: anyone who has waited for the lock
 sees that as it is now, but other tables as they were when the statement began."""
 _LOCK_FREE_PARTITION = _LOCK_PARTITIONS + " SKIP LOCKED"
 _LOCK_INTERNAL = "SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key"
 _CURSORS = "SELECT partition, cursor FROM partitions WHERE partition < total"
-_HELD_ELSEWHERE = """
-SELECT name, min(position) FROM held_over, unnest(brings) AS name
+_DEFERRED_ELSEWHERE = """
+SELECT name, min(position) FROM deferred_entries, unnest(may_credit) AS name
 WHERE partition <> ALL(%s::smallint[]) GROUP BY name
 """
-_HELD = """
-SELECT position, request_id, flags, body FROM held_over WHERE partition = %s AND position < %s
-ORDER BY position
+_DEFERRED = """
+SELECT position, request_id, flags, body FROM deferred_entries
+WHERE partition = %s AND position < %s ORDER BY position
 """
 _PARKED = """
-SELECT position, slot, brings FROM held_over WHERE partition = %s AND position >= %s
+SELECT position, slot, may_credit FROM deferred_entries WHERE partition = %s AND position >= %s
 ORDER BY position
 """
-_OLDEST_HELD = "SELECT partition, min(position) FROM held_over GROUP BY partition"
-_RELEASE = "DELETE FROM held_over WHERE partition = %s AND position = ANY(%s::bigint[])"
-_HOLD_OVER = """
-INSERT INTO held_over (partition, position, slot, request_id, brings, flags, body)
+_OLDEST_DEFERRED = "SELECT partition, min(position) FROM deferred_entries GROUP BY partition"
+_RELEASE = "DELETE FROM deferred_entries WHERE partition = %s AND position = ANY(%s::bigint[])"
+_DEFER = """
+INSERT INTO deferred_entries (partition, position, slot, request_id, may_credit, flags, body)
 VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
-_REFUSE = """
-INSERT INTO refusals (partition, position, request_id, reference, uses_reference, reason, detail,
-    body, traceback) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+_REJECT = """
+INSERT INTO rejected_requests (partition, position, request_id, reference, uses_reference, reason,
+    detail, body, traceback) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _ADVANCE = """
 UPDATE partitions SET cursor = %s, sequence = %s, head = %s, batch = batch + 1,
@@ -101,9 +101,9 @@ class UnitOfWork:
         """The partitions of the present epoch, in order."""
         return open_partitions(self.cursor)
 
-    def holding_over(self) -> set[int]:
+    def deferring(self) -> set[int]:
         """The partitions that hold something over."""
-        return holding_over(self.cursor)
+        return deferring(self.cursor)
 
     def go_on(self, epoch: StoredEpoch) -> None:
         """Turn to another epoch; all partitions are locked."""
@@ -126,49 +126,49 @@ class UnitOfWork:
         self.cursor.execute(_CURSORS)
         return dict(self.cursor.fetchall())
 
-    def held_elsewhere(self, partitions: Iterable[int]) -> dict[str, int]:
-        """What entries held over in all other partitions would bring, and the oldest of them."""
-        self.cursor.execute(_HELD_ELSEWHERE, (list(partitions),))
+    def deferred_elsewhere(self, partitions: Iterable[int]) -> dict[str, int]:
+        """What entries deferred in all other partitions would bring, and the oldest of them."""
+        self.cursor.execute(_DEFERRED_ELSEWHERE, (list(partitions),))
         return dict(self.cursor.fetchall())
 
-    def oldest_held(self) -> dict[int, int]:
-        """The position of the oldest entry held over, of each partition that has one."""
-        self.cursor.execute(_OLDEST_HELD)
+    def oldest_deferred(self) -> dict[int, int]:
+        """The position of the oldest entry deferred, of each partition that has one."""
+        self.cursor.execute(_OLDEST_DEFERRED)
         return dict(self.cursor.fetchall())
 
-    def held(self, partition: int, before: int) -> list[HeldEntry]:
-        """What the partition holds over from before the position ``before``, oldest first."""
-        self.cursor.execute(_HELD, (partition, before))
-        return [HeldEntry(*row) for row in self.cursor]
+    def deferred(self, partition: int, before: int) -> list[DeferredEntry]:
+        """What the partition defers from before the position ``before``, oldest first."""
+        self.cursor.execute(_DEFERRED, (partition, before))
+        return [DeferredEntry(*row) for row in self.cursor]
 
     def parked(self, partition: int, start: int) -> list[Parked]:
-        """What the partition holds over from the position ``start`` on, oldest first."""
+        """What the partition defers from the position ``start`` on, oldest first."""
         self.cursor.execute(_PARKED, (partition, start))
         return [Parked(*row) for row in self.cursor]
 
-    def change_held(
+    def change_deferred(
         self,
         partition: int,
         released: Sequence[int],
-        added: Sequence[tuple[HeldEntry, int, Sequence[str]]],
+        added: Sequence[tuple[DeferredEntry, int, Sequence[str]]],
     ) -> None:
-        """Release entries by position; hold others over, each with its slot and what it brings."""
+        """Release entries by position; defer others, each with its slot and what it may credit."""
         if released:
             self.cursor.execute(_RELEASE, (partition, list(released)))
         if added:
             self.cursor.executemany(
-                _HOLD_OVER,
+                _DEFER,
                 [
-                    (partition, e.position, slot, e.request_id, list(brings), e.flags, e.body)
-                    for e, slot, brings in added
+                    (partition, e.position, slot, e.request_id, list(may_credit), e.flags, e.body)
+                    for e, slot, may_credit in added
                 ],
             )
 
-    def refuse(self, partition: int, refusals: Sequence[Refusal]) -> None:
+    def reject(self, partition: int, rejections: Sequence[RejectedRequest]) -> None:
         """Keep refused requests."""
-        if refusals:
+        if rejections:
             self.cursor.executemany(
-                _REFUSE,
+                _REJECT,
                 [
                     (
                         partition,
@@ -181,13 +181,13 @@ class UnitOfWork:
                         r.body,
                         r.traceback,
                     )
-                    for r in refusals
+                    for r in rejections
                 ],
             )
 
     def load_book(
         self,
-        entries: Sequence[Entry],
+        entries: Sequence[LogEntry],
         known: KnownBalances,
         *,
         check_taken: bool,
@@ -203,7 +203,7 @@ class UnitOfWork:
         )
 
     def write_creations(self, book: Book) -> None:
-        """Insert what the batch creates. Raises DecideAgain."""
+        """Insert what the batch creates. Raises Stale."""
         write_creations(self.cursor, book)
 
     def take_references(self, claims: Claims) -> None:
@@ -211,7 +211,7 @@ class UnitOfWork:
         take_references(self.cursor, claims)
 
     def write_records(self, row: PartitionRow, records: Sequence[Record]) -> tuple[int, bytes]:
-        """Append to the partition's journal; answers its new sequence and head."""
+        """Append to the partition's journal; returns its new sequence and head."""
         return write_records(self.cursor, row.partition, row.sequence, row.head, records)
 
     def write_holds(self, book: Book, flags: Mapping[int, str]) -> None:
@@ -220,13 +220,13 @@ class UnitOfWork:
         write_schedules(self.cursor, book, flags)
 
     def write_balances(self, book: Book) -> None:
-        """Change things, and add to balances, locking them last. Raises DecideAgain."""
+        """Change things, and add to balances, locking them last. Raises Stale."""
         write_changes(self.cursor, book)
         write_balances(self.cursor, book.touched_balances())
 
-    def settle(self, settlements: Settlements) -> None:
-        """Mark what was set aside as settled. Raises DecideAgain."""
-        settle(self.cursor, settlements)
+    def resolve(self, resolutions: Resolutions) -> None:
+        """Mark what was quarantined as resolved. Raises Stale."""
+        resolve(self.cursor, resolutions)
 
     def advance(
         self,

@@ -36,8 +36,8 @@ _MARKS = f"""{_ROUTED}, newest AS (
 ), recorded AS (
     SELECT partition, max(position) AS position FROM (
         SELECT partition, position FROM transactions
-        UNION ALL SELECT partition, position FROM refusals
-        UNION ALL SELECT partition, position FROM held_over
+        UNION ALL SELECT partition, position FROM rejected_requests
+        UNION ALL SELECT partition, position FROM deferred_entries
     ) found GROUP BY partition
 ), problems AS (
     SELECT 'installation' AS place, CASE
@@ -105,21 +105,22 @@ SELECT count(*) OVER () AS found, 'txn_' || transaction_id AS place,
 FROM misplaced ORDER BY place LIMIT :shown
 """
 
-_HELD = f"""{_ROUTED}, problems AS (
-    SELECT 'partition ' || held_over.partition || ', position ' || held_over.position AS place,
-        CASE WHEN partitions.partition IS NULL OR held_over.partition >= partitions.total
+_DEFERRED = f"""{_ROUTED}, problems AS (
+    SELECT 'partition ' || deferred_entries.partition || ', position '
+            || deferred_entries.position AS place,
+        CASE WHEN partitions.partition IS NULL OR deferred_entries.partition >= partitions.total
                 THEN 'waits in a partition that is not read'
-            WHEN EXISTS (SELECT FROM refusals WHERE partition = held_over.partition
-                    AND position = held_over.position)
+            WHEN EXISTS (SELECT FROM rejected_requests WHERE partition = deferred_entries.partition
+                    AND position = deferred_entries.position)
                 THEN 'waits, and was refused'
             WHEN EXISTS (SELECT FROM transactions WHERE transaction_id = bare
-                    AND position >= held_over.position)
+                    AND position >= deferred_entries.position)
                 THEN 'waits, and was recorded'
-            WHEN NOT {_is_at_home("held_over")}
-                THEN 'waits in partition ' || held_over.partition || ', its slot ' || slot
+            WHEN NOT {_is_at_home("deferred_entries")}
+                THEN 'waits in partition ' || deferred_entries.partition || ', its slot ' || slot
                     || ' is one of another'
         END AS problem
-    FROM held_over LEFT JOIN partitions ON partitions.partition = held_over.partition,
+    FROM deferred_entries LEFT JOIN partitions ON partitions.partition = deferred_entries.partition,
         LATERAL (SELECT CASE WHEN request_id ~ '_[0-9a-f-]{{36}}$'
             THEN right(request_id, 36)::uuid END AS bare) id
 )
@@ -127,8 +128,8 @@ SELECT count(*) OVER () AS found, place, problem FROM problems WHERE problem IS 
 ORDER BY place LIMIT :shown
 """
 
-# What ``worker.refusals`` keeps beside its record: the reasons that a record can't show both sides.
-# Requests of several records are not held to theirs: it may speak of one of their items.
+# What ``apply.rejections`` keeps beside its record: the reasons that a record can't show both
+# sides. Requests of several records are not held to theirs: it may speak of one of their items.
 _WITH_RECORD = ", ".join(
     f"'{reason.value}'"
     for reason in (
@@ -151,9 +152,9 @@ WITH recorded AS (
         recorded.detail AS recorded_detail, kept.detail AS kept_detail,
         recorded.transaction_id::text AS recorded_id, kept.request_id,
         recorded.reference AS recorded_reference, kept.reference AS kept_reference, derived,
-        recorded.fingerprint, kept.body, uses_reference, settled, settled_at, settled_by,
-        settled_why, traceback
-    FROM refusals kept FULL JOIN recorded USING (partition, position)
+        recorded.fingerprint, kept.body, uses_reference, resolved, resolved_at, resolved_by,
+        resolved_why, traceback
+    FROM rejected_requests kept FULL JOIN recorded USING (partition, position)
 ), problems AS (
     SELECT place, CASE
         WHEN kept_reason IS NULL AND recorded_reason IN ({_WITH_RECORD})
@@ -176,16 +177,16 @@ WITH recorded AS (
         END AS problem
     FROM compared
     UNION ALL
-    SELECT place, 'says that it is settled, by whom or when, but not all of it'
+    SELECT place, 'says that it is resolved, by whom or when, but not all of it'
     FROM compared
-    WHERE kept_reason IS NOT NULL AND ((settled IS NULL) <> (settled_at IS NULL)
-        OR (settled IS NULL AND (settled_by IS NOT NULL OR settled_why IS NOT NULL))
-        OR settled NOT IN ('retried', 'discarded')
-        OR (settled IS NOT NULL AND kept_reason <> '{Reason.QUARANTINED.value}'))
+    WHERE kept_reason IS NOT NULL AND ((resolved IS NULL) <> (resolved_at IS NULL)
+        OR (resolved IS NULL AND (resolved_by IS NOT NULL OR resolved_why IS NOT NULL))
+        OR resolved NOT IN ('retried', 'discarded')
+        OR (resolved IS NOT NULL AND kept_reason <> '{Reason.QUARANTINED.value}'))
     UNION ALL
     SELECT place, 'its reference ' || kept_reference || ' is free again'
     FROM compared
-    WHERE kept_reference IS NOT NULL AND settled IS DISTINCT FROM 'retried' AND NOT uses_reference
+    WHERE kept_reference IS NOT NULL AND resolved IS DISTINCT FROM 'retried' AND NOT uses_reference
         AND NOT EXISTS (SELECT FROM taken_references own WHERE own.reference = kept_reference)
     UNION ALL
     SELECT place, 'uses a reference up, and names none'
@@ -203,6 +204,6 @@ def _problem(title: str, code: str, query: str) -> SumCheck:
 MARK_CHECKS = (
     _problem("marks", "marks_mismatch", _MARKS),
     _problem("routes", "wrong_partition", _ROUTES),
-    _problem("held over", "held_mismatch", _HELD),
-    _problem("refusals", "refusal_mismatch", _REFUSALS),
+    _problem("deferred", "deferred_mismatch", _DEFERRED),
+    _problem("rejected_requests", "rejection_mismatch", _REFUSALS),
 )

@@ -17,7 +17,7 @@ UNION ALL
 SELECT regexp_replace(reference, '_scheduled$', ''), parent_transaction, position
     FROM transactions WHERE kind = 'schedule' AND status = 'SCHEDULED'
 UNION ALL
-SELECT reference, {_REJECTED_OWNER}, position FROM refusals WHERE uses_reference
+SELECT reference, {_REJECTED_OWNER}, position FROM rejected_requests WHERE uses_reference
 """
 """Every use of a reference that is recorded: by whom, and when. What is scheduled uses its own from
 its acceptance on, which the journal records, and comes to be under the same id."""

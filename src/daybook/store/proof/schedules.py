@@ -18,7 +18,7 @@ WITH journal AS (
         AND NOT EXISTS (
             SELECT FROM transactions own WHERE own.transaction_id = scheduled.parent_transaction
         ) AND NOT EXISTS (
-            SELECT FROM refusals WHERE request_id = 'txn_' || scheduled.parent_transaction
+            SELECT FROM rejected_requests WHERE request_id = 'txn_' || scheduled.parent_transaction
                 AND sha256(body) = scheduled.fingerprint
         )
 )"""

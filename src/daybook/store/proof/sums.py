@@ -73,7 +73,7 @@ BALANCES = Comparison(
     can_insert=False,
 )
 
-_HELD = f"""
+_DEFERRED = f"""
 WITH actions AS (
     SELECT parent_transaction AS transaction_id,
         coalesce(sum(precise_amount) FILTER (WHERE kind = 'commit'), 0) AS committed,
@@ -84,12 +84,12 @@ WITH actions AS (
         AND status <> 'REJECTED'
     GROUP BY parent_transaction
 ), roots AS (
-    SELECT transaction_id AS split, parent_transaction AS bulk
+    SELECT transaction_id AS leg_of, parent_transaction AS bulk
     FROM transactions WHERE kind = 'transaction' AND parts IS NOT NULL AND status = 'INFLIGHT'
 ), held AS (
     SELECT transaction_id, source, destination, currency, precision, precise_amount AS amount,
         CASE WHEN {is_bulk_sql("parent_transaction")} THEN NULL ELSE parent_transaction END
-            AS split,
+            AS leg_of,
         CASE WHEN {is_bulk_sql("parent_transaction")} THEN parent_transaction ELSE roots.bulk END
             AS bulk,
         inflight_expiry_date, inflight_commit_date
@@ -97,7 +97,7 @@ WITH actions AS (
     WHERE kind = 'transaction' AND status = 'INFLIGHT' AND parts IS NULL
 ), journal AS (
     SELECT coalesce(held.transaction_id, actions.transaction_id) AS transaction_id,
-        source, destination, currency, precision, amount, split, bulk, inflight_expiry_date,
+        source, destination, currency, precision, amount, leg_of, bulk, inflight_expiry_date,
         inflight_commit_date, coalesce(committed, 0) AS committed, coalesce(voided, 0) AS voided,
         coalesce(commits, 0) AS commits
     FROM held FULL JOIN actions ON held.transaction_id = actions.transaction_id
@@ -107,7 +107,7 @@ HOLDS = Comparison(
     "holds",
     "hold_mismatch",
     "holds",
-    _HELD,
+    _DEFERRED,
     "'txn_' || coalesce(kept.transaction_id, journal.transaction_id)",
     {"transaction_id": "journal.transaction_id"},
     "kept.transaction_id = journal.transaction_id",
@@ -123,7 +123,7 @@ HOLDS = Comparison(
             "committed",
             "voided",
             "commits",
-            "split",
+            "leg_of",
             "bulk",
             "inflight_expiry_date",
             "inflight_commit_date",

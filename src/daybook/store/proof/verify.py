@@ -3,7 +3,7 @@
 All checks look at one snapshot, so that they may run beside live traffic. What they find comes
 back as values. The chain shows any edit, deletion, insertion or swap of a record, its end in
 ``partitions`` a truncated journal; the sums show edits of what is derived from it. Who can
-rewrite every table can also rewrite the chain from some record on: whoever keeps the heads of a
+rewrite every table can also rewrite the chain from some record on: anyone who keeps the heads of a
 report elsewhere can show that, too. What nothing here covers stands in docs/how-to/rebuild.md.
 """
 
@@ -272,15 +272,15 @@ def _check_internal_ids(connection: Connection, report: VerifyReport) -> None:
 
 # The references of what was refused
 
-_REFUSED = "SELECT partition, position, reference, body FROM refusals"
+_REFUSED = "SELECT partition, position, reference, body FROM rejected_requests"
 
 
 def _check_refused_references(connection: Connection, report: VerifyReport) -> None:
-    """A refusal without a record stands alone for its reference: it must be that of its bytes."""
+    """A rejection without a record stands alone for its reference: it must be that of its bytes."""
     for partition, position, reference, body in stream(connection, _REFUSED):
         if (asked := reference_in(bytes(body))) != reference:
             report.add(
-                "refusal_mismatch",
+                "rejection_mismatch",
                 f"partition {partition}, position {position}",
                 f"reference is {reference or 'not set'}, its request has {asked or 'none'}",
             )

@@ -1,6 +1,6 @@
-"""What waits for a date: scheduled transactions, and holds whose remainder a date will settle.
+"""What waits for a date: scheduled transactions, and holds whose remainder a date will end.
 
-``store.queries`` offers these calls to whoever reads.
+``store.queries`` offers these calls to anyone who reads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from daybook.store.schema import holds, schedules
 
 # As the partial index holds_due_idx has them.
 is_open = holds.c.amount > holds.c.committed + holds.c.voided
-settled_at: ColumnElement[datetime] = func.least(
+due_at: ColumnElement[datetime] = func.least(
     holds.c.inflight_expiry_date, holds.c.inflight_commit_date
 )
 
@@ -39,15 +39,15 @@ def list_holds(
 ) -> list[OpenHoldView]:
     """Holds with a remainder: those with a date first, the next one first; then those without.
 
-    due_before: only those that a date settles before this moment.
+    due_before: only those that a date ends before this moment.
     """
     limit = bounded(limit)
-    dated = _open_holds().where(settled_at.is_not(None)).order_by(settled_at)
+    dated = _open_holds().where(due_at.is_not(None)).order_by(due_at)
     if due_before is not None:
-        dated = dated.where(settled_at < due_before)
+        dated = dated.where(due_at < due_before)
     found = [open_hold_view(row) for row in connection.execute(dated.limit(limit))]
     if due_before is None and len(found) < limit:
-        undated = _open_holds().where(settled_at.is_(None)).order_by(holds.c.transaction_id)
+        undated = _open_holds().where(due_at.is_(None)).order_by(holds.c.transaction_id)
         rows = connection.execute(undated.limit(limit - len(found)))
         found += [open_hold_view(row) for row in rows]
     return found
@@ -66,8 +66,6 @@ def count_dates(connection: Connection) -> DatesView:
         )
     ).one()
     held = connection.execute(
-        select(func.count(), func.count().filter(settled_at <= now)).where(
-            is_open, settled_at.is_not(None)
-        )
+        select(func.count(), func.count().filter(due_at <= now)).where(is_open, due_at.is_not(None))
     ).one()
     return DatesView(*scheduled, *held)

@@ -14,10 +14,10 @@ from daybook.store.read.recorded import by_reference, owner_of
 from daybook.store.read.rows import record_id, stored_id
 from daybook.store.schema import (
     balances,
-    held_over,
+    deferred_entries,
     identities,
     ledgers,
-    refusals,
+    rejected_requests,
     schedules,
     transactions,
 )
@@ -56,7 +56,10 @@ def recorded_by_reference(connection: Connection, reference: str) -> RecordedOut
     return (
         _in_journal(connection, by_reference(reference))
         or _scheduled(connection, schedules.c.transaction_id == owner_of(reference))
-        or _rejected(connection, and_(refusals.c.reference == reference, refusals.c.uses_reference))
+        or _rejected(
+            connection,
+            and_(rejected_requests.c.reference == reference, rejected_requests.c.uses_reference),
+        )
     )
 
 
@@ -65,13 +68,13 @@ def recorded_by_id(connection: Connection, request_id: str) -> RecordedOutcome |
     return (
         _created(connection, request_id)
         or _named(connection, request_id)
-        or _rejected(connection, refusals.c.request_id == request_id)
+        or _rejected(connection, rejected_requests.c.request_id == request_id)
     )
 
 
 def deferred_body(connection: Connection, request_id: str) -> bytes | None:
     """The body of the entry with this id that waits for the past of other partitions."""
-    query = select(held_over.c.body).where(held_over.c.request_id == request_id)
+    query = select(deferred_entries.c.body).where(deferred_entries.c.request_id == request_id)
     body: bytes | None = connection.execute(query).scalar()
     return body
 
@@ -117,7 +120,12 @@ def _scheduled(connection: Connection, condition: ColumnElement[bool]) -> Record
 
 
 def _rejected(connection: Connection, condition: ColumnElement[bool]) -> RecordedOutcome | None:
-    newest = select(refusals).where(condition).order_by(refusals.c.position.desc()).limit(1)
+    newest = (
+        select(rejected_requests)
+        .where(condition)
+        .order_by(rejected_requests.c.position.desc())
+        .limit(1)
+    )
     row = connection.execute(newest).first()
     if row is None:
         return None

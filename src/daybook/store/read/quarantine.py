@@ -1,4 +1,4 @@
-"""The read path of what was set aside. ``store.settling`` writes it."""
+"""The read path of what was quarantined. ``store.resolving`` writes it."""
 
 from __future__ import annotations
 
@@ -12,43 +12,47 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 from daybook.ledger.rejection import Reason
 from daybook.store.read.rows import bounded, stored_id
 from daybook.store.read.views import QuarantineView
-from daybook.store.schema import refusals, transactions
+from daybook.store.schema import rejected_requests, transactions
 
 OPEN = "open"
 
 _ENTRY = re.compile(r"([0-9]{1,4})/([0-9]{1,19})")
 _EXCEPTION = re.compile(r"[A-Za-z_][\w.]*[a-z]\w*(: |$)")
-_SET_ASIDE = refusals.c.reason == Reason.QUARANTINED.value
-_IS_OPEN = and_(_SET_ASIDE, refusals.c.settled.is_(None))
+_QUARANTINED = rejected_requests.c.reason == Reason.QUARANTINED.value
+_IS_OPEN = and_(_QUARANTINED, rejected_requests.c.resolved.is_(None))
 
 
 def count_quarantined(connection: Connection) -> int:
-    """How many requests that were set aside are open."""
-    query = select(func.count()).select_from(refusals).where(_IS_OPEN)
+    """How many requests that were quarantined are open."""
+    query = select(func.count()).select_from(rejected_requests).where(_IS_OPEN)
     return int(connection.execute(query).scalar_one())
 
 
 def list_quarantined(
-    connection: Connection, *, settled: bool = False, limit: int = 100
+    connection: Connection, *, resolved: bool = False, limit: int = 100
 ) -> list[QuarantineView]:
-    """What was set aside, newest first. settled: also what was retried or discarded."""
-    query = select(refusals).where(_SET_ASIDE if settled else _IS_OPEN)
-    query = query.order_by(refusals.c.position.desc()).limit(bounded(limit))
+    """What was quarantined, newest first. resolved: also what was retried or discarded."""
+    query = select(rejected_requests).where(_QUARANTINED if resolved else _IS_OPEN)
+    query = query.order_by(rejected_requests.c.position.desc()).limit(bounded(limit))
     return [_view(row) for row in connection.execute(query)]
 
 
 def find_quarantined(connection: Connection, name: str) -> tuple[QuarantineView, bytes] | None:
-    """The newest request with this id, reference or place in the log that was set aside.
+    """The newest request with this id, reference or place in the log that was quarantined.
 
     With its body, as it stood in the log.
     """
-    ways = [refusals.c.request_id == name, refusals.c.reference == name]
+    ways = [rejected_requests.c.request_id == name, rejected_requests.c.reference == name]
     place = _ENTRY.fullmatch(name)
     if place is not None:
         partition, position = map(int, place.groups())
         ways.insert(0, _stands_at(partition, position))
     for way in ways:
-        query = select(refusals).where(_SET_ASIDE, way).order_by(refusals.c.position.desc())
+        query = (
+            select(rejected_requests)
+            .where(_QUARANTINED, way)
+            .order_by(rejected_requests.c.position.desc())
+        )
         row = connection.execute(query.limit(1)).first()
         if row is not None:
             return _view(row, connection), bytes(row.body)
@@ -56,7 +60,9 @@ def find_quarantined(connection: Connection, name: str) -> tuple[QuarantineView,
 
 
 def _stands_at(partition: int, position: int) -> ColumnElement[bool]:
-    return and_(refusals.c.partition == partition, refusals.c.position == position)
+    return and_(
+        rejected_requests.c.partition == partition, rejected_requests.c.position == position
+    )
 
 
 def _view(row: Row[Any], connection: Connection | None = None) -> QuarantineView:
@@ -72,10 +78,10 @@ def _view(row: Row[Any], connection: Connection | None = None) -> QuarantineView
         row.position,
         row.created_at.astimezone(UTC),
         _error_in(row.traceback or row.detail or ""),
-        row.settled or OPEN,
-        row.settled_by or None,
-        row.settled_why or None,
-        _utc(row.settled_at),
+        row.resolved or OPEN,
+        row.resolved_by or None,
+        row.resolved_why or None,
+        _utc(row.resolved_at),
         status,
         reason,
         body.decode(errors="backslashreplace") if connection else None,

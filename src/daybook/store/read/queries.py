@@ -1,6 +1,6 @@
 """The read path: what the ledger knows, as views. Nothing here writes, or locks a row.
 
-Every function takes a connection; faults of the driver are translated by whoever opened it
+Every function takes a connection; faults of the driver are translated by anyone who opened it
 (``reading``). Lists are bounded by ``limit`` and continue ``after`` the last id of a page.
 """
 
@@ -15,7 +15,7 @@ from daybook.store.engine import translated_faults
 from daybook.store.read.due import count_dates, list_holds, list_schedules
 from daybook.store.read.recorded import (
     find_hold,
-    find_refusal,
+    find_rejection,
     find_transaction,
     list_changes,
     list_transactions,
@@ -30,7 +30,7 @@ from daybook.store.read.rows import (
     stored_id,
 )
 from daybook.store.read.views import BalanceView, IdentityView, LedgerView, PartitionView
-from daybook.store.schema import balances, held_over, identities, ledgers, partitions
+from daybook.store.schema import balances, deferred_entries, identities, ledgers, partitions
 
 __all__ = [
     "LIMIT_MAX",
@@ -39,7 +39,7 @@ __all__ = [
     "find_hold",
     "find_identity",
     "find_ledger",
-    "find_refusal",
+    "find_rejection",
     "find_transaction",
     "list_balances",
     "list_changes",
@@ -155,11 +155,11 @@ def list_partitions(connection: Connection) -> list[PartitionView]:
     """All partitions in order, closed ones too."""
     waiting = (
         select(
-            held_over.c.partition,
+            deferred_entries.c.partition,
             func.count().label("entries"),
-            func.min(held_over.c.position).label("oldest"),
+            func.min(deferred_entries.c.position).label("oldest"),
         )
-        .group_by(held_over.c.partition)
+        .group_by(deferred_entries.c.partition)
         .subquery()
     )
     query = (

@@ -1,6 +1,6 @@
 """What the journal shows: its records, a transaction in full, and how a thing was changed.
 
-``store.queries`` offers these calls to whoever reads.
+``store.queries`` offers these calls to anyone who reads.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ from daybook.store.read.rows import (
     columns_of,
     hold_view,
     parsed,
-    refusal_view,
+    rejection_view,
     stored_id,
     transaction_view,
 )
-from daybook.store.read.views import ChangeView, HoldView, RefusalView, TransactionView
+from daybook.store.read.views import ChangeView, HoldView, RejectionView, TransactionView
 from daybook.store.schema import (
     holds,
     partitions,
-    refusals,
+    rejected_requests,
     schedules,
     taken_references,
     transaction_metadata,
@@ -203,7 +203,7 @@ def find_transaction(
     *,
     reference: str | None = None,
     id: str | None = None,
-) -> TransactionView | RefusalView | None:
+) -> TransactionView | RejectionView | None:
     """The transaction with this reference, or this id, and all that became of it: one of the two.
 
     id: ``txn_…`` or ``bulk_…``, or of what a creation made. What is scheduled is shown before it is
@@ -226,7 +226,7 @@ def find_transaction(
             or _labelled_leg(connection, reference)
         )
     if view is None:
-        return find_refusal(connection, reference=reference, id=id)
+        return find_rejection(connection, reference=reference, id=id)
     return _in_full(connection, view)
 
 
@@ -357,20 +357,27 @@ def _actions_on(connection: Connection, view: TransactionView) -> list[Transacti
     return _views(connection, connection.execute(newest.limit(PARTS_SHOWN_MAX)).all())
 
 
-def find_refusal(
+def find_rejection(
     connection: Connection,
     *,
     reference: str | None = None,
     id: str | None = None,
-) -> RefusalView | None:
+) -> RejectionView | None:
     """The newest refused request with this reference, or this id, that the journal cannot show."""
     if id is None:
-        wanted = and_(refusals.c.reference == reference, refusals.c.uses_reference)
+        wanted = and_(
+            rejected_requests.c.reference == reference, rejected_requests.c.uses_reference
+        )
     else:
-        wanted = refusals.c.request_id == id
-    query = select(refusals).where(wanted).order_by(refusals.c.position.desc()).limit(1)
+        wanted = rejected_requests.c.request_id == id
+    query = (
+        select(rejected_requests)
+        .where(wanted)
+        .order_by(rejected_requests.c.position.desc())
+        .limit(1)
+    )
     row = connection.execute(query).first()
-    return None if row is None else refusal_view(row)
+    return None if row is None else rejection_view(row)
 
 
 def find_hold(connection: Connection, transaction_id: str) -> HoldView | None:

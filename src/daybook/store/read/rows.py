@@ -23,7 +23,7 @@ from daybook.store.read.views import (
     IdentityView,
     LedgerView,
     OpenHoldView,
-    RefusalView,
+    RejectionView,
     ScheduleView,
     TransactionView,
 )
@@ -218,8 +218,8 @@ def open_hold_view(row: Row[Any]) -> OpenHoldView:
     )
 
 
-def refusal_view(row: Row[Any]) -> RefusalView:
-    return RefusalView(
+def rejection_view(row: Row[Any]) -> RejectionView:
+    return RejectionView(
         row.request_id,
         row.reference,
         Status.REJECTED.value,

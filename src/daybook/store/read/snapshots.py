@@ -2,7 +2,7 @@
 
 A snapshot counts each record that was accepted before its position and takes effect up to its
 moment. It is taken only up to where everything accepted has been applied, so what it counts never
-changes, and what is dated back behind it later is added by whoever reads it (``store.history``).
+changes, and what is dated back behind it later is added by anyone who reads it (``store.history``).
 """
 
 # ruff: noqa: S608 - every part of these statements stands in this program
@@ -21,7 +21,7 @@ from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.store.engine import translated_faults
 from daybook.store.read.history import APPLIED
 from daybook.store.read.views import View
-from daybook.store.schema import held_over, partitions, snapshots
+from daybook.store.schema import deferred_entries, partitions, snapshots
 
 BALANCES_AT_ONCE = 5_000
 """Balances of one statement: it stays far below the statement time-out, and so does its memory."""
@@ -68,7 +68,7 @@ WITH slice AS MATERIALIZED (
     INSERT INTO balance_snapshots (balance_id, moment, position, credit_balance, debit_balance)
     SELECT balance_id, :moment, :position, credit, debit FROM counted
     WHERE (credit, debit) IS DISTINCT FROM (last_credit, last_debit)
-    RETURNING 1
+    READVANCING 1
 )
 SELECT (SELECT balance_id FROM slice ORDER BY balance_id DESC LIMIT 1) AS last,
     (SELECT count(*) FROM slice) AS seen, (SELECT count(*) FROM kept) AS kept
@@ -123,7 +123,7 @@ def take_snapshot(engine: Engine, request_log: RequestLog) -> SnapshotView | Non
     ):
         if not connection.execute(select(func.pg_try_advisory_xact_lock(_LOCK_KEY))).scalar_one():
             return None
-        moment_ms = _settled_ms(connection, request_log)
+        moment_ms = _decided_ms(connection, request_log)
         moment = _EPOCH + timedelta(milliseconds=moment_ms)
         newest = connection.execute(select(func.max(snapshots.c.moment))).scalar_one()
         if newest is not None and moment <= newest:
@@ -137,11 +137,11 @@ def take_snapshot(engine: Engine, request_log: RequestLog) -> SnapshotView | Non
     return SnapshotView(moment, position, kept)
 
 
-def _settled_ms(connection: Connection, request_log: RequestLog) -> int:
+def _decided_ms(connection: Connection, request_log: RequestLog) -> int:
     """The newest moment before which everything accepted has been applied, in milliseconds.
 
     Each step sees what the one before it could miss: from now on nothing is accepted for earlier;
-    an entry that the cursors had not passed is unread, or was held over, or applied, since.
+    an entry that the cursors had not passed is unread, or was deferred, or applied, since.
     """
     request_log.partitions()
     now_ms = request_log.now_ms()
@@ -154,7 +154,9 @@ def _settled_ms(connection: Connection, request_log: RequestLog) -> int:
     still_open = list(request_log.first_unread({row[0]: row[1] for row in rows}).values())
     # What stands behind the end of the epoch may be in a partition that Postgres does not have yet.
     still_open += [request_log.end_of(row.epoch) for row in rows[:1]]
-    oldest: int | None = connection.execute(select(func.min(held_over.c.position))).scalar_one()
+    oldest: int | None = connection.execute(
+        select(func.min(deferred_entries.c.position))
+    ).scalar_one()
     if oldest is not None:
         still_open.append(oldest)
     open_ms = [position >> POSITION_COUNTER_BITS for position in still_open]
@@ -172,7 +174,7 @@ def newest_position(connection: Connection) -> int:
 
 
 def _keep_all(connection: Connection, moment: datetime, position: int) -> int:
-    """Keep what changed, so many balances at a time; answers how many were kept."""
+    """Keep what changed, so many balances at a time; returns how many were kept."""
     after: UUID = _BEFORE_ALL
     kept = 0
     while True:

@@ -220,7 +220,7 @@ class ScheduleView(View):
 
 @dataclass(frozen=True, slots=True)
 class DatesView(View):
-    """What waits for a date: open schedules, and holds whose remainder a date will settle.
+    """What waits for a date: open schedules, and holds whose remainder a date will end.
 
     schedules_due, holds_due: those whose time has come and that the sweeper has not seen to yet.
     """
@@ -232,7 +232,7 @@ class DatesView(View):
 
 
 @dataclass(frozen=True, slots=True)
-class RefusalView(View):
+class RejectionView(View):
     """A refused request that the journal cannot show.
 
     transaction_id: the id that was asked for, of a transaction, ledger or balance.
@@ -253,13 +253,13 @@ class RefusalView(View):
 
 @dataclass(frozen=True, slots=True)
 class QuarantineView(View):
-    """A request that was set aside.
+    """A request that was quarantined.
 
     entry: ``<partition>/<position>``, of the log. transaction_id: the id that was asked for.
     kind: of the request, when it can be read. error: the last line of the traceback.
-    state: ``open``, ``retried`` or ``discarded``; settled_by, settled_why, settled_at: by whom.
+    state: ``open``, ``retried`` or ``discarded``; resolved_by, resolved_why, resolved_at: by whom.
     outcome: what the journal has under its id: of a retried one, what became of it.
-    request, traceback: see ``RefusalView``; of one that was asked for by name.
+    request, traceback: see ``RejectionView``; of one that was asked for by name.
     """
 
     entry: str
@@ -271,9 +271,9 @@ class QuarantineView(View):
     accepted_at: datetime
     error: str
     state: str
-    settled_by: str | None
-    settled_why: str | None
-    settled_at: datetime | None
+    resolved_by: str | None
+    resolved_why: str | None
+    resolved_at: datetime | None
     outcome: str | None = None
     reason: str | None = None
     request: str | None = None
@@ -285,7 +285,7 @@ class PartitionView(View):
     """How far a partition has come.
 
     cursor: position of the last entry read. sequence, head: of the last record of the journal.
-    held_over: entries behind the cursor that wait; oldest_held_over: position of the oldest.
+    deferred: entries behind the cursor that wait; oldest_deferred: position of the oldest.
     applied_at: when the last batch was committed, by the database's clock. is_closed: there are
     fewer partitions now; its journal stays.
     """
@@ -294,7 +294,7 @@ class PartitionView(View):
     cursor: int
     sequence: int
     head: str
-    held_over: int
-    oldest_held_over: int | None
+    deferred: int
+    oldest_deferred: int | None
     applied_at: datetime | None
     is_closed: bool = False

@@ -47,8 +47,8 @@ TABLES: tuple[Table, ...] = (
     schema.transaction_metadata,
     schema.holds,
     schema.schedules,
-    schema.held_over,
-    schema.refusals,
+    schema.deferred_entries,
+    schema.rejected_requests,
     schema.snapshots,
     schema.balance_snapshots,
 )

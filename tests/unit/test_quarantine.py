@@ -1,4 +1,4 @@
-"""What is shown of a traceback in the list of what was set aside."""
+"""What is shown of a traceback in the list of what was quarantined."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daybook.monitoring.looking import LOOK_PAUSE_SECONDS, LOOKS_MAX, what_stays
+from daybook.monitoring.recheck import LOOK_PAUSE_SECONDS, LOOKS_MAX, what_stays
 
 
 def test_what_is_wrong_at_every_look_stays() -> None:

@@ -1,4 +1,4 @@
-"""Looking at ledgers, balances and transactions."""
+"""Show ledgers, balances and transactions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from daybook.requests.bounds import GROUP_ID
 if TYPE_CHECKING:
     from daybook.client.receipts import Outcome
     from daybook.store.read.history import BalanceAtView
-    from daybook.store.read.views import BalanceView, RefusalView, TransactionView
+    from daybook.store.read.views import BalanceView, RejectionView, TransactionView
 
 RecordedStatus = Literal["APPLIED", "INFLIGHT", "VOID", "REJECTED", "SCHEDULED"]
 RecordedKind = Literal[
@@ -356,7 +356,7 @@ def _names(name: str | None, reference: str | None, request_id: str | None) -> l
     return [Name(id=name), Name(name)] if GROUP_ID.match(name) else [Name(name)]
 
 
-def _in_ledger(names: list[Name]) -> TransactionView | RefusalView | None:
+def _in_ledger(names: list[Name]) -> TransactionView | RejectionView | None:
     """What the ledger has under one of the names. Raises MalformedRequest when that is two."""
     from daybook.store.read import queries
 

@@ -1,4 +1,4 @@
-"""Looking again at what seems wrong: after an outage everything is late at first, and moves."""
+"""A second look at what seems wrong: after an outage everything is late at first, and moves."""
 
 from __future__ import annotations
 

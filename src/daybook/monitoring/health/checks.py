@@ -30,7 +30,7 @@ _DEGREES: tuple[State, ...] = ("ok", "unknown", "warning", "failed", "unavailabl
 
 
 class Finding(NamedTuple):
-    """What a check found, and what that means for whoever reads it."""
+    """What a check found, and what that means for anyone who reads it."""
 
     state: State
     detail: str
@@ -95,7 +95,7 @@ def inspection(name: str, judge: Judge, *needs: str) -> Inspection:
 
 
 @contextmanager
-def asking(settings: Settings, seconds_max: float) -> Iterator[Asked]:
+def inspecting(settings: Settings, seconds_max: float) -> Iterator[Asked]:
     """Connections to the servers, impatient ones. Raises ConfigError."""
     quick = impatient(settings)
     with ExitStack() as closing:

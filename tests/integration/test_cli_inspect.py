@@ -222,7 +222,7 @@ def test_what_waits_for_a_date_is_listed_and_counted(installation: Installation)
 
 
 def test_wait_shows_the_outcome(installation: Installation, balance_id: str) -> None:
-    """With a worker, --wait ends with the outcome; a refusal is exit code 1 with its reason."""
+    """With a worker, --wait ends with the outcome; a rejection is exit code 1 with its reason."""
     installation.workers(1)
     seconds = str(OUTCOME_SECONDS_MAX)
 
@@ -246,11 +246,11 @@ def test_wait_shows_the_outcome(installation: Installation, balance_id: str) -> 
     assert (outcome["status"], outcome["reason"]) == ("REJECTED", "insufficient_funds")
     status = answer(installation.run("status", "--json"))
     assert len(status["workers"]) == 1
-    assert status["queued"] == status["held_over"] == 0
+    assert status["queued"] == status["deferred"] == 0
 
 
 def test_a_wait_that_ends_says_unknown(installation: Installation, balance_id: str) -> None:
-    """Without a worker the outcome is unknown, which is neither success nor refusal."""
+    """Without a worker the outcome is unknown, which is neither success nor rejection."""
     result = enqueue(installation, "in", "--destination", balance_id, "--wait", "0.1")
     assert answer(result, Exit.UNKNOWN)["status"] == "QUEUED"
     assert "may still be posted" in result.stderr

@@ -12,7 +12,7 @@ from daybook.ledger.rejection import Reason
 from daybook.requests import TransactionRequest
 
 
-class Telling:
+class Narration:
     """Tells ``steps`` of ``customers``, and keeps the tally of them. seed: of what is chance."""
 
     def __init__(self, customers: Sequence[Customer], seed: int) -> None:

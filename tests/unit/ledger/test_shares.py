@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daybook.ledger.rejection import Reason, Rejected
-from daybook.ledger.shares import LEFT, Share, split
+from daybook.ledger.shares import LEFT, Share, share_out
 
 
 def shares(text: str) -> list[Share]:
@@ -49,7 +49,7 @@ def shares(text: str) -> list[Share]:
 )
 def test_pinned_splits(total: int, given_shares: str, amounts: list[int]) -> None:
     """These totals are divided like this, for ever."""
-    assert split(total, shares(given_shares)) == amounts
+    assert share_out(total, shares(given_shares)) == amounts
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_pinned_splits(total: int, given_shares: str, amounts: list[int]) -> Non
 )
 def test_shares_that_do_not_fit(total: int, given_shares: str, named: str) -> None:
     """What is more or less than the total is refused by the name of a leg, with the fix."""
-    found = split(total, shares(given_shares), "sources")
+    found = share_out(total, shares(given_shares), "sources")
     assert isinstance(found, Rejected)
     assert found.reason == Reason.INVALID_DISTRIBUTION
     assert found.detail.startswith(f"sources{named}.distribution: ")
@@ -87,7 +87,7 @@ any_shares = st.lists(st.one_of(percents, fixed, st.just(LEFT)), min_size=1, max
 @given(totals, any_shares)
 def test_every_unit_goes_somewhere(total: int, legs: list[Share]) -> None:
     """Legs add up to the total, none is negative, and only what rounding left over is moved."""
-    amounts = split(total, legs)
+    amounts = share_out(total, legs)
     if isinstance(amounts, Rejected):
         return
     assert sum(amounts) == total
@@ -120,8 +120,8 @@ def test_percentages_that_make_100_always_fit(total: int, parts: list[int]) -> N
     rest = 10_000 - sum(parts)
     legs = [Share(percent=Decimal(part).scaleb(-2)) for part in parts]
     whole = [*legs, Share(percent=Decimal(rest).scaleb(-2))] if rest >= 0 else []
-    assert not whole or sum(split(total, whole)) == total  # type: ignore[arg-type]
-    assert isinstance(split(total, legs), Rejected) == (rest != 0)
+    assert not whole or sum(share_out(total, whole)) == total  # type: ignore[arg-type]
+    assert isinstance(share_out(total, legs), Rejected) == (rest != 0)
 
 
 @given(totals, st.lists(st.decimals(0, 100, places=2), max_size=6), st.integers(0, 200))
@@ -131,5 +131,5 @@ def test_left_takes_exactly_the_rest(total: int, given_percents: list[Decimal], 
     floors = [(Fraction(percent) * total / 100).__floor__() for percent in given_percents]
     rest = total - sum(floors) - some
     fits = rest >= 0 and sum(given_percents) <= 100
-    found = split(total, legs)
+    found = share_out(total, legs)
     assert found == [*floors, some, rest] if fits else isinstance(found, Rejected)
