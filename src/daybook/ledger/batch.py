@@ -21,8 +21,9 @@ from typing import NamedTuple
 from daybook.ledger.balance import may_be_internal
 from daybook.ledger.book import Book
 from daybook.ledger.entry import Decision, LogEntry
-from daybook.ledger.instructions import Refund, movements
-from daybook.ledger.posting.rules import ANYTHING, may_credit, post, quarantined, reject, repeated
+from daybook.ledger.instructions import movements
+from daybook.ledger.posting.kinds import ANYTHING, kind_of
+from daybook.ledger.posting.rules import may_credit, post, quarantined, reject, repeated
 from daybook.ledger.rejection import WAITS_FOR_THE_PAST, Rejected
 
 
@@ -212,15 +213,14 @@ def _is_its_turn(entry: LogEntry, horizon: Horizon, deferred: Mapping[str, int])
     that came first could take the money which an older one was accepted for. So could a refund:
     it lies in the slot of what it reverses, and debits the other side without a look at funds.
     """
-    wanted = entry.instruction
-    if isinstance(wanted, Refund):
+    if kind_of(entry).is_reversal:
         return entry.position < horizon.final_before or (
             horizon.is_turn_of(entry.position)
             and min(deferred.values(), default=entry.position) >= entry.position
         )
     internal = {
         leg.source_id
-        for whole, leg in movements(wanted)
+        for whole, leg in movements(entry.instruction)
         if whole.checks_funds and may_be_internal(leg.source_id)
     }
     return not internal or horizon.is_final(entry.position, tuple(internal), deferred)

@@ -184,6 +184,10 @@ class Deadline(NamedTuple):
 
     transaction_id: str
 
+    @property
+    def reference(self) -> None:
+        """None: its id alone is the key of idempotency."""
+
 
 class Resolve(NamedTuple):
     """Resolve a request that was quarantined: try it again, or give it up.
@@ -199,6 +203,10 @@ class Resolve(NamedTuple):
     made_by: str = ""
     why: str = ""
 
+    @property
+    def reference(self) -> None:
+        """None: its id alone is the key of idempotency."""
+
 
 RETRIED, DISCARDED = "retried", "discarded"
 """How a request that was quarantined is resolved."""
@@ -211,6 +219,10 @@ class NewLedger(NamedTuple):
     name: str
     meta_data: str | None = None
 
+    @property
+    def reference(self) -> None:
+        """None: its id alone is the key of idempotency."""
+
 
 class NewBalance(NamedTuple):
     """Create a balance in a ledger."""
@@ -222,6 +234,10 @@ class NewBalance(NamedTuple):
     identity_id: str | None = None
     meta_data: str | None = None
 
+    @property
+    def reference(self) -> None:
+        """None: its id alone is the key of idempotency."""
+
 
 class NewIdentity(NamedTuple):
     """Create an identity: a person or an organisation that owns balances.
@@ -232,6 +248,10 @@ class NewIdentity(NamedTuple):
     identity_id: str
     fields: str = "{}"
     meta_data: str | None = None
+
+    @property
+    def reference(self) -> None:
+        """None: its id alone is the key of idempotency."""
 
 
 class Change(NamedTuple):

@@ -15,6 +15,7 @@ from daybook.ledger.hold import Hold
 from daybook.ledger.ids import part_id
 from daybook.ledger.instructions import Action, Cancel, Commit, Deadline, Kind, Void
 from daybook.ledger.money import misfit, to_minor
+from daybook.ledger.posting.kinds import ANYTHING, KindOfInstruction, Reads, add_kind
 from daybook.ledger.posting.recording import action_record, as_part, decision_of, request_record
 from daybook.ledger.record import Record, Status
 from daybook.ledger.rejection import Reason, Rejected
@@ -114,21 +115,46 @@ def post_cancel(book: Book, entry: LogEntry, wanted: Cancel) -> Decision | Rejec
     return decision_of(entry, wanted.reference or label, Status.APPLIED)
 
 
-def rejected_action(book: Book, entry: LogEntry, wanted: Action, rejected: Rejected) -> Record:
-    """The record of a refused action, with the sides of what it names, as far as they are known."""
+def rejected_action(
+    book: Book, entry: LogEntry, wanted: Action, rejected: Rejected
+) -> list[Record]:
+    """The record of a rejected action."""
+    del book
     label = f"{entry.request_id}_rejected"
-    record = action_record(entry, wanted, label, Status.REJECTED, rejected)
-    # Only for these it is always read: the record must not depend on what else the batch needs.
-    hold = book.holds.get(wanted.transaction_id) if isinstance(wanted, Commit | Void) else None
+    return [action_record(entry, wanted, label, Status.REJECTED, rejected)]
+
+
+def _rejected_on_hold(
+    book: Book, entry: LogEntry, wanted: Commit | Void, rejected: Rejected
+) -> list[Record]:
+    """With the sides of the hold that it names, as far as they are known.
+
+    Only for these it is always read: the record must not depend on what else the batch needs.
+    """
+    (record,) = rejected_action(book, entry, wanted, rejected)
+    hold = book.holds.get(wanted.transaction_id)
     if hold is None:
-        return record
-    return record._replace(
+        return [record]
+    record = record._replace(
         source_id=hold.source_id,
         destination_id=hold.destination_id,
         currency=hold.currency,
         precision=hold.precision,
-        precise_amount=wanted.precise_amount if isinstance(wanted, Commit) else None,
     )
+    if isinstance(wanted, Commit):
+        record = record._replace(precise_amount=wanted.precise_amount)
+    return [record]
+
+
+def credited_by_holds(book: Book, entry: LogEntry, wanted: Action | Deadline) -> tuple[str, ...]:
+    """Both sides of the holds that it names; anything, when none of them is in the book."""
+    del entry
+    touched: dict[str, None] = {}
+    for hold_id in (wanted.transaction_id, *book.groups.get(wanted.transaction_id, ())):
+        hold = book.holds.get(hold_id)
+        if hold is not None:
+            touched[hold.source_id] = touched[hold.destination_id] = None
+    return tuple(touched) or (ANYTHING,)
 
 
 def status_of(book: Book, transaction_id: str) -> str | None:
@@ -300,3 +326,53 @@ def _begin(
     root = action_record(entry, wanted, label, status)
     book.record(root._replace(parts=len(holds)))
     return decision_of(entry, root.reference, status)
+
+
+def _reads_holds(wanted: Commit | Void) -> Reads:
+    return Reads(holds=(wanted.transaction_id,), schedules=(wanted.transaction_id,))
+
+
+add_kind(
+    Commit,
+    KindOfInstruction(
+        post=post_commit,
+        once=True,
+        reads=_reads_holds,
+        may_credit=credited_by_holds,
+        rejection_records=_rejected_on_hold,
+        by_id=True,
+    ),
+)
+add_kind(
+    Void,
+    KindOfInstruction(
+        post=post_void,
+        once=True,
+        reads=_reads_holds,
+        may_credit=credited_by_holds,
+        rejection_records=_rejected_on_hold,
+        by_id=True,
+    ),
+)
+add_kind(
+    Cancel,
+    KindOfInstruction(
+        post=post_cancel,
+        once=True,
+        reads=lambda wanted: Reads(
+            statuses=(wanted.transaction_id,), schedules=(wanted.transaction_id,)
+        ),
+        may_credit=credited_by_holds,
+        rejection_records=rejected_action,
+        by_id=True,
+    ),
+)
+add_kind(
+    Deadline,
+    KindOfInstruction(
+        post=post_deadline,
+        reads=lambda wanted: Reads(holds=(wanted.transaction_id,)),
+        may_credit=credited_by_holds,
+        has_record=False,
+    ),
+)

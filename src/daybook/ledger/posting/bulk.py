@@ -8,8 +8,9 @@ from daybook.ledger.book import Book
 from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.ids import part_id, part_ids
 from daybook.ledger.instructions import Bulk, Kind, MultiLeg, Transaction, movements
+from daybook.ledger.posting.kinds import KindOfInstruction, add_kind
 from daybook.ledger.posting.recording import effective_of, request_record
-from daybook.ledger.posting.transactions import post_legs, post_transaction
+from daybook.ledger.posting.transactions import credited, post_legs, post_transaction
 from daybook.ledger.record import Record, Status
 from daybook.ledger.rejection import Reason, Rejected
 
@@ -39,7 +40,8 @@ def post_bulk(book: Book, entry: LogEntry, bulk: Bulk) -> Decision | Rejected:
                 book.undo(savepoint)
                 return rejection._replace(part=number)
             refused.append((number, rejection))
-            _record_refused(book, entry, item, number, rejection)
+            if item.reference not in book.references:
+                book.record(_rejected_item(entry, item, number, rejection))
     except BaseException:
         book.undo(savepoint)  # a fault of ours: the entry is quarantined, and nothing of it stays
         raise
@@ -57,20 +59,22 @@ def post_bulk(book: Book, entry: LogEntry, bulk: Bulk) -> Decision | Rejected:
     )
 
 
-def record_rejected(book: Book, entry: LogEntry, bulk: Bulk, rejected: Rejected) -> str:
-    """Record that an atomic bulk was refused because of one of its items; returns the detail.
+def _rejection_records(book: Book, entry: LogEntry, bulk: Bulk, rejected: Rejected) -> list[Record]:
+    """The records of an atomic bulk that was rejected because of one of its items.
 
-    Its neighbours are refused with it. An item whose reference belongs to another request has no
+    Its neighbours are rejected with it. An item whose reference belongs to another request has no
     record of its own.
     """
     failed = rejected.part
     assert failed is not None, "only an item makes it fail"
     detail = _about(bulk, failed, rejected)
-    book.record(_root(entry, bulk, Status.REJECTED, rejected.reason, detail))
     aborted = Rejected(Reason.BULK_ABORTED, f"the bulk was refused: {detail}")
+    records = [_root(entry, bulk, Status.REJECTED, rejected.reason, detail)]
     for number, item in enumerate(bulk.items, 1):
-        _record_refused(book, entry, item, number, rejected if number == failed else aborted)
-    return detail
+        if item.reference not in book.references:
+            why = rejected if number == failed else aborted
+            records.append(_rejected_item(entry, item, number, why))
+    return records
 
 
 def _post_item(
@@ -91,16 +95,13 @@ def _post_item(
     return None
 
 
-def _record_refused(
-    book: Book, entry: LogEntry, item: Transaction | MultiLeg, number: int, rejected: Rejected
-) -> None:
-    if item.reference in book.references:
-        return
+def _rejected_item(
+    entry: LogEntry, item: Transaction | MultiLeg, number: int, rejected: Rejected
+) -> Record:
     part = _entry_of(entry, item, part_id(entry.request_id, number))
-    record = request_record(
+    return request_record(
         part, item, Status.REJECTED, rejected, parent_id=entry.request_id, part=number
     )
-    book.record(record)
 
 
 def _entry_of(entry: LogEntry, item: Transaction | MultiLeg, item_id: str) -> LogEntry:
@@ -171,3 +172,19 @@ def _root(
         entry.fingerprint,
         len(bulk.items),
     )
+
+
+def _references(bulk: Bulk) -> tuple[str, ...]:
+    return (*(item.reference for item in bulk.items), bulk.reference)
+
+
+add_kind(
+    Bulk,
+    KindOfInstruction(
+        post=post_bulk,
+        once=True,
+        may_credit=credited,
+        rejection_records=_rejection_records,
+        references=_references,
+    ),
+)

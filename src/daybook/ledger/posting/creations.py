@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from daybook.ledger.book import Book, Subject, balance_of
 from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.instructions import Change, Kind, NewBalance, NewIdentity, NewLedger
 from daybook.ledger.meta import merge
+from daybook.ledger.posting.kinds import KindOfInstruction, Reads, add_kind
 from daybook.ledger.posting.recording import decision_of
 from daybook.ledger.record import Record, Status
 from daybook.ledger.rejection import Reason, Rejected
@@ -205,3 +207,62 @@ def _conflict(entry: LogEntry, field: str) -> Rejected:
         Reason.REFERENCE_CONFLICT,
         f"{field}: {entry.request_id} exists with other content; choose another id",
     )
+
+
+def _itself(book: Book, entry: LogEntry, wanted: Any) -> tuple[str, ...]:
+    del book, wanted
+    return (entry.request_id,)
+
+
+def _rejected_change(
+    book: Book, entry: LogEntry, wanted: Change, rejected: Rejected
+) -> list[Record]:
+    del book
+    return [change_record(entry, wanted, Status.REJECTED, rejected)]
+
+
+def _reads_of_balance(wanted: NewBalance) -> Reads:
+    owners = () if wanted.identity_id is None else (wanted.identity_id,)
+    return Reads(balances=(wanted.balance_id,), ledgers=(wanted.ledger_id,), identities=owners)
+
+
+def _reads_of_change(wanted: Change) -> Reads:
+    owner = json.loads(wanted.fields).get("identity_id")
+    return Reads(subjects=(wanted.subject_id,), identities=(owner,) if owner else ())
+
+
+add_kind(
+    NewLedger,
+    KindOfInstruction(
+        post=post_ledger,
+        reads=lambda wanted: Reads(ledgers=(wanted.ledger_id,)),
+        may_credit=_itself,
+        is_creation=True,
+    ),
+)
+add_kind(
+    NewBalance,
+    KindOfInstruction(
+        post=post_balance, reads=_reads_of_balance, may_credit=_itself, is_creation=True
+    ),
+)
+add_kind(
+    NewIdentity,
+    KindOfInstruction(
+        post=post_identity,
+        reads=lambda wanted: Reads(identities=(wanted.identity_id,)),
+        may_credit=_itself,
+        is_creation=True,
+    ),
+)
+add_kind(
+    Change,
+    KindOfInstruction(
+        post=post_change,
+        once=True,
+        reads=_reads_of_change,
+        may_credit=_itself,
+        rejection_records=_rejected_change,
+        by_id=True,
+    ),
+)

@@ -9,7 +9,13 @@ from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.ids import part_id
 from daybook.ledger.instructions import Kind, Refund
 from daybook.ledger.meta import merge
-from daybook.ledger.posting.actions import status_of, unknown_transaction
+from daybook.ledger.posting.actions import (
+    credited_by_holds,
+    rejected_action,
+    status_of,
+    unknown_transaction,
+)
+from daybook.ledger.posting.kinds import KindOfInstruction, Reads, add_kind
 from daybook.ledger.posting.recording import action_record, as_part, decision_of
 from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason, Rejected
@@ -133,3 +139,26 @@ def _refund(
     if part is not None:
         record = as_part(record, wanted, part, label)
     book.record(record)
+
+
+def _credited(book: Book, entry: LogEntry, wanted: Refund) -> tuple[str, ...]:
+    original = book.original(wanted.transaction_id)
+    if original is not None and original.source_id and original.destination_id:
+        return (original.source_id, original.destination_id)
+    return credited_by_holds(book, entry, wanted)
+
+
+add_kind(
+    Refund,
+    KindOfInstruction(
+        post=post_refund,
+        once=True,
+        reads=lambda wanted: Reads(
+            originals=(wanted.transaction_id,), schedules=(wanted.transaction_id,)
+        ),
+        may_credit=_credited,
+        rejection_records=rejected_action,
+        is_reversal=True,
+        by_id=True,
+    ),
+)

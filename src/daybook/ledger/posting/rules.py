@@ -7,56 +7,31 @@ the time of the entry is done either way.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from daybook.ledger.balance import may_be_internal
 from daybook.ledger.book import Book, Recorded
 from daybook.ledger.entry import Decision, LogEntry
-from daybook.ledger.instructions import (
-    Bulk,
-    Cancel,
-    Change,
-    Commit,
-    Deadline,
-    MultiLeg,
-    NewBalance,
-    NewIdentity,
-    NewLedger,
-    Refund,
-    Resolve,
-    Transaction,
-    Void,
-    movements,
+from daybook.ledger.posting import (  # noqa: F401 - they make their kinds known
+    actions,
+    bulk,
+    creations,
+    refunds,
+    resolutions,
+    transactions,
 )
-from daybook.ledger.posting.actions import (
-    post_cancel,
-    post_commit,
-    post_deadline,
-    post_void,
-    rejected_action,
-)
-from daybook.ledger.posting.bulk import post_bulk, record_rejected
-from daybook.ledger.posting.creations import (
-    change_record,
-    post_balance,
-    post_change,
-    post_identity,
-    post_ledger,
-)
-from daybook.ledger.posting.recording import decision_of, request_record, sent_again
-from daybook.ledger.posting.refunds import post_refund
-from daybook.ledger.posting.transactions import post_legs, post_transaction
+from daybook.ledger.posting.kinds import KINDS, kind_of
+from daybook.ledger.posting.recording import sent_again
 from daybook.ledger.record import Record, Status
 from daybook.ledger.rejection import Reason, Rejected
-
-ANYTHING = "*"
-"""Stands for every balance and ledger, where it cannot be known what an entry would change."""
 
 
 def post(book: Book, entry: LogEntry) -> Decision | Rejected:
     """Decide ``entry`` and, unless it is refused, post it to ``book``."""
-    return _POST[type(entry.instruction)](book, entry, entry.instruction)
+    wanted = entry.instruction
+    kind = KINDS[type(wanted)]
+    if kind.once:
+        recorded = book.recorded(wanted.reference, entry.request_id)
+        if recorded is not None:
+            return sent_again(entry, wanted.reference, recorded)
+    return kind.post(book, entry, wanted)
 
 
 def reject(book: Book, entry: LogEntry, rejected: Rejected) -> Decision:
@@ -65,33 +40,28 @@ def reject(book: Book, entry: LogEntry, rejected: Rejected) -> Decision:
     A conflict of references leaves no record of its own: the reference belongs to the original.
     """
     wanted = entry.instruction
-    detail: str | None = rejected.detail
     is_conflict = rejected.reason is Reason.REFERENCE_CONFLICT
     schedule = book.schedules.get(entry.request_id)
     # Another request under the same id is none of its business.
     is_scheduled = schedule is not None and schedule.fingerprint == entry.fingerprint
-    if isinstance(wanted, Bulk):
-        if rejected.part is not None or not is_conflict:
-            detail = record_rejected(book, entry, wanted, rejected)
-    elif not is_conflict:
-        record = _rejected_record(book, entry, rejected)
-        if record is not None:
-            book.record(record)
-    elif is_scheduled:
+    records: list[Record] = []
+    if is_scheduled or not is_conflict or rejected.part is not None:
+        records = kind_of(entry).rejection_records(book, entry, wanted, rejected)
+    if is_scheduled and is_conflict:
         # Its time has come, and another request has its reference: it still has its own outcome.
-        record = _rejected_record(book, entry, rejected)
-        assert record is not None
-        book.record(record._replace(derived=True))
+        records = [record._replace(derived=True) for record in records]
+    for record in records:
+        book.record(record)
     if is_scheduled:
         book.close_schedule(entry.request_id)
     return Decision(
         entry.position,
         entry.request_id,
         entry.request_id,
-        getattr(wanted, "reference", None),
+        wanted.reference,
         Status.REJECTED,
         rejected.reason,
-        detail,
+        records[0].detail if records else rejected.detail,
     )
 
 
@@ -102,7 +72,7 @@ def quarantined(book: Book, entry: LogEntry, fault: str) -> Decision:
     until then both belong to it. fault: the name of the exception.
     """
     detail = f"deciding the request raised {fault}; it is quarantined"
-    reference = getattr(entry.instruction, "reference", None)
+    reference = entry.instruction.reference
     recorded = Recorded(
         entry.request_id, Status.REJECTED, entry.fingerprint, Reason.QUARANTINED, detail
     )
@@ -120,7 +90,7 @@ def quarantined(book: Book, entry: LogEntry, fault: str) -> Decision:
 
 def repeated(book: Book, entry: LogEntry) -> Decision | Rejected | None:
     """The answer to ``entry`` when its reference or id is recorded already, whatever it asks."""
-    reference = getattr(entry.instruction, "reference", None)
+    reference = entry.instruction.reference
     recorded = book.recorded(reference, entry.request_id)
     if recorded is None:
         return None
@@ -132,82 +102,6 @@ def repeated(book: Book, entry: LogEntry) -> Decision | Rejected | None:
 def may_credit(book: Book, entry: LogEntry) -> tuple[str, ...]:
     """Ids of the balances and things that ``entry`` would credit or create, were it posted.
 
-    Also its source, when that is an internal balance: the entry may create it, and younger debits
-    of it, in whatever slot, must not come first. ``("*",)`` when that cannot be known: what it
-    names is not in the book.
+    ``(ANYTHING,)`` when that cannot be known: what it names is not in the book.
     """
-    wanted = entry.instruction
-    if isinstance(wanted, Transaction | MultiLeg | Bulk):
-        names: dict[str, None] = {}
-        for _, leg in movements(wanted):
-            names[leg.destination_id] = None
-            if may_be_internal(leg.source_id):
-                names[leg.source_id] = None
-        return tuple(names)
-    if isinstance(wanted, NewLedger | NewBalance | NewIdentity | Change):
-        return (entry.request_id,)
-    if isinstance(wanted, Resolve):
-        return ()
-    touched: dict[str, None] = {}
-    original = book.original(wanted.transaction_id) if isinstance(wanted, Refund) else None
-    if original is not None and original.source_id and original.destination_id:
-        return (original.source_id, original.destination_id)
-    for hold_id in (wanted.transaction_id, *book.groups.get(wanted.transaction_id, ())):
-        hold = book.holds.get(hold_id)
-        if hold is not None:
-            touched[hold.source_id] = touched[hold.destination_id] = None
-    return tuple(touched) or (ANYTHING,)
-
-
-def _rejected_record(book: Book, entry: LogEntry, rejected: Rejected) -> Record | None:
-    """The record of a rejection; None for creations: those are kept with their raw bytes."""
-    wanted = entry.instruction
-    if isinstance(wanted, Transaction | MultiLeg):
-        return request_record(entry, wanted, Status.REJECTED, rejected)
-    if isinstance(wanted, Commit | Void | Refund | Cancel):
-        return rejected_action(book, entry, wanted, rejected)
-    if isinstance(wanted, Change):
-        return change_record(entry, wanted, Status.REJECTED, rejected)
-    return None
-
-
-def _post_resolve(book: Book, entry: LogEntry, wanted: Resolve) -> Decision:
-    """Resolve what was quarantined. What is resolved already stays as it is."""
-    if book.resolve(wanted, entry.accepted_ms):
-        return decision_of(entry, None, Status.APPLIED)
-    return Decision(
-        entry.position, entry.request_id, entry.request_id, None, Status.APPLIED, duplicate=True
-    )
-
-
-_Post = Callable[[Book, LogEntry, Any], Decision | Rejected]
-
-
-def _once(post_new: _Post) -> _Post:
-    """Answer a request that is recorded already with its original, whatever else holds for it."""
-
-    def post_or_repeat(book: Book, entry: LogEntry, wanted: Any) -> Decision | Rejected:
-        recorded = book.recorded(wanted.reference, entry.request_id)
-        if recorded is not None:
-            return sent_again(entry, wanted.reference, recorded)
-        return post_new(book, entry, wanted)
-
-    return post_or_repeat
-
-
-# Transactions look for themselves: one that was scheduled is recorded, and posted all the same.
-_POST: dict[type, _Post] = {
-    Transaction: post_transaction,
-    MultiLeg: post_legs,
-    Bulk: _once(post_bulk),
-    Commit: _once(post_commit),
-    Void: _once(post_void),
-    Refund: _once(post_refund),
-    Cancel: _once(post_cancel),
-    Deadline: post_deadline,
-    Resolve: _post_resolve,
-    NewLedger: post_ledger,
-    NewBalance: post_balance,
-    NewIdentity: post_identity,
-    Change: _once(post_change),
-}
+    return kind_of(entry).may_credit(book, entry, entry.instruction)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from daybook.ledger.balance import Balance
+from daybook.ledger.balance import Balance, may_be_internal
 from daybook.ledger.book import Book, Recorded
 from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.hold import Hold
 from daybook.ledger.ids import part_id, part_ids
-from daybook.ledger.instructions import Kind, Leg, MultiLeg, Transaction
+from daybook.ledger.instructions import Bulk, Kind, Leg, MultiLeg, Transaction, movements
+from daybook.ledger.posting.kinds import KindOfInstruction, add_kind
 from daybook.ledger.posting.recording import (
     decision_of,
     leg_records,
@@ -18,7 +19,7 @@ from daybook.ledger.posting.recording import (
     sent_again,
     transaction_record,
 )
-from daybook.ledger.record import Status
+from daybook.ledger.record import Record, Status
 from daybook.ledger.rejection import PRECEDENCE, Reason, Rejected
 
 
@@ -318,3 +319,38 @@ def _overflow(amount: int) -> Rejected:
         Reason.FIGURE_OVERFLOW,
         f"amount: adding {amount} makes a figure longer than the ledger keeps",
     )
+
+
+def credited(book: Book, entry: LogEntry, wanted: Transaction | MultiLeg | Bulk) -> tuple[str, ...]:
+    """The balances that movements would credit.
+
+    Also a source that is internal: the entry may create it, and younger debits of it, in whatever
+    slot, must not come first.
+    """
+    del book, entry
+    names: dict[str, None] = {}
+    for _, leg in movements(wanted):
+        names[leg.destination_id] = None
+        if may_be_internal(leg.source_id):
+            names[leg.source_id] = None
+    return tuple(names)
+
+
+def _rejection_records(
+    book: Book, entry: LogEntry, wanted: Transaction | MultiLeg, rejected: Rejected
+) -> list[Record]:
+    del book
+    return [request_record(entry, wanted, Status.REJECTED, rejected)]
+
+
+# They see themselves whether they are recorded: one that was scheduled is, and posted all the same.
+add_kind(
+    Transaction,
+    KindOfInstruction(
+        post=post_transaction, may_credit=credited, rejection_records=_rejection_records
+    ),
+)
+add_kind(
+    MultiLeg,
+    KindOfInstruction(post=post_legs, may_credit=credited, rejection_records=_rejection_records),
+)

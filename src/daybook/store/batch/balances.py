@@ -6,7 +6,7 @@ step and nothing deadlocks (design, section 3).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import psycopg
@@ -15,7 +15,6 @@ from daybook.ledger.balance import Balance
 from daybook.ledger.book import Book
 from daybook.ledger.entry import LogEntry
 from daybook.ledger.instructions import (
-    NewBalance,
     movements,
 )
 from daybook.ledger.money import FIGURE_MAX
@@ -135,9 +134,17 @@ class KnownBalances:
 
 
 def load_balances(
-    cursor: psycopg.Cursor[Any], book: Book, entries: Sequence[LogEntry], known: KnownBalances
+    cursor: psycopg.Cursor[Any],
+    book: Book,
+    entries: Sequence[LogEntry],
+    read: Iterable[str],
+    known: KnownBalances,
 ) -> None:
-    wanted, named = _figures_wanted(entries), _named_balances(entries, book)
+    """The balances of a batch, with figures where a decision looks at them.
+
+    read: those whose figures it looks at beside the funds of sources.
+    """
+    wanted, named = _figures_wanted(entries).union(read), _named_balances(entries, book)
     for balance_id in named - wanted:
         balance = known.recall(balance_id)
         if balance is None:
@@ -167,13 +174,10 @@ def load_balances(
 
 
 def _figures_wanted(entries: Sequence[LogEntry]) -> set[str]:
-    """Balances whose figures a decision looks at."""
+    """Balances whose funds, or whose room for large amounts, a decision looks at."""
     wanted: set[str] = set()
     for entry in entries:
-        instruction = entry.instruction
-        if isinstance(instruction, NewBalance):
-            wanted.add(instruction.balance_id)
-        for whole, leg in movements(instruction):
+        for whole, leg in movements(entry.instruction):
             if whole.checks_funds:
                 wanted.add(leg.source_id)
             if whole.precise_amount >= LARGE_AMOUNT:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 
 from daybook.ledger.book import Book
-from daybook.ledger.entry import LogEntry
 from daybook.ledger.identity import IDENTITY_FIELDS
 from daybook.ledger.instructions import (
-    Change,
-    NewBalance,
     NewIdentity,
-    NewLedger,
 )
+from daybook.ledger.posting.kinds import Reads
 from daybook.store.batch.again import Stale
 from daybook.store.batch.changes import load_subjects
 from daybook.store.batch.named import bare
@@ -88,27 +84,14 @@ SELECT identity_id::text, fingerprint FROM identities WHERE identity_id = ANY(%s
 """
 
 
-def load_things(cursor: psycopg.Cursor[Any], book: Book, entries: Sequence[LogEntry]) -> None:
-    """Ledgers, identities, and whatever changes are about."""
-    ledger_ids: set[str] = set()
-    identity_ids: set[str] = set()
-    subject_ids: set[str] = set()
-    for entry in entries:
-        wanted = entry.instruction
-        if isinstance(wanted, NewLedger | NewBalance):
-            ledger_ids.add(wanted.ledger_id)
-        if isinstance(wanted, NewBalance | NewIdentity) and wanted.identity_id is not None:
-            identity_ids.add(wanted.identity_id)
-        if isinstance(wanted, Change):
-            subject_ids.add(wanted.subject_id)
-            owner = json.loads(wanted.fields).get("identity_id")
-            identity_ids |= {owner} if owner else set()
-    if ledger_ids:
-        cursor.execute(_LEDGERS, (list(ledger_ids),))
+def load_things(cursor: psycopg.Cursor[Any], book: Book, reads: Reads) -> None:
+    """Ledgers, identities, and what changes are about."""
+    if reads.ledgers:
+        cursor.execute(_LEDGERS, (list(reads.ledgers),))
         book.ledgers |= dict(cursor.fetchall())
-    if identity_ids:
-        cursor.execute(_IDENTITIES, ([bare(name) for name in identity_ids],))
+    if reads.identities:
+        cursor.execute(_IDENTITIES, ([bare(name) for name in reads.identities],))
         for bare_id, fingerprint in cursor:
             book.identities[f"idt_{bare_id}"] = fingerprint
-    if subject_ids:
-        load_subjects(cursor, book, list(subject_ids))
+    if reads.subjects:
+        load_subjects(cursor, book, list(reads.subjects))

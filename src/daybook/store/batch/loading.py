@@ -9,22 +9,16 @@ import psycopg
 
 from daybook.ledger.book import Book
 from daybook.ledger.entry import LogEntry
-from daybook.ledger.instructions import (
-    Cancel,
-    Commit,
-    Deadline,
-    Refund,
-    Transaction,
-    Void,
-)
+from daybook.ledger.posting.kinds import kind_of, reads_of
 from daybook.requests.bounds import ANY_ID
 from daybook.store.batch.balances import KnownBalances, load_balances
 from daybook.store.batch.creations import load_things
 from daybook.store.batch.holds import load_holds
-from daybook.store.batch.named import bare, named_by
+from daybook.store.batch.named import bare
 from daybook.store.batch.originals import load_originals
 from daybook.store.batch.quarantine import load_quarantined
-from daybook.store.batch.references import load_references, references_of
+from daybook.store.batch.references import load_taken
+from daybook.store.batch.schedules import load_schedules
 from daybook.store.batch.statuses import ids_to_check, load_statuses, load_taken_ids
 
 
@@ -44,18 +38,22 @@ def load_book(
     too, and whose they are must be known.
     """
     book = Book()
-    references = [reference for entry in entries for reference in references_of(entry)]
+    reads = reads_of(entries)
+    references = [
+        reference for entry in entries for reference in kind_of(entry).references(entry.instruction)
+    ]
     references += [reference for reference, _ in refused if reference]
     ids = ids_to_check(entries, everything=check_taken)
     ids += [request_id for _, request_id in refused if ANY_ID.match(request_id)]
-    load_references(cursor, book, references, entries, check_taken=check_taken)
+    if check_taken:
+        load_taken(cursor, book, references)
+    own = (entry.request_id for entry in entries if entry.request_id.startswith("txn_"))
+    load_schedules(cursor, book, {*reads.schedules, *own})
     load_taken_ids(cursor, book, ids)
-    load_quarantined(cursor, book, entries)
-    rare = [entry for entry in entries if not isinstance(entry.instruction, Transaction)]
-    if rare:
-        load_holds(cursor, book, named_by(rare, Commit | Void | Deadline))
-        load_originals(cursor, book, named_by(rare, Refund))
-        load_statuses(cursor, book, [bare(name) for name in named_by(rare, Cancel)])
-        load_things(cursor, book, rare)
-    load_balances(cursor, book, entries, known)
+    load_quarantined(cursor, book, reads.quarantined)
+    load_holds(cursor, book, set(reads.holds))
+    load_originals(cursor, book, reads.originals)
+    load_statuses(cursor, book, [bare(name) for name in reads.statuses])
+    load_things(cursor, book, reads)
+    load_balances(cursor, book, entries, reads.balances, known)
     return book

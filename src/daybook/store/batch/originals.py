@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
@@ -31,7 +32,7 @@ PARTS_DEPTH = 3
 """A bulk has items, which may have legs."""
 
 
-def load_originals(cursor: psycopg.Cursor[Any], book: Book, named: set[str]) -> None:
+def load_originals(cursor: psycopg.Cursor[Any], book: Book, named: Iterable[str]) -> None:
     """The transactions that are to be refunded: a bulk's items may have legs of their own."""
     wanted = [bare(name) for name in named]
     if not wanted:

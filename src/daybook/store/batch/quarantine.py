@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
 
 from daybook.ledger.book import Book, Recorded
-from daybook.ledger.entry import LogEntry
 from daybook.ledger.instructions import Resolve
 from daybook.ledger.record import Status
 from daybook.store.batch.again import Stale
@@ -27,13 +26,10 @@ WHERE position = %s AND request_id = %s AND reason = 'quarantined' AND resolved 
 """
 
 
-def load_quarantined(cursor: psycopg.Cursor[Any], book: Book, entries: Iterable[LogEntry]) -> None:
-    """Read which of the entries that are to be resolved are open."""
-    named = [
-        (wanted.request_id, wanted.position)
-        for wanted in (entry.instruction for entry in entries)
-        if isinstance(wanted, Resolve)
-    ]
+def load_quarantined(
+    cursor: psycopg.Cursor[Any], book: Book, named: Sequence[tuple[str, int]]
+) -> None:
+    """Read which of these requests, by id and position, are quarantined and open."""
     if not named:
         return
     ids, positions = zip(*named, strict=True)

@@ -9,26 +9,16 @@ already.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
 from psycopg import errors as pg
 
 from daybook.ledger.book import Book, Recorded
-from daybook.ledger.entry import LogEntry
 from daybook.ledger.ids import ID_LENGTH, public_id
-from daybook.ledger.instructions import (
-    Bulk,
-    Cancel,
-    Commit,
-    Refund,
-    Void,
-)
 from daybook.ledger.record import Status
 from daybook.store.arrays import copy_text
-from daybook.store.batch.named import bare, named_by
-from daybook.store.batch.schedules import load_schedules
 
 Claims = Mapping[str, str | None]
 """References to take, and the id of the request that takes each; None for one whose id is none."""
@@ -88,38 +78,8 @@ WHERE taken.reference = ANY(%s::text[]) ORDER BY rejected.position
 """
 """In one statement: what has taken a reference may pass from one table to another meanwhile."""
 
-_IS_ANYTHING_SCHEDULED = "SELECT EXISTS (SELECT FROM schedules)"
 
-
-def references_of(entry: LogEntry) -> Iterator[str]:
-    """The references that an entry would use up."""
-    wanted = entry.instruction
-    if isinstance(wanted, Bulk):
-        yield from (item.reference for item in wanted.items)
-    reference = getattr(wanted, "reference", None)
-    if reference:
-        yield reference
-
-
-def load_references(
-    cursor: psycopg.Cursor[Any],
-    book: Book,
-    references: list[str],
-    entries: Sequence[LogEntry],
-    *,
-    check_taken: bool,
-) -> None:
-    if check_taken:
-        _load_taken(cursor, book, references)
-    cursor.execute(_IS_ANYTHING_SCHEDULED)
-    (scheduled,) = cursor.fetchone() or (True,)
-    if scheduled:
-        named = named_by(entries, Commit | Void | Refund | Cancel)
-        named |= {entry.request_id for entry in entries if entry.request_id.startswith("txn_")}
-        load_schedules(cursor, book, [bare(name) for name in named])
-
-
-def _load_taken(cursor: psycopg.Cursor[Any], book: Book, references: list[str]) -> None:
+def load_taken(cursor: psycopg.Cursor[Any], book: Book, references: list[str]) -> None:
     """Who has taken these references, and how that is recorded.
 
     One whose owner is not found (somebody has tampered with it) waits for it all the same.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import psycopg
@@ -13,6 +13,7 @@ from daybook.ledger.instructions import MultiLeg, Transaction
 from daybook.ledger.record import Status
 from daybook.requests import decode
 from daybook.store.batch.moments import date_text
+from daybook.store.batch.named import bare
 
 _INSERT_SCHEDULE = """
 INSERT INTO schedules (transaction_id, reference, scheduled_for, position, flags, fingerprint,
@@ -50,14 +51,21 @@ def _schedule(entry: LogEntry, flags: Mapping[int, str]) -> tuple[Any, ...]:
     )
 
 
+_IS_ANYTHING_SCHEDULED = "SELECT EXISTS (SELECT FROM schedules)"
+
 _SCHEDULES = """
 SELECT transaction_id::text, position, fingerprint, flags, body FROM schedules
 WHERE transaction_id = ANY(%s::uuid[])
 """
 
 
-def load_schedules(cursor: psycopg.Cursor[Any], book: Book, bare_ids: list[str]) -> None:
-    cursor.execute(_SCHEDULES, (bare_ids,))
+def load_schedules(cursor: psycopg.Cursor[Any], book: Book, ids: Iterable[str]) -> None:
+    """Those of these transactions that are accepted for later. Nearly always there is none."""
+    cursor.execute(_IS_ANYTHING_SCHEDULED)
+    (scheduled,) = cursor.fetchone() or (True,)
+    if not scheduled:
+        return
+    cursor.execute(_SCHEDULES, ([bare(name) for name in ids],))
     for bare_id, position, fingerprint, flags, body in cursor:
         transaction_id = f"txn_{bare_id}"
         decoded = decode(bytes(body), transaction_id, position >> POSITION_COUNTER_BITS)

@@ -11,13 +11,7 @@ from daybook.ledger.balance import GENERAL_LEDGER_ID
 from daybook.ledger.book import Book, Recorded
 from daybook.ledger.entry import LogEntry
 from daybook.ledger.ids import public_id
-from daybook.ledger.instructions import (
-    Cancel,
-    Change,
-    Commit,
-    Refund,
-    Void,
-)
+from daybook.ledger.posting.kinds import kind_of
 from daybook.ledger.record import Status
 from daybook.store.batch.named import bare
 
@@ -41,13 +35,7 @@ def ids_to_check(entries: Sequence[LogEntry], *, everything: bool) -> list[str]:
         entry.request_id
         for entry in entries
         if entry.request_id != GENERAL_LEDGER_ID
-        and (
-            everything
-            or (
-                isinstance(entry.instruction, Commit | Void | Refund | Cancel | Change)
-                and not entry.instruction.reference
-            )
-        )
+        and (everything or (kind_of(entry).by_id and not entry.instruction.reference))
     ]
 
 
