@@ -10,7 +10,7 @@ from daybook.ledger.entry import LogEntry
 from daybook.ledger.instructions import Bulk, Deadline
 from daybook.ledger.rejection import Rejected
 from daybook.requests import decode, fingerprint_of, validate
-from daybook.requests.models import REQUEST_MODELS
+from daybook.requests.models import request_models
 
 
 def body_of(request: dict[str, Any], request_id: str) -> bytes:
@@ -25,7 +25,7 @@ def body_of(request: dict[str, Any], request_id: str) -> bytes:
     fields = {name: value for name, value in request.items() if name != "kind"}
     if kind in ("ledger", "balance", "identity", "bulk"):
         fields[f"{kind}_id"] = request_id
-    return validate(REQUEST_MODELS[kind], fields).body()
+    return validate(request_models()[kind], fields).body()
 
 
 def entry_of(request: dict[str, Any], request_id: str, position: int) -> LogEntry:

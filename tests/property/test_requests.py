@@ -29,7 +29,6 @@ from daybook.ledger.instructions import (
 )
 from daybook.ledger.rejection import Rejected
 from daybook.requests import (
-    REQUEST_MODELS,
     Decoded,
     TransactionRequest,
     decode,
@@ -38,6 +37,7 @@ from daybook.requests import (
     mint_bulk_id,
     mint_id,
     reference_in,
+    request_models,
     request_of,
     slot_of,
     slot_of_transaction,
@@ -128,7 +128,7 @@ commits = st.builds(
 def accepted(kind: str, given_fields: Given) -> Any:
     """The request, or a look at another one when these fields contradict each other."""
     try:
-        return validate(REQUEST_MODELS[kind], given_fields)
+        return validate(request_models()[kind], given_fields)
     except MalformedRequest:
         assume(False)
 
@@ -425,7 +425,7 @@ shapes = st.recursive(
 bodies = st.fixed_dictionaries(
     {"v": st.sampled_from([1, 1, 1, 1, 2, "1", None])},
     optional={
-        "kind": st.sampled_from([*REQUEST_MODELS, "deadline", "schedule"]),
+        "kind": st.sampled_from([*request_models(), "deadline", "schedule"]),
         **dict.fromkeys(FIELD_NAMES.split()[2:], shapes),
     },
 )
@@ -441,7 +441,7 @@ def test_no_json_of_a_wrong_shape_raises(shape: Any, request_id: str) -> None:
     reference_in(raw)
 
 
-kinds = st.sampled_from(list(REQUEST_MODELS))
+kinds = st.sampled_from(list(request_models()))
 
 
 @given(kinds, st.dictionaries(st.sampled_from(FIELD_NAMES.split()), shapes))
@@ -449,7 +449,7 @@ def test_no_request_raises_anything_else(kind: str, fields: Given) -> None:
     """Whatever is handed in is accepted, or refused with a name and a message for each error."""
     errors: Sequence[FieldError] = ()
     try:
-        validate(REQUEST_MODELS[kind], fields)
+        validate(request_models()[kind], fields)
     except MalformedRequest as refused:
         errors = refused.errors
         str(refused)

@@ -21,7 +21,7 @@ from daybook.ledger.instructions import Kind
 from daybook.ledger.preview import BalancePreview, Figures, Preview, RecordPreview
 from daybook.ledger.record import Status
 from daybook.ledger.rejection import WAITS_FOR_THE_PAST, Reason
-from daybook.requests import REQUEST_MODELS, LegRequest, bounds
+from daybook.requests import LegRequest, bounds, request_models
 from daybook.settings import Settings
 from daybook.store.schema import metadata
 
@@ -148,7 +148,7 @@ def section(page: str, title: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "model", [*REQUEST_MODELS.values(), LegRequest], ids=lambda model: model.__name__
+    "model", [*request_models().values(), LegRequest], ids=lambda model: model.__name__
 )
 def test_every_field_of_a_request_has_a_row(model: type) -> None:
     """docs/reference/requests.md has a row for each field of each request, and no other."""
@@ -184,7 +184,7 @@ def test_kinds_and_bounds_of_requests_are_said() -> None:
     """docs/reference/requests.md names each kind that may be asked for, and how many fit in one."""
     page = text_of("docs/reference/requests.md")
     kinds = page.split("its member `kind` says", 1)[1].split("Without it", 1)[0]
-    assert set(re.findall(r"`(\w+)`", kinds)) == set(REQUEST_MODELS)
+    assert set(re.findall(r"`(\w+)`", kinds)) == set(request_models())
     assert f"1 to {bounds.BULK_ITEMS_MAX:,} of TransactionRequest" in page
     assert f"1 to {bounds.LEGS_MAX:,} legs" in page
     assert f"at most {bounds.BODY_BYTES_MAX:,} bytes" in page

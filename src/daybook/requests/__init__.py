@@ -18,13 +18,13 @@ from daybook.requests.base import Request
 from daybook.requests.bulk import BulkRequest
 from daybook.requests.creations import BalanceRequest, IdentityRequest, LedgerRequest
 from daybook.requests.decode.decode import decode, fingerprint_of, reference_in
-from daybook.requests.decode.kinds import Decoded
+from daybook.requests.kinds import Decoded
 from daybook.requests.legs import LegRequest
 from daybook.requests.models import (
-    REQUEST_MODELS,
     AnyRequest,
     check_json_amount,
     load_json,
+    request_models,
     request_of,
     validate,
 )
@@ -39,7 +39,6 @@ from daybook.requests.routing import (
 from daybook.requests.transactions import TransactionRequest
 
 __all__ = [
-    "REQUEST_MODELS",
     "AnyRequest",
     "BalanceRequest",
     "BulkRequest",
@@ -63,6 +62,7 @@ __all__ = [
     "mint_id",
     "ordering_key",
     "reference_in",
+    "request_models",
     "request_of",
     "resolve_body",
     "resolve_id",

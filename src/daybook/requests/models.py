@@ -23,9 +23,10 @@ from daybook.requests.base import Request, field_error, malformed, within
 from daybook.requests.bounds import BULK_ITEMS_MAX, JSON_AMOUNT_DIGITS_MAX
 from daybook.requests.bulk import BulkRequest, item_errors, repeated_references
 from daybook.requests.creations import BalanceRequest, IdentityRequest, LedgerRequest
+from daybook.requests.kinds import KINDS
 from daybook.requests.transactions import TransactionRequest
 
-__all__ = ["REQUEST_MODELS", "malformed", "request_of", "validate"]
+__all__ = ["malformed", "request_models", "request_of", "validate"]
 
 AnyRequest = (
     TransactionRequest
@@ -41,22 +42,10 @@ AnyRequest = (
 )
 RequestT = TypeVar("RequestT", bound=Request)
 
-REQUEST_MODELS: dict[str, type[Request]] = {
-    model.kind.value: model
-    for model in (
-        TransactionRequest,
-        BulkRequest,
-        CommitRequest,
-        VoidRequest,
-        RefundRequest,
-        CancelRequest,
-        LedgerRequest,
-        BalanceRequest,
-        IdentityRequest,
-        ChangeRequest,
-    )
-}
-"""The request models by kind."""
+
+def request_models() -> dict[str, type[Request]]:
+    """The models of what producers may send, by kind."""
+    return {name: kind.model for name, kind in KINDS.items() if kind.model is not None}
 
 
 def request_of(given: Request | Mapping[str, Any]) -> Request:
@@ -71,12 +60,13 @@ def request_of(given: Request | Mapping[str, Any]) -> Request:
         message = f"must be a request or a mapping, not {type(given).__name__}"
         raise malformed([FieldError("request", Reason.MALFORMED, message)])
     kind = given.get("kind")
+    known = KINDS.get(kind) if isinstance(kind, str) else None
     if kind is None:
         model: type[Request] = BulkRequest if "transactions" in given else TransactionRequest
-    elif isinstance(kind, str) and kind in REQUEST_MODELS:
-        model = REQUEST_MODELS[kind]
+    elif known is not None and known.model is not None:
+        model = known.model
     else:
-        message = f"must be one of {', '.join(REQUEST_MODELS)}"
+        message = f"must be one of {', '.join(request_models())}"
         raise malformed([FieldError("kind", Reason.MALFORMED, message)])
     if "kind" in given:
         given = {name: value for name, value in given.items() if name != "kind"}

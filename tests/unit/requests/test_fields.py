@@ -15,11 +15,11 @@ from daybook.ledger.balance import internal_balance_id
 from daybook.ledger.ids import part_id
 from daybook.ledger.rejection import Reason
 from daybook.requests import (
-    REQUEST_MODELS,
     BulkRequest,
     TransactionRequest,
     check_json_amount,
     load_json,
+    request_models,
     request_of,
     validate,
 )
@@ -229,14 +229,14 @@ def shown(value: Any) -> str:
 def test_within_bounds(kind: str, field: str, value: Any) -> None:
     """A value on the good side of the bound is accepted and written as a body."""
     given = GOOD[kind] | {field: value}
-    assert validate(REQUEST_MODELS[kind], given | SPARE if value is None else given).body()
+    assert validate(request_models()[kind], given | SPARE if value is None else given).body()
 
 
 @pytest.mark.parametrize(("kind", "field", "value", "code"), REFUSED, ids=shown)
 def test_out_of_bounds(kind: str, field: str, value: Any, code: Reason) -> None:
     """A value beyond the bound is refused by the field's name, with the ledger's code."""
     with pytest.raises(MalformedRequest) as refused:
-        validate(REQUEST_MODELS[kind], GOOD[kind] | {field: value})
+        validate(request_models()[kind], GOOD[kind] | {field: value})
     assert field in {re.split(r"[.\[]", error.field)[0] for error in refused.value.errors}
     assert refused.value.code == code
 
@@ -245,7 +245,7 @@ def test_out_of_bounds(kind: str, field: str, value: Any, code: Reason) -> None:
 def test_what_is_required(kind: str) -> None:
     """A request without anything names every field that it needs."""
     with pytest.raises(MalformedRequest) as refused:
-        validate(REQUEST_MODELS[kind], {})
+        validate(request_models()[kind], {})
     named = {error.field for error in refused.value.errors}
     assert named == {name.replace("precise_amount", "amount") for name in GOOD[kind]}
 
@@ -504,7 +504,7 @@ def test_all_errors_at_once() -> None:
         "unknown": 1,
     }
     with pytest.raises(MalformedRequest) as refused:
-        validate(REQUEST_MODELS["transaction"], wrong)
+        validate(request_models()["transaction"], wrong)
     assert {error.field for error in refused.value.errors} == wrong.keys()
     assert refused.value.code == "malformed"
 
@@ -526,7 +526,7 @@ def test_all_errors_at_once() -> None:
 def test_rules_between_fields(given: dict[str, Any], code: str) -> None:
     """Fields that contradict each other are refused with the code that takes precedence."""
     with pytest.raises(MalformedRequest) as refused:
-        validate(REQUEST_MODELS["transaction"], GOOD["transaction"] | given)
+        validate(request_models()["transaction"], GOOD["transaction"] | given)
     assert refused.value.code == code
 
 
@@ -541,7 +541,7 @@ def test_rules_between_fields(given: dict[str, Any], code: str) -> None:
 def test_internal_balances_are_named_by_the_ledger(given: dict[str, Any]) -> None:
     """An internal balance lives in the General Ledger, under the id that follows from its name."""
     with pytest.raises(MalformedRequest):
-        validate(REQUEST_MODELS["balance"], GOOD["balance"] | given)
+        validate(request_models()["balance"], GOOD["balance"] | given)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from daybook.ledger.money import AMOUNT_EXPONENT_MAX, AMOUNT_TEXT_LENGTH_MAX, FIGURE_DIGITS_MAX
@@ -281,19 +281,4 @@ class ChangeBody(BaseModel):
     made_by: Annotated[str, Field(max_length=MADE_BY_LENGTH_MAX)] = ""
 
 
-AnyBody = (
-    TransactionBody
-    | BulkBody
-    | CommitBody
-    | ActionBody
-    | CancelBody
-    | DeadlineBody
-    | ResolveBody
-    | LedgerBody
-    | BalanceBody
-    | IdentityBody
-    | ChangeBody
-)
 validate_common = CommonBody.__pydantic_validator__.validate_json
-_any_body: TypeAdapter[AnyBody] = TypeAdapter(Annotated[AnyBody, Field(discriminator="kind")])
-validate_any = _any_body.validator.validate_json

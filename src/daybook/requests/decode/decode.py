@@ -24,16 +24,16 @@ from daybook.requests.bounds import (
     NEW_TRANSACTION_ID,
     REFERENCE_LENGTH_MAX,
 )
+from daybook.requests.decode import kinds as _kinds  # noqa: F401 - it makes the kinds known
 from daybook.requests.decode.bodies import (
     BulkBody,
     CommonItem,
     ItemBody,
     TransactionBody,
-    validate_any,
     validate_common,
 )
-from daybook.requests.decode.kinds import DECODERS, Decoded
 from daybook.requests.fields import clean_text
+from daybook.requests.kinds import KINDS, Decoded, validate_any
 from daybook.requests.routing import ordering_key, slot_of, slot_of_transaction
 
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -67,7 +67,7 @@ def decode(body: bytes, request_id: str, accepted_ms: int) -> Decoded | Rejected
         if common is not None:
             return common
     try:
-        fields = validate_any(body)
+        fields = validate_any()(body)
     except ValidationError as invalid:
         return _undecodable(body, invalid)
     if fields.v != BODY_VERSION:
@@ -75,7 +75,7 @@ def decode(body: bytes, request_id: str, accepted_ms: int) -> Decoded | Rejected
     if long and not isinstance(fields, BulkBody) and len(body) > _bytes_max(fields):
         return Rejected(Reason.MALFORMED, f"request: is longer than {_bytes_max(fields)} bytes")
     try:
-        return DECODERS[fields.kind](fields, request_id, accepted_ms)
+        return KINDS[fields.kind].decode(fields, request_id, accepted_ms)
     except MalformedRequest as found:
         first = min(found.errors, key=lambda error: PRECEDENCE[error.code])
         return Rejected(Reason(first.code), _printable(str(found)))

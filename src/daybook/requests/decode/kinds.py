@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Any
 
 from daybook.errors import MalformedRequest
 from daybook.ledger.balance import internal_balance_id
@@ -17,7 +16,6 @@ from daybook.ledger.instructions import (
     Change,
     Commit,
     Deadline,
-    Instruction,
     MultiLeg,
     NewBalance,
     NewIdentity,
@@ -27,7 +25,16 @@ from daybook.ledger.instructions import (
     Transaction,
     Void,
 )
-from daybook.requests.actions import amount_of_bulk, changed_field_errors, slot_of_subject
+from daybook.requests.actions import (
+    CancelRequest,
+    ChangeRequest,
+    CommitRequest,
+    RefundRequest,
+    VoidRequest,
+    amount_of_bulk,
+    changed_field_errors,
+    slot_of_subject,
+)
 from daybook.requests.base import NO_SLOTS, amount_choice, malformed, within
 from daybook.requests.bounds import (
     BULK_ID,
@@ -37,8 +44,8 @@ from daybook.requests.bounds import (
     NEW_TRANSACTION_ID,
     TRANSACTION_ID,
 )
-from daybook.requests.bulk import repeated_references
-from daybook.requests.creations import BalanceRequest
+from daybook.requests.bulk import BulkRequest, repeated_references
+from daybook.requests.creations import BalanceRequest, IdentityRequest, LedgerRequest
 from daybook.requests.decode.bodies import (
     ActionBody,
     BalanceBody,
@@ -68,6 +75,7 @@ from daybook.requests.fields import (
     check_amount,
     check_precise_amount,
 )
+from daybook.requests.kinds import Decoded, KindOfRequest, add_kind
 from daybook.requests.models import load_json, validate
 from daybook.requests.quarantine import resolve_id
 from daybook.requests.routing import (
@@ -78,27 +86,7 @@ from daybook.requests.routing import (
     slots_moved,
     slots_spent,
 )
-
-
-class Decoded:
-    """A body that is a request: the engine's instruction, its slot and the id that it asks for.
-
-    slots: of a request that keeps its order in several slots, all of them; else none.
-    """
-
-    __slots__ = ("instruction", "request_id", "slot", "slots")
-
-    def __init__(
-        self,
-        instruction: Instruction,
-        slot: int,
-        request_id: str,
-        slots: frozenset[int] = NO_SLOTS,
-    ) -> None:
-        self.instruction = instruction
-        self.slot = slot
-        self.request_id = request_id
-        self.slots = slots
+from daybook.requests.transactions import TransactionRequest
 
 
 def _decode_transaction(fields: TransactionBody, request_id: str, accepted_ms: int) -> Decoded:
@@ -338,17 +326,15 @@ def _decode_change(fields: ChangeBody, request_id: str, accepted_ms: int) -> Dec
     return Decoded(instruction, slot, request_id)
 
 
-DECODERS: dict[str, Callable[[Any, str, int], Decoded]] = {
-    "transaction": _decode_transaction,
-    "bulk": _decode_bulk,
-    "commit": _decode_commit,
-    "void": _decode_action,
-    "refund": _decode_action,
-    "cancel": _decode_cancel,
-    "deadline": _decode_deadline,
-    "resolve": _decode_resolve,
-    "ledger": _decode_ledger,
-    "balance": _decode_balance,
-    "identity": _decode_identity,
-    "change": _decode_change,
-}
+add_kind("transaction", KindOfRequest(TransactionBody, _decode_transaction, TransactionRequest))
+add_kind("bulk", KindOfRequest(BulkBody, _decode_bulk, BulkRequest))
+add_kind("commit", KindOfRequest(CommitBody, _decode_commit, CommitRequest))
+add_kind("void", KindOfRequest(ActionBody, _decode_action, VoidRequest))
+add_kind("refund", KindOfRequest(ActionBody, _decode_action, RefundRequest))
+add_kind("cancel", KindOfRequest(CancelBody, _decode_cancel, CancelRequest))
+add_kind("deadline", KindOfRequest(DeadlineBody, _decode_deadline))
+add_kind("resolve", KindOfRequest(ResolveBody, _decode_resolve))
+add_kind("ledger", KindOfRequest(LedgerBody, _decode_ledger, LedgerRequest))
+add_kind("balance", KindOfRequest(BalanceBody, _decode_balance, BalanceRequest))
+add_kind("identity", KindOfRequest(IdentityBody, _decode_identity, IdentityRequest))
+add_kind("change", KindOfRequest(ChangeBody, _decode_change, ChangeRequest))
