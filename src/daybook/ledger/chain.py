@@ -9,7 +9,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-from daybook.ledger.record import Record
+from daybook.ledger.record import Record, common_fields, own_fields, rare_fields
 
 GENESIS = bytes(32)
 """The hash before the first record of every partition."""
@@ -42,10 +42,10 @@ def canonical_bytes(partition: int, sequence: int, record: Record) -> bytes:
         currency,
         precision,
         precise_amount,
-    ) = record[:10]
-    fingerprint, more = record[19], record[20:]
+    ) = own_fields(record)
+    common, more = common_fields(record), rare_fields(record)
     # What the parts of a request have in common is written out once.
-    middle = (_middle if more[1] is None else _shared_middle)(record[10:19])
+    middle = (_middle if more[1] is None else _shared_middle)(common)
     return (
         f"{_PLAIN if more == _NO_MORE else _WITH_MORE}\0{partition}\0{sequence}\0"
         f"{transaction_id}\0{kind}\0{reference}\0{derived:d}\0"
@@ -53,16 +53,16 @@ def canonical_bytes(partition: int, sequence: int, record: Record) -> bytes:
         f"{'' if precision is None else precision}\0"
         f"{'' if precise_amount is None else precise_amount}\0{middle}"
         f"{'' if more == _NO_MORE else _more_text(more)}"
-    ).encode() + fingerprint
+    ).encode() + record.fingerprint
 
 
-def _middle(shared: tuple[Any, ...]) -> str:
+def _middle(common: tuple[Any, ...]) -> str:
     """The fields from the status to the meta_data."""
-    status, reason, detail, description, allow_overdraft, limit, position, effective, meta = shared
+    status, reason, detail, description, overdraft, limit, position, effective, meta, _ = common
     return (
         f"{status}\0"
         f"{_ABSENT if reason is None else reason}\0{_ABSENT if detail is None else detail}\0"
-        f"{description}\0{allow_overdraft:d}\0{limit or ''}\0"
+        f"{description}\0{overdraft:d}\0{limit or ''}\0"
         f"{position}\0{effective}\0{meta or ''}\0"
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import NamedTuple
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 
 class Status(StrEnum):
@@ -58,3 +60,13 @@ class Record(NamedTuple):
     scheduled_micros: int | None = None
     subject_id: str | None = None
     change: str | None = None
+
+
+_Fields = Callable[[Record], tuple[Any, ...]]
+_at = Record._fields.index
+own_fields: _Fields = itemgetter(slice(_at("status")))
+"""What each record has for itself: what it is, its sides and its amount."""
+common_fields: _Fields = itemgetter(slice(_at("status"), _at("parts")))
+"""What all parts of a request have in common, from the status to the fingerprint."""
+rare_fields: _Fields = itemgetter(slice(_at("parts"), None))
+"""What few records have."""

@@ -9,7 +9,7 @@ import psycopg
 
 from daybook.ledger.chain import link
 from daybook.ledger.ids import ID_LENGTH
-from daybook.ledger.record import Record
+from daybook.ledger.record import Record, common_fields, own_fields, rare_fields
 from daybook.store.arrays import copy_text
 from daybook.store.batch.moments import Dates
 
@@ -63,32 +63,14 @@ def _line(partition: int, sequence: int, record: Record, head: bytes, dates: Dat
         currency,
         precision,
         precise_amount,
-        status,
-        reason,
-        detail,
-        description,
-        allow_overdraft,
-        overdraft_limit,
-        position,
-        effective_micros,
-        meta_data,
-        fingerprint,
-        *more,
-    ) = record
+    ) = own_fields(record)
+    common, more = common_fields(record), rare_fields(record)
     # What the parts of a request have in common is written out once.
     middle = dates.middle
-    if more[1] is None or record[10:20] != dates.shared:
-        middle = (
-            f"{status}\t{reason or NULL}\t"
-            f"{copy_text(detail) if detail else NULL}\t"
-            f"{copy_text(description) if description else ''}\t"
-            f"{'t' if allow_overdraft else 'f'}\t{overdraft_limit or NULL}\t"
-            f"{position}\t{dates.text(effective_micros)}\t"
-            f"{copy_text(meta_data) if meta_data else NULL}\t"
-            f"\\\\x{fingerprint.hex()}\t"
-        )
+    if more[1] is None or common != dates.shared:
+        middle = _middle(common, dates)
         if more[1] is not None:
-            dates.shared, dates.middle = record[10:20], middle
+            dates.shared, dates.middle = common, middle
     return (
         f"{partition}\t{sequence}\t{transaction_id[-ID_LENGTH:]}\t{kind}\t{copy_text(reference)}\t"
         f"{'t' if derived else 'f'}\t"
@@ -100,6 +82,31 @@ def _line(partition: int, sequence: int, record: Record, head: bytes, dates: Dat
         f"{NULL if precise_amount is None else precise_amount}\t"
         f"{middle}\\\\x{head.hex()}\t"
         f"{_NO_MORE if more == _NOTHING else _more(more, dates)}\n"
+    )
+
+
+def _middle(common: tuple[Any, ...], dates: Dates) -> str:
+    """The columns from the status to the fingerprint."""
+    (
+        status,
+        reason,
+        detail,
+        description,
+        allow_overdraft,
+        overdraft_limit,
+        position,
+        effective_micros,
+        meta_data,
+        fingerprint,
+    ) = common
+    return (
+        f"{status}\t{reason or NULL}\t"
+        f"{copy_text(detail) if detail else NULL}\t"
+        f"{copy_text(description) if description else ''}\t"
+        f"{'t' if allow_overdraft else 'f'}\t{overdraft_limit or NULL}\t"
+        f"{position}\t{dates.text(effective_micros)}\t"
+        f"{copy_text(meta_data) if meta_data else NULL}\t"
+        f"\\\\x{fingerprint.hex()}\t"
     )
 
 
@@ -121,10 +128,10 @@ def _more(fields: Sequence[Any], dates: Dates) -> str:
 
 NULL = "\\N"
 
-_NOTHING: list[Any] = [None] * 7
+_NOTHING: tuple[Any, ...] = (None,) * 7
 
 _NO_MORE = "\t".join([NULL] * 7)
 
-_NO_DATES: list[Any] = [None] * 5
+_NO_DATES: tuple[Any, ...] = (None,) * 5
 
 _NO_DATES_TEXT = f"\t{NULL}" * 5
