@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from daybook.ledger.balance import may_be_internal
 from daybook.ledger.book import Book
+from daybook.ledger.conservation import check_conserved
 from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.instructions import movements
 from daybook.ledger.posting.kinds import ANYTHING, kind_of
@@ -145,6 +146,7 @@ def decide_batch(
     are in order; of one partition, what is deferred is older than what is new.
     raised: by position, entries whose decision raised before: they are quarantined unseen. What
     raises may leave half of a change in the book, so anyone who finds some decides once more.
+    Raises ConservationError.
     """
     decision = BatchDecision()
     deferred_slots: set[int] = set()
@@ -190,6 +192,8 @@ def decide_batch(
             if not is_cut:
                 decide(item)
                 decision.consumed += 1
+    if raised or not decision.quarantined:
+        check_conserved(book)
     return decision
 
 
