@@ -272,7 +272,7 @@ class EnqueueTask(Task):  # type: ignore[misc]  # Celery ships no types
     bind=True, base=EnqueueTask, name="daybook.celery.enqueue", max_retries=RETRIES_MAX
 )
 def enqueue(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Append a request and return its outcome (see ``daybook.client.drafts.Outcome.as_dict``).
+    """Append a request and return its outcome (see ``daybook.client.receipts.Outcome.as_dict``).
 
     The fields of a request as keywords, or one mapping of them; ``kind`` among them when it is
     not a transaction. Called directly, a scheduled transaction is answered with SCHEDULED.

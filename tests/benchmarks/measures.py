@@ -57,8 +57,8 @@ class Progress:
         rows = self._connection.execute("SELECT partition, cursor FROM partitions").fetchall()
         if self._log.first_unread(dict(rows)):
             return False
-        held = self._connection.execute("SELECT EXISTS (SELECT FROM deferred_entries)").fetchone()
-        return held == (False,)
+        found = self._connection.execute("SELECT EXISTS (SELECT FROM deferred_entries)").fetchone()
+        return found == (False,)
 
     def applied(self) -> int:
         """How many records the journal has."""
@@ -215,12 +215,12 @@ def memory_growth(
             return progress.drained()
 
         wait_until(sample, "backlog applied", DRAIN_SECONDS_MAX, pause=0.2)
-    resolved = [size for sequence, size in samples if sequence >= goal - number * 9 // 10]
+    resting = [size for sequence, size in samples if sequence >= goal - number * 9 // 10]
     return {
         "transactions": number,
-        "resting_mib": resolved[0] / 2**20,
-        "peak_mib": max(resolved) / 2**20,
-        "growth_mib": (max(resolved) - resolved[0]) / 2**20,
+        "resting_mib": resting[0] / 2**20,
+        "peak_mib": max(resting) / 2**20,
+        "growth_mib": (max(resting) - resting[0]) / 2**20,
     }
 
 

@@ -1,4 +1,4 @@
-"""The sweeper's part, done in this process, and waiting for what only time may_credit."""
+"""The sweeper's part, done in this process, and waiting for what only time brings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def drain_due(installation: Installation, *partitions: int) -> int:
     return appended
 
 
-def is_resolved(installation: Installation) -> bool:
+def is_decided(installation: Installation) -> bool:
     """Whether nothing is open, and nothing waits for a time of this hour."""
     return (
         installation.open_entries() == 0
@@ -34,23 +34,23 @@ def is_resolved(installation: Installation) -> bool:
 
 
 def wait_decided(installation: Installation, seconds: float = WAIT_SECONDS_MAX) -> None:
-    """Wait until running workers and beat have resolved everything, also what is due later.
+    """Wait until running workers and beat have decided everything, also what is due later.
 
     seconds: without progress at most.
     """
     wait_until(
-        lambda: is_resolved(installation),
-        "everything is resolved",
+        lambda: is_decided(installation),
+        "everything is decided",
         seconds,
         progress=installation.progress,
     )
 
 
-def resolve(installation: Installation) -> None:
-    """Resolve everything in this process, waiting for what is due a moment later."""
+def decide_all(installation: Installation) -> None:
+    """Decide everything in this process, waiting for what is due a moment later."""
 
-    def resolved() -> bool:
+    def decided() -> bool:
         drain_due(installation)
-        return is_resolved(installation)
+        return is_decided(installation)
 
-    wait_until(resolved, "everything is resolved", progress=installation.progress)
+    wait_until(decided, "everything is decided", progress=installation.progress)

@@ -11,24 +11,19 @@ from typing import Any
 import pytest
 
 from daybook.errors import StoreUnavailable
-from daybook.store.batch.unit_of_work import UnitOfWork
+from daybook.store.batch import writing
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, move
 from tests.harness import Installation, wait_until
 
 DIE_BEFORE_REPLYING = """
 import os
-from daybook.apply.applier import Applier
 from daybook.worker.runtime import runtime
 
-class Dying(Applier):
-    def reply(self, *_):
-        os._exit(9)
-
 found = runtime()
-applier = Dying(found.store, found.log, found.settings)
+found.log.reply = lambda *_: os._exit(9)
 for partition in range(found.log.partitions()):
-    applier.drain(partition)
+    found.applier.drain(partition)
 """
 
 
@@ -70,13 +65,13 @@ def test_a_zombie_writes_nothing(
     receipts = made + installation.client.enqueue_many([deposit("in", a, 500)])
     reached, go_on = threading.Event(), threading.Event()
     faults: list[Exception] = []
-    advance = UnitOfWork.advance
+    advance = writing.advance
 
-    def stop_before_the_end(self: UnitOfWork, *arguments: Any) -> None:
+    def stop_before_the_end(*arguments: Any) -> None:
         if threading.current_thread().name == "zombie":
             reached.set()
             go_on.wait(60)
-        advance(self, *arguments)
+        advance(*arguments)
 
     def live() -> None:
         try:
@@ -84,7 +79,7 @@ def test_a_zombie_writes_nothing(
         except StoreUnavailable as fault:
             faults.append(fault)
 
-    monkeypatch.setattr(UnitOfWork, "advance", stop_before_the_end)
+    monkeypatch.setattr(writing, "advance", stop_before_the_end)
     zombie = threading.Thread(target=live, name="zombie")
     zombie.start()
     assert reached.wait(60)

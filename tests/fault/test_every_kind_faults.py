@@ -15,7 +15,7 @@ from tests.fault.dying import POINTS, die_at
 from tests.fault.proof import assert_proved
 from tests.fault.requests import make_balances, mixed
 from tests.fault.restoring import copy_of, restore
-from tests.fault.sweeping import drain_due, resolve, sweep_due
+from tests.fault.sweeping import decide_all, drain_due, sweep_due
 from tests.fault.test_rights import drain_together
 from tests.harness import Installation
 
@@ -50,7 +50,7 @@ def sweep(installation: Installation) -> None:
 
 def assert_all_told(installation: Installation, receipts: list[Receipt]) -> None:
     """Everything came to its end, its producers were told, and the judge finds nothing."""
-    resolve(installation)
+    decide_all(installation)
     outcomes = installation.client.wait_many(receipts, 5)
     assert {o and o.final for o in outcomes} == {True}
     assert_proved(installation)
@@ -147,7 +147,7 @@ def test_the_log_is_full_again_and_again(
     assert refused > 3
     assert not requests
     installation.redis.hset(installation.log.keys.state, "entries_max", 100_000)
-    resolve(installation)
+    decide_all(installation)
     keep_streams(installation, kept)
     for stream, entries in kept.items():  # what went for room, so that the judge knows of it
         installation.redis.delete(stream)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from daybook.ledger import batch
 from daybook.ledger.instructions import Transaction
-from daybook.ledger.posting import rules as posting
+from daybook.ledger.posting.kinds import KINDS
 from daybook.requests import TransactionRequest, mint_id, slot_of
 from daybook.requests.decode import instructions as decoding_module
 from tests.fault.proof import assert_proved
@@ -23,14 +25,14 @@ def test_a_request_that_makes_the_code_raise_is_quarantined(
     """It is quarantined with its bytes and the traceback; the requests around it are applied."""
     installation = install_daybook(1)
     (a,), _ = make_balances(installation, 1)
-    decide = posting._POST[Transaction]
+    decide = KINDS[Transaction].post
 
     def raise_for_one(book: Any, entry: Any, wanted: Transaction) -> Any:
         if wanted.description == "boom":
             raise ZeroDivisionError("a fault of ours")
         return decide(book, entry, wanted)
 
-    monkeypatch.setitem(posting._POST, Transaction, raise_for_one)
+    monkeypatch.setitem(KINDS, Transaction, replace(KINDS[Transaction], post=raise_for_one))
     requests = [deposit(f"r{i}", a, 100, description="boom" * (i == 2)) for i in range(5)]
     receipts = installation.client.enqueue_many(requests)
     installation.drain()
@@ -41,6 +43,38 @@ def test_a_request_that_makes_the_code_raise_is_quarantined(
     ((body, trace),) = installation.rows("SELECT body, traceback FROM rejected_requests")
     assert json.loads(bytes(body))["reference"] == "r2"
     assert "ZeroDivisionError: a fault of ours" in trace
+    assert_proved(installation)
+
+
+@pytest.mark.parametrize("is_checked", [True, False])
+def test_a_request_that_would_make_money_is_quarantined(
+    install_daybook: Callable[[int], Installation],
+    monkeypatch: pytest.MonkeyPatch,
+    is_checked: bool,
+) -> None:
+    """By the kernel's own check, or by the database's; those around it are applied."""
+    installation = install_daybook(1)
+    (a,), _ = make_balances(installation, 1)
+    decide = KINDS[Transaction].post
+
+    def take_too_much(book: Any, entry: Any, wanted: Transaction) -> Any:
+        decided = decide(book, entry, wanted)
+        if wanted.description == "boom":
+            book.balances[a].added_credit -= 1_000_000
+        return decided
+
+    monkeypatch.setitem(KINDS, Transaction, replace(KINDS[Transaction], post=take_too_much))
+    if not is_checked:
+        monkeypatch.setattr(batch, "check_conserved", lambda book: None)
+    requests = [deposit(f"r{i}", a, 100, description="boom" * (i == 7)) for i in range(20)]
+    receipts = installation.client.enqueue_many(requests)
+    installation.drain()
+    outcomes = installation.client.wait_many(receipts, 5)
+    assert [o and (o.status, o.reason) for o in outcomes] == [
+        ("REJECTED", "quarantined") if i == 7 else ("APPLIED", None) for i in range(20)
+    ]
+    ((trace,),) = installation.rows("SELECT traceback FROM rejected_requests")
+    assert ("ConservationError" if is_checked else "CheckViolation") in trace
     assert_proved(installation)
 
 

@@ -35,7 +35,7 @@ from tests.fault.killer import Killer
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, mixed, move
 from tests.fault.restoring import copy_of, restore
-from tests.fault.sweeping import drain_due, resolve, wait_decided
+from tests.fault.sweeping import decide_all, drain_due, wait_decided
 from tests.harness import COMMAND_SECONDS_MAX, Installation, wait_ended, wait_until
 
 Install = Callable[[int], Installation]
@@ -54,7 +54,7 @@ def sweep(installation: Installation) -> None:
 
 def assert_all_told(installation: Installation, receipts: list[Receipt]) -> None:
     """Everything came to its end, its producers were told, and the judge finds nothing."""
-    resolve(installation)
+    decide_all(installation)
     outcomes = installation.client.wait_many(receipts, 5)
     assert {o and o.final for o in outcomes} == {True}
     assert_proved(installation)
@@ -101,7 +101,7 @@ def die_resizing(installation: Installation, point: Point, number: int) -> bool:
 
 
 @pytest.mark.parametrize("point", STEPS)
-def test_whoever_resizes_dies_at_every_step(install_daybook: Install, point: Point) -> None:
+def test_a_resize_dies_at_every_step(install_daybook: Install, point: Point) -> None:
     """Run again it goes on from there; everything is decided once, in its order."""
     installation = install_daybook(2)
     balances, receipts = make_balances(installation, 8, seed=3)
@@ -172,7 +172,7 @@ def test_money_that_is_passed_on_is_there_across_resizes(
         if at % 5 == 4:  # some partitions lag behind others
             applier.apply_batch(random.randrange(installation.log.partitions()), 3, patient=True)
     installation.drain(applier=applier)
-    resolve(installation)
+    decide_all(installation)
     refused = installation.rows("SELECT reference, reason FROM transactions WHERE reason <> ''")
     assert refused == []
     assert installation.client.status(reference=f"pass-{wallets - 2}").status == "APPLIED"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from daybook.client.receipts import Outcome
-from daybook.store.batch.unit_of_work import UnitOfWork
+from daybook.store.batch import writing
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, mixed, move
 from tests.fault.wallets import wallets
@@ -200,14 +200,14 @@ def test_two_partitions_cannot_decide_over_the_same_internal_money(
         [move(f"p-{i}", "@Pool", *sides[i], 30) for i in (0, 1)]
     )
     both_decided = threading.Barrier(2)
-    change_deferred = UnitOfWork.change_deferred
+    write_deferred = writing.write_deferred
 
-    def meet(self: UnitOfWork, *arguments: Any) -> None:
+    def meet(*arguments: Any) -> None:
         with contextlib.suppress(threading.BrokenBarrierError):
             both_decided.wait(0.5)
-        change_deferred(self, *arguments)
+        write_deferred(*arguments)
 
-    monkeypatch.setattr(UnitOfWork, "change_deferred", meet)
+    monkeypatch.setattr(writing, "write_deferred", meet)
     time.sleep(0.03)  # the bound is a time of the log's clock; beyond it nobody waits for a turn
     appliers = [installation.applier(rejection_wait_seconds_max=0.02) for _ in range(2)]
     working = [threading.Thread(target=appliers[p].drain, args=(p,)) for p in (0, 1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -15,7 +16,8 @@ from daybook.client.receipts import Receipt
 from daybook.errors import LogFull
 from daybook.ledger.ids import part_id
 from daybook.ledger.instructions import Bulk, MultiLeg
-from daybook.ledger.posting import rules as posting
+from daybook.ledger.posting import bulk as posting_bulk
+from daybook.ledger.posting.kinds import KINDS
 from daybook.queue.entries import BARRIER, NewEntry, entry_id_of, key_of_reference
 from daybook.requests import fingerprint_of, mint_bulk_id, slot_of
 from tests.fault.dying import POINTS, die_at
@@ -169,7 +171,7 @@ def test_a_worker_dies_between_any_two_steps_of_a_wide_request(
 def test_joined_partitions_keep_marks_of_their_own(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Anyone who takes two partitions replies for each by its own batches."""
+    """A worker that takes two partitions replies for each by its own batches."""
     (poor,), (rich,) = wallets(installation, 1, 100)
     installation.drain()
     for number in range(3):  # one partition is some batches ahead of the other
@@ -195,7 +197,7 @@ def test_joined_partitions_keep_marks_of_their_own(
 def test_what_is_deferred_waits_for_what_a_joined_batch_leaves_unread(
     installation: Installation,
 ) -> None:
-    """Two partitions decided together may stop before the money that an entry deferred needs."""
+    """Two partitions decided together may stop before the money that a deferred entry needs."""
     (poor,), (rich,) = wallets(installation, 1, 100)
     installation.drain()
     fillers = [move(f"filler-{n}", rich, "@Shop", 1) for n in range(8)]
@@ -331,7 +333,7 @@ def test_a_wide_request_that_makes_the_code_raise_is_quarantined(
     """Nothing of it stays; spends before and behind it, in both partitions, are applied."""
     made = wallets(installation, 1, 10)
     names = [made[1][0], made[0][0]]
-    decide = posting._POST[NAME[form]]
+    decide = KINDS[NAME[form]].post
 
     def raise_afterwards(book: Any, entry: Any, wanted: Any) -> Any:
         decide(book, entry, wanted)
@@ -342,16 +344,16 @@ def test_a_wide_request_that_makes_the_code_raise_is_quarantined(
 
     broken = raise_before if form == "legs" else raise_afterwards
     if form == "bulk":  # the fault is in its second item
-        post = posting.post_bulk.__globals__["post_transaction"]
+        post = posting_bulk.post_transaction
 
         def raise_for_one(book: Any, entry: Any, item: Any, *more: Any) -> Any:
             if item.reference == "w-1":
                 raise ZeroDivisionError("a fault of ours")
             return post(book, entry, item, *more)
 
-        monkeypatch.setitem(posting.post_bulk.__globals__, "post_transaction", raise_for_one)
+        monkeypatch.setattr(posting_bulk, "post_transaction", raise_for_one)
     else:
-        monkeypatch.setitem(posting._POST, NAME[form], broken)
+        monkeypatch.setitem(KINDS, NAME[form], replace(KINDS[NAME[form]], post=broken))
     receipts = installation.client.enqueue_many(
         [
             *(move(f"before-{name}", name, "@Shop", 1) for name in names),
@@ -413,11 +415,11 @@ def test_only_the_refused_entry_is_quarantined_though_an_older_one_became_ripe(
     poison = installation.client.enqueue(deposit("poison", elsewhere, 1))
     run, helped = Attempt.run, []
 
-    def run_and_help(self: Attempt, way: Any) -> Any:
-        if way.refused is not None and not helped:
+    def run_and_help(self: Attempt) -> Any:
+        if self.tactics.refused is not None and not helped:
             helped.append(True)
             installation.applier().apply_batch(1, 10)
-        return run(self, way)
+        return run(self)
 
     monkeypatch.setattr(Attempt, "run", run_and_help)
     installation.drain(0, applier=applier)

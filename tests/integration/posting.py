@@ -24,14 +24,8 @@ from daybook.ledger.instructions import (
     Transaction,
 )
 from daybook.requests import mint_id, slot_of
-from daybook.store.batch.balances import KnownBalances, write_balances
-from daybook.store.batch.changes import write_changes
-from daybook.store.batch.creations import write_creations
-from daybook.store.batch.holds import write_holds
-from daybook.store.batch.journal import write_records
-from daybook.store.batch.loading import load_book
-from daybook.store.batch.references import take_references
-from daybook.store.batch.schedules import write_schedules
+from daybook.store.batch.balances import KnownBalances
+from daybook.store.batch.changes import Changes, PartitionChanges
 from daybook.store.batch.unit_of_work import UnitOfWork
 
 FIRST_MS = 1_770_000_000_000
@@ -69,7 +63,7 @@ class Posting:
         wanted = request_id or created or mint_id("txn")
         entry = LogEntry(position, 0, wanted, instruction, sha256(body).digest(), body)
         with psycopg.connect(self.installation.owner_url) as connection:
-            return self._write(connection.cursor(), entry)
+            return self._write(UnitOfWork(connection), entry)
 
     @staticmethod
     def _created_id(instruction: Instruction) -> str | None:
@@ -79,29 +73,15 @@ class Posting:
             return instruction.balance_id
         return instruction.identity_id if isinstance(instruction, NewIdentity) else None
 
-    def _write(self, cursor: psycopg.Cursor[Any], entry: LogEntry) -> Decision:
-        known = KnownBalances()
-        book = load_book(cursor, [entry], known, check_taken=True)
+    @staticmethod
+    def _write(unit: UnitOfWork, entry: LogEntry) -> Decision:
+        row = unit.lock([0])[0]
+        book = unit.load_book([entry], KnownBalances(), check_taken=True, refused=[])
         decision = decide_batch(book, [], [entry])
         (outcome,) = decision.decisions
-        write_creations(cursor, book)
-        refused = rejections_of(book, decision, [])
-        take_references(cursor, claims_of(book, refused))
-        cursor.execute("SELECT sequence, head FROM partitions WHERE partition = 0")
-        row = cursor.fetchone()
-        assert row is not None
-        end = write_records(cursor, 0, row[0], row[1], book.records)
-        cursor.execute(
-            "UPDATE partitions SET batch_sequence = sequence, sequence = %s, head = %s, "
-            "cursor = %s, batch = batch + 1, applied_at = now() "
-            "WHERE partition = 0",
-            (*end, entry.position),
-        )
-        UnitOfWork(cursor.connection).refuse(0, refused)
-        write_holds(cursor, book.changed_holds())
-        write_schedules(cursor, book, {})
-        write_changes(cursor, book)
-        write_balances(cursor, book.touched_balances())
+        rejected = rejections_of(book, decision, [])
+        part = PartitionChanges(row, entry.position, book.records, rejected=rejected)
+        unit.write(Changes(book, claims_of(book, rejected), {}, [part]))
         return outcome
 
     def balance(self, **more: Any) -> str:

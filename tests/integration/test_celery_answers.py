@@ -252,7 +252,7 @@ def test_a_message_that_the_intake_cannot_hand_on_is_refused(service: Service) -
     assert service.posted() == {}
 
 
-def test_nobody_is_left_asking(service: Service) -> None:
+def test_nobody_waits_for_what_was_answered(service: Service) -> None:
     """Who was answered, and who failed, is not remembered."""
     service.send("one").get(timeout=SECONDS_MAX)
     with pytest.raises(Exception, match="already used"):

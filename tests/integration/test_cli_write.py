@@ -140,7 +140,7 @@ def test_a_hold_may_have_its_dates(desk: Desk) -> None:
 
 
 def test_a_bulk_comes_from_a_file_or_a_pipe(desk: Desk, tmp_path: Path) -> None:
-    """Lines, an array or an object; all or none with --atomic; holds are resolved by its id."""
+    """Lines, an array or an object; all or none with --atomic; holds are committed by its id."""
     balance = desk.new_balance()
     desk.deposit("bulk money", balance)
     lines = "\n".join(map(json.dumps, transfers(100, 50, name="lines", source=balance))) + "\n\n"

@@ -11,8 +11,9 @@ import pytest
 from tests.fault.requests import deposit, make_balances, move
 from tests.harness import Installation, wait_until
 
-from daybook import AsyncClient, looking_ahead
+from daybook import AsyncClient
 from daybook.apply.dry_run import DryRun
+from daybook.client import dry_run as client_dry_run
 from daybook.errors import MalformedRequest, OutcomeUnknown
 from daybook.ledger.preview import Preview
 from daybook.store.schema import metadata
@@ -133,7 +134,7 @@ def test_a_producer_asks_a_worker(installation: Installation, balances: list[str
     """Without a database of its own, waiting or awaiting; no worker means no answer, said so."""
     first, second = balances
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(looking_ahead, "ANSWER_SECONDS_MAX", 0.2)
+        patched.setattr(client_dry_run, "ANSWER_SECONDS_MAX", 0.2)
         with pytest.raises(OutcomeUnknown, match="no worker has looked"):
             installation.client.dry_run.enqueue(move("r", first, second, 400))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +19,7 @@ from daybook.apply.due import append_due
 from daybook.client.quarantine import discarding, retrying
 from daybook.client.receipts import Receipt
 from daybook.ledger.instructions import Bulk, Change, MultiLeg, NewBalance, Transaction, Void
-from daybook.ledger.posting import rules as posting
+from daybook.ledger.posting.kinds import KINDS
 from daybook.queue.entries import RETRY
 from daybook.store.read.quarantine import count_quarantined, find_quarantined
 
@@ -32,7 +33,7 @@ def one(install_daybook: Callable[[int], Installation]) -> Installation:
 def broken(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Descriptions for which the decision of a transaction raises, half-way through its changes."""
     raising: set[str] = set()
-    decide = posting._POST[Transaction]
+    decide = KINDS[Transaction].post
 
     def raise_for_some(book: Any, entry: Any, wanted: Transaction) -> Any:
         outcome = decide(book, entry, wanted)
@@ -40,7 +41,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> set[str]:
             raise ZeroDivisionError("a fault of ours")
         return outcome
 
-    monkeypatch.setitem(posting._POST, Transaction, raise_for_some)
+    monkeypatch.setitem(KINDS, Transaction, replace(KINDS[Transaction], post=raise_for_some))
     return raising
 
 
@@ -203,7 +204,7 @@ def test_a_retry_may_be_refused_by_a_rule(one: Installation, broken: set[str]) -
     assert_proved(one)
 
 
-KINDS: dict[type, Callable[[Installation, list[str]], Receipt]] = {
+EXAMPLES: dict[type, Callable[[Installation, list[str]], Receipt]] = {
     Bulk: lambda at, owned: at.client.bulk(
         [deposit("item-1", owned[0], 5), move("item-2", owned[0], owned[1], 5)], reference="kind"
     ),
@@ -221,24 +222,24 @@ KINDS: dict[type, Callable[[Installation, list[str]], Receipt]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", EXAMPLES, ids=lambda kind: kind.__name__)
 def test_every_kind_can_be_retried(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, kind: type
 ) -> None:
     """Of two partitions: what raised is posted once, with all of its parts."""
     owned, _ = make_balances(installation, 2, seed=4)
     installation.drain()
-    decide = posting._POST[kind]
+    decide = KINDS[kind].post
 
     def fail(*_: Any) -> Any:
         raise RuntimeError("not today")
 
-    monkeypatch.setitem(posting._POST, kind, fail)
-    receipt = KINDS[kind](installation, owned)
+    monkeypatch.setitem(KINDS, kind, replace(KINDS[kind], post=fail))
+    receipt = EXAMPLES[kind](installation, owned)
     installation.drain()
     assert receipt.wait(5).reason == "quarantined"
     assert installation.rows("SELECT reason FROM transactions WHERE status = 'REJECTED'") == []
-    monkeypatch.setitem(posting._POST, kind, decide)
+    monkeypatch.setitem(KINDS, kind, replace(KINDS[kind], post=decide))
     for _ in range(2):
         assert installation.run("quarantine", "retry", receipt.id).returncode == 0
     installation.drain()
@@ -379,16 +380,16 @@ def test_an_action_without_a_reference_is_kept_by_its_id(
     (a,), _ = make_balances(one, 1)
     hold = one.client.enqueue(deposit("hold", a, 50, inflight=True))
     one.drain()
-    decide = posting._POST[Void]
+    decide = KINDS[Void].post
 
     def fail(*_: Any) -> Any:
         raise RuntimeError("no voids today")
 
-    monkeypatch.setitem(posting._POST, Void, fail)
+    monkeypatch.setitem(KINDS, Void, replace(KINDS[Void], post=fail))
     voided = one.client.void(hold.id)
     one.drain()
     assert voided.wait(5).reason == "quarantined"
-    monkeypatch.setitem(posting._POST, Void, decide)
+    monkeypatch.setitem(KINDS, Void, replace(KINDS[Void], post=decide))
     forget(one, voided.key)
     ((body,),) = one.rows("SELECT body FROM rejected_requests")
     (_, same) = retrying(voided.id, 0, bytes(body), one.log.now_ms(), "", "")

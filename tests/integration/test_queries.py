@@ -300,7 +300,7 @@ def test_moments_are_utc_at_the_ends_of_time(book: Book, zone: str) -> None:
 
 
 def test_partitions_show_cursor_and_what_is_deferred(book: Book) -> None:
-    """Sequence and head are those of the last record; an entry deferred is counted."""
+    """Sequence and head are those of the last record; a deferred entry is counted."""
     with book.reading() as connection:
         listed = queries.list_partitions(connection)
         newest = queries.list_transactions(connection, limit=1)[0]

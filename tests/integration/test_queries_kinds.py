@@ -293,7 +293,7 @@ def test_schedules_come_in_the_order_of_their_times(posting: Posting) -> None:
 
 
 def test_open_holds_come_in_the_order_of_their_dates(posting: Posting) -> None:
-    """Holds with a date first, by the earlier of two; resolved ones never; the rest of a part."""
+    """Holds with a date first, by the earlier of two; ended ones never; the rest of a part."""
     ann, bob = posting.balance(), posting.balance()
     plain = posting.post(move("plain", ann, 50, inflight=True)).transaction_id
     late = move("late", ann, 60, inflight=True, expires_micros=LATER_MICROS + 2 * HOUR_MICROS)

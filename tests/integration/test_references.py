@@ -1,10 +1,11 @@
-"""A reference belongs to anyone who is recorded first, in whatever table and partition that is."""
+"""A reference belongs to what is recorded first, in whatever table and partition that is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any
@@ -14,16 +15,16 @@ from tests.fault.proof import assert_proved
 from tests.fault.requests import bulk, move
 from tests.harness import Installation, wait_until
 
-from daybook.apply import reading
+from daybook.apply import decoding
 from daybook.apply.due import append_due
 from daybook.client.quarantine import discarding, retrying
 from daybook.client.receipts import Receipt
 from daybook.ledger.instructions import Transaction
-from daybook.ledger.posting import rules as posting
+from daybook.ledger.posting.kinds import KINDS
 from daybook.queue.entries import NewEntry
 from daybook.requests import fingerprint_of, mint_id, slot_of
 from daybook.steps import Point, watched
-from daybook.store.batch.references import ReferenceTaken
+from daybook.store.batch.references import ReferenceTaken, take_references
 from daybook.store.read.quarantine import find_quarantined
 from daybook.store.read.queries import find_transaction
 
@@ -93,14 +94,14 @@ def forgotten(at: Installation) -> None:
 def broken(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Descriptions of transactions for which the decision raises."""
     raising = {"boom"}
-    decide = posting._POST[Transaction]
+    decide = KINDS[Transaction].post
 
     def raise_for_some(book: Any, entry: Any, wanted: Transaction) -> Any:
         if wanted.description in raising:
             raise ZeroDivisionError("a fault of ours")
         return decide(book, entry, wanted)
 
-    monkeypatch.setitem(posting._POST, Transaction, raise_for_some)
+    monkeypatch.setitem(KINDS, Transaction, replace(KINDS[Transaction], post=raise_for_some))
     return raising
 
 
@@ -290,7 +291,7 @@ def test_what_was_quarantined_without_its_reference_can_be_resolved(
     first = single(installation, 1)
     installation.drain()
     forgotten(installation)
-    decode = reading.decode
+    decode = decoding.decode
 
     def raise_for_some(body: bytes, *more: Any) -> Any:
         if b"boom" in body:
@@ -298,7 +299,7 @@ def test_what_was_quarantined_without_its_reference_can_be_resolved(
         return decode(body, *more)
 
     with monkeypatch.context() as patched:
-        patched.setattr(reading, "decode", raise_for_some)
+        patched.setattr(decoding, "decode", raise_for_some)
         quarantined(installation, 0)
         installation.drain()
     make = retrying if how == "retry" else discarding
@@ -325,7 +326,7 @@ def test_units_that_take_the_same_references_never_deadlock(installation: Instal
             unit.lock([partition])
             start.wait(60)
             try:
-                unit.take_references(dict(claims if partition else claims[::-1]))
+                take_references(unit.cursor, dict(claims if partition else claims[::-1]))
                 unit.commit()
             except ReferenceTaken:
                 return "taken"

@@ -12,21 +12,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-import psycopg
 import pytest
-from alembic import command
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, mixed, move
-from tests.fault.sweeping import drain_due, resolve
-from tests.harness import Cluster, Installation, wait_until
+from tests.fault.sweeping import decide_all, drain_due
+from tests.harness import Installation, wait_until
 
 from daybook.apply.epochs import advance
-from daybook.errors import ReferenceConflict, SchemaOutdated
-from daybook.installation import migrate
+from daybook.errors import ReferenceConflict
 from daybook.installation.resize import begin, open_before
 from daybook.queue.announcements import announce, announced
 from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
-from daybook.store.engine import make_engine
 from daybook.store.epochs import newest_epoch
 from daybook.store.proof.verify import verify
 from daybook.store.read.queries import list_partitions, reading
@@ -71,7 +67,7 @@ def test_the_number_goes_up_and_down_with_everything_in_between(install_daybook:
         assert open_rows(installation) == list(range(number))
         assert_proved(installation, drained=False)
     receipts += installation.client.enqueue_many(requests[120:])
-    resolve(installation)
+    decide_all(installation)
     assert {o and o.final for o in installation.client.wait_many(receipts, 5)} == {True}
     assert_proved(installation)
     used = installation.rows("SELECT DISTINCT partition FROM transactions ORDER BY 1")
@@ -98,7 +94,7 @@ def test_what_was_made_before_is_acted_on_after(installation: Installation) -> N
     done = [client.commit(hold.id, precise_amount=60) for hold in holds]
     done += [client.refund(each.id) for each in paid]
     done += [client.void(hold.id) for hold in holds]
-    resolve(installation)
+    decide_all(installation)
     outcomes = [o and o.status for o in client.wait_many(done, 5)]
     assert outcomes == ["APPLIED"] * 8 + ["VOID"] * 4
     assert {client.status(reference=f"later-{b}").status for b in balances} == {"APPLIED"}
@@ -198,57 +194,6 @@ def test_a_snapshot_waits_for_partitions_that_are_not_there_yet(installation: In
     taken = take_snapshot(installation.engine, installation.log)
     assert taken is not None
     assert taken.position <= fence
-
-
-# --- schemas and logs from before -----------------------------------------------------------------
-
-
-def test_an_installation_is_brought_to_epochs(cluster: Cluster) -> None:
-    """The migration keeps the number: all that there is lies in the first epoch."""
-    url = cluster.empty_database()
-    engine = make_engine(url)
-    with engine.connect() as connection:
-        command.upgrade(migrate._config(connection), "0002")
-        connection.exec_driver_sql("INSERT INTO installation (id, partitions) VALUES (1, 3)")
-        connection.exec_driver_sql(
-            "INSERT INTO partitions (partition, batch) SELECT n, n FROM generate_series(0, 2) n"
-        )
-        connection.commit()
-    migrate.migrate(url)
-    with psycopg.connect(url) as raw:
-        found = raw.execute("SELECT epoch, total FROM partitions").fetchall()
-        assert found == [(1, 3)] * 3
-        assert raw.execute("SELECT epoch, partitions, fence FROM epochs").fetchall() == [(1, 3, 0)]
-    engine.dispose()
-    cluster.drop_database(url)
-
-
-def test_a_database_that_is_behind_says_what_to_do(cluster: Cluster) -> None:
-    """A column that is missing is a matter of ``daybook migrate``, too."""
-    url = cluster.empty_database()
-    engine = make_engine(url)
-    with engine.connect() as connection:
-        command.upgrade(migrate._config(connection), "0002")
-        connection.commit()
-    with pytest.raises(SchemaOutdated, match="daybook migrate"), reading(engine) as connection:
-        list_partitions(connection)
-    engine.dispose()
-    cluster.drop_database(url)
-
-
-def test_a_log_of_the_version_before_begins_its_second_epoch(installation: Installation) -> None:
-    """It knows its number alone; what stands in it was routed by that."""
-    balances, _ = make_balances(installation, 6)
-    installation.redis.hdel(installation.log.keys.state, "epoch", "epoch:1")
-    installation.client.enqueue_many([deposit(f"in-{b}", b, 5) for b in balances])
-    begin(installation.engine, installation.log, 3)
-    installation.client.enqueue_many([move(f"out-{b}", b, "@Shop", 5) for b in balances])
-    with pytest.raises(ReferenceConflict, match="differs in precise_amount"):
-        installation.client.enqueue(deposit(f"in-{balances[0]}", balances[0], 6))
-    installation.drain()
-    assert stored(installation)[:2] == (2, 3)
-    assert installation.rows("SELECT DISTINCT status FROM transactions") == [("APPLIED",)]
-    assert_proved(installation)
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def test_a_worker_adds_to_the_journal_and_no_more(installation: Installation) ->
     assert on_journal == ["INSERT", "SELECT"]
     assert rights(installation, WORKER_LOGIN, "TRUNCATE", "REFERENCES", "TRIGGER") == []
     deleted = {table for table, _ in rights(installation, WORKER_LOGIN, "DELETE")}
-    assert deleted == {"deferred", "schedules"}
+    assert deleted == {"deferred_entries", "schedules"}
 
 
 def test_no_way_leads_around_the_rights(installation: Installation) -> None:

@@ -196,7 +196,7 @@ EDITS: dict[str, dict[str, tuple[str, str]]] = {
         "credit_balance": ("credit_balance + 1", A_SNAPSHOT),
         "debit_balance": ("debit_balance + 1", A_SNAPSHOT),
     },
-    "deferred": {
+    "deferred_entries": {
         "partition": ("0", "true"),
         "position": ("position + (1::bigint << 40)", "true"),
         "slot": ("slot + 1", "true"),

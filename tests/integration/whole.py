@@ -147,7 +147,7 @@ def _post_dates(posting: Posting, whole: Whole) -> None:
     posting.post(Cancel(whole.ids["never"]))
     for name, dates in {
         "expired": {"expires_micros": SOON_MICROS},
-        "resolved": {"commits_micros": SOON_MICROS},
+        "committed": {"commits_micros": SOON_MICROS},
         "waiting": {"expires_micros": LATER_MICROS, "commits_micros": LATER_MICROS + 1},
     }.items():
         posted(posting, whole, name, held(name, second, third, 12)._replace(**dates))

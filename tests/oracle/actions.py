@@ -36,7 +36,7 @@ class Actions(State):
         named = request["transaction_id"]
         members = self._members(named)
         ids = [row.transaction_id for row in members or () if row.transaction_id in self.holds]
-        self._resolve(ids)
+        self._apply_dates(ids)
         amount = self._asked(request, ids)
         broken = self._cannot_act(request, members, ids, amount)
         if broken:
@@ -108,14 +108,14 @@ class Actions(State):
     def _deadline(self, request: Request, request_id: str) -> Expected:
         members = self._members(request["transaction_id"]) or []
         ids = [row.transaction_id for row in members if row.transaction_id in self.holds]
-        resolved = self._resolve(ids)
-        if resolved:
-            return Expected(resolved[0], None, request_id)
+        ended = self._apply_dates(ids)
+        if ended:
+            return Expected(ended[0], None, request_id)
         return Expected("APPLIED", None, request["transaction_id"], duplicate=True)
 
-    def _resolve(self, ids: list[str]) -> list[str]:
-        """Holds whose date has come are resolved before anything else is done to them."""
-        resolved = []
+    def _apply_dates(self, ids: list[str]) -> list[str]:
+        """Holds whose date has come are ended before anything else is done to them."""
+        ended = []
         for hold_id in ids:
             hold = self.holds[hold_id]
             kind = hold.due(self.now)
@@ -128,8 +128,8 @@ class Actions(State):
             self._show(row, hold, amount)
             self._write(row, {"description": _BY_ITSELF[kind]})
             self.ids[row.transaction_id] = Known(row.transaction_id, status, None, None)
-            resolved.append(status)
-        return resolved
+            ended.append(status)
+        return ended
 
     def _refund(self, request: Request, request_id: str) -> Expected:
         again = self._again(request, request_id)

@@ -217,7 +217,7 @@ def refunds_are_right(rows: Sequence[Row]) -> Iterable[str]:
 
 
 def dates_are_kept(rows: Sequence[Row], accepted: Sequence[Row], *, drained: bool) -> Iterable[str]:
-    """A hold with a date that has come is resolved as the date says, before anything else."""
+    """A hold with a date that has come is ended as the date says, before anything else."""
     holds = {
         r["transaction_id"]: r for r in rows if r["status"] == "INFLIGHT" and r["parts"] is None
     }
@@ -233,9 +233,9 @@ def dates_are_kept(rows: Sequence[Row], accepted: Sequence[Row], *, drained: boo
         if not own and wanted is not None:
             yield f"8: {row['transaction_id']} acts on {hold_id} after its {wanted} was due"
         if own and row["kind"] != wanted:
-            yield f"8: {hold_id} was resolved by a {row['kind']}, its dates demand {wanted}"
+            yield f"8: {hold_id} was ended by a {row['kind']}, its dates demand {wanted}"
         if own and closed[hold_id] != hold["precise_amount"]:
-            yield f"8: {hold_id} was resolved and {closed[hold_id]} of it is closed"
+            yield f"8: {hold_id} was ended and {closed[hold_id]} of it is closed"
     by_id = {row["transaction_id"]: row for row in rows}
     for entry in accepted if drained else ():
         for leaf in _leaves(entry["transaction_id"], by_id) if entry["kind"] == "Deadline" else ():

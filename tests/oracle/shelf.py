@@ -115,7 +115,7 @@ class Shelf:
             if reference in self.references:
                 book.references[reference] = self.references[reference]
             for transaction_id, scheduled in self.schedules.items():
-                if scheduled.instruction.reference == reference:  # type: ignore[union-attr]
+                if scheduled.instruction.reference == reference:
                     self._read_schedule(book, transaction_id)
         bare = entry.request_id[-ID_LENGTH:]
         for record in self.records.values():
@@ -194,13 +194,13 @@ class Shelf:
                     return False
             elif balance.is_new or (balance.touches and now["precision"] != balance.read_precision):
                 return False
-        scheduled = {e.instruction.reference: own for own, e in self.schedules.items()}  # type: ignore[union-attr]
+        scheduled = {e.instruction.reference: own for own, e in self.schedules.items()}
         used: list[tuple[Any, str]] = [
             (record.reference, record.transaction_id)
             for record in book.records
             if not record.derived
         ]
-        used += [(e.instruction.reference, e.request_id) for e in book.new_schedules]  # type: ignore[union-attr]
+        used += [(e.instruction.reference, e.request_id) for e in book.new_schedules]
         created = [new.ledger_id for new, *_ in book.new_ledgers]
         created += [new.identity_id for new, *_ in book.new_identities]
         return not (

@@ -33,7 +33,7 @@ class Things(State):
         key = (indicator, request["currency"]) if indicator else request_id
         if key in self.created:
             return self._created_again(request, request_id)
-        if key in self.balances:  # made by a transaction: asking for no more than that is fine
+        if key in self.balances:  # made by a transaction: to ask for no more than that is fine
             if request.get("meta_data") or owner:
                 return Expected("REJECTED", "reference_conflict", request_id)
             return Expected("APPLIED", None, request_id, duplicate=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from daybook.apply.ports import Log
 from daybook.errors import LogNotInstalled
 from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.queue.entries import (
@@ -400,3 +401,7 @@ class MemoryLog:
                 ):
                     self.lost[raw.position] = self.accepted.pop(raw.position)
         self.state = state
+
+
+AS_LOG: Callable[..., Log] = MemoryLog
+"""For the type checker: it is one, and so are its epochs."""

@@ -7,8 +7,7 @@ under READ COMMITTED. Faults are psycopg's own, as the real store raises them.
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from typing import Any
 import psycopg
 from psycopg import errors as pg
 
+from daybook.apply.ports import Store
 from daybook.ledger.balance import Balance
 from daybook.ledger.batch import Parked
 from daybook.ledger.book import Book, Recorded
@@ -29,10 +29,12 @@ from daybook.ledger.money import FIGURE_MAX
 from daybook.ledger.record import Record, Status
 from daybook.queue.epochs import FIRST_EPOCH
 from daybook.requests import fingerprint_of
+from daybook.steps import Point, reach
 from daybook.store.batch.again import Stale
 from daybook.store.batch.balances import KnownBalances, _figures_wanted
+from daybook.store.batch.changes import Changes, PartitionChanges
 from daybook.store.batch.references import Claims, ReferenceTaken
-from daybook.store.batch.rows import DeferredEntry, PartitionRow, RejectedRequest
+from daybook.store.batch.rows import Deferral, DeferredEntry, PartitionRow, RejectedRequest
 from daybook.store.engine import translated_faults
 from daybook.store.epochs import OpenPartition, StoredEpoch
 from daybook.store.store import DueHold, DueSchedule, Marks
@@ -58,9 +60,7 @@ class Tables:
 
     shelf: Shelf
     rows: dict[int, PartitionRow]
-    held: dict[tuple[int, int], tuple[DeferredEntry, int, tuple[str, ...]]] = field(
-        default_factory=dict
-    )
+    held: dict[tuple[int, int], Deferral] = field(default_factory=dict)
     rejections: list[tuple[int, RejectedRequest]] = field(default_factory=list)
     taken: dict[str, str | None] = field(default_factory=dict)
     refused_references: dict[str, Recorded] = field(default_factory=dict)
@@ -85,6 +85,58 @@ class Tables:
                 cursor=max(row.cursor, epoch.fence), partitions=epoch.partitions, epoch=epoch.number
             )
         self.epochs.append(epoch)
+
+    def change(self, changes: Changes, rows: Iterable[PartitionRow]) -> None:
+        """What a batch changes comes true. rows: its partitions as they stand afterwards."""
+        book, shelf = changes.book, self.shelf
+        shelf._create(book)
+        self.taken.update(changes.claims)
+        for part in changes.partitions:
+            self._append(part.row.partition, part.records)
+            for position in part.released:
+                self.held.pop((part.row.partition, position), None)
+            for item in part.deferred:
+                self.held[part.row.partition, item.entry.position] = item
+            for rejection in part.rejected:
+                self._reject(part.row.partition, rejection)
+        for hold in book.changed_holds():
+            kept = {name: getattr(hold, name) for name in _HOLD_FIELDS}
+            shelf.holds[hold.transaction_id] = kept
+        for entry in book.new_schedules:
+            shelf.schedules[entry.request_id] = entry
+            self.flags[entry.request_id] = changes.flags.get(entry.position, "")
+        for transaction_id in book.closed_schedules:
+            shelf.schedules.pop(transaction_id, None)
+        for balance in in_global_order(book.touched_balances()):
+            stored = shelf.balances[balance.balance_id]
+            precision = stored["precision"]
+            _add(stored, balance)
+            if precision is not None:
+                stored["precision"] = precision
+        for row in rows:
+            epoch = self.rows[row.partition]
+            self.rows[row.partition] = row._replace(
+                batch=epoch.batch + 1, partitions=epoch.partitions, epoch=epoch.epoch
+            )
+
+    def _append(self, partition: int, records: Sequence[Record]) -> None:
+        self.shelf.journals[partition].records.extend(records)
+        for record in records:
+            self.shelf.records[record.transaction_id] = record
+            if not record.derived:
+                self.shelf.references[record.reference] = _recorded(record)
+
+    def _reject(self, partition: int, rejection: RejectedRequest) -> None:
+        self.rejections.append((partition, rejection))
+        self.shelf.refused_ids.add(rejection.request_id)
+        if rejection.uses_reference and rejection.reference:
+            self.refused_references[rejection.reference] = Recorded(
+                rejection.request_id,
+                Status.REJECTED,
+                fingerprint_of(rejection.body),
+                rejection.reason,
+                rejection.detail,
+            )
 
     def open_rows(self) -> dict[int, PartitionRow]:
         """The partitions that are not closed."""
@@ -320,9 +372,9 @@ class MemoryUnit:
             if entry.position >= start
         ]
 
-    def _held_in(self, partition: int) -> list[tuple[DeferredEntry, int, tuple[str, ...]]]:
+    def _held_in(self, partition: int) -> list[Deferral]:
         found = [held for (own, _), held in self._tables.held.items() if own == partition]
-        return sorted(found, key=lambda held: held[0].position)
+        return sorted(found, key=lambda held: held.entry.position)
 
     def load_book(
         self,
@@ -337,7 +389,7 @@ class MemoryUnit:
         book = shelf.book_for(entries)
         if not check_taken:
             self._forget_taken(book, entries)
-        references = [own for entry in entries for own in _references_of(entry)]
+        references = [own for entry in entries for own in _references_of(entry) if own]
         references += [reference for reference, _ in refused if reference]
         for reference in references if check_taken else ():
             former = self._tables.refused_references.get(reference)
@@ -399,7 +451,30 @@ class MemoryUnit:
 
     # --- writing ---
 
-    def write_creations(self, book: Book) -> None:
+    def write(self, changes: Changes) -> list[PartitionRow]:
+        """What ``store.batch.writing`` does, statement for statement."""
+        book, partitions = changes.book, changes.partitions
+        self._create(book)
+        self._take_references(changes.claims)
+        rows = [part.row_after(self._append(part)) for part in partitions]
+        reach(Point.RECORDS_WRITTEN)
+        self._say("write_holds")
+        reach(Point.HOLDS_WRITTEN)
+        assert not book.resolutions, "nobody resolves what was quarantined in a simulation"
+        for part in partitions:
+            self._say("change_deferred")
+            added = {(part.row.partition, item.entry.position) for item in part.deferred}
+            if added & self._tables.held.keys():
+                raise pg.UniqueViolation("duplicate key (partition, position) of deferred")
+            self._say("refuse")
+        self._lock_balances(in_global_order(book.touched_balances()))
+        reach(Point.BALANCES_WRITTEN)
+        for _ in rows:
+            self._say("advance")
+        self._changes.append(lambda: self._tables.change(changes, rows))
+        return rows
+
+    def _create(self, book: Book) -> None:
         self._say("write_creations")
         shelf = self._tables.shelf
         for own in [new.ledger_id for new, *_ in book.new_ledgers]:
@@ -411,7 +486,6 @@ class MemoryUnit:
             if own in shelf.balances:
                 raise Stale("an internal balance was created meanwhile")
             self._created.add(own)
-        self._changes.append(lambda: shelf._create(book))
 
     def _insert(self, key: Lock, is_taken: bool) -> None:
         """Insert under a unique key: anyone who does the same at once waits for the end of this."""
@@ -419,116 +493,35 @@ class MemoryUnit:
         if is_taken:
             raise pg.UniqueViolation(f"duplicate key {key}")
 
-    def take_references(self, claims: Claims) -> None:
+    def _take_references(self, claims: Claims) -> None:
         self._say("take_references")
-        taken = self._tables.taken
         for reference in sorted(claims):
             self._take(("reference", reference))
-            if reference in taken:
+            if reference in self._tables.taken:
                 raise ReferenceTaken(reference)
-        self._changes.append(lambda: taken.update(claims))
 
-    def write_records(self, row: PartitionRow, records: Sequence[Record]) -> tuple[int, bytes]:
+    def _append(self, part: PartitionChanges) -> bytes:
+        """Append to a journal; returns the hash of its last row."""
         self._say("write_records")
-        shelf, sequence, head = self._tables.shelf, row.sequence, row.head
+        shelf, partition, head = self._tables.shelf, part.row.partition, part.row.head
         bare_ids = {own[-ID_LENGTH:] for own in shelf.records}
-        for record in records:
-            sequence += 1
-            head = link(head, row.partition, sequence, record)
+        for sequence, record in enumerate(part.records, part.row.sequence + 1):
+            head = link(head, partition, sequence, record)
             bare = record.transaction_id[-ID_LENGTH:]
             self._insert(("id", bare), bare in bare_ids)
             bare_ids.add(bare)
-            self._take(("sequence", (row.partition, sequence)))
-        if len(shelf.journals[row.partition].records) != row.sequence:
+            self._take(("sequence", (partition, sequence)))
+        if len(shelf.journals[partition].records) != part.row.sequence:
             raise pg.UniqueViolation("duplicate key (partition, sequence)")
+        return head
 
-        def append() -> None:
-            shelf.journals[row.partition].records.extend(records)
-            for record in records:
-                shelf.records[record.transaction_id] = record
-                if not record.derived:
-                    shelf.references[record.reference] = _recorded(record)
-
-        self._changes.append(append)
-        return sequence, head
-
-    def write_holds(self, book: Book, flags: Mapping[int, str]) -> None:
-        self._say("write_holds")
-        shelf = self._tables.shelf
-
-        def change() -> None:
-            for hold in book.changed_holds():
-                kept = {name: getattr(hold, name) for name in _HOLD_FIELDS}
-                shelf.holds[hold.transaction_id] = kept
-            for entry in book.new_schedules:
-                shelf.schedules[entry.request_id] = entry
-                self._tables.flags[entry.request_id] = flags.get(entry.position, "")
-            for transaction_id in book.closed_schedules:
-                shelf.schedules.pop(transaction_id, None)
-
-        self._changes.append(change)
-
-    def change_deferred(
-        self,
-        partition: int,
-        released: Sequence[int],
-        added: Sequence[tuple[DeferredEntry, int, Sequence[str]]],
-    ) -> None:
-        self._say("change_deferred")
-        held = self._tables.held
-        for entry, _, _ in added:
-            if (partition, entry.position) in held:
-                raise pg.UniqueViolation("duplicate key (partition, position) of deferred")
-
-        def change() -> None:
-            for position in released:
-                held.pop((partition, position), None)
-            for entry, slot, may_credit in added:
-                held[partition, entry.position] = (entry, slot, tuple(may_credit))
-
-        self._changes.append(change)
-
-    def reject(self, partition: int, rejections: Sequence[RejectedRequest]) -> None:
-        self._say("refuse")
-        tables = self._tables
-
-        def change() -> None:
-            for rejection in rejections:
-                tables.rejections.append((partition, rejection))
-                tables.shelf.refused_ids.add(rejection.request_id)
-                if rejection.uses_reference and rejection.reference:
-                    tables.refused_references[rejection.reference] = Recorded(
-                        rejection.request_id,
-                        Status.REJECTED,
-                        fingerprint_of(rejection.body),
-                        rejection.reason,
-                        rejection.detail,
-                    )
-
-        self._changes.append(change)
-
-    def resolve(self, resolutions: Mapping[tuple[int, str], Any]) -> None:
-        assert not resolutions, "nobody resolves what was quarantined in a simulation"
-
-    def write_balances(self, book: Book) -> None:
+    def _lock_balances(self, ordered: Sequence[Balance]) -> None:
         self._say("write_balances")
-        shelf = self._tables.shelf
-        touched = book.touched_balances()
-        ordered = sorted(touched, key=lambda b: (b.indicator is not None, b.balance_id))
         for balance in ordered:
             if balance.balance_id not in self._created:
                 self._take(("balance", balance.balance_id))
                 self._compare(balance)
             self._store.scheduler.pause()
-
-        def change() -> None:
-            for balance in ordered:
-                precision = shelf.balances[balance.balance_id]["precision"]
-                _add(shelf.balances[balance.balance_id], balance)
-                if precision is not None:
-                    shelf.balances[balance.balance_id]["precision"] = precision
-
-        self._changes.append(change)
 
     def _compare(self, balance: Balance) -> None:
         stored = self._tables.shelf.balances.get(balance.balance_id)
@@ -539,31 +532,6 @@ class MemoryUnit:
             added = getattr(balance, f"added_{side}") + getattr(balance, f"added_inflight_{side}")
             if figures + added > FIGURE_MAX:
                 raise Stale("a balance is full")
-
-    def advance(
-        self,
-        row: PartitionRow,
-        cursor: int,
-        sequence: int,
-        head: bytes,
-        outcomes: Mapping[str, Any],
-    ) -> None:
-        self._say("advance")
-        rows = self._tables.rows
-        text = json.dumps(outcomes) if any(outcomes.values()) else None
-
-        def change() -> None:
-            batch = rows[row.partition].batch + 1
-            rows[row.partition] = rows[row.partition]._replace(
-                cursor=cursor,
-                sequence=sequence,
-                head=head,
-                batch=batch,
-                batch_sequence=row.sequence,
-                batch_outcomes=text,
-            )
-
-        self._changes.append(change)
 
     def commit(self) -> None:
         self._say("commit")
@@ -590,6 +558,11 @@ class MemoryUnit:
         self._created.clear()
 
 
+def in_global_order(balances: Iterable[Balance]) -> list[Balance]:
+    """The order in which their rows are locked."""
+    return sorted(balances, key=lambda b: (b.indicator is not None, b.balance_id))
+
+
 def _moment(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
@@ -605,3 +578,7 @@ def _named(entries: Iterable[LogEntry]) -> set[str]:
 
 def _is_part(bare_id: str) -> bool:
     return bare_id[14] == "8" and bare_id[19] in "ab"
+
+
+AS_STORE: Callable[..., Store] = MemoryStore
+"""For the type checker: it is one, and so are its units."""

@@ -15,6 +15,9 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from daybook.ledger.posting import kinds as kinds_of_instructions
+from daybook.requests import kinds as kinds_of_requests
+
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
@@ -29,25 +32,25 @@ class Mutation:
 MUTATIONS = [
     Mutation(
         "skip the cursor update",
-        "apply.attempt",
-        "cursor = cursors[row.partition]\n",
-        "cursor = row.cursor\n",
+        "apply.changes",
+        "                cursors[row.partition],\n",
+        "                row.cursor,\n",
     ),
     Mutation(
         "commit the cursor first",
         "apply.attempt",
-        "        unit.write_creations(book)\n",
-        "        for row in moved:\n"
-        "            unit.advance(row, cursors[row.partition], row.sequence, row.head, {})\n"
+        "        moved = unit.write(changes)\n",
+        "        marks = [type(part)(part.row, part.cursor) for part in changes.partitions]\n"
+        "        unit.write(type(changes)(Book(), {}, {}, marks))\n"
         "        unit.commit()\n"
         "        reach(Point.COMMITTED)\n"
-        "        unit.write_creations(book)\n",
+        "        moved = unit.write(changes)\n",
     ),
     Mutation(
         "take no references",
-        "apply.attempt",
-        "        unit.take_references(claims_of(book, refused))\n",
-        "",
+        "apply.changes",
+        "return Changes(book, claims_of(book, rejected), batch.flags, partitions)",
+        "return Changes(book, {}, batch.flags, partitions)",
     ),
     Mutation(
         "drop the reference check",
@@ -61,9 +64,9 @@ MUTATIONS = [
     ),
     Mutation(
         "take locks in another order",
-        "apply.attempt",
-        "self._unit.lock(sorted({self._partition, *tactics.rights}))",
-        "self._unit.lock([self._partition, *(tactics.rights - {self._partition})])",
+        "apply.locks",
+        "unit.lock(sorted({partition, *tactics.locks}))",
+        "unit.lock([partition, *(tactics.locks - {partition})])",
     ),
     Mutation(
         "trim before the commit",
@@ -82,18 +85,19 @@ MUTATIONS = [
         "apply.attempt",
         "        reach(Point.LOADED)\n",
         "        reach(Point.LOADED)\n"
-        "        if len(joined) == 1:\n"
-        "            horizon = self._horizon(joined, self._unread_elsewhere(joined))\n",
+        "        if len(found.reads) == 1:\n"
+        "            reader = self._reader([found.reads[0].row])\n"
+        "            horizon = reader.horizon(reader.unread_elsewhere())\n",
     ),
     Mutation(
         "decide a foreign debit without its right",
         "apply.attempt",
-        "        if missing:\n            raise NeedsLocks(missing, join=False)\n",
+        "        if missing:\n            return with_locks(self.tactics, missing, join=False)\n",
         "",
     ),
     Mutation(
         "pass a barrier",
-        "apply.reading",
+        "apply.barriers",
         "if first_unread is not None and first_unread <= raw.position:",
         "if first_unread is not None and first_unread < 0:",
     ),
@@ -105,13 +109,13 @@ MUTATIONS = [
     ),
     Mutation(
         "forget what others defer",
-        "apply.attempt",
-        "deferred_elsewhere = self._unit.deferred_elsewhere(row.partition for row in joined)",
+        "apply.reader",
+        "deferred_elsewhere = self._unit.deferred_elsewhere(row.partition for row in self._joined)",
         "deferred_elsewhere: dict[str, int] = {}",
     ),
     Mutation(
         "forget what is left unread beside",
-        "apply.attempt",
+        "apply.reader",
         "            horizon = horizon.up_to(min([fence, *left_unread(found, reads)]))\n",
         "            pass\n",
     ),
@@ -125,15 +129,15 @@ MUTATIONS = [
     ),
     Mutation(
         "never reply for the dead",
-        "apply.attempt",
-        "        if replied >= row.batch:\n            return\n",
-        "        return\n",
+        "apply.late",
+        "    if replied >= row.batch:\n        return\n",
+        "    return\n",
     ),
     Mutation(
         "leave a released entry deferred",
-        "apply.attempt",
-        "position for position in found if position not in still_deferred]",
-        "position for position in found if position in still_deferred]",
+        "apply.changes",
+        "position for position in positions if position not in still_deferred]",
+        "position for position in positions if position in still_deferred]",
     ),
     Mutation(
         "spend what is held",
@@ -185,14 +189,14 @@ MUTATIONS = [
     ),
     Mutation(
         "break the chain between two batches",
-        "apply.attempt",
-        "unit.advance(row, cursor, *ends[row.partition], beside)",
-        "unit.advance(row, cursor, ends[row.partition][0], row.head, beside)",
+        "store.batch.changes",
+        "head=head,",
+        "head=self.row.head,",
     ),
     Mutation(
         "read past the fence",
-        "apply.attempt",
-        "found = up_to(end, found) if self._report.fenced else found",
+        "apply.reader",
+        "found = up_to(end, found) if fenced else found",
         "found = list(found)",
     ),
     Mutation(
@@ -235,7 +239,8 @@ def mutated(mutation: Mutation) -> Iterator[None]:
     source = Path(inspect.getsourcefile(module) or "").read_text(encoding="utf-8")
     assert source.count(mutation.right) == 1, f"{mutation.name}: {mutation.right!r} is gone"
     changed: dict[str, Any] = {"__name__": module.__name__}
-    exec(compile(source.replace(mutation.right, mutation.wrong), "mutated", "exec"), changed)
+    with _kept(kinds_of_instructions.KINDS), _kept(kinds_of_requests.KINDS):
+        exec(compile(source.replace(mutation.right, mutation.wrong), "mutated", "exec"), changed)
     before: list[tuple[FunctionType, CodeType]] = []
     twins = dict(_functions(changed))
     for name, function in _functions(vars(module)):
@@ -248,6 +253,18 @@ def mutated(mutation: Mutation) -> Iterator[None]:
     finally:
         for function, code in before:
             function.__code__ = code
+
+
+@contextmanager
+def _kept(known: dict[Any, Any]) -> Iterator[None]:
+    """A module that is run once more makes its kinds known once more: they stay as they were."""
+    before = dict(known)
+    known.clear()
+    try:
+        yield
+    finally:
+        known.clear()
+        known.update(before)
 
 
 def _functions(names: dict[str, Any]) -> Iterator[tuple[str, FunctionType]]:

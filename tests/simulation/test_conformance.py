@@ -13,6 +13,7 @@ from psycopg import errors as pg
 
 from daybook.apply.applier import Applier
 from daybook.apply.due import append_due
+from daybook.apply.ports import Unit
 from daybook.apply.rejections import claims_of
 from daybook.client.drafts import drafts
 from daybook.errors import LogNotInstalled, LogUnavailable, StoreUnavailable
@@ -23,9 +24,9 @@ from daybook.queue.entries import BARRIER, DUE, NewEntry, RawEntry, outcome_valu
 from daybook.queue.epochs import NO_END, NOTHING, Epoch
 from daybook.store.batch.again import Stale
 from daybook.store.batch.balances import KnownBalances
+from daybook.store.batch.changes import Changes, PartitionChanges
 from daybook.store.batch.references import ReferenceTaken
-from daybook.store.batch.rows import DeferredEntry, PartitionRow, RejectedRequest
-from daybook.store.batch.unit_of_work import UnitOfWork
+from daybook.store.batch.rows import Deferral, DeferredEntry, PartitionRow, RejectedRequest
 from daybook.store.epochs import StoredEpoch
 from daybook.store.store import Store
 from tests.harness import Installation
@@ -273,13 +274,13 @@ def store(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
-def units(store: Any) -> Iterator[Callable[[], UnitOfWork]]:
+def units(store: Any) -> Iterator[Callable[[], Unit]]:
     """Begins units of work, each on a connection of its own, rolled back in the end."""
     opened: list[Any] = []
 
-    def begin() -> UnitOfWork:
+    def begin() -> Unit:
         opened.append(store.units())
-        unit: UnitOfWork = opened[-1].__enter__()()
+        unit: Unit = opened[-1].__enter__()()
         opened.append(unit)
         return unit
 
@@ -304,12 +305,8 @@ def post(
         refused=[],
     )
     decision = decide_batch(book, [], entries)
-    unit.write_creations(book)
-    unit.take_references(claims_of(book, []))
-    end = unit.write_records(row, book.records)
-    unit.write_holds(book, {})
-    unit.write_balances(book)
-    unit.advance(row, entries[-1].position, *end, {})
+    part = PartitionChanges(row, entries[-1].position, book.records)
+    unit.write(Changes(book, claims_of(book, []), {}, [part]))
     return decision
 
 
@@ -418,7 +415,7 @@ def test_what_a_decision_took_for_granted_is_compared(units: Any) -> None:
     post(one, first, [money("a")])
     one.commit()
     with pytest.raises(Stale):
-        two.write_creations(book)
+        two.write(Changes(book, {}, {}, []))
     two.rollback()
     second = three.lock([1])[1]
     decision = post(three, second, [money("c", 1, precision=10)])
@@ -426,14 +423,15 @@ def test_what_a_decision_took_for_granted_is_compared(units: Any) -> None:
 
 
 def test_what_is_deferred_waits_in_order(units: Any, store: Any) -> None:
-    """By position, with what it may_credit, until released; what is refused keeps its reference."""
+    """By position, with what it may credit, until released; what is refused keeps its reference."""
     unit = units()
-    unit.lock([0])
-    held = [DeferredEntry(n, f"txn_{n}", "c", b"%d" % n) for n in (7, 3, 5)]
-    unit.change_deferred(0, [], [(each, each.position, [f"bln_{each.position}"]) for each in held])
+    row = unit.lock([0])[0]
+    held = [
+        Deferral(DeferredEntry(n, f"txn_{n}", "c", b"%d" % n), n, [f"bln_{n}"]) for n in (7, 3, 5)
+    ]
     rejection = RejectedRequest(9, "txn_9", "r", True, "unknown_balance", "no", b"{}")
-    unit.take_references(claims_of(Book(), [rejection]))
-    unit.reject(0, [rejection])
+    part = PartitionChanges(row, 9, deferred=held, rejected=[rejection], outcomes="{}")
+    unit.write(Changes(Book(), claims_of(Book(), [rejection]), {}, [part]))
     unit.commit()
     assert [each.position for each in unit.deferred(0, 6)] == [3, 5]
     assert [(each.position, each.slot, list(each.may_credit)) for each in unit.parked(0, 6)] == [
@@ -449,8 +447,9 @@ def test_what_is_deferred_waits_in_order(units: Any, store: Any) -> None:
     decision = post(unit, row, [money("r")])
     assert [outcome.reason for outcome in decision.decisions] == ["reference_conflict"]
     unit.rollback()
-    unit.lock([0])
-    unit.change_deferred(0, [3, 5, 7], [])
+    row = unit.lock([0])[0]
+    assert (row.cursor, row.batch, row.batch_outcomes) == (9, 1, "{}")
+    unit.write(Changes(Book(), {}, {}, [PartitionChanges(row, 9, released=[3, 5, 7])]))
     unit.commit()
     assert unit.oldest_deferred() == {}
 

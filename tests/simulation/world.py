@@ -272,10 +272,8 @@ class World:
         return self.is_restored and (self.partitions > 1 or Fault.RESIZE in self.chaos.rates)
 
     def _applier(self) -> Applier:
-        store: Any = self.store
-        request_log: Any = self.log
         return Applier(
-            store, request_log, self.settings, clock=lambda: self.scheduler.now_ms / 1000
+            self.store, self.log, self.settings, clock=lambda: self.scheduler.now_ms / 1000
         )
 
     def _work(self, applier: Applier) -> None:
@@ -304,11 +302,9 @@ class World:
                 self._sweep(applier)
 
     def _sweep(self, applier: Applier) -> None:
-        store: Any = self.store
-        request_log: Any = self.log
         try:
-            sweep_partitions(store, request_log, applier, self.bells.ring_one)
-            append_due(store, request_log, self.bells.ring_one)
+            sweep_partitions(self.store, self.log, applier, self.bells.ring_one)
+            append_due(self.store, self.log, self.bells.ring_one)
             self.sweeps += 1
         except DaybookError:
             self.scheduler.pause(RETRY_MS)
@@ -324,7 +320,6 @@ class World:
 
     def _resize_to(self, number: int) -> None:
         """What the command does; after a death it is run again."""
-        store: Any = self.store
         request_log: Any = self.log
         begun = None
         for _ in range(FOLLOWED_MAX):
@@ -335,7 +330,7 @@ class World:
                 if begun is None:
                     begun = begin_after(stored, marks.newest, request_log, number)
                     self.chaos.happened[Fault.RESIZE, "log"] = 1
-                if stored.number >= begun.number or advance(store, request_log):
+                if stored.number >= begun.number or advance(self.store, self.log):
                     return
                 self.scheduler.pause(RETRY_MS)
             except DaybookError:
@@ -554,7 +549,7 @@ def _seeded(seed: int, scheduler: Scheduler) -> Iterator[None]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
         with (
-            mock.patch("daybook.requests.bounds.os.urandom", random.randbytes),
+            mock.patch("daybook.requests.routing.os.urandom", random.randbytes),
             mock.patch("daybook.queue.patience.time", _Time(scheduler)),
             mock.patch("daybook.queue.patience.random", random),
         ):

@@ -1,4 +1,4 @@
-"""Workers look for their broker again soon, and outlive what it may_credit."""
+"""Workers look for their broker again soon, and outlive what it brings."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ from daybook.ledger.record import Status
 from daybook.ledger.rejection import WAITS_FOR_THE_PAST, Reason
 from daybook.requests import LegRequest, bounds, request_models
 from daybook.settings import Settings
+from daybook.steps import Point
 from daybook.store.schema import metadata
 
 ROOT = Path(__file__).parents[2]
@@ -232,6 +233,14 @@ def test_every_table_is_described() -> None:
         assert table.name in headings
         if table.name not in ("partitions", "installation", "deferred_entries"):
             assert {column.name for column in table.columns} - named == set(), table.name
+
+
+def test_every_point_of_the_pipeline_is_drawn() -> None:
+    """docs/how-it-works.md names each point of ``daybook.steps``, and draws those of a batch."""
+    page = text_of("docs/how-it-works.md")
+    assert {point.value for point in Point} - set(re.findall(r"[a-z]+(?:-[a-z]+)*", page)) == set()
+    batch = list(Point)[list(Point).index(Point.LOCKED) : list(Point).index(Point.TRIMMED)]
+    assert re.findall(r"Note over W: ([a-z-]+)$", page, re.M) == [point.value for point in batch]
 
 
 def test_every_error_is_described() -> None:

@@ -1,4 +1,4 @@
-"""Trying again: growing pauses within a bound, and never a rejection."""
+"""Trying again: growing pauses within a bound, and never after a no."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ def test_pauses_grow_to_a_bound_and_are_not_all_the_same() -> None:
     ("fault", "seconds_max"),
     [(LogRefused("no"), 100.0), (LogNotInstalled("empty"), 100.0), (AWAY, 0.0)],
 )
-def test_a_rejection_and_the_end_of_patience_are_raised(
-    fault: LogUnavailable, seconds_max: float
-) -> None:
+def test_a_no_and_the_end_of_patience_are_raised(fault: LogUnavailable, seconds_max: float) -> None:
     """After one attempt."""
     attempts = []
 

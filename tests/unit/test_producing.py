@@ -157,9 +157,9 @@ def test_a_scheduled_outcome_is_an_answer_but_not_final() -> None:
         Status.APPLIED: (True, True),
         Status.REJECTED: (True, True),
     }
-    for status, (resolved, final) in expected.items():
+    for status, (answered, final) in expected.items():
         outcome = Outcome("txn_1", "a", status)
-        assert (outcome.answered, outcome.final) == (resolved, final)
+        assert (outcome.answered, outcome.final) == (answered, final)
 
 
 def test_a_conflict_finds_the_original_of_any_kind_and_names_what_differs() -> None:

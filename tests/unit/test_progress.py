@@ -28,12 +28,12 @@ def found(partition: int, idle: float, **more: object) -> Progress:
         ("an entry from the future", [found(0, LONG, unread=9, waited_seconds=math.inf)], [0]),
         (
             "deferred behind others that move",
-            [found(0, SHORT), found(1, LONG, held=9, waited_seconds=LONG)],
+            [found(0, SHORT), found(1, LONG, deferred=9, waited_seconds=LONG)],
             [],
         ),
         (
             "deferred and nobody moves",
-            [found(0, LONG), found(1, LONG, held=9, waited_seconds=LONG)],
+            [found(0, LONG), found(1, LONG, deferred=9, waited_seconds=LONG)],
             [1],
         ),
         (

@@ -27,7 +27,7 @@ ARMS = "parts of queries of this module, at import"
 ALLOWED = {
     "embedded/postgres.py:create_database": QUOTED,
     "embedded/postgres.py:_create_roles": QUOTED,
-    "store/batch/changes.py:write_changes": QUOTED,
+    "store/batch/subjects.py:write_subjects": QUOTED,
     "store/proof/comparing.py:_differs": TABLES,
     "store/proof/comparing.py:differing": TABLES,
     "store/proof/comparing.py:texts_of": TABLES,

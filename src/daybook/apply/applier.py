@@ -1,66 +1,23 @@
-"""The batch: read entries, decide them, write all that follows in one unit of work, reply.
+"""The drain of a partition: batch after batch until it is empty, and a hand for those it waits for.
 
-So an entry is either wholly applied and behind the cursor, or not applied and still ahead of it.
+A batch itself, and what makes it exactly once, is told in ``tries`` and ``attempt``.
 """
 
 from __future__ import annotations
 
-import gc
 import time
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Protocol
+from collections.abc import Callable
 
-import structlog
-from psycopg import errors as pg
-
-from daybook.apply.attempt import Attempt, NeedsLocks, Surroundings, Tactics
 from daybook.apply.epochs import advance
-from daybook.apply.reading import LargeDecoded
-from daybook.apply.replies import BatchReport, DrainReport
-from daybook.errors import StoreUnavailable
+from daybook.apply.ports import Answers, Log, Store
+from daybook.apply.report import BatchReport, DrainReport
+from daybook.apply.tries import Tries
 from daybook.ledger.entry import POSITION_COUNTER_BITS
-from daybook.queue.log import Log
-from daybook.queue.waiting import Wanted
 from daybook.settings import Settings
 from daybook.steps import Point, reach
-from daybook.store.batch.again import Stale
-from daybook.store.batch.balances import KnownBalances
-from daybook.store.batch.references import ReferenceTaken
-from daybook.store.batch.rows import PartitionRow
-from daybook.store.store import Store
-
-ATTEMPTS_MAX = 12
-"""How often a batch is decided again before the task gives up and the sweeper tries later."""
 
 HELP_ROUNDS_MAX = 64
 """How often one drain looks for a lagging partition that its deferred entries wait for."""
-
-SHRINK_FACTOR = 8
-"""A batch that Postgres refuses for its data is tried again with so many times fewer entries."""
-
-COLLISIONS_MAX = 4
-"""So often a batch may find an id taken that was free a moment before. Then one of its requests
-collides with itself, by an id that was made to, and is quarantined. References don't count: each
-time that one is taken, another batch has been committed with it, and the next look finds it."""
-
-WARY_BATCHES = 16
-"""After a batch with a reference that was taken, so many look references up before they write."""
-
-log = structlog.get_logger()
-
-
-class Answers(Protocol):
-    """Who stores outcomes as results of Celery tasks."""
-
-    def tell(
-        self,
-        outcomes: Mapping[str, str],
-        wanted: Iterable[Wanted],
-        asked: Iterable[tuple[str, bytes]],
-    ) -> None:
-        """Answer anyone who waits for outcomes (text by outcome key) that were just written."""
 
 
 class Applier:
@@ -81,12 +38,9 @@ class Applier:
         self._store = store
         self.log = request_log
         self.settings = settings
-        self.answers = answers
         self._clock = clock
-        self._known_balances = KnownBalances()
-        self._large_decoded = LargeDecoded()
+        self._tries = Tries(store, request_log, settings, answers)
         self._batch_entries: dict[int, int] = {}
-        self._wary: dict[int, int] = {}
 
     def drain(self, partition: int) -> DrainReport:
         """Apply batches of ``partition`` until it is empty or the turn is over.
@@ -129,69 +83,7 @@ class Applier:
         patient: wait for a partition that another worker is applying, up to the lock time-out,
         instead of answering ``busy`` at once. Raises StoreUnavailable, LogUnavailable.
         """
-        with _collector_paused():
-            return self._apply_batch(partition, count, patient)
-
-    def _apply_batch(self, partition: int, count: int, patient: bool) -> BatchReport:
-        tactics = Tactics(patient, check_taken=self._wary.get(partition, 0) > 0)
-        surroundings = Surroundings(
-            self.log, self.settings, self._known_balances, self._large_decoded, self.reply
-        )
-        with self._store.units() as begin:
-            for _ in range(ATTEMPTS_MAX):
-                unit = begin()
-                attempt = Attempt(surroundings, unit, partition, count)
-                try:
-                    done = attempt.run(tactics)
-                except NeedsLocks as needed:
-                    tactics.rights |= needed.partitions
-                    tactics.join |= needed.join
-                except (pg.LockNotAvailable, pg.QueryCanceled):
-                    return BatchReport(partition, busy=True)
-                except ReferenceTaken:
-                    tactics.check_taken = True
-                    self._wary[partition] = WARY_BATCHES
-                except pg.UniqueViolation:
-                    tactics.check_taken = True
-                    tactics.collisions += 1
-                    self._wary[partition] = WARY_BATCHES
-                    if tactics.collisions > COLLISIONS_MAX:
-                        count = _alone(tactics, count)
-                except (Stale, pg.SerializationFailure, pg.DeadlockDetected) as fault:
-                    self._known_balances.forget()
-                    log.info("batch.decided_again", partition=partition, why=str(fault))
-                except (pg.DataError, pg.ProgramLimitExceeded, UnicodeError):
-                    count = _alone(tactics, count)
-                else:
-                    break
-                finally:
-                    unit.rollback()  # does nothing after a commit
-            else:
-                raise StoreUnavailable(
-                    f"partition {partition}: its next batch failed {ATTEMPTS_MAX} times"
-                )
-        if tactics.check_taken and not done.report.outcomes.get("duplicate"):
-            self._wary[partition] = self._wary.get(partition, 0) - 1
-        for row, replies in done.replies:
-            self.reply(row, replies.all, replies.celery)
-        reach(Point.REPLIED)
-        return done.report
-
-    def reply(
-        self,
-        row: PartitionRow,
-        outcomes: Sequence[tuple[str, str]],
-        wanted: Sequence[Wanted],
-    ) -> None:
-        """Tell producers what the committed batch ``row.batch`` decided.
-
-        wanted: outcomes that are also results of Celery tasks.
-        """
-        retention = self.settings.outcome_retention_seconds
-        records = (row.batch_sequence, row.sequence)
-        asked = self.log.reply(row.partition, row.batch, row.cursor, records, outcomes, retention)
-        if self.answers is not None and (wanted or asked):
-            self.answers.tell(dict(outcomes), wanted, asked)
+        return self._tries.apply(partition, count, patient=patient)
 
     def apply_next(self, partition: int) -> None:
         """Apply the next batch, as large as may be; wait for a partition that somebody has."""
@@ -247,26 +139,3 @@ class Applier:
         kept_ms = max(0, self.log.now_ms() - self.settings.log_retention_seconds * 1000)
         self.log.trim(partition, min(cursor, kept_ms << POSITION_COUNTER_BITS))
         reach(Point.TRIMMED)
-
-
-def _alone(tactics: Tactics, count: int) -> int:
-    """Narrow a batch that Postgres refuses down to the entry that is to be quarantined.
-
-    Called while the rejection is handled. Returns how many entries to try next.
-    """
-    if tactics.alone:
-        tactics.refused = (tactics.first, traceback.format_exc())
-    tactics.alone = count == 1
-    return max(1, count // SHRINK_FACTOR)
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Keep the cycle collector from walking a batch's many small tuples again and again."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

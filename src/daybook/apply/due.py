@@ -14,15 +14,14 @@ from typing import NamedTuple
 
 import structlog
 
+from daybook.apply.ports import Log, Store
 from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.ledger.ids import part_id
 from daybook.ledger.instructions import Kind
 from daybook.queue.entries import DUE, NewEntry, key_of_id, key_of_reference
-from daybook.queue.log import Log
 from daybook.requests import decode, fingerprint_of, slot_of_transaction
 from daybook.requests.bounds import BODY_VERSION
 from daybook.steps import Point, reach
-from daybook.store.store import Store
 
 log = structlog.get_logger()
 

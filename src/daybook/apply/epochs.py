@@ -1,4 +1,4 @@
-"""The turn to the next epoch: the log has another number of partitions, and the workers follow.
+"""The advance to the next epoch: the log has another number of partitions, and the workers follow.
 
 Anyone who finds nothing more to read before the fence tries: a worker at the end of its drain, the
 sweeper, the command that asked for it. So it happens at once, and anyone who dies on the way is
@@ -12,15 +12,13 @@ from collections.abc import Callable
 import structlog
 from psycopg import errors as pg
 
+from daybook.apply.ports import Log, Store, Unit
 from daybook.queue.epochs import Epoch
-from daybook.queue.log import Log
 from daybook.steps import Point, reach
-from daybook.store.batch.unit_of_work import UnitOfWork
 from daybook.store.epochs import StoredEpoch
-from daybook.store.store import Store
 
 ADVANCE_ROUNDS_MAX = 8
-"""How often a worker applies what a turn waits for before it leaves it to the sweeper."""
+"""How often a worker applies what an advance waits for before it leaves that to the sweeper."""
 
 log = structlog.get_logger()
 
@@ -43,7 +41,7 @@ def advance(store: Store, request_log: Log, apply: Callable[[int], None] | None 
 
 
 def _try(store: Store, request_log: Log) -> set[int] | None:
-    """None when the turn is made; else the partitions that it waits for, if those are known."""
+    """None when it has advanced; else the partitions that it waits for, if those are known."""
     with store.units() as begin:
         unit = begin()
         try:
@@ -66,7 +64,7 @@ def _try(store: Store, request_log: Log) -> set[int] | None:
     return None
 
 
-def _left(unit: UnitOfWork, request_log: Log) -> tuple[Epoch | None, set[int]]:
+def _left(unit: Unit, request_log: Log) -> tuple[Epoch | None, set[int]]:
     """The epoch that comes next, and the partitions that are not done with the present one.
 
     A partition is done when nothing is unread up to the fence, nothing is deferred, and its

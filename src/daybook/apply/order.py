@@ -7,7 +7,8 @@ from heapq import merge
 from itertools import islice
 from typing import TypeVar
 
-from daybook.apply.reading import Batch, Read, is_barrier
+from daybook.apply.barriers import is_barrier
+from daybook.apply.batch import Batch, Read
 from daybook.ledger.batch import POSITION_MAX, BatchDecision, Horizon
 from daybook.queue.entries import RawEntry
 

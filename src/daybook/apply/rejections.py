@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from daybook.apply.reading import Undecodable, storable
+from daybook.apply.batch import Undecodable
+from daybook.apply.decoding import storable
 from daybook.ledger.batch import BatchDecision, Quarantined
 from daybook.ledger.book import Book
-from daybook.ledger.instructions import NewBalance, NewIdentity, NewLedger
+from daybook.ledger.posting.kinds import kind_of
 from daybook.ledger.rejection import Reason
 from daybook.requests import reference_in
 from daybook.store.batch.references import Claims, owner_in
@@ -46,15 +47,14 @@ def rejections_of(
         RejectedRequest(
             entry.position,
             entry.request_id,
-            getattr(entry.instruction, "reference", None),
+            entry.instruction.reference,
             False,
             rejected.reason,
             rejected.detail,
             entry.body,
         )
         for entry, rejected in decision.rejected
-        if rejected.reason in _RAW_BYTES_TOO
-        or isinstance(entry.instruction, NewLedger | NewBalance | NewIdentity)
+        if rejected.reason in _RAW_BYTES_TOO or kind_of(entry).is_creation
     ]
     rejections += [_quarantined(item) for item in decision.quarantined]
     used = set(book.references)
@@ -81,7 +81,7 @@ def rejections_of(
 def _quarantined(item: Quarantined) -> RejectedRequest:
     """What raised. Its reference is its own also when the batch tries it again, as a replay may."""
     entry = item.entry
-    reference = getattr(entry.instruction, "reference", None)
+    reference = entry.instruction.reference
     return RejectedRequest(
         entry.position,
         entry.request_id,

@@ -1,42 +1,35 @@
-"""What a drain did, in words that a person understands in Flower, and as replies for producers."""
+"""What producers are told of a batch: the text of each outcome, by its key."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from daybook.apply.reading import Batch, Undecodable, storable
+from daybook.apply.batch import Batch, Undecodable
+from daybook.apply.decoding import storable
+from daybook.apply.outcomes import (
+    actions_in,
+    belongs_to_another,
+    key_of_entry,
+    money_of,
+    value_of_owner,
+)
+from daybook.apply.ports import Log
 from daybook.ledger.batch import BatchDecision
 from daybook.ledger.book import Book, Schedule
 from daybook.ledger.entry import POSITION_COUNTER_BITS, Decision, LogEntry
-from daybook.ledger.ids import public_id
-from daybook.ledger.instructions import (
-    Deadline,
-    Instruction,
-    Kind,
-    MultiLeg,
-    NewBalance,
-    NewIdentity,
-    NewLedger,
-    Resolve,
-    Transaction,
-)
+from daybook.ledger.posting.kinds import kind_of
 from daybook.ledger.record import Record, Status
 from daybook.ledger.rejection import Reason
 from daybook.queue.entries import (
     CELERY_RESULT,
-    NO_MONEY,
-    Money,
     key_of_request,
     outcome_value,
+    read_value,
 )
 from daybook.queue.waiting import Wanted
 from daybook.requests import fingerprint_of, reference_in
-
-NO_FINGERPRINT = "0" * 64
-"""Stands for the fingerprint of what nobody asked for: the General Ledger, first uses."""
 
 
 @dataclass(slots=True)
@@ -58,87 +51,22 @@ class Replies:
         return self.recorded + self.beside
 
 
-@dataclass(slots=True)
-class BatchReport:
-    """What one batch did. Counts are entries; deferred counts what waits after it.
-
-    cursor: the partition's, when the batch began. opened: other partitions that had to wait for
-    this batch and can go on. fenced: the log has another number of partitions from some entry on,
-    and only what stands before that was looked at.
-    """
-
-    partition: int
-    busy: bool = False
-    cursor: int = 0
-    read: int = 0
-    deferred: int = 0
-    progress: bool = False
-    fenced: bool = False
-    opened: set[int] = field(default_factory=set)
-    outcomes: dict[str, int] = field(default_factory=dict)
-
-    def count(self, name: str) -> None:
-        """One more outcome of this name."""
-        self.outcomes[name] = self.outcomes.get(name, 0) + 1
-
-
-@dataclass(slots=True)
-class DrainReport:
-    """What one doorbell led to. helped: other partitions that it applied a batch of, or opened."""
-
-    partition: int
-    batches: int = 0
-    deferred: int = 0
-    more: bool = False
-    busy: bool = False
-    outcomes: dict[str, int] = field(default_factory=dict)
-    helped: set[int] = field(default_factory=set)
-
-    def add(self, report: BatchReport) -> None:
-        """Add a batch."""
-        self.batches += report.progress
-        self.helped |= report.opened - {self.partition}
-        if report.partition == self.partition:
-            self.deferred = report.deferred
-        else:
-            self.helped.add(report.partition)
-        for name, number in report.outcomes.items():
-            self.outcomes[name] = self.outcomes.get(name, 0) + number
-
-    def summary(self) -> dict[str, Any]:
-        """The task's result."""
-        if self.busy:
-            return {"partition": self.partition, "skipped": "another worker is applying it"}
-        return {
-            "partition": self.partition,
-            **self.outcomes,
-            "batches": self.batches,
-            "deferred": self.deferred,
-            "more": self.more,
-        }
-
-
-def key_of_entry(entry: LogEntry) -> str:
-    """The outcome key of a decoded entry."""
-    reference = getattr(entry.instruction, "reference", None)
-    return key_of_request(reference, entry.request_id)
-
-
 def _reply_to(
     replies: Replies, book: Book, entry: LogEntry, outcome: Decision, actions: Mapping[str, Record]
 ) -> None:
-    """Add the reply for one outcome. actions: records by id, see ``_actions_in``."""
-    fingerprint = entry.fingerprint.hex()
+    """Add the reply for one outcome. actions: records by id, see ``actions_in``."""
+    fingerprint, kind = entry.fingerprint.hex(), kind_of(entry)
     beside = (
         outcome.duplicate
         or outcome.reason == Reason.REFERENCE_CONFLICT
         or outcome.reason == Reason.QUARANTINED
         or outcome.status == Status.SCHEDULED
-        or isinstance(entry.instruction, NewLedger | NewBalance | NewIdentity | Deadline | Resolve)
+        or kind.is_creation
+        or not kind.has_record
     )
-    if outcome.reason == Reason.REFERENCE_CONFLICT and _belongs_to_another(book, entry):
+    if outcome.reason == Reason.REFERENCE_CONFLICT and belongs_to_another(book, entry):
         # The key stays with its owner: who waits there sees another fingerprint than its own.
-        value = _original(book, entry)
+        value = value_of_owner(book, entry)
     else:
         value = outcome_value(
             fingerprint,
@@ -148,64 +76,9 @@ def _reply_to(
             outcome.detail,
             position=None if outcome.duplicate else outcome.position,
             duplicate=outcome.duplicate,
-            money=_money_of(entry.instruction, actions.get(outcome.transaction_id)),
+            money=money_of(entry.instruction, actions.get(outcome.transaction_id)),
         )
     (replies.beside if beside else replies.recorded).append((key_of_entry(entry), value))
-
-
-def _money_of(instruction: Instruction, record: Record | None) -> Money:
-    """What an outcome is about. record: of what is no transaction, if there is one."""
-    if isinstance(instruction, Transaction | MultiLeg):
-        whole = instruction.whole
-        return Money(whole.precise_amount, whole.precision, whole.currency)
-    if record is None:
-        return NO_MONEY
-    return Money(record.precise_amount, record.precision, record.currency or None)
-
-
-def _actions_in(book: Book) -> dict[str, Record]:
-    """The records of a batch whose requests do not say themselves how much they moved."""
-    plain = Kind.TRANSACTION
-    return {record.transaction_id: record for record in book.records if record.kind != plain}
-
-
-def _belongs_to_another(book: Book, entry: LogEntry) -> bool:
-    """Whether the key of a conflict is taken: the id may be taken while the reference is not."""
-    wanted = entry.instruction
-    if isinstance(wanted, NewLedger):
-        return entry.request_id in book.ledgers
-    if isinstance(wanted, NewBalance):
-        return entry.request_id in book.balances
-    if isinstance(wanted, NewIdentity):
-        return entry.request_id in book.identities
-    reference = getattr(wanted, "reference", None)
-    return reference is None or reference in book.references
-
-
-def _original(book: Book, entry: LogEntry) -> str:
-    instruction = entry.instruction
-    owner: bytes | None = None
-    if isinstance(instruction, NewLedger):
-        owner = book.ledgers.get(entry.request_id)
-    elif isinstance(instruction, NewIdentity):
-        owner = book.identities.get(entry.request_id)
-    elif isinstance(instruction, NewBalance):
-        known = book.balances.get(entry.request_id)
-        owner = known.fingerprint if known else None
-    else:
-        recorded = book.recorded(getattr(instruction, "reference", None), entry.request_id)
-        assert recorded is not None
-        return outcome_value(
-            recorded.fingerprint.hex() or NO_FINGERPRINT,
-            recorded.transaction_id,
-            recorded.status,
-            recorded.reason,
-            recorded.detail,
-            money=Money(recorded.precise_amount, recorded.precision, recorded.currency),
-        )
-    return outcome_value(
-        owner.hex() if owner else NO_FINGERPRINT, entry.request_id, Status.APPLIED.value
-    )
 
 
 def _reply_to_cancelled(
@@ -219,7 +92,7 @@ def _reply_to_cancelled(
         outcome.reason,
         outcome.detail,
         position=outcome.position,
-        money=_money_of(schedule.instruction, None),
+        money=money_of(schedule.instruction, None),
     )
     key = key_of_request(outcome.reference, outcome.request_id)
     replies.beside.append((key, value))
@@ -234,61 +107,16 @@ def _ms_of(position: int) -> int:
     return position >> POSITION_COUNTER_BITS
 
 
-def replies_from_journal(rows: Iterable[tuple[Any, ...]]) -> list[tuple[str, str]]:
-    """Replies of a batch whose worker died between its commit and its replies."""
-    return [
-        (
-            key_of_request(None if derived else reference, public_id(bare_id)),
-            outcome_value(
-                bytes(fingerprint).hex(),
-                public_id(bare_id),
-                status,
-                reason,
-                detail,
-                position=position,
-                money=Money(_whole(amount), _whole(precision), currency or None),
-            ),
-        )
-        for (
-            reference,
-            derived,
-            bare_id,
-            status,
-            reason,
-            detail,
-            fingerprint,
-            position,
-            amount,
-            precision,
-            currency,
-        ) in rows
-    ]
-
-
-def _whole(number: Any) -> int | None:
-    return None if number is None else int(number)
-
-
-def count_outcomes(report: BatchReport, decision: BatchDecision) -> None:
-    """Count the outcomes of a batch by the name that a person would give them."""
-    for outcome in decision.decisions:
-        report.count("duplicate" if outcome.duplicate else str(outcome.status).lower())
-
-
 def replies_of(
-    batch: Batch,
-    book: Book,
-    decision: BatchDecision,
-    undecodable: Sequence[Undecodable],
-    taken_keys: Collection[str],
+    batch: Batch, book: Book, decision: BatchDecision, taken: Collection[str]
 ) -> dict[int, Replies]:
     """What to tell the producers of a batch, entry by entry; by partition.
 
-    taken_keys: outcome keys that what is no request names and that belong to others.
+    taken: see ``taken_keys``.
     """
     found: defaultdict[int, Replies] = defaultdict(Replies)
     entries = {entry.position: entry for entry in batch.decodable}
-    actions = _actions_in(book)
+    actions = actions_in(book)
     over = set(book.closed_schedules)  # a replay may find them accepted and due in one batch
     for outcome in decision.decisions:
         if outcome.status == Status.SCHEDULED and outcome.transaction_id in over:
@@ -303,19 +131,38 @@ def replies_of(
     for schedule, outcome in book.cancelled:
         replies = found[batch.homes[outcome.position]]
         _reply_to_cancelled(replies, schedule, outcome, batch.flags)
-    for item in undecodable:
-        _reply_to_undecodable(found[batch.homes[item.raw.position]], book, item, taken_keys)
+    for item in batch.undecodable:
+        _reply_to_undecodable(found[batch.homes[item.raw.position]], book, item, taken)
     return found
 
 
+def taken_keys(log: Log, undecodable: Sequence[Undecodable]) -> set[str]:
+    """Outcome keys that entries name which are no requests, and that belong to others.
+
+    Whatever has an outcome is told already: the same bytes once more, in another partition's
+    stream, are a stranger's.
+    """
+    own = {
+        item.raw.key: fingerprint_of(item.raw.body).hex() for item in undecodable if item.raw.key
+    }
+    if not own:
+        return set()
+    taken = set()
+    for key, value in zip(own, log.outcomes(list(own)), strict=True):
+        state = read_value(value) if value is not None else None
+        if state is not None and (state.status, state.fingerprint) != (Status.QUEUED, own[key]):
+            taken.add(key)
+    return taken
+
+
 def _reply_to_undecodable(
-    replies: Replies, book: Book, item: Undecodable, taken_keys: Collection[str]
+    replies: Replies, book: Book, item: Undecodable, taken: Collection[str]
 ) -> None:
     """Tell it to anyone who sent it, if what it names is its own: a stranger can name anything."""
     raw, rejected, _ = item
     request_id = storable(raw.request_id)
     reference = reference_in(raw.body)
-    is_own = raw.key == key_of_request(reference, request_id) and raw.key not in taken_keys
+    is_own = raw.key == key_of_request(reference, request_id) and raw.key not in taken
     if is_own and book.recorded(reference, request_id) is None:
         value = outcome_value(
             fingerprint_of(raw.body).hex(),

@@ -15,13 +15,14 @@ import structlog
 from daybook.apply.applier import Applier
 from daybook.apply.due import append_due
 from daybook.apply.epochs import advance
+from daybook.apply.ports import Log, Store
 from daybook.errors import DaybookError, LogNotInstalled, LogRefused, LogUnavailable
 from daybook.ledger.batch import POSITION_MAX
 from daybook.ledger.entry import POSITION_COUNTER_BITS
-from daybook.queue.log import Log
+from daybook.queue import log as queue_log
 from daybook.queue.sweeps import note_sweep
 from daybook.store.epochs import StoredEpoch
-from daybook.store.store import Marks, Store
+from daybook.store.store import Marks
 
 ResultT = TypeVar("ResultT")
 Ring = Callable[[int], None]
@@ -63,7 +64,7 @@ class Steps:
 
 def sweep(
     store: Store,
-    request_log: Log,
+    request_log: queue_log.Log,
     applier: Applier,
     ring: Ring,
     answer: Callable[[], object],

@@ -292,7 +292,7 @@ class Backfill:
             try:
                 self._window[0] = self._take(self._window[0], timeout=0)
             except LogUnavailable:
-                return  # anyone who must wait for it will try again
+                return  # what must wait for it will try again
             if self._window[0]:
                 return
             self._window.popleft()

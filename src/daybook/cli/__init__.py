@@ -106,7 +106,7 @@ partition_commands = typer.Typer(
 
 _INSTANCE = "An instance of your own"
 _INSPECT = "Inspect"
-_SUBMIT = "Calls"
+_SUBMIT = "Submit"
 _DEPLOYING = "Deploying"
 
 

@@ -26,7 +26,7 @@ _CODES = {
 """The worst comes first."""
 
 _CODES_OF_A_WORKER = {"failed": Exit.BAD_ANSWER, "unavailable": Exit.OK, "ok": Exit.OK}
-"""Anyone who restarts a worker by its health must not do so because a server is away."""
+"""What restarts a worker by its health must not do so because a server is away."""
 
 
 def health(

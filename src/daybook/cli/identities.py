@@ -1,4 +1,4 @@
-"""Show identities, and at how a thing was changed."""
+"""Show identities, and how a thing was changed."""
 
 from __future__ import annotations
 

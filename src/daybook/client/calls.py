@@ -28,7 +28,7 @@ Moment = datetime | str
 
 
 class Calls(Generic[ReceiptT]):
-    """A client's questions. Each makes one request and hands it to ``enqueue``.
+    """The calls of a client: each makes one request and hands it to ``enqueue``.
 
     Of ``AsyncClient`` every method is awaited. All raise what ``enqueue`` raises.
     """

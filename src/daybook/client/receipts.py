@@ -85,7 +85,7 @@ class Outcome:
 
 
 class Waits(Protocol):
-    """Anyone who a receipt asks for its outcome: the client that it came from."""
+    """What a receipt asks for its outcome: the client that it came from."""
 
     def wait(self, receipt: Receipt, timeout: float) -> Outcome:
         """The outcome, waited for up to ``timeout`` seconds."""

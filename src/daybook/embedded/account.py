@@ -1,6 +1,6 @@
 """The system account that runs the servers.
 
-PostgreSQL refuses to run as root. Anyone who is not root runs the servers under the own account;
+PostgreSQL refuses to run as root. A user who is not root runs them under its own account;
 root runs them as ``pgserver``, which owns nothing but the servers' data. What this account needs
 of folders that belong to others is the right to pass through (``o+x``), never to read.
 """

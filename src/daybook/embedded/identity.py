@@ -1,4 +1,4 @@
-"""Narration one process of the system from all others that ever had its pid."""
+"""Tells one process of the system from all others that ever had its pid."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def open_before(engine: Engine, request_log: Log) -> int:
         assert isinstance(raw, psycopg.Connection)
         unit = UnitOfWork(raw)
         rows = epochs.open_partitions(unit.cursor)
-        held = unit.cursor.execute("SELECT count(*) FROM deferred_entries").fetchone()
+        deferred = unit.cursor.execute("SELECT count(*) FROM deferred_entries").fetchone()
         unit.rollback()
     end = request_log.end_of(rows[0].epoch) if rows else 0
     unread = sum(
@@ -72,4 +72,4 @@ def open_before(engine: Engine, request_log: Log) -> int:
         - request_log.count_unread(row.partition, max(row.cursor, end))
         for row in rows
     )
-    return max(0, unread) + (held[0] if held else 0)
+    return max(0, unread) + (deferred[0] if deferred else 0)

@@ -33,7 +33,7 @@ class Horizon:
     """What is known of the other partitions, read before the figures were.
 
     open_from: position of the oldest unread entry of any other partition; None: all are read.
-    deferred_elsewhere: for each balance or ledger that an entry deferred in another partition would
+    deferred_elsewhere: for each balance or ledger that a deferred entry of another partition may
     credit or create (``*``: any), the position of the oldest such entry.
     final_before: rejections of entries older than this position no longer wait.
     """
@@ -44,7 +44,7 @@ class Horizon:
 
     @property
     def ripe_before(self) -> int:
-        """Entries deferred from before this position are worth another decision.
+        """Deferred entries before this position are worth another decision.
 
         What is younger waits at least until the other partitions have been read so far.
         """
@@ -87,7 +87,7 @@ ALONE = Horizon()
 
 
 class Parked(NamedTuple):
-    """An entry deferred earlier that is not decided in this batch: it keeps its slot's order."""
+    """An entry that was deferred and is not decided in this batch: it keeps its slot's order."""
 
     position: int
     slot: int
@@ -95,7 +95,7 @@ class Parked(NamedTuple):
 
 
 class Deferred(NamedTuple):
-    """An entry that waits, and what it would credit or create."""
+    """An entry that waits, and what it may credit or create."""
 
     entry: LogEntry
     may_credit: tuple[str, ...]
@@ -145,7 +145,7 @@ def decide_batch(
     entry that would exceed it, and before one of several slots whose turn has not come. All three
     are in order; of one partition, what is deferred is older than what is new.
     raised: by position, entries whose decision raised before: they are quarantined unseen. What
-    raises may leave half of a change in the book, so anyone who finds some decides once more.
+    raises may leave half of a change in the book, so the caller decides the batch once more.
     Raises ConservationError.
     """
     decision = BatchDecision()

@@ -234,8 +234,19 @@ class Book:
                 return found
         return self.taken_ids.get(transaction_id[-ID_LENGTH:])
 
+    def has(self, thing_id: str) -> bool:
+        """Whether there is a ledger, a balance or an identity with this id."""
+        return thing_id in self.ledgers or thing_id in self.balances or thing_id in self.identities
+
+    def created_by(self, thing_id: str) -> bytes | None:
+        """The fingerprint of the request that created this; None when no request did."""
+        balance = self.balances.get(thing_id)
+        if balance is not None:
+            return balance.fingerprint
+        return self.ledgers.get(thing_id) or self.identities.get(thing_id)
+
     def claims(self) -> dict[str, str]:
-        """The references that the batch takes, with the id of anyone who takes each."""
+        """The references that the batch takes, with the id of what takes each."""
         claims = {
             record.reference: record.transaction_id for record in self.records if not record.derived
         }

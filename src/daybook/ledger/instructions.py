@@ -242,7 +242,7 @@ class NewBalance(NamedTuple):
 class NewIdentity(NamedTuple):
     """Create an identity: a person or an organisation that owns balances.
 
-    fields: canonical JSON text of an object: what is known of it (see ``requests.identity``).
+    fields: canonical JSON text of an object: what is known of it (see ``ledger.identity``).
     """
 
     identity_id: str

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of a balance, in minor units (see ``store.views.BalanceView``)."""
+    """The figures of a balance, in minor units (see ``store.read.views.BalanceView``)."""
 
     balance: int
     available: int
@@ -37,7 +37,7 @@ class BalancePreview:
 
 @dataclass(frozen=True, slots=True)
 class RecordPreview:
-    """A record that the journal would get; fields as in ``store.views.TransactionView``.
+    """A record that the journal would get; fields as in ``store.read.views.TransactionView``.
 
     effective_date: as ISO 8601 text.
     """

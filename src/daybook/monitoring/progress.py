@@ -38,7 +38,7 @@ class Progress:
 
     cursor, batch: position of the last entry read, number of the last unit of work.
     idle_seconds: since that; infinite when there was none, or it lies in the future.
-    unread, held: position of the first unread entry, and of the oldest that is deferred.
+    unread, deferred: position of the first unread entry, and of the oldest that is deferred.
     waited_seconds: of the unread one, else of the other, since it was accepted; infinite when it
     lies in the future, so that nothing can be said.
     may_wait: it stops rightly before its first unread entry while older ones are open elsewhere.
@@ -49,14 +49,14 @@ class Progress:
     batch: int
     idle_seconds: float
     unread: int | None = None
-    held: int | None = None
+    deferred: int | None = None
     waited_seconds: float = 0.0
     may_wait: bool = False
 
     @property
     def oldest(self) -> int | None:
         """The position of the oldest open entry."""
-        return min((at for at in (self.unread, self.held) if at is not None), default=None)
+        return min((at for at in (self.unread, self.deferred) if at is not None), default=None)
 
 
 def stalled(found: Sequence[Progress], seconds_max: float) -> list[Progress]:

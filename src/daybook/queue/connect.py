@@ -23,7 +23,7 @@ _BAD_ADDRESS = (
 """Without the driver's words: they may quote a part of the password."""
 
 _FOR_NOW = (exceptions.ReadOnlyError, exceptions.ClusterDownError, exceptions.TryAgainError)
-"""Rejections of a server or cluster that changes its primary."""
+"""What a server or a cluster answers while it changes its primary."""
 
 _CAUSES_MAX = 10
 

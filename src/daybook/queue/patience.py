@@ -1,4 +1,4 @@
-"""Trying again when Redis is away or its reply was lost: within a bound, and never a rejection."""
+"""Trying again when Redis is away or its reply was lost: within a bound, and never after a no."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from daybook.errors import LogNotInstalled, LogRefused, LogUnavailable
 PAUSE_SECONDS_MIN = 0.05
 PAUSE_SECONDS_MAX = 2.0
 
-_REFUSALS = (LogNotInstalled, LogRefused)
+_FINAL = (LogNotInstalled, LogRefused)
 Answer = TypeVar("Answer")
 
 
@@ -30,7 +30,7 @@ class Patience:
     def pause_after(self, fault: LogUnavailable) -> float:
         """Seconds until the next attempt. Raises ``fault`` when there is none."""
         left = self._deadline - time.monotonic()
-        if isinstance(fault, _REFUSALS) or left <= 0:
+        if isinstance(fault, _FINAL) or left <= 0:
             raise fault
         pause = random.uniform(self._pause / 2, self._pause)  # noqa: S311 - no secret
         self._pause = min(2 * self._pause, PAUSE_SECONDS_MAX)

@@ -1,7 +1,7 @@
 """Who asked for outcomes by a Celery message: a hash of the log, by outcome key.
 
 The intake writes itself down before it appends, workers look after they have written an outcome:
-anyone who comes second sees the other. So each message is answered, however many ask for one
+the one that comes second sees the other. So each message is answered, however many ask for one
 request.
 """
 

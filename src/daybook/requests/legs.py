@@ -76,7 +76,7 @@ class LegRequest(BaseModel):
         return wrong
 
     def canonical(self, precision: int, rounding: str | None) -> dict[str, Any]:
-        """The leg as it stands in a body: an amount in minor units, no matter who wrote it how."""
+        """The leg as it stands in a body: an amount in minor units, however it was written."""
         share = self.share(precision, rounding)
         if share.fixed is not None:
             return {"identifier": self.identifier, "precise_distribution": str(share.fixed)}

@@ -87,7 +87,7 @@ def validate(model: type[RequestT], given: Mapping[str, Any]) -> RequestT:
     try:
         request = model.__pydantic_validator__.validate_python(dict(given))
     except ValidationError as invalid:
-        errors += [field_error(error) for error in _worth_telling(invalid, told=told)]
+        errors += [field_error(error) for error in _worth_reporting(invalid, told=told)]
     if request is not None and not errors:
         errors = _late_errors(request)
     if errors or request is None:
@@ -95,7 +95,7 @@ def validate(model: type[RequestT], given: Mapping[str, Any]) -> RequestT:
     return request
 
 
-def _worth_telling(invalid: ValidationError, *, told: bool) -> list[Any]:
+def _worth_reporting(invalid: ValidationError, *, told: bool) -> list[Any]:
     """The violations, without what another one says better.
 
     told: the cross checks found something, so they said what is wrong with the whole.

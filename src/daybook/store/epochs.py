@@ -68,13 +68,13 @@ def open_partitions(cursor: psycopg.Cursor[Any]) -> list[OpenPartition]:
 
 
 def deferring(cursor: psycopg.Cursor[Any]) -> set[int]:
-    """The partitions that hold something over."""
+    """The partitions that have deferred entries."""
     cursor.execute(_DEFERRED)
     return {partition for (partition,) in cursor}
 
 
 def go_on(cursor: psycopg.Cursor[Any], epoch: StoredEpoch) -> None:
-    """Turn to ``epoch``: everything before its fence is decided, and all partitions are locked.
+    """Advance to ``epoch``: everything before its fence is decided, and all partitions are locked.
 
     Partitions that there were go on with their journals; those that there are no more stay, with
     their chains, and are read no further.

@@ -40,7 +40,7 @@ ORDER BY LEAST(inflight_expiry_date, inflight_commit_date), transaction_id LIMIT
 class Marks(NamedTuple):
     """How far the partitions are.
 
-    cursors, batches: by partition. waiting: partitions that hold something over. newest: the
+    cursors, batches: by partition. waiting: partitions that have deferred entries. newest: the
     newest position that the database knows of. epoch: None before anything is installed. closed:
     partitions of former epochs.
     """

@@ -7,14 +7,13 @@ from tests.fault.campaign.kinds import ASKS_POSTGRES, Kind, Part, add
 from tests.fault.campaign.stage import Stage
 
 STARTED_SECONDS_MAX = 60.0
-OLDER = "0001"
 NEWER = "9999"
 TAKES = frozenset({Part.WORKERS, Part.SCHEMA})
 
 
 def database_is_older(stage: Stage) -> None:
     """A new worker refuses to start before the migration; after it, one starts and works."""
-    _stamp(stage, OLDER)
+    _stamp(stage, None)
     refused = stage.workers.add()
     assert refused.wait(STARTED_SECONDS_MAX) != 0
     assert "run `daybook migrate`" in stage.workers.log()
@@ -30,8 +29,11 @@ def database_is_newer(stage: Stage) -> None:
     _stamp(stage, newest_revision())
 
 
-def _stamp(stage: Stage, revision: str) -> None:
-    stage.rows(f"UPDATE alembic_version SET version_num = '{revision}'")
+def _stamp(stage: Stage, revision: str | None) -> None:
+    """Say that the schema is of this revision; None: from before the first."""
+    stage.rows("DELETE FROM alembic_version")
+    if revision is not None:
+        stage.rows(f"INSERT INTO alembic_version (version_num) VALUES ('{revision}')")
 
 
 def _replace_all(stage: Stage) -> None:

@@ -21,7 +21,7 @@ from daybook.queue.log import Log
 from daybook.settings import Settings
 from daybook.store.engine import make_engine, translated_faults
 
-ASKING_SECONDS_MAX = 3.0
+ANSWER_SECONDS_MAX = 3.0
 """How long a server may take for one answer: a check that hangs is no check."""
 
 State = Literal["ok", "unknown", "warning", "failed", "unavailable"]
@@ -30,7 +30,7 @@ _DEGREES: tuple[State, ...] = ("ok", "unknown", "warning", "failed", "unavailabl
 
 
 class Finding(NamedTuple):
-    """What a check found, and what that means for anyone who reads it."""
+    """What a check found, and what that means."""
 
     state: State
     detail: str
@@ -100,7 +100,7 @@ def inspecting(settings: Settings, seconds_max: float) -> Iterator[Asked]:
     quick = impatient(settings)
     with ExitStack() as closing:
         engine = make_engine(
-            settings.require_database_url(), quick, "daybook health", int(ASKING_SECONDS_MAX)
+            settings.require_database_url(), quick, "daybook health", int(ANSWER_SECONDS_MAX)
         )
         closing.callback(engine.dispose)
         client = connect(settings.require_redis_url(), quick, patient=False)
@@ -109,9 +109,9 @@ def inspecting(settings: Settings, seconds_max: float) -> Iterator[Asked]:
 
 
 def impatient(settings: Settings) -> Settings:
-    """The settings, with a server's answer awaited for ASKING_SECONDS_MAX at most."""
+    """The settings, with a server's answer awaited for ANSWER_SECONDS_MAX at most."""
     names = ("redis_timeout_seconds", "lock_timeout_seconds", "statement_timeout_seconds")
-    return settings.model_copy(update=dict.fromkeys(names, ASKING_SECONDS_MAX))
+    return settings.model_copy(update=dict.fromkeys(names, ANSWER_SECONDS_MAX))
 
 
 def inspect(asked: Asked, one: Inspection) -> Check:

@@ -1,7 +1,7 @@
 """Whether the machines agree on the time.
 
 The log's server says when something was accepted and what is due; the others' clocks decide how
-long messages live: beat's sweeps and doorbells expire by the clock of anyone who sent them.
+long messages live: beat's sweeps and doorbells expire by the clock of their sender.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from daybook.queue.announcements import announced
 
 CLOCK_SKEW_SECONDS_MAX = 5.0
 """How far two machines' clocks may lie apart. A sweep that is ten intervals old is thrown away by
-anyone who takes it: with twice this bound, and sweeps every second, nothing that is due happens."""
+whatever worker takes it: with twice this bound, and sweeps every second, nothing due happens."""
 
 READINGS = 3
 """A clock is read so often; the reading that took the least time counts."""

@@ -64,7 +64,7 @@ def judge_progress(asked: Asked) -> Finding:
 
 
 def _told(one: Progress, seconds_max: float) -> str:
-    what = "entries deferred" if one.unread is None else "unread entries"
+    what = "deferred entries" if one.unread is None else "unread entries"
     return f"partition {one.partition} has {what} and did not move for {seconds_max:g} s"
 
 

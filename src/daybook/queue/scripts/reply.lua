@@ -11,8 +11,8 @@
 --
 -- allow-oom: a server whose memory is full must still let the workers get on, or it stays full.
 --
--- Returns anyone who asked for these outcomes by a Celery message: {batch of the last reply, {key,
--- askers, key, askers, …}}, the askers as ``queue.asked`` writes them.
+-- Returns who asked for these outcomes by a Celery message: {batch of the last reply, {key,
+-- askers, key, askers, …}}, the askers as ``queue.waiting`` writes them.
 --
 -- When the log or the server's memory is nearly full, what was applied goes before its time: the
 -- account of a producer may have no right to make room itself.

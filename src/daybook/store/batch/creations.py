@@ -14,8 +14,8 @@ from daybook.ledger.instructions import (
 )
 from daybook.ledger.posting.kinds import Reads
 from daybook.store.batch.again import Stale
-from daybook.store.batch.changes import load_subjects
 from daybook.store.batch.named import bare
+from daybook.store.batch.subjects import load_subjects
 
 _INSERT_LEDGERS = """
 INSERT INTO ledgers (ledger_id, name, meta_data, fingerprint, position) VALUES (%s, %s, %s, %s, %s)

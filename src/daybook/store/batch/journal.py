@@ -1,4 +1,4 @@
-"""The journal's rows, by ``COPY``."""
+"""The journal's rows: written by ``COPY``, and read for late replies."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from daybook.ledger.ids import ID_LENGTH
 from daybook.ledger.record import Record, common_fields, own_fields, rare_fields
 from daybook.store.arrays import copy_text
 from daybook.store.batch.moments import Dates
+from daybook.store.batch.rows import PartitionRow
 
 _COPY = """
 COPY transactions (partition, sequence, transaction_id, kind, reference, derived,
@@ -26,18 +27,12 @@ COPY_LINES = 512
 
 
 def write_records(
-    cursor: psycopg.Cursor[Any],
-    partition: int,
-    sequence: int,
-    head: bytes,
-    records: Sequence[Record],
-) -> tuple[int, bytes]:
-    """Append ``records`` to the partition's journal, after ``sequence`` with the hash ``head``.
-
-    Returns the new sequence and head.
-    """
+    cursor: psycopg.Cursor[Any], row: PartitionRow, records: Sequence[Record]
+) -> bytes:
+    """Append ``records`` to the partition's journal; returns the hash of its last row."""
+    partition, sequence, head = row.partition, row.sequence, row.head
     if not records:
-        return sequence, head
+        return head
     dates = Dates()
     with cursor.copy(_COPY) as copy:
         for start in range(0, len(records), COPY_LINES):
@@ -47,7 +42,7 @@ def write_records(
                 head = link(head, partition, sequence, record)
                 lines.append(_line(partition, sequence, record, head, dates))
             copy.write("".join(lines).encode())
-    return sequence, head
+    return head
 
 
 def _line(partition: int, sequence: int, record: Record, head: bytes, dates: Dates) -> str:
@@ -135,3 +130,22 @@ _NO_MORE = "\t".join([NULL] * 7)
 _NO_DATES: tuple[Any, ...] = (None,) * 5
 
 _NO_DATES_TEXT = f"\t{NULL}" * 5
+
+_RECORDS_SINCE = """
+SELECT reference, derived, transaction_id::text, status, reason, detail, fingerprint, position,
+    precise_amount, precision, currency
+FROM transactions WHERE partition = %s AND sequence > %s
+    AND kind NOT IN ('ledger', 'balance', 'identity')
+    AND NOT (substr(transaction_id::text, 15, 1) = '8'
+        AND substr(transaction_id::text, 20, 1) IN ('a', 'b'))
+ORDER BY sequence
+"""
+"""Not those that are parts of a request: nobody waits for one of them."""
+
+
+def load_records_since(
+    cursor: psycopg.Cursor[Any], partition: int, sequence: int
+) -> list[tuple[Any, ...]]:
+    """The partition's rows behind ``sequence``: what replies are made of."""
+    cursor.execute(_RECORDS_SINCE, (partition, sequence))
+    return cursor.fetchall()

@@ -1,7 +1,7 @@
-"""Which references are taken: one table with one unique index, no matter who has them.
+"""Which references are taken: one table with one unique index, whatever has them.
 
 The journal, schedules, and rejected and quarantined requests take theirs here, each in its own unit
-of work, so that two partitions can't take the same one. Anyone who is recorded first has it
+of work, so that two partitions can't take the same one. What is recorded first has it
 permanently: a schedule that comes due and a quarantined request that is tried again have it
 already.
 """
@@ -42,7 +42,7 @@ def owner_in(request_id: str) -> str | None:
 def take_references(cursor: psycopg.Cursor[object], claims: Claims) -> None:
     """Take references permanently, once this unit of work commits.
 
-    Anyone who takes one that another unit has taken and not committed waits for its end. All of a
+    A unit that takes one which another has taken and not committed waits for its end. All of a
     unit are taken at once and in one order, so that no two units wait for each other. Raises
     ReferenceTaken.
     """

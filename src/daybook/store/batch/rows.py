@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,6 +33,14 @@ class DeferredEntry(NamedTuple):
     request_id: str
     flags: str
     body: bytes
+
+
+class Deferral(NamedTuple):
+    """An entry that is deferred from now on, with its slot and what it may credit or create."""
+
+    entry: DeferredEntry
+    slot: int
+    may_credit: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)

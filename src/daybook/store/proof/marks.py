@@ -140,7 +140,7 @@ _WITH_RECORD = ", ".join(
     )
 )
 
-_REFUSALS = f"""
+_REJECTIONS = f"""
 WITH recorded AS (
     SELECT partition, position, kind, transaction_id, reference, derived, reason, detail,
         fingerprint
@@ -204,6 +204,6 @@ def _problem(title: str, code: str, query: str) -> SumCheck:
 MARK_CHECKS = (
     _problem("marks", "marks_mismatch", _MARKS),
     _problem("routes", "wrong_partition", _ROUTES),
-    _problem("deferred", "deferred_mismatch", _DEFERRED),
-    _problem("rejected_requests", "rejection_mismatch", _REFUSALS),
+    _problem("deferred entries", "deferred_mismatch", _DEFERRED),
+    _problem("rejected requests", "rejection_mismatch", _REJECTIONS),
 )

@@ -138,7 +138,7 @@ def _lock(connection: Connection, patience_seconds: float) -> None:
     """Keep workers, and anyone who takes snapshots, from writing until the unit of work ends.
 
     The rows of the partitions come first and in their order, as workers take them, so that
-    nothing deadlocks; anyone who holds none of these holds no balance either.
+    nothing deadlocks; who holds none of these holds no balance either.
     """
     milliseconds = int(patience_seconds * 1000)
     tables = ", ".join(dict.fromkeys(["snapshots", *(each.table for each in COMPARISONS)]))
@@ -173,7 +173,7 @@ def _mend(
 def _report(
     connection: Connection, rows: str, comparison: Comparison, report: RebuildReport, found: Found
 ) -> int:
-    """Hand on what differs; returns in how many rows."""
+    """Hand on what differs; returns how many rows do."""
     count = 0
     for row in stream(connection, rows, dict_row):
         count += 1

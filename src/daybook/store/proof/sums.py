@@ -93,7 +93,7 @@ WITH actions AS (
         CASE WHEN {is_bulk_sql("parent_transaction")} THEN parent_transaction ELSE roots.bulk END
             AS bulk,
         inflight_expiry_date, inflight_commit_date
-    FROM transactions LEFT JOIN roots ON roots.split = parent_transaction
+    FROM transactions LEFT JOIN roots ON roots.leg_of = parent_transaction
     WHERE kind = 'transaction' AND status = 'INFLIGHT' AND parts IS NULL
 ), journal AS (
     SELECT coalesce(held.transaction_id, actions.transaction_id) AS transaction_id,

@@ -1,6 +1,6 @@
 """What waits for a date: scheduled transactions, and holds whose remainder a date will end.
 
-``store.queries`` offers these calls to anyone who reads.
+``store.read.queries`` offers these calls to all who read.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ ROWS_READ_AT_ONCE = 2_000
 POSITION_MAX = (1 << 63) - 1
 
 APPLIED = "kind IN ('transaction', 'commit', 'refund') AND status = 'APPLIED' AND parts IS NULL"
-"""A record that moves money permanently (ledger semantics, sections 5 and 10)."""
+"""A record that has moved money, not only held it (ledger semantics, sections 5 and 10)."""
 
 Base = Literal["present", "snapshot", "journal"]
 

@@ -1,4 +1,4 @@
-"""The read path of what was quarantined. ``store.resolving`` writes it."""
+"""The read path of what was quarantined. ``store.batch.quarantine`` writes it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The read path: what the ledger knows, as views. Nothing here writes, or locks a row.
 
-Every function takes a connection; faults of the driver are translated by anyone who opened it
+Every function takes a connection; faults of the driver are translated where it was opened
 (``reading``). Lists are bounded by ``limit`` and continue ``after`` the last id of a page.
 """
 

@@ -1,6 +1,6 @@
 """What the journal shows: its records, a transaction in full, and how a thing was changed.
 
-``store.queries`` offers these calls to anyone who reads.
+``store.read.queries`` offers these calls to all who read.
 """
 
 from __future__ import annotations
@@ -392,7 +392,7 @@ def find_hold(connection: Connection, transaction_id: str) -> HoldView | None:
     sums: list[ColumnElement[Any]] = [func.sum(holds.c[name]).label(name) for name in _HOLD_FIGURES]
     several = connection.execute(
         select(*sums)
-        .where(or_(holds.c.split == stored, holds.c.bulk == stored))
+        .where(or_(holds.c.leg_of == stored, holds.c.bulk == stored))
         .group_by(holds.c.currency, holds.c.precision)
         .limit(2)
     ).all()

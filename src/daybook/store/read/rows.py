@@ -213,7 +213,7 @@ def open_hold_view(row: Row[Any]) -> OpenHoldView:
         int(row.amount) - int(row.committed) - int(row.voided),
         _date(row.inflight_expiry_date),
         _date(row.inflight_commit_date),
-        _request_id(row.split),
+        _request_id(row.leg_of),
         _request_id(row.bulk),
     )
 

@@ -2,7 +2,7 @@
 
 A snapshot counts each record that was accepted before its position and takes effect up to its
 moment. It is taken only up to where everything accepted has been applied, so what it counts never
-changes, and what is dated back behind it later is added by anyone who reads it (``store.history``).
+changes, and what is dated back behind it later is added when it is read (``store.read.history``).
 """
 
 # ruff: noqa: S608 - every part of these statements stands in this program
@@ -68,7 +68,7 @@ WITH slice AS MATERIALIZED (
     INSERT INTO balance_snapshots (balance_id, moment, position, credit_balance, debit_balance)
     SELECT balance_id, :moment, :position, credit, debit FROM counted
     WHERE (credit, debit) IS DISTINCT FROM (last_credit, last_debit)
-    READVANCING 1
+    RETURNING 1
 )
 SELECT (SELECT balance_id FROM slice ORDER BY balance_id DESC LIMIT 1) AS last,
     (SELECT count(*) FROM slice) AS seen, (SELECT count(*) FROM kept) AS kept

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from operator import itemgetter
-from typing import NamedTuple
 
-from daybook.ledger.batch import Parked
+from daybook.apply.barriers import is_barrier
+from daybook.apply.batch import Batch, Read, Undecodable
 from daybook.ledger.entry import POSITION_COUNTER_BITS, LogEntry
 from daybook.ledger.rejection import Reason, Rejected
-from daybook.queue.entries import BARRIER, BARRIER_DIGITS_MAX, RawEntry, key_of_request
+from daybook.queue.entries import RawEntry, key_of_request
 from daybook.requests import Decoded, decode, fingerprint_of, reference_in
 from daybook.store.batch.rows import DeferredEntry, PartitionRow
 
@@ -19,46 +19,6 @@ LARGE_BYTES = 16 * 1024
 
 LARGE_KEPT_MAX = 64
 """Large entries that a worker keeps decoded: those that wait for their turn."""
-
-
-class Undecodable(NamedTuple):
-    """An entry of the log that is no request."""
-
-    raw: RawEntry
-    rejected: Rejected
-    traceback: str | None = None
-
-
-class Read(NamedTuple):
-    """What was read of one partition.
-
-    raws: new entries. deferred: entries deferred that are worth another decision. parked: those
-    that are not.
-    """
-
-    row: PartitionRow
-    raws: list[RawEntry]
-    deferred: list[DeferredEntry]
-    parked: list[Parked]
-
-
-class Batch(NamedTuple):
-    """What was read, in order: deferred entries, new ones, and those that are no requests.
-
-    deferred: positions of what was deferred. flags: of entries that have some, by position.
-    homes: the partition in which each of them stands, by position.
-    """
-
-    deferred: list[int]
-    waiting: list[LogEntry]
-    entries: list[LogEntry]
-    undecodable: list[Undecodable]
-    flags: dict[int, str]
-    homes: dict[int, int]
-
-    @property
-    def decodable(self) -> list[LogEntry]:
-        return self.waiting + self.entries
 
 
 class LargeDecoded:
@@ -99,7 +59,7 @@ def decode_all(reads: Iterable[Read], refused_data: str | None, large: LargeDeco
             batch.homes[position] = row.partition
             if refused_data is not None:
                 rejected = Rejected(
-                    Reason.QUARANTINED, "Postgres refused its data: it was quarantined"
+                    Reason.QUARANTINED, "it could not be written: it was quarantined"
                 )
                 batch.undecodable.append(Undecodable(raw, rejected, refused_data))
             else:
@@ -112,31 +72,6 @@ def _as_raw(deferred: DeferredEntry) -> RawEntry:
     """An entry that was deferred. It could be decoded then, so its key follows from it."""
     key = key_of_request(reference_in(deferred.body), deferred.request_id)
     return RawEntry(deferred.position, deferred.request_id, key, deferred.flags, deferred.body)
-
-
-def first_closed_barrier(raws: Iterable[RawEntry], unread: Mapping[int, int]) -> RawEntry | None:
-    """The first barrier behind which nothing may be read yet.
-
-    A barrier stands for a request in another partition, its home, that spends from balances of
-    this one, too: what is younger waits until the home has read that far.
-    unread: position of the first unread entry of each other partition that has one.
-    """
-    for raw in raws:
-        if is_barrier(raw) and raw.body.isdigit():
-            first_unread = unread.get(home_of(raw))
-            if first_unread is not None and first_unread <= raw.position:
-                return raw
-    return None
-
-
-def home_of(barrier: RawEntry) -> int:
-    """The partition whose request a barrier stands for."""
-    return int(barrier.body[:BARRIER_DIGITS_MAX])
-
-
-def is_barrier(raw: RawEntry) -> bool:
-    """Whether this entry is no request, but the mark of one in another partition."""
-    return BARRIER in raw.flags and not raw.key
 
 
 def _decode_one(
