@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from daybook.client.receipts import Outcome, Receipt, outcome_for
-from daybook.errors import (
-    OutcomeUnknown,
-)
+from daybook.errors import OutcomeUnknown
 
 POLL_SECONDS_MIN = 0.002
 

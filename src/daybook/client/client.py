@@ -23,10 +23,7 @@ from daybook.client.dry_run import DryRunCalls
 from daybook.client.lookup import find
 from daybook.client.names import Name, name_of, not_in_log
 from daybook.client.receipts import Outcome, Receipt, found_by, outcome_for, receipts_of
-from daybook.errors import (
-    LogFull,
-    LogRefused,
-)
+from daybook.errors import LogFull, LogRefused
 from daybook.queue.connect import connect
 from daybook.queue.doorbell import Doorbell
 from daybook.queue.entries import BY_ID, read_value

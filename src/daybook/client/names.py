@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from daybook.errors import NotFound
-from daybook.queue.entries import (
-    key_of_request,
-)
+from daybook.queue.entries import key_of_request
 
 
 class Name(NamedTuple):

@@ -12,11 +12,7 @@ from daybook.errors import LogFull
 from daybook.ledger.money import amount_text
 from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
-from daybook.queue.entries import (
-    KeyState,
-    read_value,
-    reference_of_key,
-)
+from daybook.queue.entries import KeyState, read_value, reference_of_key
 from daybook.queue.wire import Appended
 
 

@@ -7,14 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from daybook.queue.connect import not_installed, strange
-from daybook.queue.entries import (
-    NewEntry,
-    position_of,
-)
+from daybook.queue.entries import NewEntry, position_of
 from daybook.queue.keys import Keys
-from daybook.queue.parsing import (
-    key_state_in,
-)
+from daybook.queue.parsing import key_state_in
 
 BELL_LIFE_MS = 1_000
 """How long a doorbell counts as rung: a lost one is rung again by the next append after that."""

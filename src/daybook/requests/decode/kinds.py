@@ -70,11 +70,7 @@ from daybook.requests.decode.instructions import (
     object_text,
     refuse_blank,
 )
-from daybook.requests.fields import (
-    SUBJECTS,
-    check_amount,
-    check_precise_amount,
-)
+from daybook.requests.fields import SUBJECTS, check_amount, check_precise_amount
 from daybook.requests.kinds import Decoded, KindOfRequest, add_kind
 from daybook.requests.models import load_json, validate
 from daybook.requests.quarantine import resolve_id

@@ -14,9 +14,7 @@ import psycopg
 from daybook.ledger.balance import Balance
 from daybook.ledger.book import Book
 from daybook.ledger.entry import LogEntry
-from daybook.ledger.instructions import (
-    movements,
-)
+from daybook.ledger.instructions import movements
 from daybook.ledger.money import FIGURE_MAX
 from daybook.store.arrays import array_text
 from daybook.store.batch.again import Stale

@@ -9,9 +9,7 @@ import psycopg
 
 from daybook.ledger.book import Book
 from daybook.ledger.identity import IDENTITY_FIELDS
-from daybook.ledger.instructions import (
-    NewIdentity,
-)
+from daybook.ledger.instructions import NewIdentity
 from daybook.ledger.posting.kinds import Reads
 from daybook.store.batch.again import Stale
 from daybook.store.batch.named import bare
