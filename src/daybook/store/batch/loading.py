@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import psycopg
@@ -39,16 +40,12 @@ def load_book(
     """
     book = Book()
     reads = reads_of(entries)
-    references = [
-        reference for entry in entries for reference in kind_of(entry).references(entry.instruction)
-    ]
-    references += [reference for reference, _ in refused if reference]
     ids = ids_to_check(entries, everything=check_taken)
     ids += [request_id for _, request_id in refused if ANY_ID.match(request_id)]
     if check_taken:
-        load_taken(cursor, book, references)
+        load_taken(cursor, book, _references(entries, refused))
     own = (entry.request_id for entry in entries if entry.request_id.startswith("txn_"))
-    load_schedules(cursor, book, {*reads.schedules, *own})
+    load_schedules(cursor, book, chain(reads.schedules, own))
     load_taken_ids(cursor, book, ids)
     load_quarantined(cursor, book, reads.quarantined)
     load_holds(cursor, book, set(reads.holds))
@@ -57,3 +54,13 @@ def load_book(
     load_things(cursor, book, reads)
     load_balances(cursor, book, entries, reads.balances, known)
     return book
+
+
+def _references(
+    entries: Sequence[LogEntry], refused: Sequence[tuple[str | None, str]]
+) -> list[str]:
+    """The references that these would use up."""
+    found = [
+        reference for entry in entries for reference in kind_of(entry).references(entry.instruction)
+    ]
+    return found + [reference for reference, _ in refused if reference]
