@@ -8,6 +8,11 @@ ID_LENGTH = 36
 """Characters of a UUID's text: what an id has behind its prefix."""
 
 
+def bare(public: str) -> str:
+    """The UUID of an id: what follows its prefix."""
+    return public[-ID_LENGTH:]
+
+
 def part_id(request_id: str, part: int | str) -> str:
     """The id of a part of a request, derived from the two, so that a replay makes the same.
 
@@ -36,8 +41,8 @@ _PART_ENDS = 16**_PART_DIGITS
 
 
 def _part(request_id: str, digits: str) -> str:
-    bare = request_id[-ID_LENGTH:]
-    return f"txn_{bare[:14]}8{bare[15:18]}-a{digits[:3]}-{digits[3:15]}"
+    uuid = bare(request_id)
+    return f"txn_{uuid[:14]}8{uuid[15:18]}-a{digits[:3]}-{digits[3:15]}"
 
 
 def is_bulk(bare_id: str) -> bool:

@@ -9,10 +9,10 @@ import psycopg
 
 from daybook.ledger.book import Book
 from daybook.ledger.identity import IDENTITY_FIELDS
+from daybook.ledger.ids import bare
 from daybook.ledger.instructions import NewIdentity
 from daybook.ledger.posting.kinds import Reads
 from daybook.store.batch.again import Stale
-from daybook.store.batch.named import bare
 from daybook.store.batch.subjects import load_subjects
 
 _INSERT_LEDGERS = """

@@ -9,10 +9,9 @@ import psycopg
 
 from daybook.ledger.book import Book
 from daybook.ledger.hold import Hold
-from daybook.ledger.ids import ID_LENGTH
+from daybook.ledger.ids import bare
 from daybook.store.arrays import array_text
 from daybook.store.batch.moments import date_text
-from daybook.store.batch.named import bare
 from daybook.store.batch.statuses import load_statuses
 
 _INSERT_HOLDS = """
@@ -47,8 +46,8 @@ def write_holds(cursor: psycopg.Cursor[Any], holds: Sequence[Hold]) -> None:
                 array_text(hold.committed for hold in new),
                 array_text(hold.voided for hold in new),
                 array_text(hold.commits for hold in new),
-                [hold.leg_of and hold.leg_of[-ID_LENGTH:] for hold in new],
-                [hold.bulk_id and hold.bulk_id[-ID_LENGTH:] for hold in new],
+                [hold.leg_of and bare(hold.leg_of) for hold in new],
+                [hold.bulk_id and bare(hold.bulk_id) for hold in new],
                 [date_text(hold.expires_micros) for hold in new],
                 [date_text(hold.commits_micros) for hold in new],
             ),

@@ -10,12 +10,12 @@ import psycopg
 
 from daybook.ledger.book import Book
 from daybook.ledger.entry import LogEntry
+from daybook.ledger.ids import bare
 from daybook.ledger.posting.kinds import kind_of, reads_of
 from daybook.requests.bounds import ANY_ID
 from daybook.store.batch.balances import KnownBalances, load_balances
 from daybook.store.batch.creations import load_things
 from daybook.store.batch.holds import load_holds
-from daybook.store.batch.named import bare
 from daybook.store.batch.originals import load_originals
 from daybook.store.batch.quarantine import load_quarantined
 from daybook.store.batch.references import load_taken

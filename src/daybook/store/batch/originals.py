@@ -8,9 +8,8 @@ from typing import Any
 import psycopg
 
 from daybook.ledger.book import Book, Original
-from daybook.ledger.ids import part_ids, public_id
+from daybook.ledger.ids import bare, part_ids, public_id
 from daybook.ledger.instructions import Kind
-from daybook.store.batch.named import bare
 from daybook.store.batch.statuses import load_statuses
 
 _ORIGINALS = """

@@ -9,11 +9,11 @@ import psycopg
 
 from daybook.ledger.book import Book, Recorded, Schedule
 from daybook.ledger.entry import POSITION_COUNTER_BITS, LogEntry
+from daybook.ledger.ids import bare
 from daybook.ledger.instructions import MultiLeg, Transaction
 from daybook.ledger.record import Status
 from daybook.requests import decode
 from daybook.store.batch.moments import date_text
-from daybook.store.batch.named import bare
 
 _INSERT_SCHEDULE = """
 INSERT INTO schedules (transaction_id, reference, scheduled_for, position, flags, fingerprint,

@@ -10,10 +10,9 @@ import psycopg
 from daybook.ledger.balance import GENERAL_LEDGER_ID
 from daybook.ledger.book import Book, Recorded
 from daybook.ledger.entry import LogEntry
-from daybook.ledger.ids import public_id
+from daybook.ledger.ids import bare, public_id
 from daybook.ledger.posting.kinds import kind_of
 from daybook.ledger.record import Status
-from daybook.store.batch.named import bare
 
 _REFUSED_IDS = "SELECT request_id FROM rejected_requests WHERE request_id = ANY(%s::text[])"
 

@@ -8,9 +8,8 @@ import psycopg
 from psycopg import sql
 
 from daybook.ledger.book import Book, Subject
-from daybook.ledger.ids import ID_LENGTH
+from daybook.ledger.ids import bare
 from daybook.store.arrays import array_text
-from daybook.store.batch.named import bare
 
 _LOCK_BALANCES = """
 SELECT FROM balances WHERE balance_id = ANY(%s::uuid[])
@@ -49,7 +48,7 @@ def write_subjects(cursor: psycopg.Cursor[Any], book: Book) -> None:
         cursor.execute(_LOCK_BALANCES, (array_text(balance_id[4:] for balance_id in named),))
     for subject_id, subject in sorted(changed.items()):
         if subject_id[:3] not in _CHANGE:
-            bare_id = subject_id[-ID_LENGTH:]
+            bare_id = bare(subject_id)
             cursor.execute(_MERGE_ONTO_TRANSACTION, (bare_id, subject.meta_data))
             continue
         values: dict[str, str | None] = {

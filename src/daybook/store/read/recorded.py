@@ -34,7 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from daybook.ledger.entry import POSITION_COUNTER_BITS
-from daybook.ledger.ids import ID_LENGTH, part_id, part_ids, public_id
+from daybook.ledger.ids import bare, part_id, part_ids, public_id
 from daybook.ledger.instructions import Kind
 from daybook.ledger.record import Status
 from daybook.store.read.rows import (
@@ -244,7 +244,7 @@ def _names_as_parent(connection: Connection, parent: str) -> ColumnElement[bool]
 
 def _part_ids(request_id: str, parts: int) -> list[str]:
     """The UUIDs of the first ``parts`` parts of a request."""
-    return [part[-ID_LENGTH:] for part in part_ids(request_id, 1, parts)]
+    return [bare(part) for part in part_ids(request_id, 1, parts)]
 
 
 def by_reference(reference: str) -> ColumnElement[bool]:

@@ -19,7 +19,7 @@ from sqlalchemy import (
     Uuid,
 )
 
-from daybook.ledger.ids import ID_LENGTH
+from daybook.ledger.ids import bare
 from daybook.store.arrays import copy_text
 from daybook.store.transfer.exporting import TABLES, stored_columns
 
@@ -108,7 +108,7 @@ def _bytes(value: Any) -> str:
 
 def _uuid(value: Any) -> str:
     _require(isinstance(value, str) and _ID.fullmatch(value) is not None, "an id")
-    return str(value)[-ID_LENGTH:]
+    return bare(str(value))
 
 
 def _moment(value: Any) -> str:
