@@ -50,9 +50,9 @@ class Point(StrEnum):
     """Sweeper: what is due is accepted, and no doorbell was rung."""
     BEGUN = "begun"
     """Resize: the log routes by the new number."""
-    ADVANCING = "turning"
+    ADVANCING = "advancing"
     """Resize: everything older is decided, and the partitions' rows are written."""
-    ADVANCED = "turned"
+    ADVANCED = "advanced"
     """Resize: workers decide by the new number."""
 
 

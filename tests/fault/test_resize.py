@@ -244,7 +244,7 @@ def test_a_worker_that_stands_still_holds_up_the_turn(
 def test_a_zombie_of_the_epoch_before_writes_nothing(
     install_daybook: Install, point: Point
 ) -> None:
-    """Postgres ended its session, others turned: when it wakes up, its batch is not committed."""
+    """Postgres ended its session, others advanced: when it wakes up, its batch is not committed."""
     installation = install_daybook(2)
     balances, receipts = make_balances(installation, 6, seed=7)
     requests = mixed(Random(7), balances, 40, "m")

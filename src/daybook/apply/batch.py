@@ -15,8 +15,8 @@ from daybook.store.batch.rows import DeferredEntry, PartitionRow
 class Read(NamedTuple):
     """What was read of one partition.
 
-    raws: new entries. deferred: entries deferred that are worth another decision. parked: those
-    that are not.
+    raws: new entries. deferred: entries that were deferred and are worth another decision. parked:
+    those that are not.
     """
 
     row: PartitionRow

@@ -44,7 +44,7 @@ def to_join(batch: Batch, own: PartitionRow, joined: Collection[int]) -> set[int
 
     A request that spends in several partitions is, with what they hold: so many such requests
     behind each other do not send the workers to and fro. It is done when one comes first, so that
-    what lies before it goes its own way.
+    what lies before it is decided on its own.
     """
     if batch.waiting or not batch.entries:
         return set()

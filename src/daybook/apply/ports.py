@@ -143,16 +143,16 @@ class Unit(Protocol):
         """The cursors of all partitions that are not closed, as last committed."""
 
     def deferred(self, partition: int, before: int) -> list[DeferredEntry]:
-        """What the partition defers from before the position ``before``, oldest first."""
+        """The deferred entries of the partition before the position ``before``, oldest first."""
 
     def parked(self, partition: int, start: int) -> list[Parked]:
-        """What the partition defers from the position ``start`` on, oldest first."""
+        """The deferred entries of the partition from the position ``start`` on, oldest first."""
 
     def deferred_elsewhere(self, partitions: Iterable[int]) -> dict[str, int]:
-        """What entries deferred in all other partitions may credit, and the oldest of them."""
+        """What the deferred entries of all other partitions may credit, and the oldest of each."""
 
     def oldest_deferred(self) -> dict[int, int]:
-        """The position of the oldest entry deferred, of each partition that has one."""
+        """The position of the oldest deferred entry of each partition that has one."""
 
     def load_book(
         self,
@@ -173,10 +173,10 @@ class Unit(Protocol):
         """The partitions of the present epoch, in order."""
 
     def deferring(self) -> set[int]:
-        """The partitions that defer something."""
+        """The partitions that have deferred entries."""
 
     def go_on(self, epoch: StoredEpoch) -> None:
-        """Turn to another epoch; all partitions are locked."""
+        """Advance to another epoch; all partitions are locked."""
 
     # --- writing ---
 

@@ -1,7 +1,7 @@
 """Another number of partitions, step by step; each can be done again.
 
 1. Begin: the log routes by the new number, from one entry to the next. Nobody has to wait.
-2. Turn: when everything older is decided, workers go on with the new number (``turning``).
+2. Advance: when everything older is decided, workers go on with the new number (``apply.epochs``).
 
 Anyone who dies between the two leaves nothing that must be taken back: workers do the second by
 themselves.

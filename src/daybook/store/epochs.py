@@ -1,4 +1,4 @@
-"""Epochs as Postgres has them: how many partitions there are, and the turn to the next number.
+"""Epochs as Postgres has them: how many partitions there are, and the advance to the next number.
 
 The database follows the log (``queue.epochs``): when everything up to the fence is decided, the
 rows of all partitions go on behind it, under their locks, in one unit of work.

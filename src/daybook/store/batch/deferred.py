@@ -52,13 +52,13 @@ _OLDEST_DEFERRED = "SELECT partition, min(position) FROM deferred_entries GROUP 
 
 
 def load_deferred(cursor: psycopg.Cursor[Any], partition: int, before: int) -> list[DeferredEntry]:
-    """What the partition defers from before the position ``before``, oldest first."""
+    """The deferred entries of the partition before the position ``before``, oldest first."""
     cursor.execute(_DEFERRED, (partition, before))
     return [DeferredEntry(*row) for row in cursor]
 
 
 def load_parked(cursor: psycopg.Cursor[Any], partition: int, start: int) -> list[Parked]:
-    """What the partition defers from the position ``start`` on, oldest first."""
+    """The deferred entries of the partition from the position ``start`` on, oldest first."""
     cursor.execute(_PARKED, (partition, start))
     return [Parked(*row) for row in cursor]
 
@@ -66,12 +66,12 @@ def load_parked(cursor: psycopg.Cursor[Any], partition: int, start: int) -> list
 def load_deferred_elsewhere(
     cursor: psycopg.Cursor[Any], partitions: Iterable[int]
 ) -> dict[str, int]:
-    """What entries deferred in all other partitions may credit, and the oldest of them."""
+    """What the deferred entries of all other partitions may credit, and the oldest of each."""
     cursor.execute(_DEFERRED_ELSEWHERE, (list(partitions),))
     return dict(cursor.fetchall())
 
 
 def load_oldest_deferred(cursor: psycopg.Cursor[Any]) -> dict[int, int]:
-    """The position of the oldest entry deferred, of each partition that has one."""
+    """The position of the oldest deferred entry of each partition that has one."""
     cursor.execute(_OLDEST_DEFERRED)
     return dict(cursor.fetchall())

@@ -15,8 +15,8 @@ SELECT partition, cursor, sequence, head, batch, batch_sequence, batch_outcomes,
 FROM partitions WHERE partition = ANY(%s::smallint[]) AND partition < total
 ORDER BY partition FOR NO KEY UPDATE
 """
-"""How many partitions there are stands in the locked row itself: anyone who has waited for the lock
-sees that as it is now, but other tables as they were when the statement began."""
+"""How many partitions there are stands in the locked row itself: after a wait for the lock it is
+read as it is now, while other tables are read as they were when the statement began."""
 _LOCK_IF_FREE = _LOCK + " SKIP LOCKED"
 _CURSORS = "SELECT partition, cursor FROM partitions WHERE partition < total"
 _ADVANCE = """

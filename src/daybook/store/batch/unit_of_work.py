@@ -69,19 +69,19 @@ class UnitOfWork:
         return load_cursors(self.cursor)
 
     def deferred(self, partition: int, before: int) -> list[DeferredEntry]:
-        """What the partition defers from before the position ``before``, oldest first."""
+        """The deferred entries of the partition before the position ``before``, oldest first."""
         return load_deferred(self.cursor, partition, before)
 
     def parked(self, partition: int, start: int) -> list[Parked]:
-        """What the partition defers from the position ``start`` on, oldest first."""
+        """The deferred entries of the partition from the position ``start`` on, oldest first."""
         return load_parked(self.cursor, partition, start)
 
     def deferred_elsewhere(self, partitions: Iterable[int]) -> dict[str, int]:
-        """What entries deferred in all other partitions may credit, and the oldest of them."""
+        """What the deferred entries of all other partitions may credit, and the oldest of each."""
         return load_deferred_elsewhere(self.cursor, partitions)
 
     def oldest_deferred(self) -> dict[int, int]:
-        """The position of the oldest entry deferred, of each partition that has one."""
+        """The position of the oldest deferred entry of each partition that has one."""
         return load_oldest_deferred(self.cursor)
 
     def load_book(
@@ -106,11 +106,11 @@ class UnitOfWork:
         return open_partitions(self.cursor)
 
     def deferring(self) -> set[int]:
-        """The partitions that defer something."""
+        """The partitions that have deferred entries."""
         return deferring(self.cursor)
 
     def go_on(self, epoch: StoredEpoch) -> None:
-        """Turn to another epoch; all partitions are locked."""
+        """Advance to another epoch; all partitions are locked."""
         go_on(self.cursor, epoch)
 
     # --- writing ---
