@@ -74,6 +74,9 @@ ANY_ID = re.compile(f"[a-z]+_{_UUID}\\Z")
 
 BALANCE_ID = re.compile(f"bln_{_UUID}\\Z")
 
+BALANCE_NAME_PATTERN = rf"^(bln_{_UUID}|@[^\s\x1c-\x1f]{{1,{INDICATOR_LENGTH_MAX - 1}}})$"
+"""A balance id or an indicator, as the core validator has it: ``\\s`` lacks four blanks there."""
+
 LEDGER_ID = re.compile(f"(ldg_{_UUID}|{GENERAL_LEDGER_ID})\\Z")
 
 IDENTITY_ID = re.compile(f"idt_{_UUID}\\Z")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from daybook.errors import MalformedRequest
 from daybook.ledger.balance import internal_balance_id
 from daybook.ledger.ids import is_bulk, part_id
 from daybook.ledger.instructions import (
@@ -418,6 +419,20 @@ def test_the_reference_of_a_bulk(reference: str) -> None:
     assert reference_in(raw.replace(b'"USD"', b"840")) == reference
     assert reference_in(raw[:-1]) is None
     assert reference_in(json.dumps(json.loads(raw)).encode()) == reference
+
+
+@pytest.mark.parametrize("blank", ["\x1c", "\x1d", "\x1e", "\x1f", "\x85", "\u2028", "\u3000"])
+def test_an_indicator_has_no_blanks_in_any_body(blank: str) -> None:
+    """Also those among the control characters are refused, on their own, as a leg and in a bulk."""
+    name = f"@a{blank}b"
+    with pytest.raises(MalformedRequest):
+        request_of(item(destination=name))
+    plain = request_of(item(destination="@ab"))
+    legged = request_of(to_many((B, "1%"), ("@ab", "left")))
+    bulk = request_of({"transactions": [item(destination="@ab")]})
+    for request in (plain, legged, bulk):
+        raw = request.body().replace(b'"@ab"', json.dumps(name).encode())
+        assert rejection(raw, id_for(request)).reason == "malformed"
 
 
 @pytest.mark.parametrize("slot", [0, 1, 7, 0xABC, 4095])

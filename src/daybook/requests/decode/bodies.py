@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from daybook.ledger.money import AMOUNT_EXPONENT_MAX, AMOUNT_TEXT_LENGTH_MAX, FIGURE_DIGITS_MAX
 from daybook.requests.bounds import (
+    BALANCE_NAME_PATTERN,
     BULK_ITEMS_MAX,
     CURRENCY_LENGTH_MAX,
     DESCRIPTION_LENGTH_MAX,
@@ -37,8 +38,7 @@ _OrderingKey = Annotated[str, Field(max_length=ORDERING_KEY_LENGTH_MAX)]
 _Name = Annotated[str, Field(min_length=1, max_length=NAME_LENGTH_MAX)]
 _IdentityText = Annotated[str, Field(min_length=1, max_length=IDENTITY_FIELD_LENGTH_MAX)]
 
-_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_BalanceName = Annotated[str, Field(pattern=rf"^(bln_{_UUID}|@\S{{1,254}})$")]
+_BalanceName = Annotated[str, Field(pattern=BALANCE_NAME_PATTERN)]
 _SHARE = rf"^(left|[0-9]{{1,3}}(\.[0-9]{{1,{AMOUNT_EXPONENT_MAX}}})?%)$"
 _MINOR_UNITS = rf"^(0|[1-9][0-9]{{0,{FIGURE_DIGITS_MAX - 1}}})$"
 _PlainInteger = Annotated[str, Field(pattern=rf"^[1-9][0-9]{{0,{FIGURE_DIGITS_MAX - 1}}}$")]
