@@ -26,7 +26,14 @@ from daybook.ledger.record import Status
 from daybook.queue.entries import NO_MONEY, Money, NewEntry, outcome_value, read_value
 from daybook.queue.keys import Keys
 from daybook.queue.wire import append_arguments
-from daybook.requests import mint_bulk_id, mint_id, slot_of, slot_of_transaction
+from daybook.requests import (
+    common_of,
+    mint_bulk_id,
+    mint_id,
+    request_of,
+    slot_of,
+    slot_of_transaction,
+)
 from daybook.requests.bounds import BODY_BYTES_MAX
 
 NOW = 1_790_000_000.0
@@ -104,6 +111,49 @@ def test_the_same_bulk_is_the_same_request() -> None:
         assert of({"transactions": [item("a"), item("b")], **said}).reference != first.reference
 
 
+def test_what_is_made_for_a_draft_is_minted() -> None:
+    """An id that was given, or that follows from an indicator, is not: another may have it."""
+    own = {"transaction_id": mint_id("txn", slot_of(A)), "bulk_id": mint_bulk_id(slot_of(A))}
+    balance = {"kind": "balance", "ledger_id": LEDGER, "currency": "EUR"}
+    for given in (item("a"), {"transactions": [item("a")]}, balance):
+        assert of(given).minted
+    for given in (
+        item("a", transaction_id=own["transaction_id"]),
+        {"transactions": [item("a")], "bulk_id": own["bulk_id"]},
+        balance | {"balance_id": A},
+        balance | {"indicator": "@Fees"},
+    ):
+        assert not of(given).minted
+    assert of({"kind": "void", "transaction_id": HOLD}).minted
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"kind": "transaction"},
+        {"precise_amount": "5", "precision": "100"},
+        {"amount": "19.99", "precise_amount": None},
+        {"amount": "0.005", "precise_amount": None, "rounding": "half_up"},
+        {"description": "Wäsche", "meta_data": {"order": 7}},
+        {"allow_overdraft": True, "inflight": True},
+    ],
+)
+def test_what_is_common_takes_the_short_way(more: dict[str, Any]) -> None:
+    """What nearly every producer sends needs no model, and has the body of one."""
+    given = item("a", **more)
+    found = common_of(given)
+    assert found is not None
+    assert found == ("a", slot_of(A), request_of(given).body())
+
+
+def test_the_clock_is_read_once_for_many() -> None:
+    """Whatever they are, all requests of one call are judged at the same moment."""
+    moments = iter([NOW])
+    made = drafts([item("a"), {"kind": "ledger", "name": "L"}], lambda: next(moments))
+    assert len(made) == 2
+
+
 def test_dates_too_far_ahead_are_refused_in_every_place() -> None:
     """Of every request that has one, and of each transaction of a bulk, named by its place."""
     late = {"effective_date": "2027-01-01T00:00:00Z"}
@@ -128,9 +178,8 @@ def test_one_append_is_bounded_in_entries_and_bytes() -> None:
     """Slices keep the order, lose nothing, and hold more bytes than the bound only never."""
     sizes = [100] * 600 + [APPEND_BYTES_MAX, 100, APPEND_BYTES_MAX - 100, 100, 100]
     sizes += [BODY_BYTES_MAX] * 300
-    request = TransactionRequest(**item("a"))
     made = [
-        Draft(request, NewEntry(0, str(number), b"", "", bytes(size)), None)
+        Draft(NewEntry(0, str(number), b"", "", bytes(size)), None)
         for number, size in enumerate(sizes)
     ]
     slices = [list(part) for part in append_slices(made)]

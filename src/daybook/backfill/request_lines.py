@@ -50,7 +50,7 @@ class RequestLines:
         try:
             check_json_amount(row.columns)
             request = request_of(row.columns)
-            check_effective_dates(request, self._now)
+            check_effective_dates(request, self._now())
             _check_name(request)
         except MalformedRequest as fault:
             reference = row.columns.get("reference")

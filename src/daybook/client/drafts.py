@@ -16,6 +16,7 @@ from daybook.ledger.rejection import Reason
 from daybook.queue.entries import (
     KeyState,
     NewEntry,
+    key_of_reference,
     key_of_request,
     read_value,
 )
@@ -26,6 +27,7 @@ from daybook.requests import (
     LedgerRequest,
     Request,
     TransactionRequest,
+    common_of,
     fingerprint_of,
     mint_bulk_id,
     mint_id,
@@ -50,7 +52,7 @@ _CREATED = {
     "identity": ("identity_id", "idt"),
 }
 
-_IDS = ("transaction_id", "bulk_id", "ledger_id", "balance_id", "identity_id")
+_Creation = LedgerRequest | BalanceRequest | IdentityRequest
 
 _TASKS = UUID("2f1c3c58-6f0b-5d0a-9a55-3f1f0c2f8a11")
 
@@ -61,7 +63,6 @@ class Draft(NamedTuple):
     minted: its id was made for this draft, so whatever has that id in the log is this draft.
     """
 
-    request: Request
     entry: NewEntry
     reference: str | None
     minted: bool = False
@@ -77,23 +78,28 @@ def draft(given: Request | Mapping[str, Any], now: Callable[[], float], flags: s
 
     now: seconds since the epoch. Raises MalformedRequest.
     """
-    request = request_of(given)
+    return _draft(given, now(), flags)
+
+
+def _draft(given: Request | Mapping[str, Any], now: float, flags: str = "") -> Draft:
+    common = common_of(given) if type(given) is dict else None
+    if common is None:
+        return _draft_of_any(request_of(given), now, flags)
+    reference, slot, body = common
+    request_id = mint_id("txn", slot, int(now * 1000))
+    key = key_of_reference(reference)
+    entry = NewEntry(slot, key, fingerprint_of(body), request_id, body, flags)
+    return Draft(entry, reference, minted=True)
+
+
+def _draft_of_any(request: Request, now: float, flags: str) -> Draft:
     check_effective_dates(request, now)
-    given_ids = [getattr(request, name, None) for name in _IDS]
-    request, request_id = _named(request, int(now() * 1000))
+    request, slot, request_id, minted = _named(request, int(now * 1000))
     reference = getattr(request, "reference", None)
-    body = request.body()
-    entry = NewEntry(
-        request.slot,
-        key_of_request(reference, request_id),
-        fingerprint_of(body),
-        request_id,
-        body,
-        flags,
-        tuple(sorted(request.slots)),
-    )
-    minted = request_id not in given_ids and getattr(request, "indicator", None) is None
-    return Draft(request, entry, reference, minted)
+    key = key_of_request(reference, request_id)
+    body, slots = request.body(), tuple(sorted(request.slots))
+    entry = NewEntry(slot, key, fingerprint_of(body), request_id, body, flags, slots)
+    return Draft(entry, reference, minted)
 
 
 def append_slices(made: Sequence[Draft]) -> Iterator[Sequence[Draft]]:
@@ -130,9 +136,10 @@ def drafts(given: Sequence[Request | Mapping[str, Any]], now: Callable[[], float
         raise malformed([FieldError("requests", Reason.MALFORMED, message)])
     found: list[Draft] = []
     errors: list[FieldError] = []
+    moment = now()
     for index, request in enumerate(given):
         try:
-            found.append(draft(request, now))
+            found.append(_draft(request, moment))
         except MalformedRequest as fault:
             errors += [
                 FieldError(f"[{index}].{error.field}", error.code, error.message)
@@ -167,30 +174,41 @@ def conflict(made: Draft, value: str, original_body: bytes | None) -> ReferenceC
     return ReferenceConflict(named, read_value(value).request_id, fields)
 
 
-def _named(request: Request, now_ms: int) -> tuple[Request, str]:
-    """The request with the id of what it creates, minted when absent; and the request's id."""
-    if isinstance(request, TransactionRequest):
-        return request, request.transaction_id or mint_id("txn", request.slot, now_ms)
+class _Named(NamedTuple):
+    """A request that has the id of what it creates. minted: its own id was made just now."""
+
+    request: Request
+    slot: int
+    request_id: str
+    minted: bool
+
+
+def _named(request: Request, now_ms: int) -> _Named:
+    if isinstance(request, _Creation):
+        return _named_creation(request, now_ms)
+    slot, given = request.slot, None
     if isinstance(request, BulkRequest):
-        return request, request.bulk_id or mint_bulk_id(request.slot, now_ms)
-    if isinstance(request, LedgerRequest):
-        name, given = "ledger_id", request.ledger_id or mint_id("ldg", 0, now_ms)
-    elif isinstance(request, BalanceRequest):
-        name, given = "balance_id", request.balance_id or _new_balance_id(request, now_ms)
-    elif isinstance(request, IdentityRequest):
-        name, given = "identity_id", request.identity_id or mint_id("idt", 0, now_ms)
+        given = request.bulk_id
+        return _Named(request, slot, given or mint_bulk_id(slot, now_ms), given is None)
+    if isinstance(request, TransactionRequest):
+        given = request.transaction_id
+    return _Named(request, slot, given or mint_id("txn", slot, now_ms), given is None)
+
+
+def _named_creation(request: _Creation, now_ms: int) -> _Named:
+    name, prefix = _CREATED[request.kind]
+    given: str | None = getattr(request, name)
+    if given is not None:
+        return _Named(request, request.slot, given, minted=False)
+    if isinstance(request, BalanceRequest) and request.indicator is not None:
+        made, minted = internal_balance_id(request.indicator, request.currency), False
     else:
-        return request, mint_id("txn", request.slot, now_ms)
-    return request.model_copy(update={name: given}), given
+        made, minted = mint_id(prefix, 0, now_ms), True
+    named = request.model_copy(update={name: made})
+    return _Named(named, named.slot, made, minted)
 
 
-def _new_balance_id(request: BalanceRequest, now_ms: int) -> str:
-    if request.indicator is not None:
-        return internal_balance_id(request.indicator, request.currency)
-    return mint_id("bln", 0, now_ms)
-
-
-def check_effective_dates(request: Request, now: Callable[[], float]) -> None:
+def check_effective_dates(request: Request, now: float) -> None:
     """Refuse dates more than a day ahead. now: seconds since the epoch. Raises MalformedRequest."""
     dates: dict[str, datetime] = {}
     own: datetime | None = getattr(request, "effective_date", None)
@@ -202,7 +220,7 @@ def check_effective_dates(request: Request, now: Callable[[], float]) -> None:
                 dates[f"transactions[{place}].effective_date"] = item.effective_date
     if not dates:
         return
-    latest = datetime.fromtimestamp(now(), UTC) + FUTURE_MAX
+    latest = datetime.fromtimestamp(now, UTC) + FUTURE_MAX
     message = "lies more than a day in the future"
     late = [name for name, moment in dates.items() if moment > latest]
     if late:

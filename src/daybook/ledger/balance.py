@@ -30,6 +30,11 @@ def internal_balance_id(indicator: str, currency: str) -> str:
     return f"bln_{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-8{digest[17:20]}-{digest[20:32]}"
 
 
+def named_balance_id(name: str, currency: str) -> str:
+    """The id of the balance that a request names: by its id, or by an indicator."""
+    return internal_balance_id(name, currency) if name.startswith("@") else name
+
+
 def may_be_internal(balance_id: str) -> bool:
     """Whether the id has the form of an internal balance's: a UUID of version 8."""
     return balance_id[_VERSION_PLACE] == "8"

@@ -49,6 +49,17 @@ def to_minor(amount: Decimal, precision: int) -> int:
     return round_half_up(_EXACT.multiply(amount, Decimal(precision)))
 
 
+def exact_minor(amount: Decimal, precision: int) -> int | None:
+    """``amount`` (major units) in minor units; None when it is no whole number of them.
+
+    >>> exact_minor(Decimal("19.99"), 100), exact_minor(Decimal("1.005"), 100)
+    (1999, None)
+    """
+    minor = _EXACT.multiply(amount, precision)
+    whole = int(minor)
+    return whole if whole == minor else None
+
+
 def limit_to_minor(limit: Decimal, precision: int) -> int:
     """A limit (major units) in minor units: rounded down, for it never allows more than it says.
 

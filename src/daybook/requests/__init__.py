@@ -16,6 +16,7 @@ from daybook.requests.actions import (
 )
 from daybook.requests.base import Request
 from daybook.requests.bulk import BulkRequest
+from daybook.requests.common import Common, common_of
 from daybook.requests.creations import BalanceRequest, IdentityRequest, LedgerRequest
 from daybook.requests.decode.decode import decode, fingerprint_of, reference_in
 from daybook.requests.kinds import Decoded
@@ -45,6 +46,7 @@ __all__ = [
     "CancelRequest",
     "ChangeRequest",
     "CommitRequest",
+    "Common",
     "Decoded",
     "IdentityRequest",
     "LedgerRequest",
@@ -54,6 +56,7 @@ __all__ = [
     "TransactionRequest",
     "VoidRequest",
     "check_json_amount",
+    "common_of",
     "deadline_body",
     "decode",
     "fingerprint_of",

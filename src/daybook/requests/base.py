@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,7 +15,7 @@ from daybook.errors import FieldError, MalformedRequest
 from daybook.ledger.instructions import Kind
 from daybook.ledger.money import misfit
 from daybook.ledger.rejection import PRECEDENCE, Reason
-from daybook.requests.bounds import BODY_BYTES_MAX, BODY_VERSION
+from daybook.requests.bounds import BODY_VERSION
 from daybook.requests.fields import PRECISION_MISSING, canonical_meta_data
 
 NO_SLOTS: frozenset[int] = frozenset()
@@ -25,6 +26,8 @@ class Request(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     kind: ClassVar[Kind]
+    not_in_body: ClassVar[frozenset[str]] = frozenset()
+    """Fields that its body does not say."""
 
     @property
     def slot(self) -> int:
@@ -38,8 +41,20 @@ class Request(BaseModel):
 
     def body(self) -> bytes:
         """The canonical form: what travels in the log, without anything volatile."""
+        return self._body
+
+    @cached_property
+    def _body(self) -> bytes:
         fields = {"v": BODY_VERSION, "kind": self.kind.value, **self.canonical_fields()}
         return json_text(fields).encode()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy; what was made of the fields is made anew where one of them changes."""
+        copied = super().model_copy(update=update, deep=deep)
+        if update and not update.keys() <= self.not_in_body:
+            for name in copied.__dict__.keys() - type(self).model_fields.keys():
+                del copied.__dict__[name]
+        return copied
 
     def canonical_fields(self) -> dict[str, Any]:
         """What the body says, without version and kind."""
@@ -56,14 +71,13 @@ class Request(BaseModel):
         return []
 
     @property
-    def body_bytes_max(self) -> int:
-        """How long its body may be."""
-        return BODY_BYTES_MAX
+    def body_bytes_max(self) -> int | None:
+        """How long its body may be; None where its fields alone keep it below BODY_BYTES_MAX."""
+        return None
 
 
-def json_text(value: Any) -> str:
-    """``value`` as canonical JSON. Numbers in it are integers."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+"""From a value to canonical JSON. Numbers in it are integers."""
 
 
 def with_meta_data(fields: dict[str, Any], meta_data: Mapping[str, Any] | None) -> dict[str, Any]:

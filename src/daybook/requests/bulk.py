@@ -49,6 +49,7 @@ class BulkRequest(Request):
     """
 
     kind: ClassVar[Kind] = Kind.BULK
+    not_in_body: ClassVar[frozenset[str]] = frozenset({"bulk_id"})
 
     transactions: Items
     atomic: StrictBool = False

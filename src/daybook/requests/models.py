@@ -112,8 +112,9 @@ def _worth_reporting(invalid: ValidationError, *, told: bool) -> list[Any]:
 
 def _late_errors(request: Request) -> list[FieldError]:
     errors = request.late_checks()
-    if not errors and len(request.body()) > request.body_bytes_max:
-        message = f"is longer than {request.body_bytes_max} bytes"
+    longest = request.body_bytes_max
+    if not errors and longest is not None and len(request.body()) > longest:
+        message = f"is longer than {longest} bytes"
         errors.append(FieldError("request", Reason.MALFORMED, message))
     return errors
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
-from daybook.errors import FieldError
-from daybook.ledger.balance import internal_balance_id
+from daybook.errors import FieldError, MalformedRequest
+from daybook.ledger.balance import named_balance_id
 from daybook.ledger.instructions import Kind
 from daybook.ledger.money import FIGURE_DIGITS_MAX, FIGURE_MAX, plain_text, to_minor
 from daybook.ledger.rejection import Reason
@@ -72,6 +73,7 @@ class TransactionRequest(Request):
     """
 
     kind: ClassVar[Kind] = Kind.TRANSACTION
+    not_in_body: ClassVar[frozenset[str]] = frozenset({"transaction_id"})
 
     reference: Reference
     source: BalanceName | None = None
@@ -127,8 +129,10 @@ class TransactionRequest(Request):
         return NO_SLOTS if self.sources is None else slots_spent(self.slot, self.source_names)
 
     @property
-    def body_bytes_max(self) -> int:
+    def body_bytes_max(self) -> int | None:
         """How long its body may be: every leg makes it longer."""
+        if self.sources is None and self.destinations is None:
+            return None
         legs = len(self.source_names) + len(self.destination_names) - 2
         return BODY_BYTES_MAX + LEG_BYTES_MAX * legs
 
@@ -137,8 +141,10 @@ class TransactionRequest(Request):
 
         Raises MalformedRequest when the precision can't hold it and nothing says how to round.
         """
-        if self.precise_amount is not None:
-            return self.precise_amount
+        return self._minor_amount if self.precise_amount is None else self.precise_amount
+
+    @cached_property
+    def _minor_amount(self) -> int:
         assert self.amount is not None
         wrong = misfit_error(self.amount, self.precision, self.rounding)
         if wrong is not None:
@@ -215,11 +221,10 @@ class TransactionRequest(Request):
         return errors
 
     def _wrong_amount(self) -> FieldError | None:
-        if self.amount is not None:
-            misfit = misfit_error(self.amount, self.precision, self.rounding)
-            if misfit is not None:
-                return misfit
-        minor = self.minor_amount()
+        try:
+            minor = self.minor_amount()
+        except MalformedRequest as fault:
+            return fault.errors[0]
         if minor <= 0:
             message = f"{self.amount} is zero at precision {self.precision}; raise the precision"
         elif minor > FIGURE_MAX:
@@ -251,7 +256,7 @@ class TransactionRequest(Request):
         return errors + misfits
 
     def _id_of(self, name: str) -> str:
-        return internal_balance_id(name, self.currency) if name.startswith("@") else name
+        return named_balance_id(name, self.currency)
 
 
 def _names(one: str | None, legs: tuple[LegRequest, ...] | None) -> tuple[str, ...]:

@@ -12,18 +12,21 @@ from pydantic import ValidationError
 
 from daybook.errors import MalformedRequest
 from daybook.ledger.balance import internal_balance_id
+from daybook.ledger.identity import IDENTITY_FIELDS
 from daybook.ledger.ids import part_id
 from daybook.ledger.rejection import Reason
 from daybook.requests import (
     BulkRequest,
     TransactionRequest,
     check_json_amount,
+    common_of,
     load_json,
     request_models,
     request_of,
     validate,
 )
-from daybook.requests.bounds import BULK_ITEMS_MAX, LEGS_MAX
+from daybook.requests.bounds import BODY_BYTES_MAX, BULK_ITEMS_MAX, LEGS_MAX
+from daybook.requests.transactions import HOLD_DATES
 
 A = "bln_00000000-0000-4000-8000-00000000000a"
 B = "bln_00000000-0000-4000-8000-00000000000b"
@@ -86,6 +89,7 @@ ACCEPTED: list[tuple[str, str, Any]] = [
     ("transaction", "effective_date", "2026-04-22T15:28:03Z"),
     ("transaction", "effective_date", datetime(2026, 4, 22, tzinfo=UTC)),
     ("transaction", "effective_date", datetime.min.replace(tzinfo=UTC)),
+    ("transaction", "meta_data", {}),
     ("transaction", "meta_data", {"deep": [DEEPEST]}),
     ("transaction", "meta_data", META_LONGEST),
     ("transaction", "meta_data", {"n": 10**999}),
@@ -117,12 +121,15 @@ ACCEPTED: list[tuple[str, str, Any]] = [
 
 SPARE = {"meta_data": {"a": 1}}
 
+BLANKS = (("transaction", "reference"), ("transaction", "currency"), ("ledger", "name"))
 M, AMOUNT, PRECISION = Reason.MALFORMED, Reason.INVALID_AMOUNT, Reason.INVALID_PRECISION
 REFUSED: list[tuple[str, str, Any, Reason]] = [
     *(("transaction", "reference", bad, M) for bad in ("", " \t", "r" * 256, 7, None, b"r", True)),
+    *((kind, name, bad, M) for kind, name in BLANKS for bad in ("\x1c", "\x1f", "\x85", "\u3000")),
     *(("transaction", "reference", bad, M) for bad in ("a\x00b", "a\ud800b", "\udfff")),
     *(("transaction", "source", bad, M) for bad in ("", "A", "@", "@a b", "@a\n", "@a\u00a0b", 7)),
     *(("transaction", "source", bad, M) for bad in ("@" + "x" * 255, "@a\x00", "@\ud800", [A])),
+    *(("transaction", "source", bad, M) for bad in ("@\x1c", "@a\x1d", "@\x1eb", "@\x1f", "@\x85")),
     *(("transaction", "source", bad, M) for bad in (A.upper(), A + "0", A[:-1], A + "\n", "x" + A)),
     *(("transaction", "currency", bad, M) for bad in ("", " ", "c" * 65, "a\x00", "\ud800", 840)),
     *(("transaction", "precise_amount", bad, AMOUNT) for bad in (0, -1, 10**100, "1" * 101)),
@@ -227,16 +234,25 @@ def shown(value: Any) -> str:
 
 @pytest.mark.parametrize(("kind", "field", "value"), ACCEPTED, ids=shown)
 def test_within_bounds(kind: str, field: str, value: Any) -> None:
-    """A value on the good side of the bound is accepted and written as a body."""
+    """A value on the good side of the bound is accepted and written as a body, the same one
+    where it takes the short way of what is common."""
     given = GOOD[kind] | {field: value}
-    assert validate(request_models()[kind], given | SPARE if value is None else given).body()
+    if value is None:
+        given |= SPARE
+    request = validate(request_models()[kind], given)
+    assert request.body()
+    short = common_of(given)
+    if short is not None:
+        assert short == (given["reference"], request.slot, request.body())
 
 
 @pytest.mark.parametrize(("kind", "field", "value", "code"), REFUSED, ids=shown)
 def test_out_of_bounds(kind: str, field: str, value: Any, code: Reason) -> None:
     """A value beyond the bound is refused by the field's name, with the ledger's code."""
+    given = GOOD[kind] | {field: value}
     with pytest.raises(MalformedRequest) as refused:
-        validate(request_models()[kind], GOOD[kind] | {field: value})
+        validate(request_models()[kind], given)
+    assert common_of(given) is None
     assert field in {re.split(r"[.\[]", error.field)[0] for error in refused.value.errors}
     assert refused.value.code == code
 
@@ -275,6 +291,7 @@ def test_a_precision_is_never_guessed() -> None:
 def test_an_amount_that_does_not_fit_says_what_does(amount: str, precision: int, told: str) -> None:
     """Nothing is rounded unasked: the nearest amounts are named, however the request was made."""
     given = ITEM | {"precise_amount": None, "amount": amount, "precision": precision}
+    assert common_of(given) is None
     with pytest.raises(MalformedRequest, match=re.escape(told)) as refused:
         request_of(given)
     assert (refused.value.code, refused.value.errors[0].field) == (AMOUNT, "amount")
@@ -298,8 +315,77 @@ def test_a_leg_that_does_not_fit_says_what_does() -> None:
     assert request_of(given | {"rounding": "half_up"}).body()
 
 
+def test_the_longest_fields_make_no_body_too_long() -> None:
+    """Where a kind has no bound of its own, its fields at their longest stay below that of all."""
+    escaped = "\x01"  # six bytes
+    texts = {
+        "reference": escaped * 254 + "r",
+        "description": escaped * 2_000,
+        "meta_data": {"k": '"' * ((len(META_LONGEST["k"])) // 2)},
+    }
+    transaction = texts | {
+        "source": "@" + escaped * 254,
+        "destination": "@" + "\x02" * 254,
+        "currency": escaped * 63 + "c",
+        "precise_amount": 10**100 - 1,
+        "precision": 10**30,
+        "overdraft_limit": "9" * 140 + "." + "9" * 140,
+        "allow_overdraft": True,
+        "inflight": True,
+        "ordering_key": escaped * 255,
+        **dict.fromkeys(("effective_date", "scheduled_for", *HOLD_DATES), DATE),
+    }
+    creation = {"meta_data": texts["meta_data"], "name": escaped * 254 + "n", "ledger_id": L}
+    person = dict.fromkeys(IDENTITY_FIELDS, escaped * 255)
+    longest: dict[str, dict[str, Any]] = {
+        "transaction": transaction,
+        "commit": texts | {"transaction_id": HOLD, "amount": "9" * 140},
+        "void": texts | {"transaction_id": BULK, "effective_date": DATE},
+        "refund": texts | {"transaction_id": BULK, "effective_date": DATE},
+        "cancel": texts | {"transaction_id": HOLD},
+        "ledger": creation,
+        "balance": {
+            "ledger_id": GENERAL,
+            "currency": transaction["currency"],
+            "indicator": transaction["source"],
+            "identity_id": OWNER,
+            "meta_data": texts["meta_data"],
+        },
+        "identity": person | {"identity_id": OWNER, "meta_data": texts["meta_data"]},
+        "change": {
+            "subject_id": OWNER,
+            "reference": texts["reference"],
+            "fields": dict.fromkeys(IDENTITY_FIELDS, escaped * 120 + '"' * 135),
+            "meta_data": texts["meta_data"],
+            "made_by": escaped * 255,
+        },
+    }
+    for kind, given in longest.items():
+        request = validate(request_models()[kind], given)
+        assert request.body_bytes_max is None
+        assert len(request.body()) < BODY_BYTES_MAX
+    assert GOOD.keys() - longest.keys() == {"bulk"}
+    assert request_of(GOOD["bulk"]).body_bytes_max is not None
+    assert request_of(LEGGED | {"destinations": LEGS}).body_bytes_max is not None
+
+
+def test_a_copy_is_another_request() -> None:
+    """What was made of the fields of the first is made anew, but for an id that no body says."""
+    first = request_of(ITEM | {"precise_amount": None, "amount": "1.50"})
+    assert isinstance(first, TransactionRequest)
+    assert b'"precise_amount":"150"' in first.body()
+    other = first.model_copy(update={"amount": Decimal(2), "reference": "q"})
+    assert other.body() == request_of(ITEM | {"precise_amount": 200, "reference": "q"}).body()
+    assert first.model_copy(update={"transaction_id": HOLD}).body() is first.body()
+    bulk = request_of(GOOD["bulk"] | {"reference": "b"})
+    assert bulk.body()
+    again = bulk.model_copy(update={"transactions": (other,)})
+    assert again.body() == BulkRequest(transactions=(other,), reference="b").body()
+
+
 def errors_of(given: Any) -> dict[str, str]:
     """The codes of what is wrong with a request, by field."""
+    assert common_of(given) is None
     with pytest.raises(MalformedRequest) as refused:
         request_of(given)
     return {error.field: error.code for error in refused.value.errors}
@@ -528,6 +614,7 @@ def test_rules_between_fields(given: dict[str, Any], code: str) -> None:
     with pytest.raises(MalformedRequest) as refused:
         validate(request_models()["transaction"], GOOD["transaction"] | given)
     assert refused.value.code == code
+    assert common_of(GOOD["transaction"] | given) is None
 
 
 @pytest.mark.parametrize(
