@@ -13,7 +13,7 @@ from tests.harness import Installation, wait_until
 
 from daybook import AsyncClient
 from daybook.apply.dry_run import DryRun
-from daybook.client import dry_run as client_dry_run
+from daybook.client import flows
 from daybook.errors import MalformedRequest, OutcomeUnknown
 from daybook.ledger.preview import Preview
 from daybook.store.schema import metadata
@@ -134,7 +134,7 @@ def test_a_producer_asks_a_worker(installation: Installation, balances: list[str
     """Without a database of its own, waiting or awaiting; no worker means no answer, said so."""
     first, second = balances
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(client_dry_run, "ANSWER_SECONDS_MAX", 0.2)
+        patched.setattr(flows, "ANSWER_SECONDS_MAX", 0.2)
         with pytest.raises(OutcomeUnknown, match="no worker has looked"):
             installation.client.dry_run.enqueue(move("r", first, second, 400))
 

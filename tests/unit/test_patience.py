@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from daybook.errors import LogNotInstalled, LogRefused, LogUnavailable
@@ -30,10 +32,10 @@ def test_a_no_and_the_end_of_patience_are_raised(fault: LogUnavailable, seconds_
     """After one attempt."""
     attempts = []
 
-    def ask() -> None:
+    async def ask() -> None:
         attempts.append(1)
         raise fault
 
     with pytest.raises(type(fault)) as caught:
-        patiently(ask, seconds_max)
+        asyncio.run(patiently(ask, asyncio.sleep, seconds_max))
     assert (caught.value, len(attempts)) == (fault, 1)

@@ -40,7 +40,7 @@ def recorded_under(engine: Engine, key: str) -> str | None:
 
 
 def find(engine: Engine, request_log: Log, request_id: str) -> str:
-    """What is known of the request with this id, for ``daybook.client.lookup``.
+    """What is known of the request with this id, for ``daybook.client.flows``.
 
     A JSON object: ``key``, its outcome key, and ``value``, the outcome's text when it is recorded;
     empty for what nobody knows. Raises StoreUnavailable, LogUnavailable.

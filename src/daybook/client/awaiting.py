@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from daybook.client.names import Name, name_of
 from daybook.client.receipts import Outcome, Receipt, outcome_for
 from daybook.errors import OutcomeUnknown
 
@@ -58,17 +59,13 @@ def seconds_of(timeout: float | None) -> float:
     return timeout
 
 
-def is_by_name(
-    receipt: Receipt | None,
-    reference: str | None,
-    id: str | None,
-) -> bool:
-    """Whether a name was given in place of a receipt. Raises TypeError for both, or for text."""
+def waited_for(receipt: Receipt | None, reference: str | None, id: str | None) -> Receipt | Name:
+    """What a wait was given: a receipt, or a name. Raises TypeError for both, or for text."""
     if receipt is None:
-        return True
+        return name_of(reference, id)
     if not isinstance(receipt, Receipt) or reference is not None or id is not None:
         raise TypeError("give a receipt, or reference=… or id=…, one of them")
-    return False
+    return receipt
 
 
 def still_unknown(receipt: Receipt, timeout: float) -> OutcomeUnknown:

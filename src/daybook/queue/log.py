@@ -20,17 +20,14 @@ from daybook.queue.entries import (
     NewEntry,
     RawEntry,
     entry_id_of,
-    key_of_id,
     position_of,
 )
-from daybook.queue.epochs import FIRST_EPOCH, Epochs, partitions_at
+from daybook.queue.epochs import FIRST_EPOCH, Epochs
 from daybook.queue.keys import Keys
 from daybook.queue.mending import Mender
 from daybook.queue.parsing import (
-    known_values,
     mark_in,
     numbers_in,
-    pointer_in,
     position_in,
     positions_in,
     state_in,
@@ -44,7 +41,17 @@ from daybook.queue.scripts import (
     INSTALL_SCRIPT,
     REPLY_SCRIPT,
 )
-from daybook.queue.wire import Appended, append_arguments, read_append_reply
+from daybook.queue.wire import (
+    Appended,
+    Call,
+    ReplyT,
+    append_arguments,
+    body_call,
+    outcomes_call,
+    partitions_call,
+    pointer_call,
+    read_append_reply,
+)
 
 READ_SLICE = 512
 """Entries per read call, so that a batch's bytes are bounded whatever the size of its entries.
@@ -141,8 +148,7 @@ class Log:
 
     def partitions_at(self, position: int) -> int:
         """How many partitions there were when ``position`` was accepted. Raises LogNotInstalled."""
-        with translated_faults():
-            return partitions_at(self.client.hgetall(self.keys.state), position)
+        return self.call(partitions_call(self.keys, position))
 
     def forward_clock(self, position: int) -> None:
         """Make sure that new entries come after ``position``."""
@@ -212,27 +218,22 @@ class Log:
             reply = self._append(keys=keys, args=arguments)
         return read_append_reply(reply)
 
+    def call(self, call: Call[ReplyT]) -> ReplyT:
+        """What the reply to one command means. Raises LogUnavailable, and what it says itself."""
+        with translated_faults():
+            return call.read(self.client.execute_command(*call.command))
+
     def outcomes(self, keys: Sequence[str]) -> list[bytes | None]:
         """What is known of each key: its outcome, or that it is queued."""
-        if not keys:
-            return []
-        with translated_faults():
-            return known_values(self.client.mget(self.keys.known(keys)))
+        return self.call(outcomes_call(self.keys, keys)) if keys else []
 
     def pointed_to(self, request_id: str) -> str | None:
-        """The outcome key that an append left under an id; None when it left none.
-
-        Producers may write it: what stands there counts if it is of that request.
-        """
-        with translated_faults():
-            return pointer_in(self.client.get(self.keys.queued(key_of_id(request_id))))
+        """The outcome key that an append left under an id; see ``pointer_call``."""
+        return self.call(pointer_call(self.keys, request_id))
 
     def body_at(self, partition: int, position: int) -> bytes | None:
         """The body of the entry at ``position``; None when it was trimmed."""
-        entry_id = entry_id_of(position)
-        with translated_faults():
-            found = self.client.xrange(self.keys.log(partition), entry_id, entry_id)
-        return found[0][1].get(b"b") if found else None
+        return self.call(body_call(self.keys, partition, position))
 
     def entry_at(self, partition: int, position: int) -> RawEntry | None:
         """The entry at ``position``; None when it was trimmed. Nothing is marked as read."""
@@ -240,12 +241,6 @@ class Log:
         with translated_faults():
             found = self.client.xrange(self.keys.log(partition), entry_id, entry_id)
         return _raw_entry(*found[0]) if found else None
-
-    def take_answer(self, answer_id: str) -> bytes | None:
-        """What a dry run has shown, once; None while no worker has answered."""
-        with translated_faults():
-            found: bytes | None = self.client.getdel(self.keys.answer(answer_id))
-        return found
 
     # --- workers ---
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from daybook.errors import LogNotInstalled, LogRefused, LogUnavailable
@@ -37,11 +37,15 @@ class Patience:
         return min(pause, left)
 
 
-def patiently(ask: Callable[[], Answer], seconds_max: float) -> Answer:
+async def patiently(
+    ask: Callable[[], Awaitable[Answer]],
+    sleep: Callable[[float], Awaitable[None]],
+    seconds_max: float,
+) -> Answer:
     """What ``ask`` answers, asked again while Redis is away. Raises what ``ask`` raised last."""
     patience = Patience(seconds_max)
     while True:
         try:
-            return ask()
+            return await ask()
         except LogUnavailable as fault:
-            time.sleep(patience.pause_after(fault))
+            await sleep(patience.pause_after(fault))

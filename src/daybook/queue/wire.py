@@ -1,15 +1,18 @@
-"""The wire of an append: what the script is given, and what it says, for every client."""
+"""The wire of a producer: what Redis is asked, and what its replies mean, for every client."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from daybook.queue.connect import not_installed, strange
-from daybook.queue.entries import NewEntry, position_of
+from daybook.queue.entries import NewEntry, entry_id_of, key_of_id, position_of
+from daybook.queue.epochs import partitions_at
 from daybook.queue.keys import Keys
-from daybook.queue.parsing import key_state_in
+from daybook.queue.parsing import key_state_in, known_values, pointer_in
+
+ReplyT = TypeVar("ReplyT")
 
 BELL_LIFE_MS = 1_000
 """How long a doorbell counts as rung: a lost one is rung again by the next append after that."""
@@ -65,3 +68,44 @@ def read_append_reply(reply: list[Any]) -> tuple[list[Appended], list[int]]:
             is_sound = value and key_state_in(value) is not None
             results.append(Appended(state, value=value.decode() if is_sound else None))
     return results, [int(partition) for partition in reply[1]]
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[ReplyT]):
+    """A command for Redis. read: from its reply to what it means."""
+
+    command: tuple[str | bytes, ...]
+    read: Callable[[Any], ReplyT]
+
+
+def outcomes_call(keys: Keys, wanted: Sequence[str]) -> Call[list[bytes | None]]:
+    """What is known of each outcome key: its outcome, or that it is queued. At least one key."""
+    return Call(("MGET", *keys.known(wanted)), known_values)
+
+
+def pointer_call(keys: Keys, request_id: str) -> Call[str | None]:
+    """The outcome key that an append left under an id; None when it left none.
+
+    Producers may write it: what stands there counts if it is of that request.
+    """
+    return Call(("GET", keys.queued(key_of_id(request_id))), pointer_in)
+
+
+def partitions_call(keys: Keys, position: int) -> Call[int]:
+    """How many partitions there were when ``position`` was accepted. May raise LogNotInstalled."""
+    return Call(("HGETALL", keys.state), lambda state: partitions_at(state, position))
+
+
+def body_call(keys: Keys, partition: int, position: int) -> Call[bytes | None]:
+    """The body of the entry at ``position``; None when it was trimmed."""
+    entry_id = entry_id_of(position)
+    return Call(("XRANGE", keys.log(partition), entry_id, entry_id), _body_in)
+
+
+def _body_in(found: list[tuple[bytes, dict[bytes, bytes]]]) -> bytes | None:
+    return found[0][1].get(b"b") if found else None
+
+
+def answer_call(keys: Keys, answer_id: str) -> Call[bytes | None]:
+    """What a worker has left as its answer, once; None while none has answered."""
+    return Call(("GETDEL", keys.answer(answer_id)), lambda found: found)
