@@ -25,6 +25,7 @@ from tests.benchmarks.measures import (
     apply_rate,
     bulk_rate,
     copy_rate,
+    draft_rate,
     idle_latency,
     make_balances,
     memory_growth,
@@ -69,6 +70,9 @@ def run(
         balances = make_balances(two, BALANCES)
         workers = warm_workers(two, 2)
         report["idle"] = idle_latency(two, balances, min(500, transactions))
+        report["drafts_per_core"] = _median(
+            [draft_rate(balances, transactions) for _ in range(REPEATS)]
+        )
         rates = [apply_rate(two, balances, transactions) for _ in range(REPEATS)]
         rejections = [
             apply_rate(two, balances, transactions, REFUSED_EVERY) for _ in range(REPEATS)
@@ -117,6 +121,7 @@ def show(report: dict[str, Any]) -> None:
     console.print(f"{report['machine']}, commit {report['commit']}, {BALANCES:,} balances")
     figures = Table("figure", "value", title="Measured")
     for name in (
+        "drafts_per_core",
         "apply",
         "apply_with_rejections",
         "apply_one_partition",

@@ -20,6 +20,7 @@ def test_a_short_run_measures_everything(
     monkeypatch.setattr(measures, "PRELOADED", True)
     report = bench.run(cluster, tmp_path, transactions=300, backlog=0, statement_rows=3_000)
     assert report["apply"]["transactions"] == 300
+    assert report["drafts_per_core"]["requests"] == 300
     assert report["copy"]["rows"] > 300
     assert report["idle"]["requests"] == 300
     assert report["history"]["rows"] == 3_000
