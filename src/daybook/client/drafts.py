@@ -184,14 +184,15 @@ class _Named(NamedTuple):
 
 
 def _named(request: Request, now_ms: int) -> _Named:
-    if isinstance(request, _Creation):
-        return _named_creation(request, now_ms)
-    slot, given = request.slot, None
-    if isinstance(request, BulkRequest):
-        given = request.bulk_id
-        return _Named(request, slot, given or mint_bulk_id(slot, now_ms), given is None)
+    given: str | None = None
     if isinstance(request, TransactionRequest):
         given = request.transaction_id
+    elif isinstance(request, BulkRequest):
+        slot, given = request.slot, request.bulk_id
+        return _Named(request, slot, given or mint_bulk_id(slot, now_ms), given is None)
+    elif isinstance(request, _Creation):
+        return _named_creation(request, now_ms)
+    slot = request.slot
     return _Named(request, slot, given or mint_id("txn", slot, now_ms), given is None)
 
 

@@ -75,8 +75,12 @@ def _not_blank(value: str) -> str:
     return value
 
 
+_NUMBERS = (int, str, Decimal)
+"""What a number may be given as. Not a union, which would be made anew for each request."""
+
+
 def _decimal(value: Any, code: Reason = Reason.INVALID_AMOUNT) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+    if isinstance(value, bool) or not isinstance(value, _NUMBERS):
         kind = type(value).__name__
         raise _error(
             code, f"is a {kind}; send a Decimal, an integer or decimal text, never a float"
