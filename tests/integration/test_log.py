@@ -28,6 +28,7 @@ from daybook.queue.entries import (
 )
 from daybook.queue.epochs import Epoch
 from daybook.queue.log import FIND_SLICE, GREATEST_ID, Log
+from daybook.queue.wire import pointer_call
 from daybook.settings import Settings
 
 
@@ -367,7 +368,7 @@ def test_a_pointer_lives_as_long_as_the_outcome(
     lives = [installation.redis.ttl(at) for at in (place, installation.log.keys.outcome("t:1"))]
     assert max(lives) - min(lives) <= 1
     assert retention_seconds - 60 < lives[0] <= retention_seconds
-    assert installation.log.pointed_to("txn_1") == "t:1"
+    assert installation.log.call(pointer_call(installation.log.keys, "txn_1")) == "t:1"
     assert (installation.redis.exists(other), installation.redis.ttl(mark)) == (0, -1)
 
 

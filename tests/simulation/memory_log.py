@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from daybook.apply.ports import Log
 from daybook.errors import LogNotInstalled
@@ -16,10 +17,12 @@ from daybook.queue.entries import (
     NewEntry,
     RawEntry,
     entry_id_of,
+    position_of,
     read_value,
 )
 from daybook.queue.epochs import FIRST_EPOCH, NO_END, NOTHING, Epoch, older_than_database
-from daybook.queue.wire import BELL_LIFE_MS, Appended
+from daybook.queue.keys import Keys
+from daybook.queue.wire import BELL_LIFE_MS, Appended, Call, ReplyT, outcomes_call
 
 Touch = Callable[[str], None]
 """Called before and after each call: others may take their turn there, or the call may fail."""
@@ -123,6 +126,7 @@ class MemoryLog:
     """
 
     def __init__(self, time_ms: Callable[[], int], touch: Touch) -> None:
+        self.keys = Keys("simulation")
         self.state = State()
         self.accepted: dict[int, NewEntry] = {}
         self.lost: dict[int, NewEntry] = {}
@@ -142,12 +146,6 @@ class MemoryLog:
 
     def end_of(self, epoch: int) -> int:
         return self.epochs.end_of(epoch)
-
-    def partitions_at(self, position: int) -> int:
-        self._touch("partitions_at")
-        now = self.installed()
-        before = [epoch for epoch in self.state.epochs.values() if epoch.fence < position]
-        return max(before).partitions if before else now
 
     def partitions(self) -> int:
         self._touch("partitions")
@@ -281,15 +279,47 @@ class MemoryLog:
         self.state.bells[partition] = self._time_ms() + BELL_LIFE_MS
         return True
 
-    def outcomes(self, keys: Sequence[str]) -> list[bytes | None]:
-        self._touch("outcomes")
-        found = (self.state.outcomes.get(key) or self.state.queued.get(key) for key in keys)
-        return [None if value is None else value.encode() for value in found]
+    def call(self, call: Call[ReplyT]) -> ReplyT:
+        """What a client learns by one command, of those that clients send."""
+        command, *arguments = call.command
+        self._touch(str(command))
+        server: dict[Any, Callable[..., Any]] = {
+            "MGET": lambda *names: [self._value_at(name) for name in names],
+            "HGETALL": lambda _: self._hash(),
+            "XRANGE": self._entries_from,
+        }
+        return call.read(server[command](*arguments))
 
-    def body_at(self, partition: int, position: int) -> bytes | None:
-        self._touch("body_at")
-        stream = self.state.streams.get(partition, [])
-        return next((raw.body for raw in stream if raw.position == position), None)
+    def outcomes(self, keys: Sequence[str]) -> list[bytes | None]:
+        return self.call(outcomes_call(self.keys, keys)) if keys else []
+
+    def _value_at(self, name: str) -> bytes | None:
+        kind, _, key = name.removeprefix(self.keys.prefix).partition(":")
+        value = {"outcome": self.state.outcomes, "queued": self.state.queued}[kind].get(key)
+        return None if value is None else value.encode()
+
+    def _hash(self) -> dict[bytes, bytes]:
+        """The log's state as the server has it, for those who look from outside."""
+        fields = {
+            "partitions": f"{self.installed()}",
+            "entries_max": f"{self.state.entries_max}",
+            "epoch": f"{self.state.epoch}",
+            **{
+                f"epoch:{each.number}": f"{each.partitions} {entry_id_of(each.fence)}"
+                for each in self.state.epochs.values()
+            },
+        }
+        return {name.encode(): value.encode() for name, value in fields.items()}
+
+    def _entries_from(
+        self, stream: str, first: str, last: str
+    ) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        partition = int(stream.rpartition(":")[2])
+        return [
+            (entry_id_of(raw.position).encode(), {b"b": raw.body})
+            for raw in self.state.streams.get(partition, [])
+            if position_of(first) <= raw.position <= position_of(last)
+        ]
 
     # --- workers ---
 

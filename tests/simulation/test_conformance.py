@@ -22,6 +22,7 @@ from daybook.ledger.batch import decide_batch
 from daybook.ledger.book import Book
 from daybook.queue.entries import BARRIER, DUE, NewEntry, RawEntry, outcome_value
 from daybook.queue.epochs import NO_END, NOTHING, Epoch
+from daybook.queue.wire import body_call, partitions_call
 from daybook.store.batch.again import Stale
 from daybook.store.batch.balances import KnownBalances
 from daybook.store.batch.changes import Changes, PartitionChanges
@@ -89,7 +90,8 @@ def test_positions_are_one_order_for_all_partitions(log: Any) -> None:
         assert read[0] == RawEntry(
             positions[partition], f"txn_e{partition}", f"t:e{partition}", "", b"e%d" % partition
         )
-        assert log.body_at(partition, positions[partition]) == b"e%d" % partition
+        body = log.call(body_call(log.keys, partition, positions[partition]))
+        assert body == b"e%d" % partition
     assert log.first_unread({0: 0, 1: positions[1]}) == {0: positions[0], 1: positions[3]}
     assert log.first_unread({0: positions[-1], 1: positions[-1]}) == {}
     assert log.count_unread(0, positions[0]) == 2
@@ -192,7 +194,8 @@ def test_another_number_begins_behind_the_newest_entry(log: Any) -> None:
     (third, fourth), bells = log.append([entry("c", 2), entry("d", 3)])
     assert (log.partitions(), log.epochs.newest(), log.epochs.after(1)) == (3, 2, begun)
     assert (log.end_of(1), log.end_of(2), log.end_of(3)) == (begun.fence, NO_END, NOTHING)
-    assert [log.partitions_at(each.position) for each in (first, second, third)] == [2, 2, 3]
+    asked = [partitions_call(log.keys, each.position) for each in (first, second, third)]
+    assert [log.call(each) for each in asked] == [2, 2, 3]
     assert [raw.position for raw in log.read(2, 0, 9, BYTES_MAX)] == [third.position]
     assert [raw.position for raw in log.read(0, 0, 9, BYTES_MAX)] == [fourth.position]
     assert sorted(bells) == [0, 2]

@@ -18,7 +18,8 @@ from daybook.apply.applier import Applier
 from daybook.apply.due import append_due
 from daybook.apply.epochs import advance
 from daybook.apply.sweep import sweep_partitions
-from daybook.client.client import Client
+from daybook.client.client import Blocking, Client
+from daybook.client.flows import Flows
 from daybook.client.receipts import Outcome, Receipt
 from daybook.errors import (
     DaybookError,
@@ -124,9 +125,10 @@ class SimulatedClient(Client):
     """The real client, over a log in memory."""
 
     def __init__(self, world: World) -> None:
-        self._settings = world.settings
-        self._log: Any = world.log
-        self._doorbell: Any = world.bells
+        log: Any = world.log
+        bells: Any = world.bells
+        patience = world.settings.retry_seconds_max
+        self._flows = Flows(Blocking(log), log.keys, bells, patience)
         self._clock = lambda: world.scheduler.now_ms / 1000
 
 
@@ -551,6 +553,7 @@ def _seeded(seed: int, scheduler: Scheduler) -> Iterator[None]:
         with (
             mock.patch("daybook.requests.routing.os.urandom", random.randbytes),
             mock.patch("daybook.queue.patience.time", _Time(scheduler)),
+            mock.patch("daybook.client.client.time", _Time(scheduler)),
             mock.patch("daybook.queue.patience.random", random),
         ):
             yield

@@ -23,7 +23,7 @@ from daybook.requests import Request
 from daybook.settings import Settings, celery_url, read_settings
 
 
-class _Blocking:
+class Blocking:
     """A transport that blocks the thread. It never suspends, which ``run`` counts on."""
 
     def __init__(self, log: Log) -> None:
@@ -69,7 +69,7 @@ class Client(Calls[Receipt]):
         self._clock = clock
         log = Log(self._redis, self._settings.namespace)
         patience = self._settings.retry_seconds_max
-        self._flows = Flows(_Blocking(log), log.keys, self._doorbell, patience)
+        self._flows = Flows(Blocking(log), log.keys, self._doorbell, patience)
 
     def __enter__(self) -> Self:
         return self

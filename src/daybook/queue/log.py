@@ -46,10 +46,7 @@ from daybook.queue.wire import (
     Call,
     ReplyT,
     append_arguments,
-    body_call,
     outcomes_call,
-    partitions_call,
-    pointer_call,
     read_append_reply,
 )
 
@@ -146,10 +143,6 @@ class Log:
         """The last position that is routed as in this epoch. Raises LogUnavailable."""
         return self.epochs.end_of(epoch)
 
-    def partitions_at(self, position: int) -> int:
-        """How many partitions there were when ``position`` was accepted. Raises LogNotInstalled."""
-        return self.call(partitions_call(self.keys, position))
-
     def forward_clock(self, position: int) -> None:
         """Make sure that new entries come after ``position``."""
         with translated_faults():
@@ -226,14 +219,6 @@ class Log:
     def outcomes(self, keys: Sequence[str]) -> list[bytes | None]:
         """What is known of each key: its outcome, or that it is queued."""
         return self.call(outcomes_call(self.keys, keys)) if keys else []
-
-    def pointed_to(self, request_id: str) -> str | None:
-        """The outcome key that an append left under an id; see ``pointer_call``."""
-        return self.call(pointer_call(self.keys, request_id))
-
-    def body_at(self, partition: int, position: int) -> bytes | None:
-        """The body of the entry at ``position``; None when it was trimmed."""
-        return self.call(body_call(self.keys, partition, position))
 
     def entry_at(self, partition: int, position: int) -> RawEntry | None:
         """The entry at ``position``; None when it was trimmed. Nothing is marked as read."""
