@@ -154,7 +154,7 @@ class Strikes:
         known = self._random.choice(self.known) if self.known else {}
         key = self._one(f"t:{known.get('reference')}", f"t:next-{self._random.randrange(99)}", "x")
         said = self._one(
-            f"Qtxn_x {self._partition()} {self._id()}", 'R{"id":"x","status":"APPLIED"}', "Q", "R"
+            f"Ptxn_x {self._partition()} {self._id()}", 'R{"id":"x","status":"APPLIED"}', "Q", "R"
         )
         fingerprint = self._one("0" * 64, "f" * 64, "x")
         value = self._one(self._junk(), f"{fingerprint}{said}")

@@ -290,7 +290,7 @@ def test_what_is_said_to_be_queued_blocks_no_reference(installation: Installatio
     made = draft(request, time.time)
     ahead = f"{int(time.time() * 1_000) + 50_000}-0"
     for fingerprint in (made.entry.fingerprint.hex(), "0" * 64):
-        for said in ("Qtxn_x 0 1-1", f"Qtxn_x 7 {ahead}", "Q", "garbage", 'R{"status":"APPLIED"}'):
+        for said in ("Qtxn_x 0 1-1", f"Ptxn_x 7 {ahead}", "P", "garbage", 'R{"status":"APPLIED"}'):
             sweep(installation)
             key = installation.log.keys.queued(made.entry.key)
             installation.redis.set(key, fingerprint + said)

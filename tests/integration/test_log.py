@@ -372,6 +372,18 @@ def test_a_pointer_lives_as_long_as_the_outcome(
     assert (installation.redis.exists(other), installation.redis.ttl(mark)) == (0, -1)
 
 
+def test_what_stands_in_place_of_a_mark_hinders_no_outcome(installation: Installation) -> None:
+    """No text, and a text that promises a pointer that isn't there: both go, and are not missed."""
+    places = [installation.log.keys.queued(entry(n).key) for n in (1, 2)]
+    installation.redis.hset(places[0], "x", "y")
+    installation.redis.set(places[1], "0" * 64 + "Ptxn_2 0 1-1")
+    told = [(entry(n).key, outcome_value("0" * 64, f"txn_{n}", "APPLIED")) for n in (1, 2)]
+    installation.log.reply(0, 1, 5, (0, 2), told, 60)
+    assert [installation.redis.exists(place) for place in places] == [0, 0]
+    known = installation.log.outcomes([key for key, _ in told])
+    assert [value.decode() for value in known if value] == [value for _, value in told]
+
+
 def test_a_log_catches_up_by_a_clock_that_workers_vouch_for(installation: Installation) -> None:
     """A clock that a producer put back is no fence, and without one nothing is written."""
     log, state = installation.log, installation.log.keys.state

@@ -71,8 +71,8 @@ def test_every_position_is_read_back(position: int) -> None:
 @pytest.mark.parametrize(
     "value",
     ["R[]", 'R{"id":1,"status":"x"}', 'R{"id":"x","status":"x","at":"5"}', 'R{"id":"x"}',
-     'R{"id":"x","status":"x","at":true}', 'R{"id":"x","status":"x","reason":5}', "Q", "Qx 0",
-     "Qx y 1-1", "Qtxn_x 0 99999999999999-1", 'R{"id":"x","status":"x","duplicate":"no"}'],
+     'R{"id":"x","status":"x","at":true}', 'R{"id":"x","status":"x","reason":5}', "Q", "Px 0",
+     "Qx y 1-1", "Ptxn_x 0 99999999999999-1", 'R{"id":"x","status":"x","duplicate":"no"}'],
 )  # fmt: skip
 def test_a_value_that_says_nothing_is_none(value: str) -> None:
     """A forged outcome or mark with fields of other types."""

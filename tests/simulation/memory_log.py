@@ -11,6 +11,7 @@ from daybook.errors import LogNotInstalled
 from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.queue.entries import (
     BARRIER,
+    BY_ID,
     COUNTER_MAX,
     DUE,
     RETRY,
@@ -271,7 +272,8 @@ class MemoryLog:
         if RETRY in entry.flags:
             self.state.outcomes.pop(entry.key, None)
         fingerprint, own = entry.fingerprint.hex(), entry.request_id
-        self.state.queued[entry.key] = f"{fingerprint}Q{own} {home} {entry_id_of(position)}"
+        kind = "P" if BY_ID in entry.flags else "Q"
+        self.state.queued[entry.key] = f"{fingerprint}{kind}{own} {home} {entry_id_of(position)}"
 
     def _ring(self, partition: int) -> bool:
         if self.state.bells.get(partition, 0) > self._time_ms():

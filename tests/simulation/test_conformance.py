@@ -20,7 +20,7 @@ from daybook.errors import LogNotInstalled, LogUnavailable, StoreUnavailable
 from daybook.installation.resize import begin_after
 from daybook.ledger.batch import decide_batch
 from daybook.ledger.book import Book
-from daybook.queue.entries import BARRIER, DUE, NewEntry, RawEntry, outcome_value
+from daybook.queue.entries import BARRIER, BY_ID, DUE, NewEntry, RawEntry, outcome_value
 from daybook.queue.epochs import NO_END, NOTHING, Epoch
 from daybook.queue.wire import body_call, partitions_call
 from daybook.store.batch.again import Stale
@@ -107,6 +107,8 @@ def test_a_key_is_accepted_once(log: Any) -> None:
     ]
     (known,) = log.outcomes(["t:a"])
     assert known.startswith(b"f".hex().encode() * 32 + b"Qtxn_a 0 ")
+    assert states(log, entry("b", flags=BY_ID)) == ["accepted"]
+    assert log.outcomes(["t:b"])[0][64:71] == b"Ptxn_b "
     log.reply(
         0, 1, log.clock(), (0, 1), [("t:a", outcome_value("66" * 32, "txn_a", "APPLIED"))], 60
     )

@@ -26,6 +26,9 @@ BY_ID = "i"
 POINTER = "@"
 """What stands under the id of such an entry begins with it; then comes its outcome key."""
 
+MARKS = "QP"
+"""What follows the fingerprint in the mark of a queued request; P when there is a pointer, too."""
+
 DUE = "d"
 """Flag of an entry of the sweeper: the time of what it asks for has come.
 
@@ -198,7 +201,7 @@ def read_value(value: bytes | str) -> KeyState:
     text = value.decode() if isinstance(value, bytes) else value
     fingerprint, kind = text[:FINGERPRINT_HEX_LENGTH], text[FINGERPRINT_HEX_LENGTH]
     rest = text[FINGERPRINT_HEX_LENGTH + 1 :]
-    if kind == "Q":
+    if kind in MARKS:
         request_id, partition, entry_id = rest.rsplit(" ", 2)
         return KeyState(
             fingerprint,

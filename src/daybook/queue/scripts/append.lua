@@ -154,12 +154,12 @@ local function ring(partition)
   end
 end
 
--- Whether a request is still queued, by the mark that it left: a position between what is decided
--- and the clock. Producers may write marks, so one that says anything else says nothing: of a
+-- Whether a request is still queued, by the mark that it left (Q, or P with a pointer under its id):
+-- a position between what is decided and the clock. Producers may write marks, so one that says anything else says nothing: of a
 -- reference that was used the journal knows.
 local function is_queued(mark)
-  local at_ms, at_counter = parts_of(string.match(mark, '^%x+Q%S+ %d+ (%d+%-%d+)$'))
-  if not at_ms or string.sub(mark, 65, 65) ~= 'Q' or is_behind(ms, counter, at_ms, at_counter) then
+  local at_ms, at_counter = parts_of(string.match(mark, '^%x+[QP]%S+ %d+ (%d+%-%d+)$'))
+  if not at_ms or not string.find(mark, '^[QP]', 65) or is_behind(ms, counter, at_ms, at_counter) then
     return false
   end
   local decided_ms, decided_counter = parts_of(state[4])
@@ -272,9 +272,10 @@ for i = 3, #ARGV, ARGUMENTS do
         -- It is open again. An operator may say so; a producer has no right to.
         redis.pcall('DEL', prefix .. 'outcome:' .. ARGV[i + 1])
       end
+      local by_id = string.find(ARGV[i + 4], 'i', 1, true)
       redis.call('SET', prefix .. 'queued:' .. ARGV[i + 1],
-        fingerprint .. 'Q' .. ARGV[i + 3] .. ' ' .. home .. ' ' .. last_id)
-      if string.find(ARGV[i + 4], 'i', 1, true) then
+        fingerprint .. (by_id and 'P' or 'Q') .. ARGV[i + 3] .. ' ' .. home .. ' ' .. last_id)
+      if by_id then
         -- Anyone who reads it compares the id with what it points to: producers may write it.
         redis.call('SET', prefix .. 'queued:i:' .. ARGV[i + 3], '@' .. ARGV[i + 1],
           'NX', 'EX', POINTER_SECONDS)

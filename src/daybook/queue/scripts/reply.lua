@@ -23,7 +23,7 @@ local asked, askers = prefix .. 'asked', {}
 local anybody = redis.call('EXISTS', asked) == 1
 
 -- What an append left under the id of a request with a reference is of use as long as its outcome:
--- then only a worker knows more.
+-- then only a worker knows more. Most requests have none, and their marks say so.
 local function keep_pointer(key, value)
   local id = string.match(value, '^R{"id":"([^"]+)"', 65)
   local place = id and prefix .. 'queued:i:' .. id
@@ -37,8 +37,11 @@ for i = 8, #ARGV, 2 do
   local known = batch < replied and redis.call('GET', key)
   if not known or string.sub(known, 65, 65) ~= 'R' then
     redis.call('SET', key, ARGV[i + 1], 'EX', ARGV[7])
-    redis.call('DEL', prefix .. 'queued:' .. ARGV[i])
-    if string.sub(ARGV[i], 1, 2) == 't:' then
+    local place = prefix .. 'queued:' .. ARGV[i]
+    local mark = redis.pcall('GETDEL', place)
+    if type(mark) == 'table' then -- no text: a stranger's
+      redis.call('DEL', place)
+    elseif mark and string.sub(mark, 65, 65) == 'P' then
       keep_pointer(ARGV[i], ARGV[i + 1])
     end
     local found = anybody and redis.pcall('HGET', asked, ARGV[i])
