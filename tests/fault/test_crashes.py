@@ -65,13 +65,13 @@ def test_a_zombie_writes_nothing(
     receipts = made + installation.client.enqueue_many([deposit("in", a, 500)])
     reached, go_on = threading.Event(), threading.Event()
     faults: list[Exception] = []
-    advance = writing.advance
+    save_partition = writing.save_partition
 
     def stop_before_the_end(*arguments: Any) -> None:
         if threading.current_thread().name == "zombie":
             reached.set()
             go_on.wait(60)
-        advance(*arguments)
+        save_partition(*arguments)
 
     def live() -> None:
         try:
@@ -79,7 +79,7 @@ def test_a_zombie_writes_nothing(
         except StoreUnavailable as fault:
             faults.append(fault)
 
-    monkeypatch.setattr(writing, "advance", stop_before_the_end)
+    monkeypatch.setattr(writing, "save_partition", stop_before_the_end)
     zombie = threading.Thread(target=live, name="zombie")
     zombie.start()
     assert reached.wait(60)

@@ -166,8 +166,8 @@ class MemoryLog:
         self._touch("clock")
         return self.state.clock
 
-    def fence(self) -> int:
-        self._touch("fence")
+    def front(self) -> int:
+        self._touch("front")
         return self.state.clock
 
     def load_scripts(self) -> None:

@@ -71,10 +71,10 @@ class Tables:
     def empty(cls, partitions: int) -> Tables:
         """A ledger after its installation."""
         made = cls(Shelf(partitions), {})
-        made.go_on(StoredEpoch(FIRST_EPOCH, partitions, 0))
+        made.advance(StoredEpoch(FIRST_EPOCH, partitions, 0))
         return made
 
-    def go_on(self, epoch: StoredEpoch) -> None:
+    def advance(self, epoch: StoredEpoch) -> None:
         """Turn to another epoch: new partitions, and all of them behind its fence."""
         for p in range(epoch.partitions):
             if p not in self.rows:
@@ -270,10 +270,10 @@ class MemoryUnit:
         self._say("deferring")
         return {partition for partition, _ in self._tables.held}
 
-    def go_on(self, epoch: StoredEpoch) -> None:
-        self._say("go_on")
+    def advance(self, epoch: StoredEpoch) -> None:
+        self._say("advance")
         self._insert(("epoch", epoch.number), epoch.number <= self._tables.epochs[-1].number)
-        self._changes.append(lambda: self._tables.go_on(epoch))
+        self._changes.append(lambda: self._tables.advance(epoch))
 
     def lock_if_free(self, partition: int) -> PartitionRow | None:
         self._say("lock_if_free")
@@ -470,7 +470,7 @@ class MemoryUnit:
         self._lock_balances(in_global_order(book.touched_balances()))
         reach(Point.BALANCES_WRITTEN)
         for _ in rows:
-            self._say("advance")
+            self._say("save_partition")
         self._changes.append(lambda: self._tables.change(changes, rows))
         return rows
 

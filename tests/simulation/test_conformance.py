@@ -374,7 +374,7 @@ def test_all_partitions_go_on_to_another_epoch(units: Any, store: Any) -> None:
         one.lock_all()
         assert two.lock_if_free(0) is None
         two.rollback()
-        one.go_on(StoredEpoch(number, partitions, fence))
+        one.advance(StoredEpoch(number, partitions, fence))
         assert [row.epoch for row in two.open_partitions()] == [number - 1] * len(two.cursors())
         two.rollback()
         one.commit()
@@ -393,7 +393,7 @@ def test_all_partitions_go_on_to_another_epoch(units: Any, store: Any) -> None:
     assert marks.batches == {0: 0, 1: 1, 2: 0}
     one.lock_all()
     with pytest.raises(pg.UniqueViolation):
-        one.go_on(StoredEpoch(3, 2, before + 20))
+        one.advance(StoredEpoch(3, 2, before + 20))
 
 
 def test_a_reference_is_used_once(units: Any) -> None:

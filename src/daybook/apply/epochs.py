@@ -52,7 +52,7 @@ def _try(store: Store, request_log: Log) -> set[int] | None:
             still, left = _left(unit, request_log)
             if still != following or left:  # somebody else was here before
                 return left
-            unit.go_on(StoredEpoch(*following))
+            unit.advance(StoredEpoch(*following))
             reach(Point.ADVANCING)
             unit.commit()
         except (pg.LockNotAvailable, pg.QueryCanceled):

@@ -53,7 +53,7 @@ class Log(Protocol):
     def end_of(self, epoch: int) -> int:
         """The last position that is routed as in this epoch."""
 
-    def fence(self) -> int:
+    def front(self) -> int:
         """A position that no later entry lies behind."""
 
     def now_ms(self) -> int:
@@ -175,7 +175,7 @@ class Unit(Protocol):
     def deferring(self) -> set[int]:
         """The partitions that have deferred entries."""
 
-    def go_on(self, epoch: StoredEpoch) -> None:
+    def advance(self, epoch: StoredEpoch) -> None:
         """Advance to another epoch; all partitions are locked."""
 
     # --- writing ---

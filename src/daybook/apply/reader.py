@@ -5,7 +5,7 @@ must contain whatever is not open. Correctness hangs on the order of these reads
 else: other workers commit between any two of them. ::
 
     own partitions are locked
-      1  fence of the log            of several partitions: all of them are read at least so far
+      1  front of the log            of several partitions: all of them are read at least so far
       2  new entries
       3  end of the epoch            after 2: no entry of the next epoch is among them unnoticed
       4  cursors of the others       after 2: what is older than 2 is in their streams by now
@@ -91,7 +91,7 @@ class Reader:
         Of several partitions only so much is taken that nothing older is left in any of them.
         """
         joined, count, bytes_max = self._joined, self._tactics.count, self._settings.batch_bytes_max
-        fence = self._log.fence() if len(joined) > 1 else POSITION_MAX
+        front = self._log.front() if len(joined) > 1 else POSITION_MAX
         found = [self._log.read(row.partition, row.cursor, count, bytes_max) for row in joined]
         end = self._log.end_of(joined[0].epoch)
         fenced = end < POSITION_MAX
@@ -101,9 +101,9 @@ class Reader:
         horizon = self.horizon(unread)
         reads = self._with_deferred(found, horizon)
         if len(joined) > 1:
-            fence = max(fence, *(raws[0].position for raws in found if raws), 0)
-            fence = min([fence, *read_up_to(found, count, bytes_max)])
-            reads = before_twins(limited(reads, fence))
+            front = max(front, *(raws[0].position for raws in found if raws), 0)
+            front = min([front, *read_up_to(found, count, bytes_max)])
+            reads = before_twins(limited(reads, front))
         barrier = first_closed_barrier(in_order(reads), unread)
         if barrier is not None:
             if _comes_first(barrier, reads):
@@ -115,7 +115,7 @@ class Reader:
             reads = self._first_alone(reads)
         if len(joined) > 1:
             # What is deferred in one partition may need what is left unread in another.
-            horizon = horizon.up_to(min([fence, *left_unread(found, reads)]))
+            horizon = horizon.up_to(min([front, *left_unread(found, reads)]))
         return Found(reads, horizon, fenced)
 
     def unread_elsewhere(self) -> dict[int, int]:

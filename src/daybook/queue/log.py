@@ -157,7 +157,7 @@ class Log:
             found = self.client.get(self.keys.clock)
         return (position_in(self.keys.clock, found) or 0) if found else 0
 
-    def fence(self) -> int:
+    def front(self) -> int:
         """A position that no later entry lies behind, at or before the newest as a rule.
 
         Not the clock alone, which somebody may have put ahead: an append gives no id before the

@@ -73,7 +73,7 @@ def deferring(cursor: psycopg.Cursor[Any]) -> set[int]:
     return {partition for (partition,) in cursor}
 
 
-def go_on(cursor: psycopg.Cursor[Any], epoch: StoredEpoch) -> None:
+def advance(cursor: psycopg.Cursor[Any], epoch: StoredEpoch) -> None:
     """Advance to ``epoch``: everything before its fence is decided, and all partitions are locked.
 
     Partitions that there were go on with their journals; those that there are no more stay, with

@@ -19,7 +19,7 @@ ORDER BY partition FOR NO KEY UPDATE
 read as it is now, while other tables are read as they were when the statement began."""
 _LOCK_IF_FREE = _LOCK + " SKIP LOCKED"
 _CURSORS = "SELECT partition, cursor FROM partitions WHERE partition < total"
-_ADVANCE = """
+_SAVE = """
 UPDATE partitions SET cursor = %s, sequence = %s, head = %s, batch = batch + 1,
     batch_sequence = %s, batch_outcomes = %s, applied_at = now()
 WHERE partition = %s
@@ -47,10 +47,10 @@ def load_cursors(cursor: psycopg.Cursor[Any]) -> dict[int, int]:
     return dict(cursor.fetchall())
 
 
-def advance(cursor: psycopg.Cursor[Any], row: PartitionRow) -> None:
+def save_partition(cursor: psycopg.Cursor[Any], row: PartitionRow) -> None:
     """Move a partition's marks to those of ``row``."""
     cursor.execute(
-        _ADVANCE,
+        _SAVE,
         (
             row.cursor,
             row.sequence,

@@ -26,8 +26,8 @@ from daybook.store.batch.writing import write_batch
 from daybook.store.epochs import (
     OpenPartition,
     StoredEpoch,
+    advance,
     deferring,
-    go_on,
     lock_all,
     open_partitions,
 )
@@ -109,9 +109,9 @@ class UnitOfWork:
         """The partitions that have deferred entries."""
         return deferring(self.cursor)
 
-    def go_on(self, epoch: StoredEpoch) -> None:
+    def advance(self, epoch: StoredEpoch) -> None:
         """Advance to another epoch; all partitions are locked."""
-        go_on(self.cursor, epoch)
+        advance(self.cursor, epoch)
 
     # --- writing ---
 

@@ -24,7 +24,7 @@ from daybook.store.batch.creations import write_creations
 from daybook.store.batch.deferred import write_deferred
 from daybook.store.batch.holds import write_holds
 from daybook.store.batch.journal import write_records
-from daybook.store.batch.partitions import advance
+from daybook.store.batch.partitions import save_partition
 from daybook.store.batch.quarantine import resolve, resolved_around
 from daybook.store.batch.references import take_references
 from daybook.store.batch.rejections import write_rejections
@@ -53,7 +53,7 @@ def write_batch(cursor: psycopg.Cursor[Any], changes: Changes) -> list[Partition
     write_balances(cursor, book.touched_balances())
     reach(Point.BALANCES_WRITTEN)
     for row in rows:
-        advance(cursor, row)
+        save_partition(cursor, row)
     return rows
 
 
