@@ -76,7 +76,7 @@ class Guarded:
 
     def denied(self) -> list[tuple[str, str]]:
         """Who was denied what, since the last call."""
-        found = [(entry["username"], entry["object"]) for entry in self.admin.acl_log()]
+        found = [(str(entry["username"]), str(entry["object"])) for entry in self.admin.acl_log()]
         self.admin.acl_log_reset()
         return found
 

@@ -13,10 +13,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import psycopg
 import redis
@@ -103,7 +103,11 @@ def wait_ended(
 ) -> None:
     """Wait until threads that work have ended, as long as there is progress."""
     for thread in threads:
-        wait_until(lambda one=thread: not one.is_alive(), "it ends", seconds, progress=progress)
+        wait_until(partial(_is_over, thread), "it ends", seconds, progress=progress)
+
+
+def _is_over(thread: threading.Thread) -> bool:
+    return not thread.is_alive()
 
 
 class Cluster:
@@ -224,6 +228,15 @@ class Installation:
             cursor = connection.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
 
+    def stream(self, name: str, start: str = "-") -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """What stands in a stream of the log: ids and fields."""
+        found = self.redis.xrange(name, start)
+        return cast(list[tuple[bytes, dict[bytes, bytes]]], found)
+
+    def put(self, stream: str, fields: Mapping[Any, Any], entry_id: str | bytes = "*") -> Any:
+        """Write an entry past the scripts, as an operator or a stranger would; its id."""
+        return self.redis.xadd(stream, dict(fields), id=entry_id)
+
     @property
     def environment(self) -> dict[str, str]:
         """The environment of a worker or a command on this installation."""
@@ -278,7 +291,7 @@ class Installation:
         cursors = self.rows("SELECT partition, cursor FROM partitions")
         unread = sum(self.log.count_unread(partition, cursor) for partition, cursor in cursors)
         deferred: int = self.rows("SELECT count(*) FROM deferred_entries")[0][0]
-        return unread + deferred + (self.log.epochs.newest() != epoch)
+        return unread + deferred + int(self.log.epochs.newest() != epoch)
 
     def progress(self) -> Any:
         """What is another as soon as anything was accepted or applied."""

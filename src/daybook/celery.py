@@ -83,7 +83,7 @@ def _client_of(pid: int) -> Client:
     return Client()
 
 
-class OutcomeBackend(BaseBackend):  # type: ignore[misc]  # Celery ships no types
+class OutcomeBackend(BaseBackend):
     """Reads outcomes from the log, so that results work whatever result backend the caller has.
 
     What the log does not know is looked up in the caller's own backend: the failure of a request
@@ -147,7 +147,7 @@ class OutcomeBackend(BaseBackend):  # type: ignore[misc]  # Celery ships no type
         """An outcome stays for its retention: forgetting it would free its reference."""
 
 
-class OutcomeResult(AsyncResult):  # type: ignore[misc]  # Celery ships no types
+class OutcomeResult(AsyncResult):
     """The outcome of a request, as the result of a task."""
 
     def get(self, timeout: float | None = None, *args: Any, **options: Any) -> Any:
@@ -199,7 +199,7 @@ def _not_revoked(name: str, why: str) -> RevokeRefused:
     )
 
 
-class EnqueueTask(Task):  # type: ignore[misc]  # Celery ships no types
+class EnqueueTask(Task):
     """A task whose call is an append."""
 
     abstract = True
@@ -268,9 +268,7 @@ class EnqueueTask(Task):  # type: ignore[misc]  # Celery ships no types
         return OutcomeResult(name, backend=backend, app=self.app)
 
 
-@shared_task(  # type: ignore[untyped-decorator]
-    bind=True, base=EnqueueTask, name="daybook.celery.enqueue", max_retries=RETRIES_MAX
-)
+@shared_task(bind=True, base=EnqueueTask, name="daybook.celery.enqueue", max_retries=RETRIES_MAX)
 def enqueue(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Append a request and return its outcome (see ``daybook.client.receipts.Outcome.as_dict``).
 

@@ -46,6 +46,10 @@ class Killer:
         self._stopped.set()
         wait_ended([self._thread], lambda: self.kills)
 
+    def has_killed(self, number: int) -> bool:
+        """Whether so many workers were killed."""
+        return self.kills >= number
+
     def _run(self) -> None:
         seen = self._batches()
         while not self._stopped.wait(self._pause_seconds):

@@ -24,7 +24,7 @@ APPEND = b"EVALSHA"
 def _send_half(connection: AbstractConnection, packed: Sequence[bytes], **more: Any) -> None:
     command = b"".join(packed)
     if APPEND in command:
-        connection._sock.sendall(command[: len(command) // 2])  # type: ignore[attr-defined]
+        connection._sock.sendall(command[: len(command) // 2])  # type: ignore[attr-defined]  # of both of its kinds
         os.kill(os.getpid(), signal.SIGKILL)
     _send(connection, packed, **more)
 
@@ -35,7 +35,7 @@ def _send_whole(connection: AbstractConnection, packed: Sequence[bytes], **more:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-_send = AbstractConnection.send_packed_command
+_send: Callable[..., None] = AbstractConnection.send_packed_command
 
 
 def _killed(original: Callable[..., Any], hits: int, *, after: bool) -> Callable[..., Any]:

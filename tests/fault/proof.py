@@ -64,7 +64,7 @@ def accepted(installation: Installation) -> list[dict[str, Any]]:
     rows = []
     for (partition,) in installation.rows("SELECT partition FROM partitions"):
         stream = installation.log.keys.log(partition)
-        for entry_id, fields in installation.redis.xrange(stream):
+        for entry_id, fields in installation.stream(stream):
             if fields.get(b"c") == BARRIER.encode():
                 continue  # its request stands in another partition
             body, request_id = fields.get(b"b", b""), fields.get(b"i", b"").decode(errors="replace")

@@ -209,7 +209,7 @@ class _Mix:
         hold = self._one(self.holds)
         if self._random.random() < 0.3:
             hold = part_id(hold, self._random.randint(1, 3))
-        commit = {"kind": "commit", "transaction_id": hold}
+        commit: dict[str, Any] = {"kind": "commit", "transaction_id": hold}
         if self._random.random() < 0.5:
             commit["reference"] = reference
         if self._random.random() < 0.4 and not hold.startswith("bulk_"):
@@ -275,7 +275,7 @@ class _Mix:
         return bulk(reference, items, atomic=self._random.random() < 0.5, bulk_id=made, **more)
 
     def _schedule(self, reference: str) -> dict[str, Any]:
-        more = {"inflight": True} if self._random.random() < 0.2 else {}
+        more: dict[str, Any] = {"inflight": True} if self._random.random() < 0.2 else {}
         request = move(reference, *self._sides(), scheduled_for=self._moment(), **more)
         return self._named(request, self.waiting, self.holds if more else self.moved)
 

@@ -12,6 +12,7 @@ import pytest
 
 from daybook.errors import StoreUnavailable
 from daybook.store.batch import writing
+from daybook.store.batch.partitions import save_partition
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, move
 from tests.harness import Installation, wait_until
@@ -65,7 +66,6 @@ def test_a_zombie_writes_nothing(
     receipts = made + installation.client.enqueue_many([deposit("in", a, 500)])
     reached, go_on = threading.Event(), threading.Event()
     faults: list[Exception] = []
-    save_partition = writing.save_partition
 
     def stop_before_the_end(*arguments: Any) -> None:
         if threading.current_thread().name == "zombie":

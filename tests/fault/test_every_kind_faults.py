@@ -106,14 +106,14 @@ def test_the_log_comes_back_without_outcomes_and_clock(
     installation.client.enqueue_many(requests[: number // 2])
     installation.drain()
     streams = {
-        stream: installation.redis.xrange(stream)
+        stream: installation.stream(stream)
         for stream in (installation.log.keys.log(p) for p in range(partitions))
     }
     installation.redis.flushdb()
     sweep(installation)
     for stream, entries in streams.items():  # so that the judge knows what was accepted
         for entry_id, fields in entries:
-            installation.redis.xadd(stream, fields, id=entry_id)
+            installation.put(stream, fields, entry_id)
     receipts = installation.client.enqueue_many(requests)
     assert_all_told(installation, receipts)
 
@@ -160,4 +160,4 @@ def keep_streams(installation: Installation, kept: dict[str, dict[bytes, Any]]) 
     """Remember the entries that stand in the log now."""
     for partition in range(installation.partitions):
         stream = installation.log.keys.log(partition)
-        kept.setdefault(stream, {}).update(dict(installation.redis.xrange(stream)))
+        kept.setdefault(stream, {}).update(installation.stream(stream))

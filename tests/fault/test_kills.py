@@ -8,6 +8,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -46,7 +47,7 @@ def feed(installation: Installation, requests: list[Any], killer: Killer, kills:
         receipts += installation.client.enqueue_many(requests[start : start + part])
         wanted = (kills + 1) * start // len(requests)
         wait_until(
-            lambda wanted=wanted: killer.kills >= wanted,  # type: ignore[misc]
+            partial(killer.has_killed, wanted),
             f"{wanted} workers were killed",
             pause=0.01,
             progress=lambda: killer.kills,

@@ -73,7 +73,7 @@ def test_whatever_is_pushed_ends_no_worker(installation: Installation) -> None:
     workers = installation.workers(1)
     assert_work_goes_on(installation, "before")
     before = children(workers)
-    empty = {"request": {}}
+    empty: dict[str, Any] = {"request": {}}
     sources = {
         INTAKE_QUEUE: envelope("daybook.enqueue", [], empty, "strange", INTAKE_QUEUE),
         queue_of(0): envelope("daybook.apply", [0], {}, "bell", queue_of(0)),
@@ -85,8 +85,7 @@ def test_whatever_is_pushed_ends_no_worker(installation: Installation) -> None:
             for raw in itertools.islice(strange, MESSAGES_A_ROUND):
                 installation.redis.lpush(queue, raw)
         assert_work_goes_on(installation, str(number))
-    for queue in messages:
-        wait_until(lambda queue=queue: not installation.redis.llen(queue), f"{queue} is empty")
+    wait_until(lambda: not any(map(installation.redis.llen, messages)), "all queues are empty")
     assert_work_goes_on(installation, "after")
     assert children(workers) == before
     assert "message.dropped" in workers.log()
@@ -130,7 +129,8 @@ def test_a_message_is_not_dropped_because_the_connection_is_gone(
     for tag, text in stored.items():
         redis.hset("unacked", tag, text)
         redis.zadd("unacked_index", {tag: 1})
-    with PromptConnection(celery_url(installation.redis_url)) as connection:
+    url = celery_url(installation.redis_url)
+    with PromptConnection(url) as connection:  # type: ignore[no-untyped-call]  # kombu ships no types
         channel = connection.channel()
 
         def gone(*arguments: Any) -> None:

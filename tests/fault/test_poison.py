@@ -14,6 +14,7 @@ from daybook.ledger.instructions import Transaction
 from daybook.ledger.posting.kinds import KINDS
 from daybook.requests import TransactionRequest, mint_id, slot_of
 from daybook.requests.decode import instructions as decoding_module
+from daybook.requests.fields import check_meta_data
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, move
 from tests.harness import Installation
@@ -84,12 +85,11 @@ def test_an_entry_that_breaks_the_reader_is_quarantined(
     """A fault in reading one entry is recorded with its traceback, and the partition goes on."""
     installation = install_daybook(1)
     (a,), _ = make_balances(installation, 1)
-    check = decoding_module.check_meta_data
 
     def raise_for_one(value: Any) -> Any:
         if value == {"note": "boom"}:
             raise KeyError("a fault of ours")
-        return check(value)
+        return check_meta_data(value)
 
     requests = [
         TransactionRequest(**deposit(f"r{i}", a, 100, meta_data={"note": "boom"} if i == 1 else {}))
@@ -132,7 +132,7 @@ def test_garbage_in_the_log_becomes_recorded_rejections(
     first = installation.client.enqueue(deposit("before", a, 500))
     for round_ in range(2):  # the second round finds the references of the first used up
         for fields in GARBAGE:
-            installation.redis.xadd(installation.log.keys.log(0), fields)  # type: ignore[arg-type]
+            installation.put(installation.log.keys.log(0), fields)
         installation.log.forward_clock(installation.log.clock() + (1 << 21))
         behind = installation.client.enqueue(move(f"behind-{round_}", a, "@Shop", 100))
         installation.drain()
@@ -158,7 +158,7 @@ def test_a_refused_body_never_takes_a_recorded_reference(
     original = installation.client.enqueue(deposit("mine", a, 500))
     installation.drain()
     garbage = {"b": '{"v":2,"reference":"mine"}', "i": "x", "k": "t:elsewhere"}
-    installation.redis.xadd(installation.log.keys.log(0), garbage)  # type: ignore[arg-type]
+    installation.put(installation.log.keys.log(0), garbage)
     installation.drain()
     installation.redis.delete(installation.log.keys.outcome("t:mine"))
     again = installation.client.enqueue(deposit("mine", a, 500))
@@ -173,7 +173,7 @@ def append_straight(
     installation: Installation, partition: int, request_id: str, request: TransactionRequest
 ) -> str:
     fields = {"i": request_id, "k": f"t:{request.reference}", "c": "", "b": request.body()}
-    return str(installation.redis.xadd(installation.log.keys.log(partition), fields))  # type: ignore[arg-type]
+    return str(installation.put(installation.log.keys.log(partition), fields))
 
 
 def test_an_id_that_lies_or_is_taken_is_refused(installation: Installation) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from daybook.client.receipts import Outcome
 from daybook.store.batch import writing
+from daybook.store.batch.deferred import write_deferred
 from tests.fault.proof import assert_proved
 from tests.fault.requests import deposit, make_balances, mixed, move
 from tests.fault.wallets import wallets
@@ -77,11 +79,11 @@ def test_rejections_do_not_depend_on_the_number_of_partitions(
     for partitions in (2, 4, 8):
         some = install_daybook(partitions)
         backwards = list(reversed(range(partitions)))
-        outcomes_of(some, seed, lambda some=some, order=backwards: some.drain(*order))
+        outcomes_of(some, seed, partial(some.drain, *backwards))
         assert some.rows("SELECT count(*) FROM deferred_entries") == [(0,)]
         assert_proved(some)
         together = install_daybook(partitions)
-        outcomes_of(together, seed, lambda t=together: drain_together(t, 3, seed))
+        outcomes_of(together, seed, partial(drain_together, together, 3, seed))
         assert_proved(together)
 
 
@@ -193,14 +195,13 @@ def test_two_partitions_cannot_decide_over_the_same_internal_money(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both want to decide before either writes: one has to wait, and finds the money gone."""
-    sides = wallets(installation, 1, 0)
+    sides = [name for (name,) in wallets(installation, 1, 0)]
     installation.client.enqueue(deposit("fund", "@Pool", 30))
     installation.drain()
     receipts = installation.client.enqueue_many(
-        [move(f"p-{i}", "@Pool", *sides[i], 30) for i in (0, 1)]
+        [move(f"p-{i}", "@Pool", sides[i], 30) for i in (0, 1)]
     )
     both_decided = threading.Barrier(2)
-    write_deferred = writing.write_deferred
 
     def meet(*arguments: Any) -> None:
         with contextlib.suppress(threading.BrokenBarrierError):
@@ -242,10 +243,10 @@ def test_one_of_two_first_precisions_wins(install_daybook: Callable[[int], Insta
     """Two partitions fix the precision of @World differently at once: one holds, one is refused."""
     for attempt in range(5):
         installation = install_daybook(2)
-        sides = wallets(installation, 1, 0)
+        sides = [name for (name,) in wallets(installation, 1, 0)]
         installation.drain()
         receipts = installation.client.enqueue_many(
-            [deposit(f"w-{i}", *sides[i], 10, precision=(100, 1_000)[i]) for i in (0, 1)]
+            [deposit(f"w-{i}", sides[i], 10, precision=(100, 1_000)[i]) for i in (0, 1)]
         )
         gate = threading.Barrier(2)
 

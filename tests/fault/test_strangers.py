@@ -29,7 +29,7 @@ from tests.harness import Installation, wait_until
 def write(installation: Installation, partition: int, entry_id: str = "*", **fields: Any) -> None:
     """An entry by hand: ``i`` id, ``k`` outcome key, ``c`` flags, ``b`` body."""
     given = {"i": "x", "k": "", "c": "", "b": "{}", **fields}
-    installation.redis.xadd(installation.log.keys.log(partition), given, id=entry_id)
+    installation.put(installation.log.keys.log(partition), given, entry_id)
 
 
 def purses(installation: Installation) -> list[str]:
@@ -203,7 +203,7 @@ def test_no_mark_of_a_large_entry_stops_its_partition(
     """Strange marks say nothing, and none keeps those that an append writes out."""
     names = purses(installation)
     for partition in (0, 1):
-        installation.redis.xadd(installation.log.keys.large(partition), fields, id=entry_id)
+        installation.put(installation.log.keys.large(partition), fields, entry_id)
     assert installation.log.count_unread(0, installation.log.clock()) == 0
     assert_mended(installation, names)
     note = {"note": "x" * 15_000}
@@ -368,7 +368,7 @@ def test_the_outcome_of_another_stays(installation: Installation, expired: bool)
     ((home, copied),) = [
         (partition, entry)
         for partition in (0, 1)
-        for _, entry in installation.redis.xrange(keys.log(partition))
+        for _, entry in installation.stream(keys.log(partition))
         if entry[b"k"] == b"t:mine"
     ]
     installation.drain()
@@ -379,7 +379,7 @@ def test_the_outcome_of_another_stays(installation: Installation, expired: bool)
         write(installation, partition, i=receipt.id, k=receipt.key, b="garbage")
         write(installation, partition, i=receipt.id, k=receipt.key, b='{"reference":"mine"}')
         write(installation, partition, i=ledger.id, k=f"i:{ledger.id}", b="garbage")
-    installation.redis.xadd(keys.log(1 - home), copied)
+    installation.put(keys.log(1 - home), copied)
     installation.drain()
     again = installation.client.enqueue(honest)
     installation.drain()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -18,6 +19,7 @@ from daybook.ledger.ids import part_id
 from daybook.ledger.instructions import Bulk, MultiLeg
 from daybook.ledger.posting import bulk as posting_bulk
 from daybook.ledger.posting.kinds import KINDS
+from daybook.ledger.posting.transactions import post_transaction
 from daybook.queue.entries import BARRIER, NewEntry, entry_id_of, key_of_reference
 from daybook.requests import fingerprint_of, mint_bulk_id, slot_of
 from tests.fault.dying import POINTS, die_at
@@ -45,13 +47,18 @@ def wide(reference: str, sources: list[str], cents: int = 1, *, form: str = "bul
 
 def barriers(installation: Installation, partition: int) -> int:
     """How many barriers stand in a partition's stream."""
-    entries = installation.redis.xrange(installation.log.keys.log(partition))
+    entries = installation.stream(installation.log.keys.log(partition))
     return sum(fields[b"c"] == BARRIER.encode() for _, fields in entries)
+
+
+def is_free(installation: Installation, partition: int) -> bool:
+    """Whether nobody has its lock; it is drained then."""
+    return not installation.applier().drain(partition).busy
 
 
 def statuses(receipts: list[Receipt], installation: Installation) -> list[str | None]:
     """Their outcomes, of which every one must be there."""
-    return [o and o.status for o in installation.client.wait_many(receipts, 5)]
+    return [o.status if o else None for o in installation.client.wait_many(receipts, 5)]
 
 
 # Turns
@@ -159,10 +166,7 @@ def test_a_worker_dies_between_any_two_steps_of_a_wide_request(
         receipts += installation.client.enqueue_many(behind)
         assert die_at(installation, point, 0), f"no batch came to {point}"
         for other in (1, 2, 0):  # the sweep rings for those whose outcomes are not told yet
-            wait_until(
-                lambda p=other: not installation.applier().drain(p).busy,  # type: ignore[misc]
-                "the dead is rolled back",
-            )
+            wait_until(partial(is_free, installation, other), "the dead is rolled back")
         assert installation.open_entries() == 0, point
         assert statuses(receipts, installation) == ["APPLIED"] * len(receipts)
     assert_proved(installation)
@@ -276,8 +280,8 @@ def test_barriers_of_nobody_hold_up_nobody(installation: Installation) -> None:
     made = wallets(installation, 1, 100)
     installation.drain()
     for number, fields in enumerate(NONSENSE):
-        log = installation.log.keys.log(0)
-        installation.redis.xadd(log, {"i": "x", "k": "", "c": BARRIER, **fields})  # type: ignore[dict-item]
+        given = {"i": "x", "k": "", "c": BARRIER} | fields
+        installation.put(installation.log.keys.log(0), given)
         behind = installation.client.enqueue(move(f"behind-{number}", made[0][0], "@Shop", 1))
         installation.applier().drain(0)
         assert behind.wait(5).status == "APPLIED", fields
@@ -300,7 +304,7 @@ def test_a_forged_barrier_waits_for_the_partition_that_it_names(
     installation.drain()
     older = installation.client.enqueue(move("older", made[1][0], "@Shop", 1))
     forged = {"i": "x", "k": "", "c": BARRIER, "b": "1"}
-    installation.redis.xadd(installation.log.keys.log(0), forged)  # type: ignore[arg-type]
+    installation.put(installation.log.keys.log(0), forged)
     behind = installation.client.enqueue(move("behind", made[0][0], "@Shop", 1))
     installation.applier().drain(0)
     assert statuses([older, behind], installation) == ["APPLIED", "APPLIED"]
@@ -344,12 +348,11 @@ def test_a_wide_request_that_makes_the_code_raise_is_quarantined(
 
     broken = raise_before if form == "legs" else raise_afterwards
     if form == "bulk":  # the fault is in its second item
-        post = posting_bulk.post_transaction
 
         def raise_for_one(book: Any, entry: Any, item: Any, *more: Any) -> Any:
             if item.reference == "w-1":
                 raise ZeroDivisionError("a fault of ours")
-            return post(book, entry, item, *more)
+            return post_transaction(book, entry, item, *more)
 
         monkeypatch.setattr(posting_bulk, "post_transaction", raise_for_one)
     else:
@@ -413,7 +416,8 @@ def test_only_the_refused_entry_is_quarantined_though_an_older_one_became_ripe(
     elsewhere = balance_in(Random("other"), 0, 2)
     installation.client.create_balance("general_ledger_id", "USD", balance_id=elsewhere)
     poison = installation.client.enqueue(deposit("poison", elsewhere, 1))
-    run, helped = Attempt.run, []
+    run = Attempt.run
+    helped: list[bool] = []
 
     def run_and_help(self: Attempt) -> Any:
         if self.tactics.refused is not None and not helped:

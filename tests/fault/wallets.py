@@ -90,8 +90,9 @@ def turns(
             atomic = random.random() < 0.5
             items = [(f"{reference}-{n}", {name: amounts[name]}) for n, name in enumerate(some)]
             moves = [
-                move(name, *one, "@Shop", amounts[one[0]])
-                for name, one in ((n, list(a)) for n, a in items)
+                move(own, name, "@Shop", amount)
+                for own, one in items
+                for name, amount in one.items()
             ]
             requests.append(bulk(reference, moves, atomic=atomic))
             purses.spend_bulk(reference, items, atomic=atomic)

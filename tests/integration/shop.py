@@ -35,7 +35,8 @@ def receipt_text(outcome: dict[str, Any]) -> str:
 @shared_task(name="shop.pay")
 def pay(request: dict[str, Any]) -> str:
     """A task that needs the outcome of a request before it goes on."""
-    return receipt_text(enqueue.delay(request).get(timeout=60))
+    text: str = receipt_text(enqueue.delay(request).get(timeout=60))
+    return text
 
 
 @shared_task(name="shop.count")

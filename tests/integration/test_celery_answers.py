@@ -108,7 +108,7 @@ def test_an_entry_with_the_key_of_another_request_answers_nobody(service: Servic
     installation = service.installation
     entry = {"i": "x", "k": "t:whatever", "c": "c", "b": '{"reference":"R"}'}
     for partition in (0, 1):
-        installation.redis.xadd(installation.log.keys.log(partition), entry)
+        installation.put(installation.log.keys.log(partition), entry)
         installation.client._doorbell.ring([partition])
     installation.wait_applied()
     assert service.send("later").get(timeout=SECONDS_MAX)["status"] == "APPLIED"

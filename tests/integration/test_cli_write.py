@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import structlog
-from click.testing import Result
 from tests.harness import Cluster, Installation
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from daybook.cli import Exit, app
 from daybook.settings import current
@@ -209,8 +208,8 @@ def test_amounts_are_rounded_only_when_asked(desk: Desk) -> None:
     assert desk.ask(*part, code=Exit.BAD_ANSWER)["reason"] == "invalid_amount"
     desk.ask(*part, "--rounding", "half_up")
     assert desk.figures(balance)[0] == 13
-    legs = ("--reference", "legs of a third", "--to", f"{balance}=0.125", "--to", "@Fees=left")
-    legs += ("--amount", "1", "--precision", "100")
+    sides = ("--to", f"{balance}=0.125", "--to", "@Fees=left")
+    legs = ("--reference", "legs of a third", *sides, "--amount", "1", "--precision", "100")
     assert "destinations[0].distribution: 0.125 is no whole" in desk.run(*exact, *legs).stderr
     desk.ask(*exact, *legs, "--rounding", "half_up")
     assert desk.figures(balance)[0] == 26

@@ -240,7 +240,7 @@ def test_a_reference_may_look_like_an_id(installation: Installation) -> None:
         with pytest.raises(TypeError, match=r"reference=… or id=…"):
             client.status(**wrong)
     with pytest.raises(TypeError, match=r"reference=… or id=…"):
-        client.wait(refused.id, 5)
+        client.wait(refused.id, 5)  # type: ignore[arg-type]  # that is what is tried
     with pytest.raises(TypeError, match="how many seconds"):
         client.wait(refused)
 

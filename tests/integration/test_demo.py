@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,15 +113,16 @@ def test_the_demo_is_right_and_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path) -> None:
     """Ctrl-C in the middle ends everything, removes the folder and exits with 130."""
     with start_demo(environment(tmp_path)) as child:
-        assert child.stderr is not None
+        said = child.stderr
+        assert said is not None
 
         def runs() -> bool:
-            assert child.poll() is None, child.stderr.read()
+            assert child.poll() is None, said.read()
             return {"worker", "valkey"} <= set(recorded_parts(tmp_path))
 
         wait_until(runs, "the parts run")
         child.send_signal(signal.SIGINT)
-        assert child.wait(timeout=DEMO_SECONDS_MAX) == 130, child.stderr.read()
+        assert child.wait(timeout=DEMO_SECONDS_MAX) == 130, said.read()
     assert list(tmp_path.iterdir()) == []
     assert parts_of(tmp_path) == []
 
@@ -141,22 +142,23 @@ def test_the_demo_uses_empty_servers_and_refuses_those_of_others(
     servers = {"DAYBOOK_DATABASE_URL": database, "DAYBOOK_REDIS_URL": redis}
     other = {"DAYBOOK_DATABASE_URL": cluster.empty_database(), "DAYBOOK_REDIS_URL": redis}
     with start_demo(environment(tmp_path, **servers)) as child:
-        assert child.stderr is not None
+        said = child.stderr
+        assert said is not None
 
         def used() -> bool:
-            assert child.poll() is None, child.stderr.read()
+            assert child.poll() is None, said.read()
             return has_records(database)
 
         wait_until(used, "the demo posts to the server that was named")
         child.send_signal(signal.SIGINT)
-        assert child.wait(timeout=DEMO_SECONDS_MAX) == 130, child.stderr.read()
+        assert child.wait(timeout=DEMO_SECONDS_MAX) == 130, said.read()
     code, _, err = run_demo(environment(tmp_path, **servers))
     assert (code, "holds balances" in err) == (3, True), err
     code, _, err = run_demo(environment(tmp_path, **other))
     assert (code, "holds the log" in err) == (3, True), err
     assert list(tmp_path.iterdir()) == []
-    for used in (database, other["DAYBOOK_DATABASE_URL"]):
-        cluster.drop_database(used)
+    for one in (database, other["DAYBOOK_DATABASE_URL"]):
+        cluster.drop_database(one)
 
 
 def has_records(database_url: str) -> bool:
@@ -172,7 +174,7 @@ def has_records(database_url: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def story() -> Iterator[Story]:
+def story() -> Story:
     """The smallest story."""
     return Story(TRANSACTIONS_MIN)
 

@@ -101,8 +101,7 @@ def test_both_names_work_for_every_kind(installation: Installation) -> None:
 
 def pointers(installation: Installation) -> list[bytes]:
     """The keys that appends have left under ids."""
-    found: list[bytes] = installation.redis.keys(installation.log.keys.queued("i:*"))
-    return found
+    return [*installation.redis.scan_iter(installation.log.keys.queued("i:*"))]
 
 
 def test_an_id_is_found_although_nobody_asked_for_it(installation: Installation) -> None:

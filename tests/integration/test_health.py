@@ -216,7 +216,7 @@ def test_a_barrier_before_a_long_backlog_is_not_to_blame(installation: Installat
     moves = "UPDATE partitions SET applied_at = now() WHERE partition = 0"
     installation.rows(moves)
     assert standing(installation) == []
-    ((barrier, _), *_) = installation.redis.xrange(installation.log.keys.log(1))
+    ((barrier, _), *_) = installation.stream(installation.log.keys.log(1))
     installation.redis.xdel(installation.log.keys.log(1), barrier)
     installation.rows(moves)
     assert standing(installation) == [1]

@@ -68,7 +68,7 @@ def test_a_request_with_legs_shows_them(posting: Posting) -> None:
         (leg.part, leg.reference, leg.destination, leg.precise_amount) for leg in view.records
     ] == [(1, "salaries_1", ann, 700), (2, "salaries_2", bob, 300)]
     assert {leg.parent_transaction for leg in view.records} == {view.transaction_id}
-    assert view.hold is view.refunded_by is None
+    assert (view.hold, view.refunded_by) == (None, None)
     assert [leg.part for leg in listed(posting, parent=view.transaction_id)] == [2, 1]
     assert [leg.reference for leg in listed(posting, balance_id=ann)] == ["salaries_1"]
 
@@ -315,7 +315,8 @@ def test_open_holds_come_in_the_order_of_their_dates(posting: Posting) -> None:
     assert {hold.transaction_id for hold in dated} == {part_id(group, 1), part_id(group, 2)}
     assert cut == found[:3]
     assert (found[3].transaction_id, found[3].remaining) == (plain, 30)
-    assert found[3].inflight_expiry_date is found[3].request is found[3].bulk is None
+    plain_one = found[3]
+    assert (plain_one.inflight_expiry_date, plain_one.request, plain_one.bulk) == (None,) * 3
     assert (counted.holds, counted.holds_due) == (3, 0)
     assert (counted.schedules, counted.schedules_due) == (0, 0)
 

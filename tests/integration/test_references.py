@@ -22,7 +22,7 @@ from daybook.client.receipts import Receipt
 from daybook.ledger.instructions import Transaction
 from daybook.ledger.posting.kinds import KINDS
 from daybook.queue.entries import NewEntry
-from daybook.requests import fingerprint_of, mint_id, slot_of
+from daybook.requests import decode, fingerprint_of, mint_id, slot_of
 from daybook.steps import Point, watched
 from daybook.store.batch.references import ReferenceTaken, take_references
 from daybook.store.read.quarantine import find_quarantined
@@ -291,7 +291,6 @@ def test_what_was_quarantined_without_its_reference_can_be_resolved(
     first = single(installation, 1)
     installation.drain()
     forgotten(installation)
-    decode = decoding.decode
 
     def raise_for_some(body: bytes, *more: Any) -> Any:
         if b"boom" in body:

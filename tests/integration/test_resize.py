@@ -23,7 +23,7 @@ from daybook.errors import ReferenceConflict
 from daybook.installation.resize import begin, open_before
 from daybook.queue.announcements import announce, announced
 from daybook.queue.doorbell import INTAKE_QUEUE, queue_of
-from daybook.store.epochs import newest_epoch
+from daybook.store.epochs import StoredEpoch, newest_epoch
 from daybook.store.proof.verify import verify
 from daybook.store.read.queries import list_partitions, reading
 from daybook.store.read.snapshots import take_snapshot
@@ -40,12 +40,12 @@ def resize(installation: Installation, number: int) -> None:
     assert stored(installation)[1] == number
 
 
-def stored(installation: Installation) -> tuple[int, int, int]:
+def stored(installation: Installation) -> StoredEpoch:
     """The epoch that workers decide in: number, partitions, fence."""
     with installation.engine.connect() as connection:
         found = newest_epoch(connection)
     assert found is not None
-    return tuple(found)  # type: ignore[return-value]
+    return found
 
 
 def open_rows(installation: Installation) -> list[int]:

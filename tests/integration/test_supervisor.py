@@ -54,7 +54,8 @@ def kill_running(servers: Servers, names: tuple[str, ...]) -> None:
 
 def test_parts_that_do_not_stay_up_take_nothing_along(tmp_path: Path) -> None:
     """Servers run on; `status` and `health` say which parts die, until they stay up again."""
-    home, said = tmp_path / "home", []
+    home = tmp_path / "home"
+    said: list[str] = []
     with running(Plan(home, partitions=1, workers=1), Settings(home=home)) as (servers, _):
         kept = {name: servers.pid(name) for name in ("postgres", "valkey")}
         tending = Tending(
@@ -98,7 +99,8 @@ def test_parts_that_do_not_stay_up_take_nothing_along(tmp_path: Path) -> None:
 
 def test_one_death_is_nothing_to_wake_up_for(tmp_path: Path) -> None:
     """The part is started again at once, and nobody is told."""
-    home, said = tmp_path / "home", []
+    home = tmp_path / "home"
+    said: list[str] = []
     assert DEATHS_TOLD > 1
     with Servers(home, with_postgres=False) as servers:
         tending = Tending(servers, said.append)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kombu import Connection
+from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 from sqlalchemy import text
 from sqlalchemy.engine import make_url

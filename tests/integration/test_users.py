@@ -7,6 +7,7 @@ import contextlib
 import re
 import socket
 import urllib.request
+from functools import partial
 from typing import Any
 
 import pytest
@@ -94,6 +95,9 @@ def seen_by_flower(guarded: Guarded, parted: Installation) -> None:
             return str(answer.read())
         return ""
 
+    def answered(path: str, word: str) -> bool:
+        return bool(guarded.admin.acl_log()) or word in ask(path)
+
     parted.redis_url = guarded.url("daybook_flower")
     options = ["--address=127.0.0.1", f"--port={port}", "--basic-auth=reader:secret"]
     with celery(parted, "flower", *options):
@@ -101,7 +105,7 @@ def seen_by_flower(guarded: Guarded, parted: Installation) -> None:
             ("/tasks", "daybook.sweep"),
             ("/workers?refresh=1", "daybook.apply"),
         ):
-            wait_until(lambda p=path, w=word: guarded.admin.acl_log() or w in ask(p), path)
+            wait_until(partial(answered, path, word), path)
             assert guarded.denied() == []
     with redis.Redis.from_url(parted.redis_url) as flower:  # its page of queues, over TCP only
         assert flower.llen("daybook.intake") == 0

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.fault.requests import deposit
@@ -43,7 +44,8 @@ def resize(installation: Installation, partitions: int) -> None:
 def _fill(one: Installation) -> None:
     client = one.client
     ledger = client.create_ledger("Customers", meta_data={"a": 1}).id
-    owner = client.create_identity(**{name: name for name in IDENTITY_FIELDS if name != "dob"}).id
+    known: dict[str, Any] = {name: name for name in IDENTITY_FIELDS if name != "dob"}
+    owner = client.create_identity(**known).id
     owned = [
         client.create_balance(ledger, "USD", identity_id=owner, meta_data={"b": 2}).id
         for _ in range(8)

@@ -86,10 +86,12 @@ def _post_money(posting: Posting, whole: Whole) -> None:
     posted(posting, whole, "dated", dated._replace(description="tab\tand \\", meta_data='{"n":1}'))
     hold = posted(posting, whole, "hold", held("hold", first, second, 500))
     part = posted(posting, whole, "part", Commit(hold, "part", 200))
-    early = {"effective_micros": SOON_MICROS - 20 * 24 * HOUR_MICROS}
+    early = SOON_MICROS - 20 * 24 * HOUR_MICROS
     posting.post(Commit(hold, None, 100, effective_micros=SOON_MICROS - 30 * 24 * HOUR_MICROS))
-    posting.post(Refund(part, "refund-of-part", meta_data='{"why":"broken"}', **early))
-    posting.post(Void(posted(posting, whole, "gone", held("gone", second, third, 70)), **early))
+    broken = '{"why":"broken"}'
+    posting.post(Refund(part, "refund-of-part", meta_data=broken, effective_micros=early))
+    gone = posted(posting, whole, "gone", held("gone", second, third, 70))
+    posting.post(Void(gone, effective_micros=early))
     posting.post(Refund(whole.ids["deposit-3"]))
     posting.post(spend("too-much", third, first, 10**9))
     posting.post(Commit(hold, "too-much-again", 10**9))
@@ -145,11 +147,12 @@ def _post_dates(posting: Posting, whole: Whole) -> None:
     several = [{"identifier": name, "distribution": "50%"} for name in (first, second)]
     ask(posting, whole, reference="legs-later", destinations=several, **later)
     posting.post(Cancel(whole.ids["never"]))
-    for name, dates in {
+    ends: dict[str, dict[str, Any]] = {
         "expired": {"expires_micros": SOON_MICROS},
         "committed": {"commits_micros": SOON_MICROS},
         "waiting": {"expires_micros": LATER_MICROS, "commits_micros": LATER_MICROS + 1},
-    }.items():
+    }
+    for name, dates in ends.items():
         posted(posting, whole, name, held(name, second, third, 12)._replace(**dates))
         posting.post(Deadline(whole.ids[name]))
 

@@ -11,6 +11,10 @@ from tests.oracle.facts import BalanceKey, Expected, Request, Row
 from tests.oracle.model import Model
 from tests.oracle.shelf import Shelf
 
+SHOWN = (
+    "transaction_id", "kind", "status", "reason", "parent_id", "part", "parts", "effective_micros",
+    "description",
+)  # fmt: skip
 FIGURES = ("credit", "debit", "inflight_credit", "inflight_debit", "version")
 
 
@@ -79,9 +83,7 @@ def assert_same_rows(shelf: Shelf, model: Model) -> None:
 
 def _shown(record: dict[str, Any]) -> dict[str, Any]:
     """Of a record what the model says too: of a rejection neither sides nor amounts."""
-    names = ("transaction_id", "kind", "status", "reason", "parent_id", "part", "parts")
-    names += ("effective_micros", "description")
-    shown = {name: record[name] for name in names}
+    shown = {name: record[name] for name in SHOWN}
     if record["status"] in ("REJECTED", "SCHEDULED") or record["kind"] == "change":
         return {**shown, "parts": None}
     meta_data = json.loads(record["meta_data"] or "{}")

@@ -42,7 +42,7 @@ def judged_at_every_commit(town: Town) -> None:
     assert all(len(journal.held) <= town.deferred_max for journal in town.shelf.journals)
 
 
-def played(requests: list[Sent], town: dict[str, int], plot: list[tuple[int, int]]) -> Town:
+def played(requests: list[Sent], town: dict[str, Any], plot: list[tuple[int, int]]) -> Town:
     """The town after these moves and then until nothing is open."""
     here = Town(entries_of(requests), on_commit=judged_at_every_commit, **town)
     for what, number in plot:
@@ -62,7 +62,7 @@ def played(requests: list[Sent], town: dict[str, int], plot: list[tuple[int, int
 
 @given(valid_in_order(), towns, moves)
 def test_what_is_valid_in_order_is_applied(
-    requests: list[Sent], town: dict[str, int], plot: list[tuple[int, int]]
+    requests: list[Sent], town: dict[str, Any], plot: list[tuple[int, int]]
 ) -> None:
     """Requests that are valid in order are all applied, with any partitions, kills and delays."""
     here = played(requests, town, plot)
@@ -97,7 +97,7 @@ def with_hopeless_spends(draw: Any) -> tuple[list[Sent], set[str]]:
 
 @given(with_hopeless_spends(), towns, moves)
 def test_the_same_is_refused_as_with_one_partition(
-    drawn: tuple[list[Sent], set[str]], town: dict[str, int], plot: list[tuple[int, int]]
+    drawn: tuple[list[Sent], set[str]], town: dict[str, Any], plot: list[tuple[int, int]]
 ) -> None:
     """What lacks funds or a balance for ever is refused, and only that, as with one partition."""
     requests, hopeless = drawn
@@ -111,7 +111,7 @@ def test_the_same_is_refused_as_with_one_partition(
 
 @given(anything(), towns, moves)
 def test_anything_reaches_an_outcome(
-    requests: list[Sent], town: dict[str, int], plot: list[tuple[int, int]]
+    requests: list[Sent], town: dict[str, Any], plot: list[tuple[int, int]]
 ) -> None:
     """Whatever is sent, every commit passes the judge, and nothing stays deferred."""
     here = played(requests, town, plot)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -11,9 +12,9 @@ import psycopg
 import pytest
 from psycopg import errors as pg
 
+from daybook.apply import ports
 from daybook.apply.applier import Applier
 from daybook.apply.due import append_due
-from daybook.apply.ports import Unit
 from daybook.apply.rejections import claims_of
 from daybook.client.drafts import drafts
 from daybook.errors import LogNotInstalled, LogUnavailable, StoreUnavailable
@@ -22,6 +23,7 @@ from daybook.ledger.batch import decide_batch
 from daybook.ledger.book import Book
 from daybook.queue.entries import BARRIER, BY_ID, DUE, NewEntry, RawEntry, outcome_value
 from daybook.queue.epochs import NO_END, NOTHING, Epoch
+from daybook.queue.log import Log
 from daybook.queue.wire import body_call, partitions_call
 from daybook.store.batch.again import Stale
 from daybook.store.batch.balances import KnownBalances
@@ -37,11 +39,15 @@ from tests.simulation.load import openings
 from tests.simulation.memory_log import MemoryLog
 from tests.simulation.memory_store import MemoryStore
 from tests.simulation.scheduler import Scheduler
-from tests.simulation.world import FIRST_MS
+from tests.simulation.world import FIRST_MS, real
 
 BYTES_MAX = 1 << 20
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 NO_ID = "00000000-0000-0000-0000-000000000000"
+
+AnyLog = Log | MemoryLog
+AnyStore = Store | MemoryStore
+Units = Callable[[], ports.Unit]
 
 
 class Quiet:
@@ -51,20 +57,21 @@ class Quiet:
         self.now_ms = FIRST_MS
         chaos = Chaos(Random(1))
         chaos.calm = True
-        self.log: Any = MemoryLog(lambda: self.now_ms, lambda call: None)
+        self.log = MemoryLog(lambda: self.now_ms, lambda call: None)
         self.log.install(partitions, 100_000, 0)
-        self.store: Any = MemoryStore(partitions, Scheduler(Random(1), FIRST_MS), chaos)
+        self.store = MemoryStore(partitions, Scheduler(Random(1), FIRST_MS), chaos)
 
 
 # The log
 
 
 @pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.servers)])
-def log(request: pytest.FixtureRequest) -> Any:
+def log(request: pytest.FixtureRequest) -> AnyLog:
     """A log with two partitions."""
     if request.param == "memory":
         return Quiet(2).log
-    return request.getfixturevalue("installation").log
+    installation: Installation = request.getfixturevalue("installation")
+    return installation.log
 
 
 def entry(name: str, slot: int = 0, **more: Any) -> NewEntry:
@@ -73,14 +80,21 @@ def entry(name: str, slot: int = 0, **more: Any) -> NewEntry:
     return NewEntry(slot, f"t:{name}", fingerprint, f"txn_{name}", name.encode(), **more)
 
 
-def states(log: Any, *entries: NewEntry) -> list[str]:
+def states(log: AnyLog, *entries: NewEntry) -> list[str]:
     return [each.state for each in log.append(entries)[0]]
 
 
-def test_positions_are_one_order_for_all_partitions(log: Any) -> None:
+def accepted(log: AnyLog, *entries: NewEntry) -> list[int]:
+    """Append these, all of which are taken: their positions."""
+    results, _ = log.append(entries)
+    return [each.position for each in results if each.position is not None]
+
+
+def test_positions_are_one_order_for_all_partitions(log: AnyLog) -> None:
     """Each entry comes after those before it, whatever its partition; clock and streams agree."""
     results, bells = log.append([entry(f"e{n}", n % 2) for n in range(6)])
-    positions = [each.position for each in results]
+    positions = [each.position for each in results if each.position is not None]
+    assert len(positions) == len(results)
     assert positions == sorted(set(positions))
     assert sorted(bells) == [0, 1]
     assert log.clock() == positions[-1]
@@ -98,7 +112,7 @@ def test_positions_are_one_order_for_all_partitions(log: Any) -> None:
     assert [raw.position for raw in log.read(0, positions[0], 1, BYTES_MAX)] == [positions[2]]
 
 
-def test_a_key_is_accepted_once(log: Any) -> None:
+def test_a_key_is_accepted_once(log: AnyLog) -> None:
     """The same again is a duplicate, another under the key a conflict, with what stands there."""
     assert states(log, entry("a"), entry("a"), entry("a", fingerprint=b"g" * 32)) == [
         "accepted",
@@ -106,18 +120,22 @@ def test_a_key_is_accepted_once(log: Any) -> None:
         "conflict",
     ]
     (known,) = log.outcomes(["t:a"])
+    assert known is not None
     assert known.startswith(b"f".hex().encode() * 32 + b"Qtxn_a 0 ")
     assert states(log, entry("b", flags=BY_ID)) == ["accepted"]
-    assert log.outcomes(["t:b"])[0][64:71] == b"Ptxn_b "
+    (pointed,) = log.outcomes(["t:b"])
+    assert pointed is not None
+    assert pointed[64:71] == b"Ptxn_b "
     log.reply(
         0, 1, log.clock(), (0, 1), [("t:a", outcome_value("66" * 32, "txn_a", "APPLIED"))], 60
     )
     (again,), _ = log.append([entry("a")])
+    assert again.value is not None
     assert (again.state, again.value[64:65]) == ("duplicate", "R")
     assert log.outcomes(["t:a", "t:none"])[1] is None
 
 
-def test_a_bell_rings_until_it_is_taken_down(log: Any) -> None:
+def test_a_bell_rings_until_it_is_taken_down(log: AnyLog) -> None:
     """Who appends to a partition that is rung already need not ring; a read takes the mark down."""
     assert log.append([entry("a")])[1] == [0]
     assert log.append([entry("b")])[1] == []
@@ -125,32 +143,33 @@ def test_a_bell_rings_until_it_is_taken_down(log: Any) -> None:
     assert log.append([entry("c")])[1] == [0]
 
 
-def test_a_wide_entry_leaves_a_barrier(log: Any) -> None:
+def test_a_wide_entry_leaves_a_barrier(log: AnyLog) -> None:
     """It stands in its home, and under the same position a mark of it in each other partition."""
-    (wide,), bells = log.append([entry("w", 1, slots=(1, 2, 4))])
+    (result,), bells = log.append([entry("w", 1, slots=(1, 2, 4))])
     assert sorted(bells) == [0, 1]
+    wide = result.position or 0
     (barrier,) = log.read(0, 0, 10, BYTES_MAX)
-    assert barrier == RawEntry(wide.position, "txn_w", "", BARRIER, b"1")
+    assert barrier == RawEntry(wide, "txn_w", "", BARRIER, b"1")
     (home,) = log.read(1, 0, 10, BYTES_MAX)
-    assert (home.position, home.body) == (wide.position, b"w")
+    assert (home.position, home.body) == (wide, b"w")
 
 
-def test_a_full_partition_refuses_and_all_behind(log: Any) -> None:
+def test_a_full_partition_refuses_and_all_behind(log: AnyLog) -> None:
     """What is applied gives room; otherwise the first that has none, and all after it, are full."""
     log.install(2, 2, 0)
-    accepted = log.append([entry("a"), entry("b")])[0]
+    first, _ = accepted(log, entry("a"), entry("b"))
     assert states(log, entry("c"), entry("d", 1)) == ["full", "full"]
-    log.reply(0, 1, accepted[0].position, (0, 0), [], 60)
+    log.reply(0, 1, first, (0, 0), [], 60)
     assert states(log, entry("c"), entry("e")) == ["accepted", "full"]
 
 
-def test_what_is_due_comes_once_more(log: Any) -> None:
+def test_what_is_due_comes_once_more(log: AnyLog) -> None:
     """Over the outcome of the time when it was accepted, over a stale one, and not over its own."""
-    (first,), _ = log.append([entry("s")])
+    (first,) = accepted(log, entry("s"))
     scheduled = outcome_value("66" * 32, "txn_s", "SCHEDULED")
     due = entry("s", flags=DUE)
     assert states(log, due) == ["duplicate"]  # it is queued
-    log.reply(0, 1, first.position, (0, 0), [], 60)
+    log.reply(0, 1, first, (0, 0), [], 60)
     assert states(log, due, due) == ["accepted", "duplicate"]  # its outcome was lost
     log.reply(0, 2, log.clock(), (0, 0), [("t:s", scheduled)], 60)
     assert states(log, due) == ["accepted"]
@@ -159,7 +178,7 @@ def test_what_is_due_comes_once_more(log: Any) -> None:
     assert states(log, due) == ["duplicate"]
 
 
-def test_marks_follow_the_newest_batch(log: Any) -> None:
+def test_marks_follow_the_newest_batch(log: AnyLog) -> None:
     """A late reply moves none back; a gap in what was told keeps the batch unsent."""
     log.reply(0, 2, 200, (0, 4), [], 60)
     log.reply(0, 1, 100, (0, 2), [], 60)
@@ -173,7 +192,7 @@ def test_marks_follow_the_newest_batch(log: Any) -> None:
     assert (log.replied_batches(), log.cursor_marks(), log.told_sequences()) == ({}, {0: 100}, {})
 
 
-def test_the_clock_never_goes_back(log: Any) -> None:
+def test_the_clock_never_goes_back(log: AnyLog) -> None:
     """What comes next comes behind a position to which the clock was put, and trims keep it."""
     ahead = log.clock() + (5_000 << 20) + (log.now_ms() << 20)
     log.forward_clock(ahead)
@@ -185,62 +204,63 @@ def test_the_clock_never_goes_back(log: Any) -> None:
     assert log.clock() == ahead + 2
 
 
-def test_another_number_begins_behind_the_newest_entry(log: Any) -> None:
+def test_another_number_begins_behind_the_newest_entry(log: AnyLog) -> None:
     """What comes next is routed by it; how many there were is known of each position."""
-    (first, second), _ = log.append([entry("a", 1), entry("b", 3)])
+    first, second = accepted(log, entry("a", 1), entry("b", 3))
     assert (log.epochs.newest(), log.epochs.after(1), log.end_of(1)) == (1, None, NO_END)
     begun = log.epochs.begin(3)
     assert begun[:2] == (2, 3)
-    assert begun.fence >= second.position
+    assert begun.fence >= second
     assert log.epochs.begin(3) == begun
-    (third, fourth), bells = log.append([entry("c", 2), entry("d", 3)])
+    results, bells = log.append([entry("c", 2), entry("d", 3)])
+    third, fourth = [each.position or 0 for each in results]
     assert (log.partitions(), log.epochs.newest(), log.epochs.after(1)) == (3, 2, begun)
     assert (log.end_of(1), log.end_of(2), log.end_of(3)) == (begun.fence, NO_END, NOTHING)
-    asked = [partitions_call(log.keys, each.position) for each in (first, second, third)]
+    asked = [partitions_call(log.keys, each) for each in (first, second, third)]
     assert [log.call(each) for each in asked] == [2, 2, 3]
-    assert [raw.position for raw in log.read(2, 0, 9, BYTES_MAX)] == [third.position]
-    assert [raw.position for raw in log.read(0, 0, 9, BYTES_MAX)] == [fourth.position]
+    assert [raw.position for raw in log.read(2, 0, 9, BYTES_MAX)] == [third]
+    assert [raw.position for raw in log.read(0, 0, 9, BYTES_MAX)] == [fourth]
     assert sorted(bells) == [0, 2]
-    assert second.position <= begun.fence < third.position
+    assert second <= begun.fence < third
     last = log.epochs.begin(1)
     assert last[:2] == (3, 1)
-    assert last.fence >= fourth.position
+    assert last.fence >= fourth
     assert log.epochs.after(1) == begun
 
 
-def test_no_epoch_begins_in_a_log_that_is_older_than_the_database(log: Any) -> None:
+def test_no_epoch_begins_in_a_log_that_is_older_than_the_database(log: AnyLog) -> None:
     """What the database has decided would lie behind the fence, routed by the number before."""
-    (known,), _ = log.append([entry("a")])
-    for stored, newest in ((2, known.position), (1, known.position + 1)):
+    (known,) = accepted(log, entry("a"))
+    for stored, newest in ((2, known), (1, known + 1)):
         with pytest.raises(LogUnavailable, match="older than the database"):
             log.epochs.begin(3, stored, newest)
     assert (log.partitions(), log.epochs.newest()) == (2, 1)
-    begun = log.epochs.begin(3, 1, known.position)
+    begun = log.epochs.begin(3, 1, known)
     assert begun[:2] == (2, 3)
-    assert begun.fence >= known.position
+    assert begun.fence >= known
 
 
-def test_a_log_that_lost_its_end_catches_up(log: Any) -> None:
+def test_a_log_that_lost_its_end_catches_up(log: AnyLog) -> None:
     """What it took meanwhile lies in an epoch of its own, behind all that is decided."""
     assert not log.epochs.catch_up(1, 2, 0, 0)
-    (decided, taken), _ = log.append([entry("a"), entry("b")])
-    fence = decided.position - 9
-    assert log.epochs.catch_up(2, 5, fence, decided.position)
+    decided, taken = accepted(log, entry("a"), entry("b"))
+    fence = decided - 9
+    assert log.epochs.catch_up(2, 5, fence, decided)
     assert (log.partitions(), log.epochs.newest()) == (5, 4)
-    assert log.epochs.after(2) == Epoch(3, 2, decided.position)
-    assert log.epochs.after(3) == Epoch(4, 5, taken.position)
-    assert log.epochs.catch_up(6, 5, taken.position, taken.position)
-    assert (log.epochs.after(4), log.end_of(6)) == (Epoch(6, 5, taken.position), NO_END)
+    assert log.epochs.after(2) == Epoch(3, 2, decided)
+    assert log.epochs.after(3) == Epoch(4, 5, taken)
+    assert log.epochs.catch_up(6, 5, taken, taken)
+    assert (log.epochs.after(4), log.end_of(6)) == (Epoch(6, 5, taken), NO_END)
     assert not log.epochs.catch_up(6, 3, fence, fence)
 
 
-def test_a_log_is_installed_in_the_epoch_of_the_database(log: Any) -> None:
+def test_a_log_is_installed_in_the_epoch_of_the_database(log: AnyLog) -> None:
     """One that is there keeps its own."""
     log.install(7, 100, 0, 9)
     assert (log.partitions(), log.epochs.newest()) == (2, 1)
 
 
-def test_marks_of_a_partition_that_is_not_there_are_forgotten(log: Any) -> None:
+def test_marks_of_a_partition_that_is_not_there_are_forgotten(log: AnyLog) -> None:
     """Those of others stay."""
     for partition in (0, 1):
         log.reply(partition, 2, 200, (0, 4), [], 60)
@@ -271,7 +291,7 @@ def test_a_log_that_is_not_installed_takes_nothing() -> None:
 
 
 @pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.servers)])
-def store(request: pytest.FixtureRequest) -> Any:
+def store(request: pytest.FixtureRequest) -> AnyStore:
     """An empty ledger with two partitions."""
     if request.param == "memory":
         return Quiet(2).store
@@ -279,26 +299,21 @@ def store(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
-def units(store: Any) -> Iterator[Callable[[], Unit]]:
+def units(store: AnyStore) -> Iterator[Units]:
     """Begins units of work, each on a connection of its own, rolled back in the end."""
-    opened: list[Any] = []
+    workers: ports.Store = store
+    with ExitStack() as opened:
 
-    def begin() -> Unit:
-        opened.append(store.units())
-        unit: Unit = opened[-1].__enter__()()
-        opened.append(unit)
-        return unit
+        def begin() -> ports.Unit:
+            unit = opened.enter_context(workers.units())()
+            opened.callback(unit.rollback)
+            return unit
 
-    yield begin
-    for each in reversed(opened):
-        if hasattr(each, "rollback"):
-            each.rollback()
-        else:
-            each.__exit__(None, None, None)
+        yield begin
 
 
 def post(
-    unit: Any, row: PartitionRow, requests: list[tuple[dict[str, Any], str]], **more: Any
+    unit: ports.Unit, row: PartitionRow, requests: list[tuple[dict[str, Any], str]], **more: Any
 ) -> Any:
     """Decide and write requests in this unit, up to the cursor."""
     first = max(row.cursor, FIRST_MS << 20) + 1
@@ -334,7 +349,7 @@ def money(
     return request, draft.entry.request_id
 
 
-def test_a_partition_has_one_holder(units: Any) -> None:
+def test_a_partition_has_one_holder(units: Units) -> None:
     """Who has its lock keeps others from it until the end; who waits gives up in time."""
     one, two = units(), units()
     assert one.lock([0, 1]).keys() == {0, 1}
@@ -344,10 +359,11 @@ def test_a_partition_has_one_holder(units: Any) -> None:
     two.rollback()
     one.commit()
     row = two.lock_if_free(0)
+    assert row is not None
     assert (row.partition, row.cursor, row.batch, row.partitions) == (0, 0, 0, 2)
 
 
-def test_a_unit_is_true_with_its_commit(units: Any) -> None:
+def test_a_unit_is_true_with_its_commit(units: Units) -> None:
     """Others see nothing of it before, and all of it after; a rollback leaves nothing."""
     one, two = units(), units()
     row = one.lock([0])[0]
@@ -363,7 +379,7 @@ def test_a_unit_is_true_with_its_commit(units: Any) -> None:
     assert [found[0] for found in two.records_since(row, 1)] == ["b"]
 
 
-def test_all_partitions_go_on_to_another_epoch(units: Any, store: Any) -> None:
+def test_all_partitions_go_on_to_another_epoch(units: Units, store: AnyStore) -> None:
     """New ones begin behind the fence; closed ones keep their marks, and nobody gets their lock."""
     one, two = units(), units()
     post(one, one.lock([1])[1], [money("a")])
@@ -385,6 +401,7 @@ def test_all_partitions_go_on_to_another_epoch(units: Any, store: Any) -> None:
     two.rollback()
     assert two.lock_if_free(1) is None
     row = two.lock_if_free(0)
+    assert row is not None
     assert (row.partitions, row.epoch, row.batch) == (1, 3, 0)
     two.rollback()
     marks = store.marks()
@@ -396,7 +413,7 @@ def test_all_partitions_go_on_to_another_epoch(units: Any, store: Any) -> None:
         one.advance(StoredEpoch(3, 2, before + 20))
 
 
-def test_a_reference_is_used_once(units: Any) -> None:
+def test_a_reference_is_used_once(units: Units) -> None:
     """Taken again unseen it is refused by the index; looked up, it is a conflict."""
     request = money("a")
     one = units()
@@ -410,7 +427,7 @@ def test_a_reference_is_used_once(units: Any) -> None:
     assert [outcome.reason for outcome in decision.decisions] == ["reference_conflict"]
 
 
-def test_what_a_decision_took_for_granted_is_compared(units: Any) -> None:
+def test_what_a_decision_took_for_granted_is_compared(units: Units) -> None:
     """Another has created the balance meanwhile, or given it another precision: decide again."""
     one, two, three = units(), units(), units()
     first, second = one.lock([0])[0], two.lock([1])[1]
@@ -427,7 +444,7 @@ def test_what_a_decision_took_for_granted_is_compared(units: Any) -> None:
     assert [outcome.reason for outcome in decision.decisions] == ["precision_mismatch"]
 
 
-def test_what_is_deferred_waits_in_order(units: Any, store: Any) -> None:
+def test_what_is_deferred_waits_in_order(units: Units, store: AnyStore) -> None:
     """By position, with what it may credit, until released; what is refused keeps its reference."""
     unit = units()
     row = unit.lock([0])[0]
@@ -459,13 +476,13 @@ def test_what_is_deferred_waits_in_order(units: Any, store: Any) -> None:
     assert unit.oldest_deferred() == {}
 
 
-def test_a_lost_connection_is_a_store_that_is_away(store: Any) -> None:
+def test_a_lost_connection_is_a_store_that_is_away(store: AnyStore) -> None:
     """Whatever the driver says of it becomes StoreUnavailable at the edge of the store."""
     with pytest.raises(StoreUnavailable), store.units():
         raise psycopg.OperationalError("gone")
 
 
-def told(store: Any, rows: Callable[[str], list[Any]]) -> Any:
+def told(store: AnyStore, rows: Callable[[str], list[Any]]) -> Any:
     """Everything that is recorded, in one order."""
     if isinstance(store, MemoryStore):
         tables = store.tables
@@ -546,7 +563,8 @@ def test_both_stores_record_the_same(installation: Installation, seed: int) -> N
             quiet.log.append(requests[start : start + 20])
             if start % 40 == 20:
                 marks = store.marks()
-                begin_after(marks.epoch, marks.newest, quiet.log, next(numbers, 2))
+                assert marks.epoch is not None
+                begin_after(marks.epoch, marks.newest, real(quiet.log), next(numbers, 2))
             append_due(store, quiet.log, lambda partition: None)
             for partition in 2 * [*range(quiet.log.partitions())]:
                 applier.drain(partition)
@@ -554,7 +572,9 @@ def test_both_stores_record_the_same(installation: Installation, seed: int) -> N
         append_due(store, quiet.log, lambda partition: None)
         for partition in 2 * [*range(quiet.log.partitions())]:
             applier.drain(partition)
-        assert store.marks().epoch.number == quiet.log.epochs.newest() > 3
+        last = store.marks().epoch
+        assert last is not None
+        assert last.number == quiet.log.epochs.newest() > 3
         recorded.append(told(store, lambda query: installation.rows(query)))
     for ours, theirs in zip(*recorded, strict=True):
         assert [tuple(row) if isinstance(row, tuple) else row for row in ours] == [
@@ -578,7 +598,7 @@ def seeded_requests(seed: int) -> list[NewEntry]:
     ]
 
 
-def test_both_stores_find_the_same_due(units: Any, store: Any) -> None:
+def test_both_stores_find_the_same_due(units: Units, store: AnyStore) -> None:
     """Schedules and dates of holds, in the order of their times, behind where one stopped."""
     now = datetime.fromtimestamp(FIRST_MS / 1000, UTC) + timedelta(seconds=30)
     unit = units()

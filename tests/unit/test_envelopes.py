@@ -93,7 +93,8 @@ def test_what_is_to_be_handed_on_is_known_however_often_a_message_comes() -> Non
     again = taken(taken(first))
     assert again["headers"][HANDED_ON] == wanted
     for strange in ("link", {"link": 1}, ["shell", 5, None, ["link"]], None):
-        assert taken(intake(**{HANDED_ON: strange}))["headers"][HANDED_ON] == []
+        headers: dict[str, Any] = {HANDED_ON: strange}
+        assert taken(intake(**headers))["headers"][HANDED_ON] == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -44,8 +46,8 @@ def test_celery_is_told_the_password_where_it_masks_it(url: str, wanted: str) ->
 
 @pytest.mark.parametrize("url", ["redis://:hid/den@host:6379/0", "redis://:x@h:hidden/0", "hidden"])
 @pytest.mark.parametrize("opener", [connect, connect_async])
-def test_a_bad_address_is_not_quoted(opener: object, url: str) -> None:
+def test_a_bad_address_is_not_quoted(opener: Callable[..., Any], url: str) -> None:
     """The error says what an address looks like, and nothing of the one that was given."""
     with pytest.raises(ConfigError, match="DAYBOOK_REDIS_URL is not an address like") as caught:
-        opener(url, Settings())  # type: ignore[operator]
+        opener(url, Settings())
     assert "hid" not in "".join(traceback.format_exception(caught.value, limit=0))

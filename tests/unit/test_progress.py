@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
@@ -12,8 +13,8 @@ BOUND = 30.0
 LONG, SHORT = 100.0, 1.0
 
 
-def found(partition: int, idle: float, **more: object) -> Progress:
-    return Progress(partition, 5, 1, idle, **more)  # type: ignore[arg-type]
+def found(partition: int, idle: float, **more: Any) -> Progress:
+    return Progress(partition, 5, 1, idle, **more)
 
 
 @pytest.mark.parametrize(

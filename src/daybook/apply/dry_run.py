@@ -164,7 +164,6 @@ def _named(book: Book, entry: LogEntry) -> dict[str, Balance]:
 
 def _record(record: Record) -> RecordPreview:
     amount, precision = record.precise_amount, record.precision
-    known = amount is not None and precision is not None
     return RecordPreview(
         str(record.kind),
         record.reference,
@@ -177,7 +176,7 @@ def _record(record: Record) -> RecordPreview:
         record.currency,
         precision,
         amount,
-        amount_text(amount, precision) if known else None,  # type: ignore[arg-type]
+        None if amount is None or precision is None else amount_text(amount, precision),
         iso(EPOCH + timedelta(microseconds=record.effective_micros)),
         record.description,
     )

@@ -83,7 +83,7 @@ def before_twins(reads: list[Read]) -> list[Read]:
         raw.position
         for read in reads
         for raw in requests(read.raws)
-        if raw.position in seen or seen.add(raw.position)  # type: ignore[func-returns-value]
+        if raw.position in seen or seen.add(raw.position)  # type: ignore[func-returns-value]  # None: not a twin
     ]
     if not twins:
         return reads

@@ -23,7 +23,7 @@ from daybook.worker.runtime import runtime
 log = structlog.get_logger()
 
 
-class Announcing(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ships no types
+class Announcing(bootsteps.StartStopStep):
     """Starts when the consumer listens, and again after each loss of the broker."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)

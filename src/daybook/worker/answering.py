@@ -104,7 +104,7 @@ return {1, string.format('%.0f', own_at)}
 """Claims a result, or stores it, in one step: whether it did, and the moment of the claim."""
 
 
-class AnsweringBackend(RedisBackend):  # type: ignore[misc]  # Celery ships no types
+class AnsweringBackend(RedisBackend):
     """Celery's results in Redis, but for those of the intake."""
 
     def claim(self, task_id: str, mark: str, *, comes_again: bool = False) -> int:
@@ -191,5 +191,5 @@ def comes_again(message: Any) -> bool:
 def mark_of(message: Any) -> str:
     """A digest of what a message says: the same for all deliveries of it, and repetitions."""
     # As Celery would send it: an exact number is spelled otherwise than any text.
-    text = dumps(exact(request_of(message)), sort_keys=True)  # type: ignore[no-untyped-call]
+    text = dumps(exact(request_of(message)), sort_keys=True)
     return sha256(text.encode(errors="surrogatepass")).hexdigest()

@@ -20,7 +20,7 @@ from daybook.worker.messages import load_message
 SOFT_SHUTDOWN_SECONDS = 15
 
 # JSON numbers of a foreign service reach the intake as they were written.
-register(  # type: ignore[no-untyped-call]  # kombu ships no types
+register(
     "json",
     dumps,
     load_message,

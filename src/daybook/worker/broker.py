@@ -63,7 +63,7 @@ def _can_be_put_back(raw: bytes) -> bool:
     stays, and is put back by anyone who has a connection.
     """
     try:
-        message, exchange, routing_key = loads(raw)  # type: ignore[no-untyped-call]
+        message, exchange, routing_key = loads(raw)
     except (ValueError, TypeError, RecursionError):
         return False
     return isinstance(message, dict) and isinstance(exchange, str) and isinstance(routing_key, str)
@@ -75,13 +75,13 @@ class DistrustfulQoS(redis_transport.QoS):
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
         """Put a message back that nobody acknowledged."""
         try:
-            super().restore_by_tag(tag, client, leftmost)  # type: ignore[no-untyped-call]
+            super().restore_by_tag(tag, client, leftmost)
         except (ValueError, TypeError, AttributeError) as fault:
             raw = self.channel.client.hget(self.unacked_key, tag)
             if raw is None or _can_be_put_back(raw):
                 raise ConnectionError(f"a message could not be put back: {fault}") from fault
             drop(self.unacked_key, raw, fault)
-            self._remove_from_indices(tag).execute()  # type: ignore[no-untyped-call]
+            self._remove_from_indices(tag).execute()
 
 
 class DistrustfulChannel(redis_transport.Channel):
@@ -100,7 +100,7 @@ class DistrustfulChannel(redis_transport.Channel):
 
         client.parse_response = parse_response
         try:
-            return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
+            return super()._brpop_read(**options)
         finally:
             del client.parse_response
 
@@ -124,7 +124,7 @@ class DistrustfulChannel(redis_transport.Channel):
         """Which queues an exchange leads to. Producers can write that table, too."""
         if exchange == INTAKE_QUEUE or exchange.startswith(QUEUE_PREFIX):
             return [(exchange, "", exchange)]
-        rows = super().get_table(exchange)  # type: ignore[no-untyped-call]
+        rows = super().get_table(exchange)
         return [row for row in rows if len(row) == BINDING_PARTS]
 
 
@@ -146,7 +146,7 @@ class PromptConnection(Connection):
 
     def get_transport_cls(self) -> type[Any]:
         """The transport of the address, distrustful."""
-        return distrustful(super().get_transport_cls())  # type: ignore[no-untyped-call]
+        return distrustful(super().get_transport_cls())
 
     def ensure_connection(self, *args: Any, **options: Any) -> Connection:
         """Try until there is a connection; for arguments see kombu."""
@@ -155,11 +155,11 @@ class PromptConnection(Connection):
             "interval_step": AGAIN_SECONDS_FIRST,
             "interval_max": AGAIN_SECONDS_MAX,
         }
-        super().ensure_connection(*args, **{**pauses, **options})  # type: ignore[no-untyped-call]
+        super().ensure_connection(*args, **{**pauses, **options})
         return self
 
 
-class PromptAMQP(AMQP):  # type: ignore[misc]  # Celery ships no types
+class PromptAMQP(AMQP):
     """What Celery makes its connections with."""
 
     Connection = BrokerConnection = PromptConnection

@@ -16,7 +16,7 @@ _OF_THE_BROKER = (OSError, RedisError, OperationalError)
 KeyError as well, which any message could bring about."""
 
 
-class DistrustfulConsumer(Consumer):  # type: ignore[misc]  # Celery ships no types
+class DistrustfulConsumer(Consumer):
     """Drops a message that can't be taken up, where Celery would end the worker."""
 
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], None]:

@@ -29,7 +29,7 @@ from daybook.worker.envelopes import HANDED_ON
 from daybook.worker.messages import exact
 
 
-class IntakeRequest(Request):  # type: ignore[misc]  # Celery ships no types
+class IntakeRequest(Request):
     """A message of the intake in the worker's parent."""
 
     @property

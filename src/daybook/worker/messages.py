@@ -64,4 +64,4 @@ def load_message(text: str | bytes) -> Any:
     plain = text.decode() if isinstance(text, bytes) else text
     check_depth(plain)
     exactly = partial(json.loads, parse_float=WrittenNumber)
-    return loads(plain, _loads=exactly)  # type: ignore[no-untyped-call]  # kombu ships no types
+    return loads(plain, _loads=exactly)

@@ -29,7 +29,7 @@ def tell_safety(settings: Settings) -> None:
         tell("worker.safety", check=check.name, state=check.state, detail=check.detail)
 
 
-@celeryd_init.connect  # type: ignore[untyped-decorator]  # Celery ships no types
+@celeryd_init.connect
 def consume_partitions(conf: Any = None, options: dict[str, Any] | None = None, **_: Any) -> None:
     """Consume the intake and every partition, unless ``-Q`` says which.
 
@@ -43,8 +43,5 @@ def consume_partitions(conf: Any = None, options: dict[str, Any] | None = None, 
     conf.daybook_queues_are_chosen = bool((options or {}).get("queues"))
     if not conf.daybook_queues_are_chosen:
         names = [queue_of(partition) for partition in range(number)]
-        conf.task_queues = [
-            Queue(name, routing_key=name)  # type: ignore[no-untyped-call]
-            for name in (INTAKE_QUEUE, *names)
-        ]
+        conf.task_queues = [Queue(name, routing_key=name) for name in (INTAKE_QUEUE, *names)]
     tell_safety(read_settings())  # last: whatever it raises, the queues are there

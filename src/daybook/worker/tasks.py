@@ -42,7 +42,7 @@ def ring(partition: int, countdown: float = 0.0) -> None:
     )
 
 
-@app.task(name=APPLY_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
+@app.task(name=APPLY_TASK, ignore_result=True)
 def apply(partition: int) -> dict[str, Any]:
     """Apply what is unread in a partition."""
     try:
@@ -56,7 +56,7 @@ def apply(partition: int) -> dict[str, Any]:
     return drained.summary()
 
 
-@app.task(name=SWEEP_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
+@app.task(name=SWEEP_TASK, ignore_result=True)
 def sweep() -> dict[str, Any]:
     """Ring for partitions with open entries; repair and trim the log; append what is due."""
     process = runtime()
@@ -64,7 +64,7 @@ def sweep() -> dict[str, Any]:
     return sweeping.sweep(process.store, process.log, process.applier, ring, answer)
 
 
-@app.task(name=SNAPSHOT_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
+@app.task(name=SNAPSHOT_TASK, ignore_result=True)
 def snapshot() -> dict[str, Any]:
     """Keep the figures of the balances that changed."""
     process = runtime()
@@ -72,7 +72,7 @@ def snapshot() -> dict[str, Any]:
     return {"balances": taken.balances if taken else None}
 
 
-@app.task(name=DRY_RUN_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
+@app.task(name=DRY_RUN_TASK, ignore_result=True)
 def dry_run(request_id: str, body: str, answer_id: str) -> dict[str, Any]:
     """Look what a request would do, for a producer that has no database of its own."""
     process = runtime()
@@ -81,7 +81,7 @@ def dry_run(request_id: str, body: str, answer_id: str) -> dict[str, Any]:
     return {"would_apply": preview.would_apply, "reason": preview.reason}
 
 
-@app.task(name=FIND_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
+@app.task(name=FIND_TASK, ignore_result=True)
 def find(request_id: str, answer_id: str) -> dict[str, Any]:
     """Look a request up by its id, for a producer that has no database of its own."""
     process = runtime()
@@ -90,7 +90,7 @@ def find(request_id: str, answer_id: str) -> dict[str, Any]:
     return {"found": found != "{}"}
 
 
-@app.task(  # type: ignore[untyped-decorator]
+@app.task(
     name=ENQUEUE_TASK,
     bind=True,
     max_retries=INTAKE_RETRIES_MAX,

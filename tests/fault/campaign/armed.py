@@ -46,9 +46,11 @@ KEEP = "keep"
 _read = Log.read
 
 
-def _read_and_keep(log: Log, partition: int, *arguments: int) -> list[RawEntry]:
+def _read_and_keep(
+    log: Log, partition: int, after: int, count: int, bytes_max: int
+) -> list[RawEntry]:
     """``Log.read``, which also writes down what it finds."""
-    found = _read(log, partition, *arguments)  # type: ignore[call-arg]
+    found = _read(log, partition, after, count, bytes_max)
     folder = Path(os.environ[FOLDER])
     if found and (folder / KEEP).exists():
         with (folder / f"read-{os.getpid()}").open("a", encoding="utf-8") as kept:
@@ -59,6 +61,6 @@ def _read_and_keep(log: Log, partition: int, *arguments: int) -> list[RawEntry]:
 
 
 if FOLDER in os.environ:
-    Log.read = _read_and_keep  # type: ignore[method-assign,assignment]
+    Log.read = _read_and_keep  # type: ignore[method-assign, assignment]  # for the whole process
     _for_life = watched(_hit)  # kept: it ends with the process
     _for_life.__enter__()

@@ -12,7 +12,7 @@ from daybook.queue.entries import entry_id_of, position_of
 from tests.fault.campaign.armed import KEEP
 from tests.harness import Installation
 
-Entries = dict[int, dict[bytes, Any]]
+Entries = dict[int, dict[bytes, bytes]]
 
 
 class LogKeeper:
@@ -36,7 +36,7 @@ class LogKeeper:
             for partition, kept in enumerate(self.entries):
                 stream = self._installation.log.keys.log(partition)
                 start = f"({entry_id_of(self._ends[partition])}"
-                for entry_id, fields in self._installation.redis.xrange(stream, start):
+                for entry_id, fields in self._installation.stream(stream, start):
                     kept[position_of(entry_id)] = fields
                     self._ends[partition] = position_of(entry_id)
 
@@ -70,5 +70,5 @@ class LogKeeper:
             at_once = self._installation.redis.pipeline(transaction=False)
             at_once.delete(stream)
             for position in sorted(kept):
-                at_once.xadd(stream, kept[position], id=entry_id_of(position))
+                at_once.xadd(stream, dict[Any, Any](kept[position]), id=entry_id_of(position))
             at_once.execute()

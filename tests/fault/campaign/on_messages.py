@@ -69,14 +69,15 @@ def own_broker(stage: Stage) -> None:
 
 
 def lose_own_broker(stage: Stage) -> None:
-    assert stage.broker is not None
-    _, server = stage.broker.children["valkey"]
+    broker = stage.broker
+    assert broker is not None
+    _, server = broker.children["valkey"]
     server.kill()
     server.wait()
     time.sleep(LOSING_SECONDS)
-    shutil.rmtree(stage.broker.folder.valkey / "appendonlydir")
-    stage.broker.restart("valkey")
-    wait_until(lambda: answers(stage.broker.redis_url), "the broker answers")
+    shutil.rmtree(broker.folder.valkey / "appendonlydir")
+    broker.restart("valkey")
+    wait_until(lambda: answers(broker.redis_url), "the broker answers")
 
 
 def lose_replies(stage: Stage) -> None:

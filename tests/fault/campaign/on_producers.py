@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from random import Random
+from typing import cast
 
 from daybook import Client
 from daybook.settings import read_settings
@@ -36,7 +37,7 @@ def _accepted(stage: Stage) -> int:
     found = {
         key.removeprefix(place.removesuffix("*").encode())
         for place in (marks, outcomes)
-        for key in stage.valkey.keys(place)
+        for key in cast(list[bytes], stage.valkey.keys(place))
     }
     return len(found)
 

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -244,7 +245,7 @@ class Stage:
         receipts = [self._probe(partition) for partition in range(PARTITIONS)]
         for receipt in receipts:
             self.traffic.sent.append((receipt[0], receipt[1]))
-            self._wait(lambda done=receipt[1]: self._is_final(done), "new requests end")
+            self._wait(partial(self._is_final, receipt[1]), "new requests end")
         return time.monotonic() - self.over_at
 
     def _probe(self, partition: int) -> tuple[dict[str, Any], Receipt]:

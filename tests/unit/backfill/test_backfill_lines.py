@@ -52,6 +52,7 @@ def builder_of(text: str) -> LineBuilder:
 def built(builder: LineBuilder, columns: dict[str, Any]) -> TransactionRequest:
     line = builder.build(Row(2, columns))
     assert isinstance(line, Line), line
+    assert isinstance(line.request, TransactionRequest)
     return line.request
 
 
@@ -150,6 +151,7 @@ def test_a_balance_keeps_its_key_as_external_id() -> None:
     line = builder.build(Row(2, ROW))
     assert isinstance(line, Line)
     ((balance_id, key),) = line.keys.items()
+    assert isinstance(line.request, TransactionRequest)
     request = builder.balance_request(balance_id, key, line.request.currency)
     assert json.loads(request.body()) == {
         "v": 1, "kind": "balance", "ledger_id": ledger_id_of("Shop"), "currency": "EUR",
@@ -267,6 +269,7 @@ def test_the_longest_key_fits_into_a_balance() -> None:
     """A key at its bound is an external_id even when each character is two escapes in JSON."""
     builder, key = builder_of(FIELDS), "\U0001f600" * KEY_LENGTH_MAX
     balance_id = built(builder, ROW | {"account": key}).destination
+    assert balance_id is not None
     request = builder.balance_request(balance_id, key, "EUR")
     assert request.meta_data == {"external_id": key}
 

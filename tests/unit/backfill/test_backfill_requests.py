@@ -9,7 +9,7 @@ import pytest
 
 from daybook.backfill import Line, Reject, RequestLines, Row, open_source
 from daybook.errors import ConfigError
-from daybook.requests import mint_bulk_id, mint_id, slot_of
+from daybook.requests import BulkRequest, TransactionRequest, mint_bulk_id, mint_id, slot_of
 
 NOW = 1_790_000_000.0
 UUID = "0198a1b2-0000-7000-8000-000000000001"
@@ -66,11 +66,13 @@ def test_what_needs_an_id_for_this_run_gets_one() -> None:
     """Transactions and bulks, unless the file names them; internal balances have theirs."""
     line = built(deposit("a"))
     assert isinstance(line, Line)
-    assert line.own_id == line.request.transaction_id  # type: ignore[attr-defined]
+    assert isinstance(line.request, TransactionRequest)
+    assert line.own_id == line.request.transaction_id
     assert line.characters == 7
     bulk = built({"transactions": [deposit("a")]})
     assert isinstance(bulk, Line)
-    assert bulk.own_id == bulk.request.bulk_id  # type: ignore[attr-defined]
+    assert isinstance(bulk.request, BulkRequest)
+    assert bulk.own_id == bulk.request.bulk_id
     assert str(bulk.reference).startswith("bulk-")
     slot = slot_of(BALANCE)
     for given in (

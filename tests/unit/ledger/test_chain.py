@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from daybook.ledger.chain import GENESIS, link
@@ -29,7 +31,7 @@ RECORD = Record(
     meta_data='{"a":1}',
     fingerprint=bytes(32),
 )
-CHANGES: dict[str, object] = {
+CHANGES: dict[str, Any] = {
     "derived": True,
     "precision": 10,
     "precise_amount": 1998,
@@ -55,14 +57,15 @@ def heads(records: list[Record], partition: int = 0) -> list[bytes]:
 @pytest.mark.parametrize("field", Record._fields)
 def test_a_change_of_any_field_changes_the_hash(field: str) -> None:
     """No field can be edited without changing the hash of its record."""
-    value = CHANGES.get(field, f"{getattr(RECORD, field)}x")
-    assert heads([RECORD._replace(**{field: value})]) != heads([RECORD])
+    change = {field: CHANGES.get(field, f"{getattr(RECORD, field)}x")}
+    assert heads([RECORD._replace(**change)]) != heads([RECORD])
 
 
 @pytest.mark.parametrize("field", MAY_BE_ABSENT.split())
 def test_absence_of_a_field_changes_the_hash(field: str) -> None:
     """No field that may be absent can be removed without changing the hash."""
-    assert heads([RECORD._replace(**{field: None})]) != heads([RECORD])
+    change: dict[str, Any] = {field: None}
+    assert heads([RECORD._replace(**change)]) != heads([RECORD])
 
 
 def test_order_and_number_of_records_are_covered() -> None:

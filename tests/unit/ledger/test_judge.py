@@ -69,7 +69,8 @@ def change(part: str, key: Any, **fields: Any) -> Callable[[Court], None]:
 
 def first_balance(court: Court) -> dict[str, Any]:
     """The figures of A."""
-    return dict(court["balances"])[court["records"][IN]["destination_id"]]
+    balances: dict[str, dict[str, Any]] = court["balances"]
+    return balances[court["records"][IN]["destination_id"]]
 
 
 def both_sides(court: Court) -> None:

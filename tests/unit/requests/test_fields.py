@@ -122,6 +122,8 @@ ACCEPTED: list[tuple[str, str, Any]] = [
 SPARE = {"meta_data": {"a": 1}}
 
 BLANKS = (("transaction", "reference"), ("transaction", "currency"), ("ledger", "name"))
+NO_ITEMS: list[Any] = []
+NO_FIELDS: dict[str, Any] = {}
 M, AMOUNT, PRECISION = Reason.MALFORMED, Reason.INVALID_AMOUNT, Reason.INVALID_PRECISION
 REFUSED: list[tuple[str, str, Any, Reason]] = [
     *(("transaction", "reference", bad, M) for bad in ("", " \t", "r" * 256, 7, None, b"r", True)),
@@ -136,7 +138,7 @@ REFUSED: list[tuple[str, str, Any, Reason]] = [
     *(("transaction", "precise_amount", bad, AMOUNT) for bad in (True, 1.0, "1.0", " 1", "1_0")),
     *(
         ("transaction", "precise_amount", bad, AMOUNT)
-        for bad in ("", "x", "１", [], Decimal("1.5"), {})
+        for bad in ("", "x", "１", NO_ITEMS, Decimal("1.5"), NO_FIELDS)
     ),
     *(("transaction", "precise_amount", bad, AMOUNT) for bad in (Decimal("NaN"), 10**9999, "-1")),
     *(
@@ -150,7 +152,7 @@ REFUSED: list[tuple[str, str, Any, Reason]] = [
     *((kind, "effective_date", "x", M) for kind in ("commit", "void", "refund", "bulk")),
     ("cancel", "effective_date", DATE, M),
     *(("transaction", "description", bad, M) for bad in ("d" * 2001, None, 7, "\x00", "\ud800")),
-    *(("transaction", "allow_overdraft", bad, M) for bad in (1, 0, "true", "", None, [])),
+    *(("transaction", "allow_overdraft", bad, M) for bad in (1, 0, "true", "", None, NO_ITEMS)),
     *(("transaction", "inflight", bad, M) for bad in (1, 0, "false", None)),
     *(("transaction", "overdraft_limit", bad, M) for bad in (-1, "-0.01", 1.5, True, "x", None)),
     *(("transaction", "overdraft_limit", bad, M) for bad in ("1E+141", "1E-141", "inf", "NaN")),
@@ -165,7 +167,7 @@ REFUSED: list[tuple[str, str, Any, Reason]] = [
     ),
     *(("transaction", "ordering_key", bad, M) for bad in ("", "k" * 256, "\x00", "\ud800", 7)),
     *(("transaction", "transaction_id", bad, M) for bad in ("", "txn_1", A, HOLD.upper(), 7)),
-    *(("transaction", "meta_data", bad, M) for bad in ([], "{}", 7, True)),
+    *(("transaction", "meta_data", bad, M) for bad in (NO_ITEMS, "{}", 7, True)),
     *(("transaction", "meta_data", {"a": bad}, M) for bad in (..., b"x", {1}, 1j)),
     *(("transaction", "meta_data", {"a": bad}, M) for bad in ("\x00", "\ud800", float("nan"))),
     *(("transaction", "meta_data", {"a": bad}, M) for bad in (float("-inf"), 10**1001)),
@@ -193,14 +195,17 @@ REFUSED: list[tuple[str, str, Any, Reason]] = [
         for name in ("inflight_expiry_date", "inflight_commit_date")
         for bad in (DATE, "", 7)
     ),
-    *(("transaction", "sources", bad, M) for bad in (LEGS, [], 7, "x", {}, [7])),
+    *(("transaction", "sources", bad, M) for bad in (LEGS, NO_ITEMS, 7, "x", NO_FIELDS, [7])),
     *(
         (kind, "transaction_id", bad, M)
         for kind in ("refund", "void", "commit")
         for bad in (None, "x", A, "txn_" + BULK[5:], "bulk_" + HOLD[4:], 7)
     ),
     *(("cancel", "transaction_id", bad, M) for bad in (None, BULK, A)),
-    *(("bulk", "transactions", bad, M) for bad in ([], None, 7, "x", {}, [7], [{}], [ITEM, ITEM])),
+    *(
+        ("bulk", "transactions", bad, M)
+        for bad in (NO_ITEMS, None, 7, "x", NO_FIELDS, [7], [NO_FIELDS], [ITEM, ITEM])
+    ),
     ("bulk", "transactions", [ITEM] * (BULK_ITEMS_MAX + 1), M),
     *(
         ("bulk", "transactions", [ITEM | {name: value}], M)
@@ -215,12 +220,12 @@ REFUSED: list[tuple[str, str, Any, Reason]] = [
     ("bulk", "inflight", "true", M),
     *(("bulk", "bulk_id", bad, M) for bad in (BULK, HOLD, "bulk_" + HOLD[4:], "", 7)),
     *(("bulk", "reference", bad, M) for bad in ("", " ", "r" * 256, 7)),
-    *(("identity", "first_name", bad, M) for bad in ("x" * 256, 7, "\x00", "\ud800", {})),
+    *(("identity", "first_name", bad, M) for bad in ("x" * 256, 7, "\x00", "\ud800", NO_FIELDS)),
     *(("identity", "identity_id", bad, M) for bad in ("", A, OWNER.upper(), 7)),
     *(("change", "subject_id", bad, M) for bad in ("", "x", None, "bulk_" + HOLD[4:], 7)),
     *(
         ("change", "fields", bad, M)
-        for bad in ({}, [], None, "x", {"name": "n"}, {"currency": "x"})
+        for bad in (NO_FIELDS, NO_ITEMS, None, "x", {"name": "n"}, {"currency": "x"})
     ),
     *(("change", "fields", {"identity_id": bad}, M) for bad in ("", None, A, 7, "\x00")),
     *(("change", "made_by", bad, M) for bad in ("x" * 256, None, 7, "\x00")),

@@ -192,7 +192,7 @@ def _merged_later(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, str
 def _is_one_of(table: Any, ids: Sequence[UUID | str]) -> ColumnElement[bool]:
     """Whether the row's transaction_id is among ``ids``: one parameter, however many there are."""
     wanted = literal([str(each) for each in ids], ARRAY(Text))
-    return table.c.transaction_id == any_(cast(wanted, ARRAY(Uuid)))  # type: ignore[no-any-return]
+    return table.c.transaction_id == any_(cast(wanted, ARRAY(Uuid)))  # type: ignore[no-any-return]  # of a column of any table
 
 
 # One transaction

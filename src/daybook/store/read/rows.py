@@ -132,8 +132,8 @@ def identity_view(row: Row[Any]) -> IdentityView:
 
 def transaction_view(row: Row[Any], merged_later: str | None = None) -> TransactionView:
     """A record of the journal. merged_later: what was merged onto it, as JSON text."""
-    precise_amount, precision = _integer(row.precise_amount), _integer(row.precision)
-    known = precise_amount is not None and precision is not None
+    amount, precision = _integer(row.precise_amount), _integer(row.precision)
+    text = None if amount is None or precision is None else amount_text(amount, precision)
     return TransactionView(
         transaction_id=record_id(row.kind, row.transaction_id),
         kind=row.kind,
@@ -145,8 +145,8 @@ def transaction_view(row: Row[Any], merged_later: str | None = None) -> Transact
         destination=_balance_id(row.destination),
         currency=row.currency,
         precision=precision,
-        amount_string=amount_text(precise_amount, precision) if known else None,  # type: ignore[arg-type]
-        precise_amount=precise_amount,
+        amount_string=text,
+        precise_amount=amount,
         status=row.status,
         reason=row.reason,
         detail=row.detail,

@@ -17,7 +17,7 @@ class View:
 
     def asdict(self) -> dict[str, Any]:
         """The fields by name, in order: text, integers, decimals, moments and nested values."""
-        return asdict(self)  # type: ignore[call-overload, no-any-return]
+        return asdict(self)  # type: ignore[call-overload, no-any-return]  # all views are dataclasses
 
 
 @dataclass(frozen=True, slots=True)
