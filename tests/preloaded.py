@@ -71,7 +71,7 @@ def serve(address: str) -> None:
     """Fork for each command that comes, until killed."""
     for module in LOADED:
         import_module(module)
-    command = get_command(import_module("daybook.cli").app)
+    command = get_command(import_module("daybook.cli.commands").app)
     gc.freeze()  # a fork that collects would copy every page
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     with socket.socket(socket.AF_UNIX) as door:

@@ -4,6 +4,7 @@
 
     DaybookError
     ├── ConfigError            a setting is missing or contradictory
+    │   └── ExtraMissing       a part of Daybook is used that is not installed
     ├── MalformedRequest       a request breaks a rule that can be checked where it is handed in
     ├── ReferenceConflict      the reference was used before by a different request
     ├── LogUnavailable         Redis cannot be reached, or did not answer in time
@@ -34,6 +35,21 @@ class DaybookError(Exception):
 
 class ConfigError(DaybookError):
     """A setting is missing, unusable, or contradicts another one."""
+
+
+class ExtraMissing(ConfigError, ImportError):  # noqa: N818 - states the fact
+    """A part of Daybook is used whose packages are not installed: the message has the command.
+
+    extra: its name in ``pip install 'daybook[…]'``. modules: those that can't be imported.
+    """
+
+    def __init__(self, extra: str, modules: Sequence[str]) -> None:
+        self.extra = extra
+        self.modules = tuple(modules)
+        super().__init__(f"{', '.join(modules)} not installed: run pip install 'daybook[{extra}]'")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.extra, self.modules))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ import structlog
 from tests.harness import Cluster, Installation
 from typer.testing import CliRunner, Result
 
-from daybook.cli import Exit, app
+from daybook.cli.commands import app
+from daybook.cli.exits import Exit
 from daybook.settings import current
 
 NEW_BALANCE = "bln_0198a1b2-0000-7000-8000-000000000001"

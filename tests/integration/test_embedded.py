@@ -415,7 +415,7 @@ def test_other_number_of_partitions_is_refused_with_the_reason(tmp_path: Path) -
 
 LOSE_AN_INTERRUPT = """
 import os, signal, time, weakref
-from daybook.embedded.interrupts import until_signal
+from daybook.interrupts import until_signal
 class Some: pass
 some = Some()
 reference = weakref.ref(some, lambda _: [os.kill(os.getpid(), signal.SIGINT), time.sleep(0)])

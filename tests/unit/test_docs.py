@@ -15,7 +15,7 @@ from pydantic_core import PydanticUndefined
 
 import daybook
 from daybook import errors
-from daybook.cli import app
+from daybook.cli.commands import app
 from daybook.cli.exits import Exit
 from daybook.client.receipts import Outcome, Receipt
 from daybook.ledger.instructions import Kind

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-from daybook.cli import app
+from daybook.cli.commands import app
 from daybook.errors import ConfigError
 from daybook.settings import Settings, bounds_of, read_settings
 from daybook.store.engine import _timeouts

@@ -20,7 +20,6 @@ from daybook.cli.output import AsJson, print_json, print_table
 from daybook.cli.wiring import warn_on_stderr
 from daybook.errors import ConfigError
 from daybook.ledger.money import amount_text
-from daybook.settings import Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,8 +92,9 @@ def _play(
 
     from daybook.demo.play import Play, require_empty
     from daybook.demo.story import Story
-    from daybook.embedded.interrupts import until_signal
     from daybook.embedded.supervisor import Plan, running
+    from daybook.interrupts import until_signal
+    from daybook.settings import Settings
 
     warn_on_stderr()
     settings = Settings(home=folder)

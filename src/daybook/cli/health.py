@@ -10,11 +10,12 @@ import typer
 from daybook.cli.exits import Exit
 from daybook.cli.numbers import PATIENCE_SECONDS_MAX
 from daybook.cli.output import AsJson, cell, console, print_json
+from daybook.cli.wiring import current
 from daybook.errors import ConfigError
-from daybook.settings import Settings, current, running_instance
 
 if TYPE_CHECKING:
     from daybook.monitoring.health import Check
+    from daybook.settings import Settings
 
 _CODES = {
     "unavailable": Exit.UNAVAILABLE,
@@ -107,6 +108,7 @@ def _of_all(
 
 def _of_worker(settings: Settings, node: str | None) -> list[Check]:
     from daybook.monitoring.health.worker import examine_worker, node_name
+    from daybook.settings import running_instance
 
     if node is None and not settings.redis_url:
         node = running_instance(settings.home).get("worker_node")

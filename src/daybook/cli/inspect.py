@@ -12,12 +12,11 @@ from daybook.cli.output import AsJson, print_fields, print_json, print_table
 from daybook.cli.sending import wrong
 from daybook.cli.showing import Limit, checked_id, end_of, major, moment_of, say_more
 from daybook.cli.wiring import open_client, open_reading
-from daybook.client.names import Name
 from daybook.errors import ConfigError, LogUnavailable, MalformedRequest, NotFound, OutcomeUnknown
 from daybook.ledger.balance import internal_balance_id
-from daybook.requests.bounds import GROUP_ID
 
 if TYPE_CHECKING:
+    from daybook.client.names import Name
     from daybook.client.receipts import Outcome
     from daybook.store.read.history import BalanceAtView
     from daybook.store.read.views import BalanceView, RejectionView, TransactionView
@@ -348,6 +347,9 @@ def _print_records(view: TransactionView) -> None:
 
 def _names(name: str | None, reference: str | None, request_id: str | None) -> list[Name]:
     """What a person may mean, in the order in which it is looked for. Raises MalformedRequest."""
+    from daybook.client.names import Name
+    from daybook.requests.bounds import GROUP_ID
+
     given = [one for one in (name, reference, request_id) if one is not None]
     if len(given) != 1:
         raise wrong("TRANSACTION", "give an id or a reference, --id or --reference: one of them")

@@ -16,7 +16,7 @@ from daybook.cli.status import shown_cursor
 from daybook.cli.verify import progress_bar
 from daybook.cli.wiring import open_engine, open_log, open_reading, warn_on_stderr
 from daybook.errors import OutcomeUnknown
-from daybook.installation.install import PARTITIONS_MAX
+from daybook.installation.bounds import PARTITIONS_MAX
 from daybook.ledger.entry import POSITION_COUNTER_BITS
 
 if TYPE_CHECKING:

@@ -11,11 +11,10 @@ from daybook.cli.exits import Exit
 from daybook.cli.output import AsJson, print_fields, print_json, print_table
 from daybook.cli.sending import MadeBy, Wait, send
 from daybook.cli.showing import Limit
-from daybook.cli.wiring import open_log, open_reading
+from daybook.cli.wiring import current, open_log, open_reading
 from daybook.errors import LogFull, NotFound
 from daybook.ledger.instructions import DISCARDED, RETRIED
 from daybook.ledger.rejection import Reason
-from daybook.settings import current
 
 if TYPE_CHECKING:
     from daybook.client.receipts import Receipt

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from daybook.cli.output import AsJson, print_json
-from daybook.installation.install import PARTITIONS_MAX
-from daybook.settings import current
+from daybook.cli.wiring import current
+from daybook.installation.bounds import PARTITIONS_MAX
 
 
 def migrate(

@@ -9,7 +9,6 @@ import typer
 
 from daybook.cli.output import to_json
 from daybook.ledger.money import amount_text
-from daybook.requests.bounds import BALANCE_ID, GROUP_ID, IDENTITY_ID, LEDGER_ID
 
 LIMIT_MAX = 10_000
 Limit = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="Most rows that are shown.")]
@@ -29,17 +28,16 @@ def major(figure: int | None, precision: int | None) -> str | None:
     return f"{whole}.{fraction:0<{places}}"
 
 
-_IDS = {
-    "ledger": (LEDGER_ID, "ldg_<uuid>"),
-    "balance": (BALANCE_ID, "bln_<uuid>, or @Indicator with --currency"),
-    "identity": (IDENTITY_ID, "idt_<uuid>"),
-    "parent": (GROUP_ID, "txn_<uuid> or bulk_<uuid>; `daybook transaction REFERENCE` shows it"),
-}
-
-
 def checked_id(given: str | None, option: str) -> str | None:
     """An id that an option gives. What is no id would find nothing, or what it should not."""
-    pattern, example = _IDS[option]
+    from daybook.requests.bounds import BALANCE_ID, GROUP_ID, IDENTITY_ID, LEDGER_ID
+
+    pattern, example = {
+        "ledger": (LEDGER_ID, "ldg_<uuid>"),
+        "balance": (BALANCE_ID, "bln_<uuid>, or @Indicator with --currency"),
+        "identity": (IDENTITY_ID, "idt_<uuid>"),
+        "parent": (GROUP_ID, "txn_<uuid> or bulk_<uuid>; `daybook transaction REFERENCE` shows it"),
+    }[option]
     if given is not None and not pattern.match(given):
         raise typer.BadParameter(f"--{option}: {given} is no id like {example}")
     return given

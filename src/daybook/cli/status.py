@@ -11,13 +11,12 @@ import typer
 
 from daybook.cli.exits import Exit, code_of
 from daybook.cli.output import AsJson, cell, console, print_json, print_table, without_password
-from daybook.cli.wiring import open_log, open_reading
+from daybook.cli.wiring import current, open_log, open_reading
 from daybook.errors import DaybookError, LogUnavailable
 from daybook.ledger.entry import POSITION_COUNTER_BITS
-from daybook.monitoring.instance import FailingPart, failing_parts
-from daybook.settings import current, running_instance
 
 if TYPE_CHECKING:
+    from daybook.monitoring.instance import FailingPart
     from daybook.store.read.views import PartitionView
 
 WORKERS_ANSWER_SECONDS_MAX = 1.0
@@ -85,6 +84,8 @@ def status(
 
     What can be asked is shown even when Redis or Postgres is down (exit code 3 then).
     """
+    from daybook.monitoring.instance import failing_parts
+
     shown, code = Status(failing=failing_parts(current().home)), Exit.OK
     views: list[PartitionView] = []
     if not _is_anywhere():
@@ -115,6 +116,8 @@ def status(
 
 def _is_anywhere() -> bool:
     """Whether there is any address to ask at."""
+    from daybook.settings import running_instance
+
     settings = current()
     return bool(settings.database_url or settings.redis_url or running_instance(settings.home))
 

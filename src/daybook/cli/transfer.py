@@ -14,9 +14,8 @@ import typer
 from daybook.cli.exits import Exit, show_error
 from daybook.cli.output import AsJson, print_json
 from daybook.cli.verify import progress_bar
-from daybook.cli.wiring import open_engine, open_log, open_owner
+from daybook.cli.wiring import current, open_engine, open_log, open_owner
 from daybook.errors import ConfigError
-from daybook.settings import current
 
 if TYPE_CHECKING:
     from daybook.queue.log import Log

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
 
 from daybook.cli.exits import code_of, show_error
 from daybook.cli.output import without_password
-from daybook.cli.wiring import warn_on_stderr
+from daybook.cli.wiring import current, warn_on_stderr
 from daybook.errors import DaybookError
-from daybook.installation.install import PARTITIONS_MAX
-from daybook.settings import current
+from daybook.extras import require
+from daybook.installation.bounds import PARTITIONS_MAX
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 WORKERS_MAX = 256
 
@@ -48,6 +48,10 @@ def up(
 
     Servers that DAYBOOK_DATABASE_URL and DAYBOOK_REDIS_URL name are used instead of own ones.
     """
+    if flower:
+        require("flower")
+    from rich.console import Console
+
     from daybook.embedded.detached import start_detached
     from daybook.embedded.supervisor import Plan, supervise
 
@@ -71,6 +75,8 @@ def up(
 
 def down() -> None:
     """Stop what runs in the data folder (DAYBOOK_HOME); the data stays."""
+    from rich.console import Console
+
     from daybook.embedded.detached import stop_instance
 
     home = current().home
@@ -84,6 +90,9 @@ def down() -> None:
 
 def show(console: Console, home: Path, instance: dict[str, str]) -> None:
     """Print where everything is: one line for each part."""
+    from rich.table import Column, Table
+    from rich.text import Text
+
     from daybook.embedded.folder import DataFolder
     from daybook.embedded.parts import Roster
 

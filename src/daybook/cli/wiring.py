@@ -7,13 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from daybook.settings import current
-
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from daybook.client.client import Client
     from daybook.queue.log import Log
+    from daybook.settings import Settings
+
+
+def current() -> Settings:
+    """The settings of this process, read once. Raises ConfigError."""
+    from daybook.settings import current as read_once
+
+    return read_once()
 
 
 def warn_on_stderr() -> None:

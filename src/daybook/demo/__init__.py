@@ -5,3 +5,7 @@ its parts), ``play`` sends it and kills a worker on the way. Then ``scenes`` pla
 every kind on their ``stage``, and an ``observer`` reads what the ledger shows. ``checks`` compare
 all that was found with what was promised.
 """
+
+from daybook.extras import require
+
+require("embedded")

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from daybook.embedded import work
 from daybook.embedded.folder import DataFolder
-from daybook.embedded.interrupts import until_signal
 from daybook.embedded.parts import PartFailed, await_ready, tail
 from daybook.embedded.servers import Servers
 from daybook.embedded.tending import Tending
 from daybook.errors import ConfigError
 from daybook.installation.install import install
+from daybook.interrupts import until_signal
 from daybook.settings import Settings
 
 WORKER_READY_SECONDS_MAX = 60.0

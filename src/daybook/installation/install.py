@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.dialects.postgresql import insert
 
 from daybook.errors import ConfigError
+from daybook.installation.bounds import PARTITIONS_DEFAULT, PARTITIONS_MAX
 from daybook.installation.migrate import migrate
 from daybook.queue.connect import connect
 from daybook.queue.epochs import FIRST_EPOCH
@@ -19,9 +20,6 @@ from daybook.store.engine import make_engine, translated_faults
 from daybook.store.epochs import StoredEpoch, newest_epoch
 from daybook.store.read.snapshots import newest_position
 from daybook.store.schema import epochs, installation, partitions
-
-PARTITIONS_DEFAULT = 2
-PARTITIONS_MAX = 256
 
 
 def install(

@@ -1,5 +1,9 @@
 """The Celery worker: ``celery -A daybook.worker worker``, or ``daybook worker``."""
 
+from daybook.extras import require
+
+require("worker")
+
 from daybook.worker import start, tasks  # noqa: F401 - they register themselves
 from daybook.worker.app import app
 
