@@ -16,6 +16,7 @@ from daybook.client.drafts import Draft, draft, drafts
 from daybook.errors import FieldError, MalformedRequest
 from daybook.ledger.balance import internal_balance_id
 from daybook.requests import Request, common_of, fingerprint_of, request_of
+from daybook.requests.naming import normalised
 
 Given = dict[str, Any]
 A, B = "bln_00000000-0000-4000-8000-00000000000a", "bln_00000000-0000-4000-8000-00000000000b"
@@ -51,8 +52,8 @@ common = st.builds(
     amounts,
     st.fixed_dictionaries(
         {
-            "reference": st.text(min_size=1, max_size=20).map(lambda text: "r" + text),
-            "source": st.sampled_from([A, A, "@World", "@Ünïcode", '@"', "@\x7f"]),
+            "reference": st.text(min_size=1, max_size=20).map(lambda text: normalised("r" + text)),
+            "source": st.sampled_from([A, A, "@World", "@Ünïcode", '@"', "@\\"]),
             "destination": st.sampled_from([B, B, "@Till", WORLD]),
             "currency": st.sampled_from(["USD", "€", '"\\', Currency.USD, Currency.MARKED]),
             "precision": st.sampled_from([100, "100", 1000, Cents.MANY, Decimal("1E+2"), 10**20]),
@@ -66,7 +67,23 @@ common = st.builds(
         },
     ),
 )
-odd_texts = ["\x00", "\ud800", "\\u0000", " ", "\x1f", "\x85", "@a\x1fb", "@a\u3000", "r" * 256]
+odd_texts = [
+    "\x00",
+    "a ",
+    "a\xa0b",
+    "a\u200b",
+    "e\u0301",
+    "@e\u0301",
+    "@a\u200b",
+    "\ud800",
+    "\\u0000",
+    " ",
+    "\x1f",
+    "\x85",
+    "@a\x1fb",
+    "@a\u3000",
+    "r" * 256,
+]
 odd_amounts = ["1_0", " 5", ".5", "٣", "0", "0.005", "1e-140", 1.5, Decimal("NaN"), 10**100, -1]
 odd = st.one_of(shapes, st.sampled_from([*odd_texts, *odd_amounts, "@" + "x" * 255, True, b"x"]))
 FIELDS = (

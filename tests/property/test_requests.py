@@ -44,6 +44,7 @@ from daybook.requests import (
     validate,
 )
 from daybook.requests.fields import canonical_meta_data
+from daybook.requests.naming import normalised
 
 Given = dict[str, Any]
 ACCEPTED_MS = 1_700_000_000_000
@@ -56,11 +57,13 @@ odd_text = st.text(
     ),
     max_size=12,
 )
-references = odd_text.filter(lambda text: bool(text.strip()))
+references = odd_text.map(normalised).filter(bool)
 ids = st.uuids().map(lambda found: f"bln_{found}")
-indicators = st.text(
-    st.characters(exclude_categories=["Cs", "Z", "Cc"]), min_size=1, max_size=8
-).map(lambda text: f"@{text}")
+indicators = (
+    st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=8)
+    .map(lambda text: normalised(f"@{text}"))
+    .filter(lambda text: text != "@")
+)
 sides = st.one_of(ids, indicators)
 majors = st.one_of(
     st.decimals("0.5", "1E+20", allow_nan=False, allow_infinity=False),

@@ -31,8 +31,10 @@ from daybook.requests.fields import (
     SubjectId,
     TransactionId,
     canonical_meta_data,
+    external_id_fault,
     is_clean,
 )
+from daybook.requests.naming import naming_fault
 from daybook.requests.routing import slot_of, slot_of_transaction
 
 
@@ -183,6 +185,8 @@ class ChangeRequest(Request):
         subject_id, fields = given.get("subject_id"), given.get("fields")
         if isinstance(subject_id, str) and isinstance(fields, Mapping):
             errors += changed_field_errors(subject_id, fields)
+        if isinstance(subject_id, str):
+            errors += changed_meta_errors(subject_id, given.get("meta_data"))
         return errors
 
 
@@ -212,6 +216,12 @@ def changed_field_errors(subject_id: str, fields: Mapping[str, Any]) -> list[Fie
     return errors
 
 
+def changed_meta_errors(subject_id: str, meta_data: Any) -> list[FieldError]:
+    """What is wrong with the meta_data that a change merges: an external_id of a balance."""
+    fault = external_id_fault(meta_data) if subject_id.startswith("bln_") else None
+    return [FieldError("meta_data", Reason.MALFORMED, fault)] if fault else []
+
+
 def _wrong_value(name: str, value: Any) -> str | None:
     if not isinstance(value, str):
         return "must be text"
@@ -219,8 +229,8 @@ def _wrong_value(name: str, value: Any) -> str | None:
         return "contains a NUL character or a lone surrogate; send valid Unicode"
     if name == "identity_id":
         return None if IDENTITY_ID.match(value) else "must look like idt_<uuid>, in lower case"
-    if name == "name" and not value.strip():
-        return "cannot be blank"
+    if name == "name" and (fault := naming_fault(value)):
+        return fault
     longest = NAME_LENGTH_MAX if name == "name" else IDENTITY_FIELD_LENGTH_MAX
     return None if len(value) <= longest else f"is longer than {longest} characters"
 

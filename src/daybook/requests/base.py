@@ -15,7 +15,7 @@ from daybook.errors import FieldError, MalformedRequest
 from daybook.ledger.instructions import Kind
 from daybook.ledger.money import misfit
 from daybook.ledger.rejection import PRECEDENCE, Reason
-from daybook.requests.bounds import BODY_VERSION
+from daybook.requests.bounds import BODY_VERSION, NAME_LENGTH_MAX
 from daybook.requests.fields import PRECISION_MISSING, canonical_meta_data
 
 NO_SLOTS: frozenset[int] = frozenset()
@@ -78,6 +78,19 @@ class Request(BaseModel):
 
 json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 """From a value to canonical JSON. Numbers in it are integers."""
+
+
+def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of a JSON object, for ``json.loads``: each is there once.
+
+    Raises ValueError for one that is there twice: readers of JSON differ in which of them counts.
+    """
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"has the member {twice[:NAME_LENGTH_MAX]!r} twice; remove one")
+    return members
 
 
 def with_meta_data(fields: dict[str, Any], meta_data: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -74,8 +74,13 @@ ANY_ID = re.compile(f"[a-z]+_{_UUID}\\Z")
 
 BALANCE_ID = re.compile(f"bln_{_UUID}\\Z")
 
-BALANCE_NAME_PATTERN = rf"^(bln_{_UUID}|@[^\s\x1c-\x1f]{{1,{INDICATOR_LENGTH_MAX - 1}}})$"
-"""A balance id or an indicator, as the core validator has it: ``\\s`` lacks four blanks there."""
+BALANCE_NAME_PATTERN = rf"^(bln_{_UUID}|@[^\s\x00-\x1f\x7f]{{1,{INDICATOR_LENGTH_MAX - 1}}})$"
+"""A balance id or an indicator, as the core validator has it: ``\\s`` lacks four blanks there.
+
+What is beyond ASCII is judged by ``naming``."""
+
+NAMING_PATTERN = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
+"""A text that names something, as far as it is ASCII; what is beyond is judged by ``naming``."""
 
 LEDGER_ID = re.compile(f"(ldg_{_UUID}|{GENERAL_LEDGER_ID})\\Z")
 

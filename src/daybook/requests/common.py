@@ -20,6 +20,7 @@ from daybook.requests.bounds import (
     BODY_VERSION,
     CURRENCY_LENGTH_MAX,
     DESCRIPTION_LENGTH_MAX,
+    NAMING_PATTERN,
     REFERENCE_LENGTH_MAX,
 )
 from daybook.requests.fields import (
@@ -28,6 +29,7 @@ from daybook.requests.fields import (
     check_precise_amount,
     check_precision,
 )
+from daybook.requests.naming import are_plain
 from daybook.requests.routing import ordering_key, slot_of
 
 _NUL = "\\u0000"
@@ -37,10 +39,10 @@ _BalanceName = Annotated[str, Field(pattern=BALANCE_NAME_PATTERN)]
 
 
 class _Required(TypedDict):
-    reference: Annotated[str, Field(min_length=1, max_length=REFERENCE_LENGTH_MAX)]
+    reference: Annotated[str, Field(pattern=NAMING_PATTERN, max_length=REFERENCE_LENGTH_MAX)]
     source: _BalanceName
     destination: _BalanceName
-    currency: Annotated[str, Field(min_length=1, max_length=CURRENCY_LENGTH_MAX)]
+    currency: Annotated[str, Field(pattern=NAMING_PATTERN, max_length=CURRENCY_LENGTH_MAX)]
     precision: Any
 
 
@@ -92,8 +94,7 @@ def _body_of(fields: Mapping[str, Any]) -> bytes | None:
     minor = _minor_amount(fields, precision)
     if (
         minor is None
-        or reference.isspace()
-        or currency.isspace()
+        or not are_plain(reference, currency, source, destination)
         or named_balance_id(source, currency) == named_balance_id(destination, currency)
     ):
         return None

@@ -21,6 +21,7 @@ from daybook.requests.fields import (
     LedgerId,
     MetaData,
     Name,
+    external_id_fault,
     is_clean,
 )
 from daybook.requests.routing import slot_of
@@ -81,11 +82,12 @@ class BalanceRequest(Request):
     def cross_checks(cls, given: Mapping[str, Any]) -> list[FieldError]:
         indicator, currency = given.get("indicator"), given.get("currency")
         balance_id = given.get("balance_id")
+        fault = external_id_fault(given.get("meta_data"))
+        errors = [FieldError("meta_data", Reason.MALFORMED, fault)] if fault else []
         if indicator is None and isinstance(balance_id, str) and BALANCE_ID.match(balance_id):
-            return _reserved(balance_id)
+            return errors + _reserved(balance_id)
         if not isinstance(indicator, str) or not isinstance(currency, str):
-            return []
-        errors = []
+            return errors
         if given.get("ledger_id") != GENERAL_LEDGER_ID:
             message = f"internal balances live in the General Ledger: use {GENERAL_LEDGER_ID}"
             errors.append(FieldError("indicator", Reason.MALFORMED, message))

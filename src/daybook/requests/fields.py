@@ -44,6 +44,7 @@ from daybook.requests.bounds import (
     REFERENCE_LENGTH_MAX,
     TRANSACTION_ID,
 )
+from daybook.requests.naming import naming_fault
 
 
 def _error(code: Reason, message: str) -> PydanticCustomError:
@@ -69,9 +70,11 @@ def clean_text(value: str) -> str:
     return value
 
 
-def _not_blank(value: str) -> str:
-    if not value.strip():
-        raise _error(Reason.MALFORMED, "cannot be blank")
+def check_naming(value: str) -> str:
+    """A text by which something is told apart: see ``naming``."""
+    fault = naming_fault(value)
+    if fault is not None:
+        raise _error(Reason.MALFORMED, fault)
     return value
 
 
@@ -209,6 +212,7 @@ def _matches(pattern: re.Pattern[str], example: str) -> AfterValidator:
 
 def _balance_name(value: str) -> str:
     if value.startswith("@"):
+        check_naming(value)
         if not INDICATOR.match(value):
             raise _error(Reason.MALFORMED, "an indicator is @ and characters without blanks")
         if len(value) > INDICATOR_LENGTH_MAX:
@@ -228,6 +232,13 @@ def _subject(value: str) -> str:
 SUBJECTS = (LEDGER_ID, BALANCE_ID, IDENTITY_ID, GROUP_ID)
 
 
+def external_id_fault(meta_data: Any) -> str | None:
+    """What is wrong with the ``external_id`` by which a balance is found, if it has one."""
+    found = meta_data.get("external_id") if isinstance(meta_data, Mapping) else None
+    fault = naming_fault(found) if isinstance(found, str) and is_clean(found) else None
+    return f"external_id {fault}" if fault else None
+
+
 def check_meta_data(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise _error(Reason.MALFORMED, "must be an object")
@@ -236,18 +247,18 @@ def check_meta_data(value: Any) -> dict[str, Any]:
 
 
 Text = Annotated[StrictStr, AfterValidator(clean_text)]
-Reference = Annotated[
-    Text, Field(min_length=1, max_length=REFERENCE_LENGTH_MAX), AfterValidator(_not_blank)
-]
-Currency = Annotated[
-    Text, Field(min_length=1, max_length=CURRENCY_LENGTH_MAX), AfterValidator(_not_blank)
-]
-OrderingKey = Annotated[Text, Field(min_length=1, max_length=ORDERING_KEY_LENGTH_MAX)]
-Name = Annotated[Text, Field(min_length=1, max_length=NAME_LENGTH_MAX), AfterValidator(_not_blank)]
+_Naming = AfterValidator(check_naming)
+Reference = Annotated[Text, Field(min_length=1, max_length=REFERENCE_LENGTH_MAX), _Naming]
+Currency = Annotated[Text, Field(min_length=1, max_length=CURRENCY_LENGTH_MAX), _Naming]
+OrderingKey = Annotated[Text, Field(min_length=1, max_length=ORDERING_KEY_LENGTH_MAX), _Naming]
+Name = Annotated[Text, Field(min_length=1, max_length=NAME_LENGTH_MAX), _Naming]
 Description = Annotated[Text, Field(max_length=DESCRIPTION_LENGTH_MAX)]
 BalanceName = Annotated[Text, AfterValidator(_balance_name)]
 Indicator = Annotated[
-    Text, Field(max_length=INDICATOR_LENGTH_MAX), _matches(INDICATOR, "@Revenue: no blanks")
+    Text,
+    Field(max_length=INDICATOR_LENGTH_MAX),
+    _Naming,
+    _matches(INDICATOR, "@Revenue: no blanks"),
 ]
 IdentityText = Annotated[Text, Field(max_length=IDENTITY_FIELD_LENGTH_MAX)]
 MadeBy = Annotated[Text, Field(max_length=MADE_BY_LENGTH_MAX)]
@@ -314,7 +325,7 @@ def _canonical(value: Any, path: str, depth: int) -> str:
 
 def _canonical_number(value: int | Decimal | float, path: str) -> str:
     number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-    if not number.is_finite() or abs(number.adjusted()) > NUMBER_DIGITS_MAX:
+    if not number.is_finite() or not -NUMBER_DIGITS_MAX <= number.adjusted() < NUMBER_DIGITS_MAX:
         raise _error(Reason.MALFORMED, f"has a number out of range at {path}")
     if len(number.as_tuple().digits) > NUMBER_DIGITS_MAX:
         raise _error(Reason.MALFORMED, f"has a number of too many digits at {path}")

@@ -19,7 +19,7 @@ from daybook.requests.actions import (
     RefundRequest,
     VoidRequest,
 )
-from daybook.requests.base import Request, field_error, malformed, within
+from daybook.requests.base import Request, field_error, malformed, object_of, within
 from daybook.requests.bounds import BULK_ITEMS_MAX, JSON_AMOUNT_DIGITS_MAX
 from daybook.requests.bulk import BulkRequest, item_errors, repeated_references
 from daybook.requests.creations import BalanceRequest, IdentityRequest, LedgerRequest
@@ -185,10 +185,15 @@ _STAND_IN = TransactionRequest.model_construct(
 def load_json(text: str | bytes) -> Any:
     """Parse JSON without letting a number pass through a float: fractions become Decimal.
 
-    Raises MalformedRequest for broken, too deep or absurdly large JSON.
+    A byte order mark before it is skipped. Raises MalformedRequest for broken, too deep or absurdly
+    large JSON, and for an object that has a member twice.
     """
     try:
-        return json.loads(text, parse_float=Decimal, parse_constant=_no_constant)
+        if isinstance(text, str):
+            text = text.removeprefix("\ufeff")
+        return json.loads(
+            text, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=object_of
+        )
     except (ValueError, RecursionError, ArithmeticError) as fault:
         message = f"is not valid JSON: {fault}"
         raise malformed([FieldError("request", Reason.MALFORMED, message)]) from None

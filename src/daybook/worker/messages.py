@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 from kombu.utils.json import loads
+
+from daybook.requests.base import object_of
 
 MESSAGE_DEPTH_MAX = 100
 """Deeper than any request may be, far below what Python can pickle."""
@@ -60,8 +61,19 @@ def check_depth(text: str) -> None:
 
 
 def load_message(text: str | bytes) -> Any:
-    """The body of a message, its numbers as they were written. Raises ValueError."""
+    """The body of a message, its numbers as they were written.
+
+    Raises ValueError, also for an object that has a member twice.
+    """
     plain = text.decode() if isinstance(text, bytes) else text
     check_depth(plain)
-    exactly = partial(json.loads, parse_float=WrittenNumber)
-    return loads(plain, _loads=exactly)
+    return loads(plain, _loads=_exactly)
+
+
+def _exactly(text: str, object_hook: Callable[[dict[str, Any]], Any]) -> Any:
+    """What kombu reads JSON with. object_hook: its own, for dates and the like."""
+    return json.loads(
+        text,
+        parse_float=WrittenNumber,
+        object_pairs_hook=lambda pairs: object_hook(object_of(pairs)),
+    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from daybook.errors import MalformedRequest
 from daybook.ledger.balance import internal_balance_id
 from daybook.ledger.instructions import Commit, Transaction
 from daybook.ledger.rejection import Rejected
@@ -288,3 +290,14 @@ def test_ids_of_internal_balances_are_pinned() -> None:
 def test_ordering_keys(source: str, destination: str, key: str) -> None:
     """The key is the source, unless it alone is internal."""
     assert ordering_key(source, destination) == key
+
+
+@pytest.mark.parametrize("number", ["1e1000", "12e999", "1e999", "1e-1000", "9" * 1_000])
+def test_a_number_is_judged_by_the_client_as_by_the_worker(number: str) -> None:
+    """What is taken where it is handed in is written out, read again and the same number."""
+    meta_data = {"n": Decimal(number)}
+    if Decimal(number).adjusted() >= 1_000:
+        with pytest.raises(MalformedRequest, match=r"a number out of range at \.n"):
+            body(meta_data=meta_data)
+    else:
+        assert isinstance(read(body(meta_data=meta_data)), Decoded)

@@ -322,25 +322,25 @@ def test_a_leg_that_does_not_fit_says_what_does() -> None:
 
 def test_the_longest_fields_make_no_body_too_long() -> None:
     """Where a kind has no bound of its own, its fields at their longest stay below that of all."""
-    escaped = "\x01"  # six bytes
+    escaped, wide = "\x01", "\U0001f600"  # six bytes; four, where something is named
     texts = {
-        "reference": escaped * 254 + "r",
+        "reference": wide * 254 + "r",
         "description": escaped * 2_000,
         "meta_data": {"k": '"' * ((len(META_LONGEST["k"])) // 2)},
     }
     transaction = texts | {
-        "source": "@" + escaped * 254,
-        "destination": "@" + "\x02" * 254,
-        "currency": escaped * 63 + "c",
+        "source": "@" + wide * 254,
+        "destination": "@" + "\U0001f601" * 254,
+        "currency": wide * 63 + "c",
         "precise_amount": 10**100 - 1,
         "precision": 10**30,
         "overdraft_limit": "9" * 140 + "." + "9" * 140,
         "allow_overdraft": True,
         "inflight": True,
-        "ordering_key": escaped * 255,
+        "ordering_key": wide * 255,
         **dict.fromkeys(("effective_date", "scheduled_for", *HOLD_DATES), DATE),
     }
-    creation = {"meta_data": texts["meta_data"], "name": escaped * 254 + "n", "ledger_id": L}
+    creation = {"meta_data": texts["meta_data"], "name": wide * 254 + "n", "ledger_id": L}
     person = dict.fromkeys(IDENTITY_FIELDS, escaped * 255)
     longest: dict[str, dict[str, Any]] = {
         "transaction": transaction,

@@ -18,6 +18,7 @@ from daybook.requests.bounds import (
     LEGS_MAX,
     MADE_BY_LENGTH_MAX,
     NAME_LENGTH_MAX,
+    NAMING_PATTERN,
     ORDERING_KEY_LENGTH_MAX,
     REFERENCE_LENGTH_MAX,
     REQUEST_ID_LENGTH_MAX,
@@ -41,6 +42,8 @@ _IdentityText = Annotated[str, Field(min_length=1, max_length=IDENTITY_FIELD_LEN
 _BalanceName = Annotated[str, Field(pattern=BALANCE_NAME_PATTERN)]
 _SHARE = rf"^(left|[0-9]{{1,3}}(\.[0-9]{{1,{AMOUNT_EXPONENT_MAX}}})?%)$"
 _MINOR_UNITS = rf"^(0|[1-9][0-9]{{0,{FIGURE_DIGITS_MAX - 1}}})$"
+_PlainReference = Annotated[str, Field(pattern=NAMING_PATTERN, max_length=REFERENCE_LENGTH_MAX)]
+_PlainCurrency = Annotated[str, Field(pattern=NAMING_PATTERN, max_length=CURRENCY_LENGTH_MAX)]
 _PlainInteger = Annotated[str, Field(pattern=rf"^[1-9][0-9]{{0,{FIGURE_DIGITS_MAX - 1}}}$")]
 _PlainPrecision = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,29}$")]
 
@@ -55,10 +58,10 @@ class CommonBody(BaseModel):
 
     v: Literal[1]
     kind: Literal["transaction"]
-    reference: _Reference
+    reference: _PlainReference
     source: _BalanceName
     destination: _BalanceName
-    currency: _Currency
+    currency: _PlainCurrency
     precise_amount: _PlainInteger
     precision: _PlainPrecision
     description: _Description = ""
@@ -67,10 +70,10 @@ class CommonBody(BaseModel):
 
 
 class _CommonRequired(TypedDict):
-    reference: _Reference
+    reference: _PlainReference
     source: _BalanceName
     destination: _BalanceName
-    currency: _Currency
+    currency: _PlainCurrency
     precise_amount: _PlainInteger
     precision: _PlainPrecision
 

@@ -13,7 +13,7 @@ from daybook.errors import MalformedRequest
 from daybook.ledger.balance import internal_balance_id
 from daybook.ledger.instructions import Transaction
 from daybook.ledger.rejection import PRECEDENCE, Reason, Rejected
-from daybook.requests.base import field_error
+from daybook.requests.base import field_error, object_of
 from daybook.requests.bounds import (
     BODY_BYTES_MAX,
     BODY_VERSION,
@@ -27,6 +27,7 @@ from daybook.requests.bounds import (
 from daybook.requests.decode import kinds as _kinds  # noqa: F401 - it makes the kinds known
 from daybook.requests.decode.bodies import (
     BulkBody,
+    CommonBody,
     CommonItem,
     ItemBody,
     TransactionBody,
@@ -34,6 +35,7 @@ from daybook.requests.decode.bodies import (
 )
 from daybook.requests.fields import clean_text
 from daybook.requests.kinds import KINDS, Decoded, validate_any
+from daybook.requests.naming import are_plain
 from daybook.requests.routing import ordering_key, slot_of, slot_of_transaction
 
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -72,6 +74,9 @@ def decode(body: bytes, request_id: str, accepted_ms: int) -> Decoded | Rejected
         return _undecodable(body, invalid)
     if fields.v != BODY_VERSION:
         return _unsupported(fields.v)
+    twice = _twice_in(body)
+    if twice:
+        return Rejected(Reason.MALFORMED, _printable(f"request: {twice}"))
     if long and not isinstance(fields, BulkBody) and len(body) > _bytes_max(fields):
         return Rejected(Reason.MALFORMED, f"request: is longer than {_bytes_max(fields)} bytes")
     try:
@@ -93,7 +98,11 @@ def _decode_common(body: bytes, request_id: str) -> Decoded | None:
         return None
     reference, currency = fields.reference, fields.currency
     source, destination = fields.source, fields.destination
-    if reference.isspace() or currency.isspace() or not NEW_TRANSACTION_ID.match(request_id):
+    if not _each_once(body, fields):
+        return None
+    if not are_plain(reference, currency, source, destination):
+        return None
+    if not NEW_TRANSACTION_ID.match(request_id):
         return None
     slot = slot_of(ordering_key(source, destination))
     if slot != slot_of_transaction(request_id):
@@ -120,6 +129,24 @@ def _decode_common(body: bytes, request_id: str) -> Decoded | None:
         inflight=fields.inflight,
     )
     return Decoded(instruction, slot, request_id)
+
+
+def _each_once(body: bytes, fields: CommonBody) -> bool:
+    """Whether the body has no member twice: each has a colon, and so may texts."""
+    if b"\\" in body:
+        return _twice_in(body) is None
+    texts = (fields.reference, fields.currency, fields.source, fields.destination)
+    colons = "".join(texts).count(":") + fields.description.count(":")
+    return body.count(b":") == len(fields.model_fields_set) + colons
+
+
+def _twice_in(body: bytes) -> str | None:
+    """What is said of a member that the body, which is JSON, has twice."""
+    try:
+        json.loads(body, object_pairs_hook=object_of)
+    except ValueError as fault:
+        return str(fault)
+    return None
 
 
 def reference_in(body: bytes) -> str | None:

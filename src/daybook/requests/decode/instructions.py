@@ -21,6 +21,7 @@ from daybook.requests.fields import (
     canonical_meta_data,
     check_meta_data,
     check_moment,
+    check_naming,
     check_overdraft_limit,
     check_precise_amount,
     check_precision,
@@ -44,12 +45,12 @@ def checked(check: Callable[[Any], Any], value: Any, field: str) -> Any:
         raise malformed([FieldError(field, found.type, found.message())]) from None
 
 
-def refuse_blank(fields: Any, *names: str) -> None:
-    """Text that is only blanks is as wrong as no text."""
+def check_names(fields: Any, *names: str) -> None:
+    """Texts by which things are told apart, where there are any: see ``naming``."""
     for name in names:
         value = getattr(fields, name)
-        if value is not None and value.isspace():
-            raise fault(name, "cannot be blank")
+        if value is not None:
+            checked(check_naming, value, name)
 
 
 def micros_of(text: str | None, field: str) -> int | None:
@@ -88,7 +89,7 @@ def movement_of(
     """The transaction that a body, or an item of a bulk, asks for."""
     precise_amount = checked(check_precise_amount, fields.precise_amount, "precise_amount")
     precision = checked(check_precision, fields.precision, "precision")
-    refuse_blank(fields, "reference", "currency")
+    check_names(fields, "reference", "currency")
     sides, legs = _sides(fields, precise_amount, precision)
     limit = None
     if fields.overdraft_limit is not None:
@@ -154,7 +155,10 @@ def _legs(fields: ItemBody, total: int, precision: int) -> tuple[Leg, ...]:
     many, one = ("sources", "destination") if fields.sources else ("destinations", "source")
     given = fields.sources or fields.destinations or []
     other = _resolve(fields.destination or fields.source or "", fields.currency, one)
-    resolved = [_resolved(leg["identifier"], fields.currency) for leg in given]
+    resolved = [
+        _resolved(leg["identifier"], fields.currency, f"{many}[{place}].identifier")
+        for place, leg in enumerate(given)
+    ]
     balance_ids = [balance_id for balance_id, _ in resolved]
     if len({other[0], *balance_ids}) <= len(balance_ids):
         raise malformed(identity_errors(many, balance_ids, other[0]))
@@ -168,9 +172,11 @@ def _legs(fields: ItemBody, total: int, precision: int) -> tuple[Leg, ...]:
     return tuple(Leg(other[0], i, other[1], name, got) for (i, name), got in legs if got)
 
 
-def _resolved(name: str, currency: str) -> tuple[str, str | None]:
+def _resolved(name: str, currency: str, field: str) -> tuple[str, str | None]:
     """``_resolve`` for a name whose form was checked."""
-    return (internal_balance_id(name, currency), name) if name[0] == "@" else (name, None)
+    if name[0] != "@":
+        return name, None
+    return internal_balance_id(checked(check_naming, name, field), currency), name
 
 
 def _share(leg: LegBody, side: str, place: int) -> Share:
@@ -185,7 +191,7 @@ def _share(leg: LegBody, side: str, place: int) -> Share:
 def _resolve(name: str, currency: str, field: str) -> tuple[str, str | None]:
     """The balance id and, when named by one, the indicator of one side."""
     if name[0:1] == "@" and INDICATOR.match(name):
-        return internal_balance_id(name, currency), name
+        return _resolved(name, currency, field)
     if not BALANCE_ID.match(name):
         raise fault(field, "must be a balance id (bln_<uuid>) or an indicator (@Name)")
     return name, None

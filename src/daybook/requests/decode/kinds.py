@@ -33,6 +33,7 @@ from daybook.requests.actions import (
     VoidRequest,
     amount_of_bulk,
     changed_field_errors,
+    changed_meta_errors,
     slot_of_subject,
 )
 from daybook.requests.base import NO_SLOTS, amount_choice, malformed, within
@@ -62,17 +63,23 @@ from daybook.requests.decode.bodies import (
     TransactionBody,
 )
 from daybook.requests.decode.instructions import (
+    check_names,
     checked,
     effective_micros_of,
     fault,
     movement_of,
     names_of,
     object_text,
-    refuse_blank,
 )
-from daybook.requests.fields import SUBJECTS, check_amount, check_precise_amount
+from daybook.requests.fields import (
+    SUBJECTS,
+    check_amount,
+    check_precise_amount,
+    external_id_fault,
+)
 from daybook.requests.kinds import Decoded, KindOfRequest, add_kind
 from daybook.requests.models import load_json, validate
+from daybook.requests.naming import are_plain
 from daybook.requests.quarantine import resolve_id
 from daybook.requests.routing import (
     ordering_key,
@@ -87,6 +94,7 @@ from daybook.requests.transactions import TransactionRequest
 
 def _decode_transaction(fields: TransactionBody, request_id: str, accepted_ms: int) -> Decoded:
     instruction = movement_of(fields, accepted_ms, fields.scheduled_for)
+    check_names(fields, "ordering_key")
     sources = names_of(fields.source, fields.sources)
     destinations = names_of(fields.destination, fields.destinations)
     slot = slot_of(fields.ordering_key or ordering_key_of(sources, destinations))
@@ -102,7 +110,7 @@ def _refuse_foreign_id(request_id: str, form: re.Pattern[str], slot: int, field:
 
 
 def _decode_bulk(fields: BulkBody, request_id: str, accepted_ms: int) -> Decoded:
-    refuse_blank(fields, "reference")
+    check_names(fields, "reference", "ordering_key")
     items: list[Transaction | MultiLeg] = []
     slots: set[int] = set()
     for place, item in enumerate(fields.transactions):
@@ -161,7 +169,7 @@ def _common_item(item: CommonItem, slots: set[int]) -> Transaction | None:
     """A common transaction of a bulk, its slot noted; None when it is to be judged at length."""
     reference, currency = item["reference"], item["currency"]
     source, destination = item["source"], item["destination"]
-    if reference.isspace() or currency.isspace():
+    if not are_plain(reference, currency, source, destination):
         return None
     source_indicator = source if source[0] == "@" else None
     destination_indicator = destination if destination[0] == "@" else None
@@ -192,7 +200,7 @@ def _common_item(item: CommonItem, slots: set[int]) -> Transaction | None:
 
 def _decode_commit(fields: CommitBody, request_id: str, accepted_ms: int) -> Decoded:
     slot = _slot_of_named(fields.transaction_id, request_id, GROUP_ID)
-    refuse_blank(fields, "reference")
+    check_names(fields, "reference")
     given = {"amount": fields.amount, "precise_amount": fields.precise_amount}
     errors = amount_choice(given, required=False)
     errors += amount_of_bulk(given | {"transaction_id": fields.transaction_id})
@@ -217,7 +225,7 @@ _ACTIONS: dict[str, Callable[..., Void | Refund]] = {"void": Void, "refund": Ref
 
 def _decode_action(fields: ActionBody, request_id: str, accepted_ms: int) -> Decoded:
     slot = _slot_of_named(fields.transaction_id, request_id, GROUP_ID)
-    refuse_blank(fields, "reference")
+    check_names(fields, "reference")
     instruction = _ACTIONS[fields.kind](
         fields.transaction_id,
         fields.reference,
@@ -231,7 +239,7 @@ def _decode_action(fields: ActionBody, request_id: str, accepted_ms: int) -> Dec
 def _decode_cancel(fields: CancelBody, request_id: str, accepted_ms: int) -> Decoded:
     del accepted_ms
     slot = _slot_of_named(fields.transaction_id, request_id, TRANSACTION_ID)
-    refuse_blank(fields, "reference")
+    check_names(fields, "reference")
     meta_data = object_text(fields.meta_data, "meta_data")
     instruction = Cancel(fields.transaction_id, fields.reference, fields.description, meta_data)
     return Decoded(instruction, slot, request_id)
@@ -265,7 +273,7 @@ def _decode_resolve(fields: ResolveBody, request_id: str, accepted_ms: int) -> D
 
 def _decode_ledger(fields: LedgerBody, request_id: str, accepted_ms: int) -> Decoded:
     del accepted_ms
-    refuse_blank(fields, "name")
+    check_names(fields, "name")
     if not LEDGER_ID.match(fields.ledger_id) or fields.ledger_id != request_id:
         raise fault("ledger_id", "must look like ldg_<uuid> and be the entry's id")
     meta_data = object_text(fields.meta_data, "meta_data")
@@ -278,6 +286,10 @@ def _decode_balance(fields: BalanceBody, request_id: str, accepted_ms: int) -> D
     given = {name: getattr(fields, name) for name in BalanceRequest.model_fields}
     given["meta_data"] = None
     validate(BalanceRequest, given)
+    meta_data = object_text(fields.meta_data, "meta_data")
+    wrong = external_id_fault(load_json(meta_data or "{}"))
+    if wrong:
+        raise fault("meta_data", wrong)
     if fields.balance_id != request_id:
         raise fault("balance_id", "is not the entry's id")
     instruction = NewBalance(
@@ -286,7 +298,7 @@ def _decode_balance(fields: BalanceBody, request_id: str, accepted_ms: int) -> D
         fields.currency,
         fields.indicator,
         fields.identity_id,
-        object_text(fields.meta_data, "meta_data"),
+        meta_data,
     )
     return Decoded(instruction, slot_of(fields.indicator or fields.balance_id), request_id)
 
@@ -310,14 +322,15 @@ def _decode_change(fields: ChangeBody, request_id: str, accepted_ms: int) -> Dec
         raise fault("subject_id", "must be the id of what is to be changed")
     slot = slot_of_subject(subject_id)
     _refuse_foreign_id(request_id, TRANSACTION_ID, slot, "request_id")
-    refuse_blank(fields, "reference")
+    check_names(fields, "reference")
     if fields.fields is None and fields.meta_data is None:
         raise fault("fields", "or meta_data is required")
     text = object_text(fields.fields, "fields") or "{}"
+    meta_data = object_text(fields.meta_data, "meta_data")
     errors = changed_field_errors(subject_id, load_json(text))
+    errors += changed_meta_errors(subject_id, load_json(meta_data or "{}"))
     if errors:
         raise malformed(errors)
-    meta_data = object_text(fields.meta_data, "meta_data")
     instruction = Change(subject_id, fields.reference, text, meta_data, fields.made_by)
     return Decoded(instruction, slot, request_id)
 

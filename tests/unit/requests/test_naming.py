@@ -1,0 +1,140 @@
+"""What looks the same is the same: texts that name something differ only where one can see it."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daybook.errors import MalformedRequest
+from daybook.ledger.rejection import Rejected
+from daybook.requests import decode, mint_id, request_of
+from daybook.requests.naming import is_plain, naming_fault, normalised
+from daybook.requests.routing import mint_bulk_id
+
+A, HOLD = "bln_00000000-0000-4000-8000-00000000000a", mint_id("txn", 5)
+UNSEEN = {
+    "USD ": "ends with U+0020 (SPACE); remove it",
+    " USD": "begins with U+0020 (SPACE); remove it",
+    "US\u00a0D": "has U+00A0 (NO-BREAK SPACE) as character 3; write a plain space or nothing there",
+    "U\u200bSD": "has U+200B (ZERO WIDTH SPACE) as character 2; remove it",
+    "\ufeffUSD": "has U+FEFF (ZERO WIDTH NO-BREAK SPACE) as character 1; remove it",
+    "US\nD": "has U+000A as character 3; write a plain space or nothing there",
+    "USD\x1b": "has U+001B as character 4; remove it",
+    "US\u202eD": "has U+202E (RIGHT-TO-LEFT OVERRIDE) as character 3; remove it",
+    "US\u3164D": "has U+3164 (HANGUL FILLER) as character 3; remove it",
+    "USD\ufe0f": "has U+FE0F (VARIATION SELECTOR-16) as character 4; remove it",
+    "Cafe\u0301": "is not in Unicode's form NFC from U+0065 (LATIN SMALL LETTER E) on, "
+    "character 4; normalise it",
+}
+
+
+def transaction(**changed: Any) -> dict[str, Any]:
+    return {
+        "reference": "r1", "source": "@World", "destination": A, "currency": "USD",
+        "precise_amount": 5, "precision": 100,
+    } | changed  # fmt: skip
+
+
+def legged(name: str) -> dict[str, Any]:
+    legs = [
+        {"identifier": f"@{name}", "distribution": "left"},
+        {"identifier": "@Fees", "distribution": "10%"},
+    ]
+    return {name: value for name, value in transaction().items() if name != "destination"} | {
+        "destinations": legs
+    }
+
+
+DOORS = {
+    "reference": lambda name: transaction(reference=name),
+    "currency": lambda name: transaction(currency=name),
+    "source": lambda name: transaction(source=f"@{name}"),
+    "destination": lambda name: transaction(source=A, destination=f"@{name}"),
+    "destinations[0].identifier": legged,
+    "ordering_key": lambda name: transaction(ordering_key=name),
+    "transactions[0].reference": lambda name: {"transactions": [transaction(reference=name)]},
+    "transactions[0].currency": lambda name: {"transactions": [transaction(currency=name)]},
+    "transactions[0].source": lambda name: {"transactions": [transaction(source=f"@{name}")]},
+    "bulk reference": lambda name: {"transactions": [transaction()], "reference": name},
+    "bulk ordering_key": lambda name: {"transactions": [transaction()], "ordering_key": name},
+    "commit reference": lambda name: {
+        "kind": "commit", "transaction_id": HOLD, "reference": name
+    },
+    "void reference": lambda name: {"kind": "void", "transaction_id": HOLD, "reference": name},
+    "refund reference": lambda name: {"kind": "refund", "transaction_id": HOLD, "reference": name},
+    "cancel reference": lambda name: {"kind": "cancel", "transaction_id": HOLD, "reference": name},
+    "change reference": lambda name: {
+        "kind": "change", "subject_id": A, "reference": name, "meta_data": {"a": 1}
+    },
+    "change fields.name": lambda name: {
+        "kind": "change", "subject_id": "general_ledger_id", "fields": {"name": name}
+    },
+    "change meta_data": lambda name: {
+        "kind": "change", "subject_id": A, "meta_data": {"external_id": name}
+    },
+    "ledger name": lambda name: {"kind": "ledger", "name": name, "ledger_id": "ldg" + A[3:]},
+    "balance currency": lambda name: {
+        "kind": "balance", "ledger_id": "ldg" + A[3:], "currency": name, "balance_id": A
+    },
+    "balance indicator": lambda name: {
+        "kind": "balance", "ledger_id": "general_ledger_id", "currency": "USD",
+        "indicator": f"@{name}", "balance_id": None,
+    },
+    "balance meta_data": lambda name: {
+        "kind": "balance", "ledger_id": "ldg" + A[3:], "currency": "USD", "balance_id": A,
+        "meta_data": {"external_id": name},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_what_nobody_sees_is_refused_where_it_is_handed_in(door: str) -> None:
+    """Every field of every kind that names something: the field, the character and the fix."""
+    for text, said in UNSEEN.items():
+        with pytest.raises(MalformedRequest) as refused:
+            request_of(DOORS[door](text))
+        (error,) = refused.value.errors
+        assert error.field == door.rpartition(" ")[2]
+        if door.endswith(("source", "destination", "identifier", "indicator")):
+            assert said[:4] in error.message or "blanks" in error.message  # after the @
+        else:
+            assert error.message.endswith(said)
+
+
+@pytest.mark.parametrize("door", [door for door in DOORS if door != "balance indicator"])
+def test_a_worker_refuses_it_too(door: str) -> None:
+    """Whatever producer wrote the body: a rejection, never another balance or currency."""
+    request = request_of(DOORS[door]("NAMED"))
+    minted = mint_bulk_id(request.slot) if "trans" in door or "bulk" in door else None
+    named = getattr(request, "balance_id", None) or getattr(request, "ledger_id", None)
+    request_id = minted or named or mint_id("txn", request.slot)
+    for text in UNSEEN:
+        inner = json.dumps(text, ensure_ascii=False)[1:-1]
+        if "meta_data" in door or "fields" in door:
+            inner = json.dumps(inner, ensure_ascii=False)[1:-1]
+        body = request.body().replace(b"NAMED", inner.encode())
+        found = decode(body, request_id, 1_700_000_000_000)
+        assert isinstance(found, Rejected), text
+        assert found.reason == "malformed"
+
+
+@given(st.text(max_size=8))
+def test_a_fault_has_a_fix(text: str) -> None:
+    """What is not plain has a fault; normalised, it is plain, or nothing is left of it."""
+    assert (naming_fault(text) is None) == is_plain(text)
+    mended = normalised(text)
+    assert not mended or is_plain(mended)
+    if is_plain(text):
+        assert mended == text
+
+
+def test_what_is_seen_stays() -> None:
+    """Letters, marks, signs and plain spaces of any script name things."""
+    for text in ("a b", "Žluťoučký kůň", "帳簿", "€", "Ω", "😀", "R$ 5", "it's", "a/b:c#d"):
+        assert unicodedata.is_normalized("NFC", text)
+        assert naming_fault(text) is None
