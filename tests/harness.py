@@ -257,10 +257,12 @@ class Installation:
         concurrency: int = 1,
         application: str = "daybook.worker",
         preloaded: bool = True,
+        task_events: bool = False,
     ) -> Workers:
         """Real worker processes, ended when the installation is closed.
 
         preloaded: forked from one that has loaded their modules, else a start of ``celery``.
+        task_events: they tell monitors of every request.
         """
         started = Workers(
             self,
@@ -269,6 +271,7 @@ class Installation:
             concurrency=concurrency,
             application=application,
             preloaded=preloaded,
+            task_events=task_events,
         )
         self._closing.callback(started.kill_all)
         return started
@@ -337,11 +340,13 @@ class Workers:
         concurrency: int,
         application: str,
         preloaded: bool,
+        task_events: bool = False,
     ) -> None:
         self._installation = installation
         self._preloaded = preloaded
         self._concurrency = concurrency
         self._application = application
+        self._options = ["--task-events"] if task_events else []
         self._names = itertools.count(1)
         self.processes: list[Process] = [self._start() for _ in range(number)]
         self.beats = [self._start_beat()] if beat else []
@@ -355,6 +360,7 @@ class Workers:
     def _start(self, *more: str) -> Process:
         name = f"test{os.getpid()}-{next(self._names)}@localhost"
         options = ["-n", name, "-c", str(self._concurrency), "--loglevel", "INFO", *more]
+        options += self._options
         return self._spawn("worker", ["worker", *options, "--without-mingle", "--without-gossip"])
 
     def _start_beat(self) -> Process:

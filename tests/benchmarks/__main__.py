@@ -89,6 +89,11 @@ def run(
         )
         if backlog:
             report["memory"] = memory_growth(two, workers, balances, backlog)
+        workers.stop()
+        warm_workers(two, 2, task_events=True)
+        report["apply_with_task_events"] = _median(
+            [apply_rate(two, balances, transactions) for _ in range(REPEATS)]
+        )
     with installed(cluster, folder, 1) as one:
         balances = make_balances(one, BALANCES)
         warm_workers(one, 1)
@@ -108,6 +113,7 @@ def ratios(report: dict[str, Any]) -> dict[str, float]:
     return {
         "apply / plain COPY": rate / report["copy"]["per_second"],
         "with rejections / without": report["apply_with_rejections"]["per_second"] / rate,
+        "with task events / without": report["apply_with_task_events"]["per_second"] / rate,
         "one partition / two": report["apply_one_partition"]["per_second"] / rate,
         f"in atomic bulks of {BULK_SIZE:,} / single": report["bulks"]["per_second"] / rate,
         f"cost of {LEGS} legs / of a single": rate / report["splits"]["per_second"],
@@ -124,6 +130,7 @@ def show(report: dict[str, Any]) -> None:
         "drafts_per_core",
         "apply",
         "apply_with_rejections",
+        "apply_with_task_events",
         "apply_one_partition",
         "bulks",
         "splits",

@@ -74,10 +74,10 @@ def ring_all(installation: Installation) -> None:
     bell.close()
 
 
-def warm_workers(installation: Installation, number: int) -> Workers:
+def warm_workers(installation: Installation, number: int, *, task_events: bool = False) -> Workers:
     """Workers that have started, connected and applied something."""
     workers = installation.workers(  # a sweep would start before the clock
-        number, beat=False, preloaded=PRELOADED
+        number, beat=False, preloaded=PRELOADED, task_events=task_events
     )
     receipts = installation.client.enqueue_many(
         [deposit(f"warm-{time.time_ns()}-{i}", "@Warm", 1) for i in range(2 * number)]

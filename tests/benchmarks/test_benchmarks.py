@@ -28,6 +28,7 @@ def test_a_short_run_measures_everything(
     assert set(report["ratios"]) == {
         "apply / plain COPY",
         "with rejections / without",
+        "with task events / without",
         "one partition / two",
         "in atomic bulks of 1,000 / single",
         "cost of 100 legs / of a single",

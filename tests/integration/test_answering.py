@@ -19,6 +19,8 @@ from daybook.queue.waiting import Asked, Asker
 from daybook.settings import celery_url
 from daybook.worker.answering import mark_of
 from daybook.worker.answers import LOOKUPS_A_SLICE_MAX, Answers
+from daybook.worker.app import app
+from daybook.worker.events import RequestEvents
 from daybook.worker.intake import Desk, take
 
 ID = "order-1"
@@ -149,7 +151,9 @@ def test_a_sweep_asks_the_ledger_for_some_of_those_who_wait_long(
     number = 5 * LOOKUPS_A_SLICE_MAX
     for index in range(number):
         desk.asked.add(f"t:{index}", Asker(f"id-{index}", FINGERPRINT, 1, "m"))
-    answers = Answers(installation.log, desk.results, kept_seconds=60, chance=random.Random(7))
+    events = RequestEvents(app, every_request=False)
+    chance = random.Random(7)
+    answers = Answers(installation.log, desk.results, 60, events, chance=chance)
     looked: list[str] = []
 
     def scheduled(key: str) -> str:

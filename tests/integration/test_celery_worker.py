@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -159,15 +160,24 @@ def test_two_workers_share_one_partition(installation: Installation) -> None:
     assert sum(applied(installation).values()) == 3_000
 
 
-def test_results_are_events_that_a_person_understands(installation: Installation) -> None:
-    """task-succeeded says how many entries of which partition were applied."""
-    app = Celery(broker=celery_url(installation.redis_url))
+REFUSED = {
+    "source": "@Poor",
+    "destination": "@Till",
+    "currency": "USD",
+    "precise_amount": 1,
+    "precision": 100,
+}
+
+
+@contextlib.contextmanager
+def hearing(app: Celery) -> Iterator[list[dict[str, Any]]]:
+    """Every event of tasks that is sent meanwhile."""
     heard: list[dict[str, Any]] = []
     receivers: list[Any] = []
 
     def listen() -> None:
         with app.connection() as connection:
-            receiver = app.events.Receiver(connection, handlers={"task-succeeded": heard.append})
+            receiver = app.events.Receiver(connection, handlers={"*": heard.append})
             receivers.append(receiver)
             with contextlib.suppress(TimeoutError, OSError):
                 receiver.capture(limit=None, timeout=SECONDS_MAX, wakeup=False)
@@ -175,15 +185,46 @@ def test_results_are_events_that_a_person_understands(installation: Installation
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     wait_until(lambda: receivers, "the receiver listens")
-    installation.workers(1, beat=False)
-    wait_until(lambda: "ready." in log_of(installation), "the worker is ready")
-    assert None not in installation.client.wait_many(deposits(installation, "d", 40), SECONDS_MAX)
-    wait_until(lambda: any("'applied'" in event["result"] for event in heard), "an event")
-    receivers[0].should_stop = True
-    listener.join(SECONDS_MAX)
-    app.close()
-    results = [event["result"] for event in heard]
-    assert any(r.startswith("{'partition': ") and "'applied': " in r for r in results), results
+    try:
+        yield heard
+    finally:
+        receivers[0].should_stop = True
+        listener.join(SECONDS_MAX)
+
+
+def test_what_was_refused_is_told_as_such(installation: Installation) -> None:
+    """A partition's task says how many and why; a message of the intake fails, each time."""
+    url = celery_url(installation.redis_url)
+    with Celery(broker=url, backend=url) as app, hearing(app) as heard:
+        installation.workers(1, beat=False)
+        wait_until(lambda: "ready." in log_of(installation), "the worker is ready")
+        assert None not in installation.client.wait_many(deposits(installation, "d", 4), 60)
+        for _ in range(2):  # the second time it is recorded already
+            message = {"queue": "daybook.intake", "task_id": "shop-1"}
+            result = app.send_task("daybook.enqueue", kwargs={"request": REFUSED}, **message)
+            assert result.get(timeout=SECONDS_MAX)["status"] == "REJECTED"
+            result.forget()
+
+        def of_tasks(kind: str, said: str) -> list[str]:
+            return [event[said] for event in heard if event["type"] == kind]
+
+        wait_until(lambda: len(of_tasks("task-failed", "exception")) == 2, "both are told")
+        for exception in of_tasks("task-failed", "exception"):
+            assert exception.startswith("REJECTED insufficient_funds: ")
+        results = of_tasks("task-succeeded", "result")
+        assert any(re.match(r"'partition \d: \d applied", text) for text in results), results
+        (why,) = (text for text in results if "rejected" in text)
+        assert re.match(r"'partition \d: 1 rejected \(1 insufficient_funds\)'", why)
+        assert not any(event.get("name") == "daybook.transaction" for event in heard)
+
+        app.send_task("daybook.sweep", queue="daybook.intake")
+        app.send_task("daybook.sweep", kwargs={"wrong": 1}, queue="daybook.intake")
+
+        def of_sweeps() -> list[str]:
+            return [event["type"] for event in heard if event.get("name") == "daybook.sweep"]
+
+        wait_until(of_sweeps, "the one that fails")
+        assert of_sweeps() == ["task-failed"]
 
 
 def log_of(installation: Installation) -> str:
@@ -191,33 +232,71 @@ def log_of(installation: Installation) -> str:
     return path.read_text(errors="replace") if path.exists() else ""
 
 
-def test_flower_shows_the_tasks_and_asks_for_a_password(installation: Installation) -> None:
-    """Flower starts on the same application; its API lists daybook.apply with its result."""
+def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/api/tasks?taskname=daybook.apply"
-    options = ["--address=127.0.0.1", f"--port={port}", "--basic-auth=reader:secret"]
+        return int(found.getsockname()[1])
 
-    def tasks(password: str) -> dict[str, Any]:
+
+def test_flower_shows_what_became_of_every_request(installation: Installation) -> None:
+    """Each is a task of its reference; it asks for a password, and lists the queues.
+
+    Sweeps, one a second, are not shown.
+    """
+    site = f"http://127.0.0.1:{(port := free_port())}"
+    client, redis_url = installation.client, celery_url(installation.redis_url)
+
+    def page(path: str, password: str = "secret") -> bytes:
         word = base64.b64encode(f"reader:{password}".encode()).decode()
-        request = urllib.request.Request(url, headers={"Authorization": f"Basic {word}"})
+        request = urllib.request.Request(site + path, headers={"Authorization": f"Basic {word}"})
         with urllib.request.urlopen(request, timeout=10) as answer:
-            return dict(json.load(answer))
+            return bytes(answer.read())
+
+    def tasks() -> dict[str, Any]:
+        with contextlib.suppress(OSError):
+            return dict(json.loads(page("/api/tasks")))
+        return {}
 
     def listens() -> bool:
         with contextlib.suppress(OSError):
-            return tasks("secret") == {}
+            return page("/api/tasks") == b"{}"
         return False
 
-    def results() -> list[str]:
-        return [str(task["result"]) for task in tasks("secret").values()]
+    def ended(*names: str) -> bool:
+        shown = tasks()
+        return all(shown.get(name, {}).get("state") in ("SUCCESS", "FAILURE") for name in names)
 
-    with celery(installation, "flower", *options):
-        wait_until(listens, "Flower answers")
-        with pytest.raises(urllib.error.HTTPError, match="401"):
-            tasks("wrong")
-        installation.workers(1, beat=False)
-        receipts = deposits(installation, "d", 40)
-        assert None not in installation.client.wait_many(receipts, SECONDS_MAX)
-        wait_until(lambda: any("'applied': " in result for result in results()), "Flower shows it")
+    options = ["--address=127.0.0.1", f"--port={port}", "--basic-auth=reader:secret"]
+    with celery(installation, "worker", "-E", "-c", "1", "--loglevel", "INFO"):
+        wait_until(lambda: "ready." in log_of(installation), "the worker is ready")
+        with celery(installation, "flower", *options), Celery(broker=redis_url) as app:
+            wait_until(listens, "Flower answers")
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                page("/api/tasks", "wrong")
+            deposits(installation, "d", 4)
+            client.enqueue({**REFUSED, "reference": "poor"})
+            hold = client.enqueue(
+                {**REFUSED, "reference": "hold", "inflight": True, "allow_overdraft": True}
+            )
+            client.void(hold.id, reference="void")
+            message = {"queue": "daybook.intake", "task_id": "shop-1"}
+            app.send_task("daybook.enqueue", kwargs={"request": REFUSED}, **message)
+            app.send_task("daybook.sweep", queue="daybook.intake")
+            wait_until(lambda: ended("d-0", "poor", "hold", "void", "shop-1"), "all are shown")
+            wait_until(lambda: "daybook.sweep" in log_of(installation), "a sweep")
+            shown = tasks()
+            queues = page("/broker").decode()
+
+    told = {name: (task["name"], task["state"]) for name, task in shown.items()}
+    for name in ("d-0", "d-1", "d-2", "d-3", "hold", "void"):
+        assert told[name] == ("daybook.transaction", "SUCCESS")
+    assert (shown["d-0"]["result"], shown["hold"]["result"]) == (
+        "APPLIED 0.01 USD",
+        "INFLIGHT 0.01 USD",
+    )
+    for name in ("poor", "shop-1"):
+        assert told[name] == ("daybook.transaction", "FAILURE")
+        assert shown[name]["exception"].startswith("REJECTED insufficient_funds: ")
+    assert "daybook.sweep" not in {name for name, _ in told.values()}
+    for name in ("daybook.intake", "daybook.partition.0", "daybook.partition.1"):
+        assert name in queues

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import traceback
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -341,6 +342,12 @@ def daybook(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def flower_page(home: Path, path: str) -> str:
+    """A page of an instance's Flower."""
+    with urllib.request.urlopen(f"{running_instance(home)['flower_url']}/{path}") as answer:
+        return str(answer.read())
+
+
 def test_killed_worker_and_servers_are_started_again(instance: Path) -> None:
     """kill -9 of a worker and of both servers: the supervisor starts each again."""
     before = {record.name: record.pid for record in living_parts(instance)}
@@ -370,15 +377,19 @@ def test_command_line_refuses_a_second_up_and_stops_the_first(instance: Path) ->
 
 
 def test_killed_supervisor_leaves_nothing_and_starts_again(instance: Path) -> None:
-    """kill -9 of the guard and then of ``up``: no part survives, and the next ``up`` runs."""
+    """kill -9 of the guard and then of ``up``: no part survives, and the next ``up`` runs.
+
+    Its Flower knows the queues of all partitions: it starts when workers answer.
+    """
     supervisor = psutil.Process(int(running_instance(instance)["supervisor_pid"]))
     guards = [child for child in supervisor.children() if is_guard(child)]
     guards[0].kill()
     wait_for(lambda: {one.pid for one in supervisor.children() if is_guard(one)} - {guards[0].pid})
     supervisor.kill()
-    again = daybook(instance, "up", "--detach")
+    again = daybook(instance, "up", "--detach", "--flower")
     assert again.returncode == 0, again.stderr
-    assert len(living_parts(instance)) == 4
+    assert len(living_parts(instance)) == 5
+    wait_for(lambda: "daybook.partition.1" in flower_page(instance, "broker"))
 
 
 @pytest.mark.campaign

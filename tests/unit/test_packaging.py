@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
+from daybook.embedded.work import FLOWER_COLUMNS
 from daybook.settings import Settings
 from daybook.store.schema import READER_ROLE, WORKER_ROLE
 
@@ -159,10 +160,18 @@ def test_roles_are_made_before_the_migration() -> None:
 def test_services_are_watched_and_keep_to_themselves() -> None:
     """Each service has a health check, and what is published is bound to the loopback."""
     for name, service in services().items():
-        image_checks = service.get("command") == ["daybook", "worker"]  # HEALTHCHECK of the image
-        assert "healthcheck" in service or image_checks, name
+        assert "healthcheck" in service, name
         for port in service.get("ports", []):
             assert port.startswith("127.0.0.1:"), f"{name} publishes {port}"
+
+
+def test_flower_hears_of_every_request_and_knows_the_queues() -> None:
+    """Workers tell it of requests, and it starts when they are well; its list shows reasons."""
+    assert services()["worker"]["command"] == ["daybook", "worker", "--task-events"]
+    flower = services()["flower"]
+    assert flower["depends_on"]["worker"]["condition"] == "service_healthy"
+    assert FLOWER_COLUMNS in flower["command"]
+    assert "exception" in FLOWER_COLUMNS
 
 
 def test_data_is_kept_in_named_volumes_and_synced() -> None:

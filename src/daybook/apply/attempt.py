@@ -136,6 +136,6 @@ class Attempt:
         unit.commit()
         reach(Point.COMMITTED)
         report.count_decisions(decision)
-        for _ in batch.undecodable:
-            report.count("rejected")
+        for item in batch.undecodable:
+            report.count_rejected(item.rejected.reason)
         return Done(report, done)

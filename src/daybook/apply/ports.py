@@ -212,12 +212,12 @@ class Store(Protocol):
 
 
 class Answers(Protocol):
-    """Who stores outcomes as results of Celery tasks."""
+    """Who stores outcomes as results of Celery tasks, and tells monitors of them."""
 
     def tell(
         self,
-        outcomes: Mapping[str, str],
-        wanted: Iterable[Wanted],
-        asked: Iterable[tuple[str, bytes]],
+        outcomes: Sequence[tuple[str, str]],
+        wanted: Sequence[Wanted],
+        asked: Sequence[tuple[str, bytes]],
     ) -> None:
-        """Answer anyone who waits for outcomes (text by outcome key) that were just written."""
+        """Answer anyone who waits for outcomes (key and text) that were just written."""

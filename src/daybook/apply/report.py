@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 from daybook.ledger.batch import BatchDecision
+from daybook.ledger.record import Status
 
 
 @dataclass(slots=True)
@@ -25,16 +26,21 @@ class BatchReport:
     progress: bool = False
     fenced: bool = False
     opened: set[int] = field(default_factory=set)
-    outcomes: dict[str, int] = field(default_factory=dict)
-
-    def count(self, name: str) -> None:
-        """One more outcome of this name."""
-        self.outcomes[name] = self.outcomes.get(name, 0) + 1
+    outcomes: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
 
     def count_decisions(self, decision: BatchDecision) -> None:
         """Count the outcomes of a batch by the name that a person would give them."""
         for outcome in decision.decisions:
-            self.count("duplicate" if outcome.duplicate else str(outcome.status).lower())
+            if outcome.status == Status.REJECTED and not outcome.duplicate:
+                self.count_rejected(outcome.reason)
+            else:
+                self.outcomes["duplicate" if outcome.duplicate else outcome.status.lower()] += 1
+
+    def count_rejected(self, reason: str | None) -> None:
+        """Count one that was rejected."""
+        self.outcomes["rejected"] += 1
+        self.reasons[str(reason)] += 1
 
 
 @dataclass(slots=True)
@@ -46,7 +52,8 @@ class DrainReport:
     deferred: int = 0
     more: bool = False
     busy: bool = False
-    outcomes: dict[str, int] = field(default_factory=dict)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
     helped: set[int] = field(default_factory=set)
 
     def add(self, report: BatchReport) -> None:
@@ -57,17 +64,18 @@ class DrainReport:
             self.deferred = report.deferred
         else:
             self.helped.add(report.partition)
-        for name, number in report.outcomes.items():
-            self.outcomes[name] = self.outcomes.get(name, 0) + number
+        self.outcomes += report.outcomes
+        self.reasons += report.reasons
 
-    def summary(self) -> dict[str, Any]:
-        """The task's result."""
+    def __str__(self) -> str:
+        """One line, as the result of the task."""
+        where = f"partition {self.partition}: "
         if self.busy:
-            return {"partition": self.partition, "skipped": "another worker is applying it"}
-        return {
-            "partition": self.partition,
-            **self.outcomes,
-            "batches": self.batches,
-            "deferred": self.deferred,
-            "more": self.more,
-        }
+            return where + "another worker is applying it"
+        counts = [f"{number} {name}" for name, number in self.outcomes.items()]
+        if self.deferred:
+            counts.append(f"{self.deferred} deferred")
+        said = where + (", ".join(counts) or "nothing to apply")
+        if self.reasons:
+            said += " (" + ", ".join(f"{n} {reason}" for reason, n in self.reasons.items()) + ")"
+        return said + ("; there is more" if self.more else "")

@@ -108,8 +108,8 @@ class Tries:
         retention = self._settings.outcome_retention_seconds
         records = (row.batch_sequence, row.sequence)
         asked = self._log.reply(row.partition, row.batch, row.cursor, records, outcomes, retention)
-        if self._answers is not None and (wanted or asked):
-            self._answers.tell(dict(outcomes), wanted, asked)
+        if self._answers is not None:
+            self._answers.tell(outcomes, wanted, asked)
 
 
 @contextmanager

@@ -107,12 +107,12 @@ def _start(plan: Plan, settings: Settings, servers: Servers) -> Instance:
         "worker_node": node,
         "log": str(servers.folder.log),
     }
-    worker = servers.launch(work.worker(node, workers, env))
+    worker = servers.launch(work.worker(node, workers, env, for_flower=plan.flower))
     beat = servers.launch(work.beat(servers.folder, env))
-    if plan.flower:
-        instance["flower_url"] = _start_flower(servers, env)
     broker = addresses.broker()
     _await(servers, "worker", worker, lambda: work.worker_answers(broker, node))
+    if plan.flower:  # it asks workers once, as it starts, which queues there are
+        instance["flower_url"] = _start_flower(servers, env)
     if beat.poll() is not None:
         raise PartFailed(f"beat ended{tail(servers.folder.log_file('beat'))}")
     return instance

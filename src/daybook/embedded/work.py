@@ -26,6 +26,9 @@ LADDER: Ladder = ((int(signal.SIGTERM), 20.0),)
 PING_SECONDS = 1.0
 FLOWER_PORT = 5555
 FLOWER_PORTS_TRIED_MAX = 50
+FLOWER_COLUMNS = "--tasks_columns=name,uuid,state,result,exception,received,runtime,worker"
+"""By itself Flower's list has no column for why something failed."""
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -60,9 +63,10 @@ def node_name(home: Path) -> str:
     return f"daybook-{hashlib.sha256(str(home).encode()).hexdigest()[:8]}@{socket.gethostname()}"
 
 
-def worker(node: str, concurrency: int, env: Mapping[str, str]) -> Part:
-    """One Celery worker with ``concurrency`` child processes."""
+def worker(node: str, concurrency: int, env: Mapping[str, str], *, for_flower: bool) -> Part:
+    """One Celery worker with ``concurrency`` child processes. for_flower: it tells of requests."""
     options = ["--pool", "prefork", "--concurrency", str(concurrency), "--hostname", node]
+    options += ["--task-events"] if for_flower else []
     quiet = ["--without-gossip", "--without-mingle", "--loglevel", "INFO"]
     return Part("worker", [*CELERY, "worker", *options, *quiet], 0, LADDER, env)
 
@@ -78,7 +82,7 @@ def beat(folder: DataFolder, env: Mapping[str, str]) -> Part:
 
 def flower(port: int, env: Mapping[str, str]) -> Part:
     """Flower, for this machine alone."""
-    argv = [*CELERY, "flower", f"--address={LOOPBACK}", f"--port={port}"]
+    argv = [*CELERY, "flower", f"--address={LOOPBACK}", f"--port={port}", FLOWER_COLUMNS]
     return Part("flower", argv, 0, LADDER, env)
 
 

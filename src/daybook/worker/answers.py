@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import structlog
 from celery import states
@@ -14,7 +15,8 @@ from daybook.errors import DaybookError, ReferenceConflict
 from daybook.queue.entries import read_value, reference_of_key
 from daybook.queue.log import Log
 from daybook.queue.waiting import Asked, Asker, Wanted, askers_in
-from daybook.worker.answering import AnsweringBackend
+from daybook.worker.answering import AT, AnsweringBackend, mark_of
+from daybook.worker.events import RequestEvents
 
 SWEPT_SLICES_MAX = 10
 """How much of those who ask one sweep looks through; the next one goes on there."""
@@ -31,7 +33,7 @@ Recorded = Callable[[str], str | None]
 
 
 class Answers:
-    """Stores outcomes as results of Celery tasks.
+    """Stores outcomes as results of Celery tasks, and tells monitors of them.
 
     clock: seconds since the epoch. chance: whom of those who wait long a sweep looks up.
     """
@@ -41,6 +43,7 @@ class Answers:
         request_log: Log,
         results: AnsweringBackend,
         kept_seconds: float,
+        events: RequestEvents,
         clock: Callable[[], float] = time.time,
         chance: random.Random | None = None,
     ) -> None:
@@ -48,29 +51,48 @@ class Answers:
         self.asked = Asked(request_log)
         self._results = results
         self._kept_seconds = kept_seconds
+        self._events = events
         self._clock = clock
         self._chance = chance or random.Random()  # noqa: S311 - nothing secret hangs on it
         self._cursor = 0
 
     def tell(
         self,
-        outcomes: Mapping[str, str],
-        wanted: Iterable[Wanted],
-        asked: Iterable[tuple[str, bytes]],
+        outcomes: Sequence[tuple[str, str]],
+        wanted: Sequence[Wanted],
+        asked: Sequence[tuple[str, bytes]],
     ) -> None:
-        """Answer anyone who waits for outcomes that were just written.
+        """Answer anyone who waits for outcomes that were just written, and tell monitors.
 
-        outcomes: text by outcome key. asked: askers by key, as the log has them. A result that
+        outcomes: outcome keys and texts. asked: askers by key, as the log has them. A result that
         can't be stored is logged: the sweeper tries again.
         """
+        known = dict(outcomes) if wanted or asked else {}
         for one in wanted:
-            value = outcomes.get(one.key)
+            value = known.get(one.key)
             if value is not None:
                 asker = Asker(one.task_id, one.fingerprint, one.at, one.fingerprint)
-                self._answer_safely(one.key, asker, value, conflict_fails=False)
+                self._answer_safely(one.key, asker, value, by_message=False)
         for key, found in asked:
-            if key in outcomes:
-                self._answer_all(key, found, outcomes[key])
+            if key in known:
+                self._answer_all(key, found, known[key])
+        if self._events.every_request:
+            for key, value in outcomes:
+                state = read_value(value)
+                self._events.add(outcome_of(state, reference_of_key(key)), state.position)
+        self._events.send()
+
+    def at_once(self, message: Any, outcome: Outcome) -> None:
+        """Answer a message of the intake whose request is recorded already.
+
+        message: Celery's context of the task.
+        """
+        at = getattr(message, AT, None)
+        if at is not None:  # somebody wants a result
+            result = outcome.as_dict()
+            self._results.answer(message.id, mark_of(message), at, result, states.SUCCESS)
+        self._events.add_answer(message.id, outcome)
+        self._events.send()
 
     def sweep(self, recorded: Recorded) -> None:
         """Answer those who are still waiting for what is recorded; forget those who wait in vain.
@@ -88,6 +110,7 @@ class Answers:
                     unknown.append((key, askers))
             for key, askers in self._some_of(unknown):
                 self._look_up(key, askers, recorded)
+            self._events.send()
             if self._cursor == 0:
                 return
 
@@ -116,35 +139,34 @@ class Answers:
             self.asked.answered(key, found)
 
     def _answer_safely(
-        self, key: str, asker: Asker, value: str, *, conflict_fails: bool = True
+        self, key: str, asker: Asker, value: str, *, by_message: bool = True
     ) -> bool:
         try:
-            self._answer(key, asker, value, conflict_fails=conflict_fails)
+            self._answer(key, asker, value, by_message=by_message)
         except Exception as fault:  # whatever the result backend raises: the outcome stands
             log.warning("celery_result.lost", task_id=asker.task_id, fault=str(fault))
             return False
         return True
 
-    def _answer(self, key: str, asker: Asker, value: str, *, conflict_fails: bool) -> None:
+    def _answer(self, key: str, asker: Asker, value: str, *, by_message: bool) -> None:
         state = read_value(value)
         reference = reference_of_key(key)
-        result: dict[str, object] | DaybookError
+        answer: Outcome | DaybookError
         if state.fingerprint == asker.fingerprint:
-            outcome = outcome_of(state, reference, duplicate=asker.duplicate)
-            if not outcome.final:
+            answer = outcome_of(state, reference, duplicate=asker.duplicate)
+            if not answer.final:
                 return
-            result = outcome.as_dict()
         else:
-            conflict = ReferenceConflict(reference or state.request_id, state.request_id)
-            result = conflict if conflict_fails else _rejected(reference, asker, conflict).as_dict()
-        failed = isinstance(result, DaybookError)
-        self._results.answer(
-            asker.task_id,
-            asker.mark,
-            asker.at,
-            result,
-            states.FAILURE if failed else states.SUCCESS,
-        )
+            answer = ReferenceConflict(reference or state.request_id, state.request_id)
+            if not by_message:
+                answer = _rejected(reference, asker, answer)
+        task = (asker.task_id, asker.mark, asker.at)
+        if isinstance(answer, Outcome):
+            is_stored = self._results.answer(*task, answer.as_dict(), states.SUCCESS)
+        else:
+            is_stored = self._results.answer(*task, answer, states.FAILURE)
+        if is_stored and by_message:
+            self._events.add_answer(asker.task_id, answer)
 
 
 def _rejected(reference: str | None, asker: Asker, conflict: ReferenceConflict) -> Outcome:

@@ -60,9 +60,10 @@ def _configuration() -> dict[str, Any]:
         # SIGTERM lets a running drain finish its batch.
         "worker_soft_shutdown_timeout": SOFT_SHUTDOWN_SECONDS,
         "worker_enable_soft_shutdown_on_idle": False,
-        # Flower and `daybook status` see what workers do.
+        # Flower sees what workers do. What they are sent is not told before one takes it: beat
+        # sends a sweep each second.
         "worker_send_task_events": True,
-        "task_send_sent_event": True,
+        "task_send_sent_event": False,
         "task_track_started": True,
         # Unknown queues are made, so that `-Q daybook.partition.3` needs no declaration elsewhere.
         "task_create_missing_queues": True,

@@ -21,6 +21,7 @@ from daybook.store.epochs import newest_epoch
 from daybook.store.store import Store
 from daybook.worker.answers import Answers
 from daybook.worker.app import app
+from daybook.worker.events import RequestEvents
 from daybook.worker.intake import Desk
 
 READY_PAUSE_SECONDS = 1.0
@@ -42,7 +43,10 @@ class Runtime:
             connect(self.settings.require_redis_url(), self.settings), self.settings.namespace
         )
         self.store = Store(self.engine)
-        self.answers = Answers(self.log, app.backend, self.settings.outcome_retention_seconds)
+        every_request = bool(app.conf.get("daybook_tells_every_request"))
+        events = RequestEvents(app, every_request=every_request)
+        kept_seconds = self.settings.outcome_retention_seconds
+        self.answers = Answers(self.log, app.backend, kept_seconds, events)
         self.applier = Applier(self.store, self.log, self.settings, self.answers)
         self.client = Client(settings=self.settings)
         self.desk = Desk(self.client, self.answers.asked, app.backend)

@@ -31,7 +31,7 @@ def tell_safety(settings: Settings) -> None:
 
 @celeryd_init.connect
 def consume_partitions(conf: Any = None, options: dict[str, Any] | None = None, **_: Any) -> None:
-    """Consume the intake and every partition, unless ``-Q`` says which.
+    """Consume the intake and every partition, unless ``-Q`` says which; tell of requests by ``-E``.
 
     Ends the worker when it can't know them: Celery only logs what a signal's receiver raises, and
     would go on without any partition.
@@ -40,6 +40,7 @@ def consume_partitions(conf: Any = None, options: dict[str, Any] | None = None, 
         number = partitions_when_ready()
     except DaybookError as fault:
         raise SystemExit(f"error: {fault}") from fault
+    conf.daybook_tells_every_request = bool((options or {}).get("task_events"))
     conf.daybook_queues_are_chosen = bool((options or {}).get("queues"))
     if not conf.daybook_queues_are_chosen:
         names = [queue_of(partition) for partition in range(number)]

@@ -26,6 +26,8 @@ INTAKE_RETRIES_MAX = 3_600
 
 DOORBELL_EXPIRES_SECONDS = 60
 
+QUIET = "daybook.worker.events:QuietRequest"
+
 ANSWER_LIFE_SECONDS = 60
 """How long the answer to a dry run, or to a look-up, waits to be fetched."""
 
@@ -43,8 +45,8 @@ def ring(partition: int, countdown: float = 0.0) -> None:
 
 
 @app.task(name=APPLY_TASK, ignore_result=True)
-def apply(partition: int) -> dict[str, Any]:
-    """Apply what is unread in a partition."""
+def apply(partition: int) -> str:
+    """Apply what is unread in a partition; returns what that came to, for people."""
     try:
         drained = runtime().applier.drain(partition)
     except (StoreUnavailable, LogUnavailable, LogFull):
@@ -53,10 +55,10 @@ def apply(partition: int) -> dict[str, Any]:
     # While a partition was helped, its own doorbell may have found it busy and gone.
     for other in sorted(drained.helped | ({partition} if drained.more else set())):
         ring(other)
-    return drained.summary()
+    return str(drained)
 
 
-@app.task(name=SWEEP_TASK, ignore_result=True)
+@app.task(name=SWEEP_TASK, ignore_result=True, send_events=False, Request=QUIET)
 def sweep() -> dict[str, Any]:
     """Ring for partitions with open entries; repair and trim the log; append what is due."""
     process = runtime()
@@ -102,7 +104,7 @@ def find(request_id: str, answer_id: str) -> dict[str, Any]:
     # What has expired blocks no id, and a delay is the ledger's to keep.
     Request="daybook.worker.intake:IntakeRequest",
 )
-def enqueue(self: Any, *_args: Any, **_kwargs: Any) -> dict[str, Any]:
+def enqueue(self: Any, *_args: Any, **_kwargs: Any) -> None:
     """The intake: append a request of a service that has no Daybook of its own.
 
     Its result is the outcome, stored under the task's id when the request has been applied. Raises
@@ -116,9 +118,9 @@ def enqueue(self: Any, *_args: Any, **_kwargs: Any) -> dict[str, Any]:
             args=(), kwargs=again(self.request), exc=fault, countdown=RETRY_SECONDS
         ) from fault
     if outcome is not None:
-        return outcome.as_dict()
-    # The worker that applies it stores the result; monitors are told that this task is done.
-    self.send_event("task-succeeded", result=repr({"accepted": True}), runtime=0.0)
+        runtime().answers.at_once(self.request, outcome)
+    # Otherwise the worker that applies it stores the result. It tells monitors, too, how this
+    # task ended: Celery would say that it succeeded, whatever became of the request.
     raise Ignore
 
 

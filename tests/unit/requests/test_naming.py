@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -50,7 +51,7 @@ def legged(name: str) -> dict[str, Any]:
     }
 
 
-DOORS = {
+DOORS: dict[str, Callable[[str], dict[str, Any]]] = {
     "reference": lambda name: transaction(reference=name),
     "currency": lambda name: transaction(currency=name),
     "source": lambda name: transaction(source=f"@{name}"),
