@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import stat
 import subprocess
@@ -14,7 +15,7 @@ import psutil
 import pytest
 from tests.harness import daybook_program
 
-from daybook.backfill.lines import Reject
+from daybook.backfill import Reject, Row, Source
 from daybook.backfill.rejects import RejectsFile
 from daybook.embedded.folder import LOG_BYTES_MAX, DataFolder
 from daybook.embedded.parts import Roster
@@ -72,8 +73,8 @@ def test_an_instance_keeps_to_itself() -> None:
 @pytest.mark.usefixtures("careless")
 def test_rejects_and_logs_put_aside_are_private(tmp_path: Path) -> None:
     """Nobody else reads the references of a file, or an old log."""
-    rejects = RejectsFile(tmp_path / "x.rejects.csv", "csv")
-    rejects.add(Reject(1, Reason.MALFORMED, "a reason", "ref"))
+    rejects = RejectsFile(tmp_path / "x.rejects.csv", "csv", Source(io.BytesIO(), None, "ndjson"))
+    rejects.add(Reject(Row(1, {}), Reason.MALFORMED, "a reason", "ref"))
     rejects.close()
     folder = DataFolder(tmp_path / "home")
     folder.log.mkdir(parents=True)

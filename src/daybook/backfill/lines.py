@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID, uuid5
 
-from daybook.backfill.mapping import DateRule, Mapping, SideRule, ValueRule, When
+from daybook.backfill.cells import Cells, normalised_columns, shown
+from daybook.backfill.mapping import Mapping
+from daybook.backfill.ordering import OrderKey, natural_key
 from daybook.backfill.rows import Row
-from daybook.backfill.template import CellError, Columns, Template, cell, text_of
+from daybook.backfill.rules import DateRule, SideRule
+from daybook.backfill.template import CellError, Template
 from daybook.errors import FieldError, MalformedRequest
 from daybook.ledger.rejection import Reason
 from daybook.requests import (
     BalanceRequest,
+    BulkRequest,
     LedgerRequest,
     Request,
     TransactionRequest,
@@ -23,7 +27,7 @@ from daybook.requests import (
     mint_id,
     validate,
 )
-from daybook.requests.bounds import FUTURE_MAX
+from daybook.requests.bounds import EPOCH, FUTURE_MAX
 from daybook.requests.models import malformed
 
 _LEDGERS = UUID("c5e2a0a4-3a54-5b39-8d4e-0f7be1a1f3d1")
@@ -33,13 +37,12 @@ _CACHED_BALANCE_IDS = 65_536
 KEY_LENGTH_MAX = 1_000
 """Characters of a balance's key: in any script it fits into meta_data, as external_id."""
 
-RuleT = TypeVar("RuleT", SideRule, ValueRule)
-
-_NAMING = frozenset({"reference", "currency", "ordering_key"})
-"""Text fields in which an empty column is refused: they would name something else without it."""
-_TEXTS = _NAMING | {"description"}
-_FLAGS = frozenset({"allow_overdraft", "inflight"})
-_FLAG_TEXTS = {"true": True, "false": False}
+_CODES: dict[str, Reason] = {
+    "amount": Reason.INVALID_AMOUNT,
+    "precise_amount": Reason.INVALID_AMOUNT,
+    "precision": Reason.INVALID_PRECISION,
+}
+"""Of a cell that is no number; of any other, ``malformed``."""
 
 
 def ledger_id_of(name: str) -> str:
@@ -58,31 +61,60 @@ def balance_id_of(ledger_id: str, key: str) -> str:
 class Line:
     """A line that is a request.
 
-    keys: of the application balances that it names, by their ids. own_id: that this run made for
-    it, if it did: it tells an answer to this run's request from that to an earlier run's.
-    characters: of a JSON line.
+    rows: where it stands; several of a group. keys: of the application balances that it names, by
+    their ids. own_id: that this run made for it, if it did: it tells an answer to this run's
+    request from that to an earlier run's.
     """
 
-    number: int
+    rows: tuple[Row, ...]
     request: Request
     keys: dict[str, str] = field(default_factory=dict)
     own_id: str | None = None
-    characters: int = 0
+
+    @property
+    def number(self) -> int:
+        """Of its first row."""
+        return self.rows[0].number
+
+    @property
+    def characters(self) -> int:
+        """How long its rows are."""
+        return sum(row.characters for row in self.rows)
 
     @property
     def reference(self) -> str | None:
         """The key of idempotency; None of a creation."""
         return getattr(self.request, "reference", None)
 
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Its own and those of the transactions in it: each names one thing in a file."""
+        own = () if self.reference is None else (self.reference,)
+        if isinstance(self.request, BulkRequest):
+            return own + tuple(item.reference for item in self.request.transactions)
+        return own
+
 
 @dataclass(frozen=True, slots=True)
 class Reject:
     """A line that moves nothing. code: the stable rejection code; reason: one sentence."""
 
-    number: int
+    row: Row
     code: str
     reason: str
     reference: str | None
+
+    @property
+    def number(self) -> int:
+        """Of its row."""
+        return self.row.number
+
+
+def rejects_of(
+    rows: Sequence[Row], code: str, reason: str, reference: str | None
+) -> Iterator[Reject]:
+    """A reject for each row of a request."""
+    return (Reject(row, code, reason, reference) for row in rows)
 
 
 class LineBuilder:
@@ -93,6 +125,8 @@ class LineBuilder:
     ) -> None:
         self._mapping = mapping
         self._now = now
+        self._number_columns = mapping.number_columns()
+        self.order_key: OrderKey | None = self._order_key if mapping.order_by else None
         table = mapping.transaction
         self._fields = [
             (name, rules)
@@ -120,36 +154,59 @@ class LineBuilder:
             meta_data={"external_id": key},
         )
 
+    def lines(self, rows: Iterable[Row]) -> Iterator[Line | Reject]:
+        """The requests of rows, in order."""
+        return map(self.build, rows)
+
+    def _order_key(self, row: Row) -> int | str | None:
+        """What ``order_by`` orders a row by: the moment of a date, else the text, naturally."""
+        column = self._mapping.order_by
+        assert column is not None
+        text = self._cells(row).text(column)
+        rules = [rule for _, rule in self._mapping.transaction.dates() if rule.column == column]
+        if not rules:
+            return natural_key(text)
+        try:
+            return (rules[0].read(text) - EPOCH) // timedelta(microseconds=1)
+        except (ValueError, OverflowError):
+            return None  # refused when it is built
+
     def build(self, row: Row) -> Line | Reject:
         """The request of a row, its transaction id minted, or everything that is wrong with it."""
         if row.fault is not None:
-            return Reject(row.number, Reason.MALFORMED, row.fault, None)
+            return Reject(row, Reason.MALFORMED, row.fault, None)
         given: dict[str, Any] = {}
         keys: dict[str, str] = {}
-        errors = self._fill(row.columns, given, keys)
+        errors = self._fill(self._cells(row), given, keys)
         try:
             request = self._checked(given, errors)
         except MalformedRequest as fault:
             reference = given.get("reference")
-            return Reject(row.number, fault.code, str(fault), reference)
+            return Reject(row, fault.code, str(fault), reference)
         own_id = mint_id("txn", request.slot)
         named = request.model_copy(update={"transaction_id": own_id})
-        return Line(row.number, named, keys, own_id, row.characters)
+        return Line((row,), named, keys, own_id)
 
-    def _fill(self, row: Columns, given: dict[str, Any], keys: dict[str, str]) -> list[FieldError]:
+    def _cells(self, row: Row) -> Cells:
+        columns = normalised_columns(row.columns) if self._mapping.normalise else row.columns
+        return Cells(columns, self._mapping.csv.number_form, self._number_columns)
+
+    def _fill(self, cells: Cells, given: dict[str, Any], keys: dict[str, str]) -> list[FieldError]:
         """Put every field of the row into ``given``; what cannot be read comes back."""
         errors: list[FieldError] = []
         for name, rules in self._fields:
-            _read(errors, given, name, partial(_value, name, rules, row))
+            _read(errors, given, name, partial(cells.value, name, rules))
         table = self._mapping.transaction
         for name, side in (("source", table.source), ("destination", table.destination)):
-            _read(errors, given, name, partial(self._balance, side, row, keys))
+            _read(errors, given, name, partial(self._balance, side, cells, keys))
         for name, rule in table.dates():
-            _read(errors, given, name, partial(self._moment, row, name, rule))
+            _read(errors, given, name, partial(self._moment, cells, name, rule))
+        if table.amount is not None and not errors:
+            _read(errors, {}, "amount", partial(cells.surplus_decimals, table.amount, given))
         if table.meta_data:
             meta_data: dict[str, Any] = {}
             for name, rules in table.meta_data.items():
-                _read(errors, meta_data, name, partial(_value, "meta_data", rules, row))
+                _read(errors, meta_data, name, partial(cells.value, "meta_data", rules))
             given["meta_data"] = meta_data
         return errors
 
@@ -165,23 +222,24 @@ class LineBuilder:
             raise malformed(errors)
         return request
 
-    def _balance(self, rules: list[SideRule], row: Columns, keys: dict[str, str]) -> str:
-        rule = _first(rules, row)
+    def _balance(self, rules: list[SideRule], cells: Cells, keys: dict[str, str]) -> str:
+        rule = cells.first(rules)
         if rule is not None and rule.party is not None:
-            rule = _first(self._mapping.parties[rule.party], row)
+            rules = self._mapping.parties[rule.party]
+            rule = cells.first(rules)
         if rule is None:
-            raise CellError("no rule of the mapping fits this line; add one without `when`")
+            raise cells.no_rule(rules)
         if rule.balance is None:
             named = rule.indicator or rule.id
             assert named is not None
-            return named.render(row, strict=True)
-        key = _checked_key(rule.balance.render(row, strict=True), rule.balance)
+            return cells.named(named)
+        key = _checked_key(cells.named(rule.balance), rule.balance)
         balance_id = balance_id_of(self.ledger_id, key)
         keys[balance_id] = key
         return balance_id
 
-    def _moment(self, row: Columns, name: str, rule: DateRule) -> datetime | None:
-        text = text_of(cell(row, rule.column), rule.column)
+    def _moment(self, cells: Cells, name: str, rule: DateRule) -> datetime | None:
+        text = cells.text(rule.column)
         if rule.optional and not text.strip():
             return None
         try:
@@ -189,7 +247,7 @@ class LineBuilder:
             in_future = name == "effective_date" and moment - self._now() > FUTURE_MAX
         except (ValueError, OverflowError):
             raise CellError(
-                f"{text[:40]!r} in column {rule.column!r} is not a date in the format "
+                f"{shown(text)} in column {rule.column!r} is not a date in the format "
                 f"{rule.format or 'ISO 8601'}"
             ) from None
         if in_future:
@@ -203,38 +261,10 @@ def _read(
     try:
         value = read()
     except CellError as fault:
-        errors.append(FieldError(name, Reason.MALFORMED, str(fault)))
+        errors.append(FieldError(name, _CODES.get(name, Reason.MALFORMED), str(fault)))
         return
     if value is not None:
         into[name] = value
-
-
-def _first(rules: list[RuleT], row: Columns) -> RuleT | None:
-    for rule in rules:
-        if not rule.when or _meets(rule.when, row):
-            return rule
-    return None
-
-
-def _meets(when: When, row: Columns) -> bool:
-    return all(
-        condition.holds(text_of(cell(row, column), column)) for column, condition in when.items()
-    )
-
-
-def _value(name: str, rules: list[ValueRule], row: Columns) -> Any:
-    """The value of a field; None leaves the field out: no rule fits, or its column is empty."""
-    rule = _first(rules, row)
-    if rule is None:
-        return None
-    if not isinstance(rule.value, Template):
-        return rule.value
-    if name in _TEXTS:
-        return rule.value.render(row, strict=name in _NAMING) or None
-    value = rule.value.value(row)
-    if name in _FLAGS and isinstance(value, str):
-        value = _FLAG_TEXTS.get(value.lower(), value)
-    return None if value == "" else value
 
 
 def _checked_key(key: str, template: Template) -> str:
@@ -242,10 +272,4 @@ def _checked_key(key: str, template: Template) -> str:
     named = f"the balance's key {template.text[:40]!r}"
     if len(key) > KEY_LENGTH_MAX:
         raise CellError(f"{named} is longer than {KEY_LENGTH_MAX} characters")
-    if "\x00" in key:
-        raise CellError(f"{named} contains a NUL character")
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        raise CellError(f"{named} contains bytes that are no text in the encoding") from None
     return key

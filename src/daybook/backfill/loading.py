@@ -10,16 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from daybook.backfill.mapping import (
-    Condition,
-    CsvTable,
-    DateRule,
-    LedgerTable,
-    Mapping,
-    SideRule,
-    TransactionTable,
-    ValueRule,
-)
+from daybook.backfill.mapping import CsvTable, LedgerTable, Mapping, TransactionTable
+from daybook.backfill.rules import Condition, DateRule, SideRule, ValueRule
 from daybook.errors import ConfigError
 from daybook.requests.fields import PRECISION_MISSING
 
@@ -41,7 +33,7 @@ def load_mapping(path: Path) -> Mapping:
     if len(content) > MAPPING_BYTES_MAX:
         raise ConfigError(f"the mapping {path} is longer than {MAPPING_BYTES_MAX} bytes")
     try:
-        tables = tomllib.loads(content.decode(), parse_float=Decimal)
+        tables = tomllib.loads(content.decode("utf-8-sig"), parse_float=Decimal)
     except ValueError as fault:
         raise ConfigError(f"the mapping {path} is not TOML: {fault}") from None
     except RecursionError:

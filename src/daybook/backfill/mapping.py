@@ -3,182 +3,24 @@
 from __future__ import annotations
 
 import codecs
-import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from decimal import Decimal
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from daybook.backfill.constants import rejection_of_constant
+from daybook.backfill.numbers import NumberForm
+from daybook.backfill.rules import DateRule, Rule, SideRule, Table, ValueRule, constant_or_template
 from daybook.backfill.template import Template, parse_template
 from daybook.requests.fields import LedgerId, Name
 
-_OFFSET = re.compile(r"([+-])(\d\d):(\d\d)\Z")
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-
-def _template(given: Any) -> Any:
-    return parse_template(given) if isinstance(given, str) else given
-
-
-def _constant_or_template(given: Any) -> Any:
-    if isinstance(given, str):
-        return parse_template(given)
-    if isinstance(given, bool | int | Decimal):
-        return given
-    raise ValueError("must be text, a number, true or false")
-
-
-TemplateText = Annotated[Template, BeforeValidator(_template)]
-Value = Annotated[Any, BeforeValidator(_constant_or_template)]
-
-
-class Condition(_Table):
-    """What one column must be: one of ``any_of``, or empty, or not empty (blanks are empty)."""
-
-    any_of: tuple[str, ...] | None = Field(None, alias="in", min_length=1)
-    empty: bool | None = None
-
-    @model_validator(mode="after")
-    def _is_one_of_them(self) -> Condition:
-        if (self.any_of is None) == (self.empty is None):
-            raise ValueError("needs one of: in = [...], empty = true, empty = false")
-        return self
-
-    def holds(self, text: str) -> bool:
-        """Whether a cell with this text meets it."""
-        if self.any_of is not None:
-            return text in self.any_of
-        return (not text.strip()) == self.empty
-
-
-def _condition(given: Any) -> Any:
-    """The short forms: text or a number equals, a list is ``in``."""
-    if isinstance(given, list):
-        return {"in": [_constant_text(item) for item in given]}
-    if isinstance(given, dict):
-        given = dict(given)
-        if "equals" in given and "in" not in given:
-            given["in"] = [_constant_text(given.pop("equals"))]
-        return given
-    return {"in": [_constant_text(given)]}
-
-
-def _constant_text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str | int | Decimal):
-        return str(value)
-    raise ValueError("compare with text, a number, true or false")
-
-
-When = dict[str, Annotated[Condition, BeforeValidator(_condition)]]
-
-
-class _Rule(_Table):
-    when: When = Field(default_factory=dict)
-
-
-class ValueRule(_Rule):
-    """The value of a field for the rows that meet ``when``."""
-
-    value: Value
-
-
-class SideRule(_Rule):
-    """A balance for the rows that meet ``when``: exactly one of the four ways to name it.
-
-    indicator: an internal balance (``@Cash``). balance: the key of an application balance, which
-    is created in the mapping's ledger. id: the id of an existing balance. party: the rules of
-    ``[parties]`` decide.
-    """
-
-    indicator: TemplateText | None = None
-    balance: TemplateText | None = None
-    id: TemplateText | None = None
-    party: str | None = None
-
-    @model_validator(mode="after")
-    def _names_one_balance(self) -> SideRule:
-        named = [self.indicator, self.balance, self.id, self.party]
-        if sum(item is not None for item in named) != 1:
-            raise ValueError("needs exactly one of: indicator, balance, id, party")
-        if self.indicator is not None and not self.indicator.text.startswith("@"):
-            raise ValueError("an indicator begins with @, such as @Cash")
-        return self
-
-
-class DateRule(_Table):
-    """A date column. format: of strptime; ISO 8601 by default. timezone: when it has none.
-
-    optional: an empty column leaves the date out.
-    """
-
-    column: str
-    format: str | None = None
-    timezone: str = "UTC"
-    optional: bool = False
-
-    @field_validator("timezone")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        zone_of(name)
-        return name
-
-    @field_validator("format")
-    @classmethod
-    def _can_be_read(cls, text: str | None) -> str | None:
-        if text is None:
-            return None
-        try:
-            datetime.strptime(datetime(2024, 1, 31, tzinfo=UTC).strftime(text), text)  # noqa: DTZ007
-        except ValueError as fault:
-            raise ValueError(f"is not a format of strptime, such as %Y-%m-%d: {fault}") from None
-        return text
-
-    def read(self, text: str) -> datetime:
-        """The moment in a cell. Raises ValueError when it is not in the format."""
-        if self.format is None:
-            moment = datetime.fromisoformat(text)
-        else:
-            moment = datetime.strptime(text, self.format)  # noqa: DTZ007 - the zone comes next
-        return moment if moment.tzinfo else moment.replace(tzinfo=zone_of(self.timezone))
-
-
-def zone_of(name: str) -> tzinfo:
-    """``UTC``, an offset such as ``+02:00``, or a name such as ``Europe/Prague``."""
-    if name == "UTC":
-        return UTC
-    if offset := _OFFSET.match(name):
-        minutes = int(offset[2]) * 60 + int(offset[3])
-        return timezone(timedelta(minutes=minutes if offset[1] == "+" else -minutes))
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, LookupError):
-        raise ValueError(
-            "is not a known time zone: use UTC, +02:00 or a name such as Europe/Prague "
-            "(names need the system's time zone data, or the package tzdata)"
-        ) from None
-
 
 def _value_rules(given: Any) -> Any:
+    if isinstance(given, dict):
+        return [given]
     if isinstance(given, list):
         return given
-    return [ValueRule.model_construct(when={}, value=_constant_or_template(given))]
+    return [ValueRule.model_construct(when={}, value=constant_or_template(given))]
 
 
 def _side_rules(given: Any) -> Any:
@@ -209,6 +51,9 @@ def _check_constants(field: str, rules: list[Any], member: str | None = None) ->
             raise ValueError(f"{name}the value {value} {fault}")
 
 
+SKIPPED_LINES_MAX = 1_000
+"""Most lines above a header."""
+
 Values = Annotated[
     list[ValueRule],
     Field(min_length=1),
@@ -221,10 +66,11 @@ Side = Annotated[
 ]
 
 
+NUMBER_FIELDS = ("amount", "precise_amount", "precision", "overdraft_limit")
 DATES = ("effective_date", "scheduled_for", "inflight_expiry_date", "inflight_commit_date")
 
 
-class TransactionTable(_Table):
+class TransactionTable(Table):
     """Where each field of the request comes from; the names are those of TransactionRequest."""
 
     reference: Values
@@ -253,6 +99,10 @@ class TransactionTable(_Table):
         if isinstance(given, list):
             _all_reachable(given)
             _check_constants(info.field_name, given)
+            if info.field_name not in {"amount", "precise_amount"} and any(
+                getattr(rule, "absolute", False) for rule in given
+            ):
+                raise ValueError("absolute is for amount and precise_amount")
         return given
 
     @field_validator("meta_data")
@@ -276,13 +126,33 @@ class TransactionTable(_Table):
         return self
 
 
-class CsvTable(_Table):
-    """The dialect. columns: the names, when the file has no header line."""
+class CsvTable(Table):
+    """The dialect.
+
+    skip: lines above the header. columns: the names, when the file has no header line. decimal,
+    thousands: how numbers are written.
+    """
 
     delimiter: str = Field(",", min_length=1, max_length=1)
     quote: str = Field('"', min_length=1, max_length=1)
     encoding: str = "utf-8"
+    skip: int = Field(0, ge=0, le=SKIPPED_LINES_MAX)
     columns: list[str] | None = Field(None, min_length=1)
+    decimal: Literal[".", ","] = "."
+    thousands: str | None = Field(None, min_length=1, max_length=1)
+
+    @model_validator(mode="after")
+    def _tells_numbers_apart(self) -> CsvTable:
+        if self.thousands is not None and (
+            self.thousands == self.decimal or self.thousands.isalnum() or self.thousands in "+-"
+        ):
+            raise ValueError("thousands is a sign between digits, and not that of decimal")
+        return self
+
+    @property
+    def number_form(self) -> NumberForm:
+        """How numbers are written."""
+        return NumberForm(self.decimal, self.thousands)
 
     @field_validator("encoding")
     @classmethod
@@ -296,7 +166,7 @@ class CsvTable(_Table):
         return name
 
 
-class LedgerTable(_Table):
+class LedgerTable(Table):
     """The ledger of the application balances.
 
     name: it is created; its id is derived from the name unless ``id`` gives one. id alone: the
@@ -313,10 +183,17 @@ class LedgerTable(_Table):
         return self
 
 
-class Mapping(_Table):
-    """A whole mapping file. format: by default from the ending of the data file."""
+class Mapping(Table):
+    """A whole mapping file.
+
+    format: by default from the ending of the data file. normalise: cells lose what nobody sees:
+    blanks at their ends, characters without width, other forms of Unicode than NFC. order_by: the
+    column by which rows are posted, rather than in the order of the file.
+    """
 
     format: Literal["csv", "ndjson"] | None = None
+    normalise: bool = False
+    order_by: str | None = None
     csv: CsvTable = Field(default_factory=lambda: CsvTable.model_validate({}))
     ledger: LedgerTable | None = None
     parties: dict[str, Side] = Field(default_factory=dict)
@@ -361,7 +238,7 @@ class Mapping(_Table):
 
     def columns(self) -> set[str]:
         """Every column that the mapping names anywhere."""
-        rules: list[_Rule] = [*self.side_rules(), *self.value_rules()]
+        rules: list[Rule] = [*self.side_rules(), *self.value_rules()]
         found = {column for rule in rules for column in rule.when}
         for rule in self.side_rules():
             for template in (rule.indicator, rule.balance, rule.id):
@@ -370,4 +247,16 @@ class Mapping(_Table):
             if isinstance(value_rule.value, Template):
                 found.update(value_rule.value.columns)
         found.update(rule.column for _, rule in self.transaction.dates())
+        found.update([self.order_by] if self.order_by else ())
+        return found
+
+    def number_columns(self) -> set[str]:
+        """The columns whose cells are numbers: all of such a field, or asked for their sign."""
+        rules: list[Rule] = [*self.side_rules(), *self.value_rules()]
+        asked = (condition for rule in rules for condition in rule.when.items())
+        found = {column for column, condition in asked if condition.sign is not None}
+        for field in NUMBER_FIELDS:
+            for rule in getattr(self.transaction, field) or ():
+                if isinstance(rule.value, Template) and rule.value.column is not None:
+                    found.add(rule.value.column)
         return found

@@ -17,6 +17,7 @@ class Summary:
     refused_by_ledger: by code. unknown: in the log, their outcome was not seen. valid: of a dry
     run.
     refused_earlier: by code, those of the duplicates whose first request was refused.
+    dates_backwards: lines whose effective date is earlier than that of the line before them.
     """
 
     applied: int = 0
@@ -30,6 +31,7 @@ class Summary:
     valid: int = 0
     balances_created: int = 0
     unseen_columns: list[str] = field(default_factory=list)
+    dates_backwards: int = 0
     stopped: str | None = None
     seconds: float = 0.0
     rejects_path: str | None = None
@@ -68,6 +70,7 @@ class Summary:
             "valid": self.valid,
             "balances_created": self.balances_created,
             "columns_never_seen": self.unseen_columns,
+            "dates_backwards": self.dates_backwards,
             "rejects_file": self.rejects_path,
             "dry_run": self.is_dry_run,
             "complete": self.stopped is None,
@@ -102,6 +105,11 @@ class Summary:
         if self.unseen_columns:
             names = ", ".join(self.unseen_columns)
             yield f"No line has {names}, which the mapping names: is it spelt as in the file?"
+        if self.dates_backwards:
+            yield (
+                f"{self.dates_backwards:,} lines have an earlier date than the line before them. A "
+                "file that has the newest first is posted with --reverse."
+            )
         if self.rejects_path:
             yield f"{self.rejects:,} lines are not posted; the reasons: {self.rejects_path}"
         if self.stopped:
@@ -117,3 +125,11 @@ def _duplicates_remark(summary: Summary) -> str:
         codes = ", ".join(f"{n:,} {code}" for code, n in sorted(summary.refused_earlier.items()))
         remark += f"; refused the first time: {codes}"
     return remark
+
+
+def backwards_warning(line: int) -> str:
+    """What is said as soon as dates run backwards."""
+    return (
+        f"Line {line} has an earlier date than the line before it. A file that has the newest "
+        "first is posted with --reverse; order_by in the mapping orders it by a column"
+    )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from daybook.backfill.lines import Line, Reject
+from daybook.backfill.ordering import OrderKey
 from daybook.backfill.rows import Row
 from daybook.client.drafts import check_effective_dates
 from daybook.errors import FieldError, MalformedRequest
@@ -34,6 +35,7 @@ class RequestLines:
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
+        self.order_key: OrderKey | None = None
 
     def ledger_request(self) -> LedgerRequest | None:
         """None: the lines themselves create what they need."""
@@ -43,10 +45,14 @@ class RequestLines:
         """Never asked for: no line names a balance by a key."""
         raise NotImplementedError(balance_id, key, currency)
 
+    def lines(self, rows: Iterable[Row]) -> Iterator[Line | Reject]:
+        """The requests of rows, in order."""
+        return map(self.build, rows)
+
     def build(self, row: Row) -> Line | Reject:
         """The request of a row, or everything that is wrong with it."""
         if row.fault is not None:
-            return Reject(row.number, Reason.MALFORMED, row.fault, None)
+            return Reject(row, Reason.MALFORMED, row.fault, None)
         try:
             check_json_amount(row.columns)
             request = request_of(row.columns)
@@ -55,9 +61,9 @@ class RequestLines:
         except MalformedRequest as fault:
             reference = row.columns.get("reference")
             named = reference if isinstance(reference, str) else None
-            return Reject(row.number, fault.code, str(fault), named)
+            return Reject(row, fault.code, str(fault), named)
         named_request, own_id = _with_own_id(request)
-        return Line(row.number, named_request, own_id=own_id, characters=row.characters)
+        return Line((row,), named_request, own_id=own_id)
 
 
 def _check_name(request: Request) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from daybook.backfill.lines import Line, Reject
+from daybook.backfill.checks import Checks
+from daybook.backfill.lines import Line, Reject, rejects_of
 from daybook.backfill.pace import Clock, Pace
-from daybook.backfill.report import Summary
+from daybook.backfill.report import Summary, backwards_warning
 from daybook.backfill.rows import Row
 from daybook.client.receipts import Outcome, Receipt
 from daybook.errors import ConfigError, LogFull, LogUnavailable
@@ -25,6 +26,9 @@ CHUNK_CHARACTERS_MAX = 16 << 20
 
 WINDOW_LINES_MAX = 10_000
 """Lines that were sent and await their outcome: what the run keeps in memory."""
+
+WINDOW_CHARACTERS_MAX = 64 << 20
+"""Characters of these lines, which the rejects file would repeat."""
 
 BALANCES_REMEMBERED_MAX = 100_000
 """Balances known to be created; a forgotten one is created again, which changes nothing."""
@@ -64,16 +68,17 @@ class Builder(Protocol):
         """The balance with this key, which a line names."""
         ...
 
-    def build(self, row: Row) -> Line | Reject:
-        """The request of a row, or why it is none."""
+    def lines(self, rows: Iterable[Row]) -> Iterator[Line | Reject]:
+        """The requests of rows, in order; a reject for each row that is none."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A line in the log whose outcome is awaited. own_id: see ``Line``."""
+    """A line in the log whose outcome is awaited. rows, own_id, characters: see ``Line``."""
 
-    number: int
+    rows: tuple[Row, ...]
+    characters: int
     reference: str | None
     own_id: str | None
     receipt: Receipt
@@ -110,6 +115,7 @@ class Backfill:
         clock: Clock | None = None,
     ) -> None:
         self.summary = Summary()
+        self._checks = Checks()
         self._door = door
         self._builder = builder
         self._reject = reject
@@ -131,6 +137,7 @@ class Backfill:
             self._create_ledger()
             for chunk in self._chunks(rows):
                 self._send(chunk)
+                self._note_dates()
                 self.summary.seconds = self._clock.now() - started
                 yield self.summary
             while self._window:
@@ -140,9 +147,16 @@ class Backfill:
         except _Stopped as stop:
             self.summary.stopped = str(stop)
         finally:
-            self.summary.unknown += sum(map(len, self._window))
+            self.summary.unknown += sum(len(i.rows) for sent in self._window for i in sent)
             self._window.clear()
             self.summary.seconds = self._clock.now() - started
+
+    def _note_dates(self) -> None:
+        """Say it at once, when dates begin to run backwards: what was not sent can be held back."""
+        first = self._checks.first_backwards
+        if first is not None and not self.summary.dates_backwards:
+            self._say(backwards_warning(first))
+        self.summary.dates_backwards = self._checks.backwards
 
     def _create_ledger(self) -> None:
         request = self._builder.ledger_request()
@@ -160,8 +174,7 @@ class Backfill:
         lines_max = self._pace.chunk_lines(CHUNK_LINES_MAX)
         chunk: list[Line] = []
         characters = 0
-        for row in rows:
-            built = self._builder.build(row)
+        for built in self._checks.judged(self._builder.lines(rows)):
             if isinstance(built, Reject):
                 self.summary.refused_before_log[built.code] += 1
                 self._reject(built)
@@ -176,7 +189,7 @@ class Backfill:
 
     def _send(self, chunk: list[Line]) -> None:
         self._pace.wait_for(len(chunk))
-        while sum(map(len, self._window)) + len(chunk) > WINDOW_LINES_MAX:
+        while self._window and not self._has_room(chunk):
             self._gather()
         requests, lines = self._requests(chunk)
         sent = []
@@ -186,9 +199,16 @@ class Backfill:
             elif receipt.state == "conflict":
                 self._conflict(line, receipt)
             else:
-                sent.append(_Sent(line.number, line.reference, line.own_id, receipt))
+                sent.append(_Sent(line.rows, line.characters, line.reference, line.own_id, receipt))
         self._keep(sent)
         self._gather_known()
+
+    def _has_room(self, chunk: list[Line]) -> bool:
+        waiting = [item for sent in self._window for item in sent]
+        lines = sum(len(item.rows) for item in waiting) + sum(len(line.rows) for line in chunk)
+        characters = sum(item.characters for item in waiting)
+        characters += sum(line.characters for line in chunk)
+        return lines <= WINDOW_LINES_MAX and characters <= WINDOW_CHARACTERS_MAX
 
     def _keep(self, sent: list[_Sent]) -> None:
         if self._patience_seconds is not None:
@@ -196,9 +216,9 @@ class Backfill:
             return
         for item in sent:
             if item.is_new:
-                self.summary.unknown += 1
+                self.summary.unknown += len(item.rows)
             else:
-                self.summary.duplicates += 1
+                self.summary.duplicates += len(item.rows)
 
     def _requests(self, chunk: list[Line]) -> tuple[list[Request], list[Line | None]]:
         """The requests of a chunk, each balance created before it is used; None for those."""
@@ -229,8 +249,7 @@ class Backfill:
         code = Reason.REFERENCE_CONFLICT
         named = "id" if reference is None else "reference"
         reason = f"{named}: belongs to another request, {receipt.id}; nothing was sent"
-        self.summary.refused_before_log[code] += 1
-        self._reject(Reject(line.number, code, reason, reference))
+        self._refuse(line.rows, code, reason, reference, self.summary.refused_before_log)
 
     # what the log says
 
@@ -309,24 +328,36 @@ class Backfill:
         return still_open
 
     def _count(self, item: _Sent, outcome: Outcome) -> None:
+        rows = len(item.rows)
         if _is_duplicate(item, outcome):
-            self.summary.duplicates += 1
+            self.summary.duplicates += rows
             if outcome.status == Status.REJECTED:
                 self._refused(item, outcome, self.summary.refused_earlier)
         elif outcome.status == Status.REJECTED:
             self._refused(item, outcome, self.summary.refused_by_ledger)
         elif outcome.status == Status.INFLIGHT:
-            self.summary.inflight += 1
+            self.summary.inflight += rows
         elif outcome.status == Status.SCHEDULED:
-            self.summary.scheduled += 1
+            self.summary.scheduled += rows
         else:
-            self.summary.applied += 1
+            self.summary.applied += rows
 
     def _refused(self, item: _Sent, outcome: Outcome, counter: dict[str, int]) -> None:
         code = str(outcome.reason)
-        counter[code] += 1
         reason = outcome.detail or "refused by the ledger"
-        self._reject(Reject(item.number, code, reason, item.reference))
+        self._refuse(item.rows, code, reason, item.reference, counter)
+
+    def _refuse(
+        self,
+        rows: Sequence[Row],
+        code: str,
+        reason: str,
+        reference: str | None,
+        counter: dict[str, int],
+    ) -> None:
+        counter[code] += len(rows)
+        for reject in rejects_of(rows, code, reason, reference):
+            self._reject(reject)
 
 
 def _is_duplicate(item: _Sent, outcome: Outcome) -> bool:
@@ -345,13 +376,14 @@ def dry_run(
     """Build the request of every row and send none; yields the summary now and then."""
     clock = Clock()
     summary, started = Summary(is_dry_run=True), clock.now()
-    for count, row in enumerate(rows, 1):
-        built = builder.build(row)
+    checks = Checks()
+    for count, built in enumerate(checks.judged(builder.lines(rows)), 1):
         if isinstance(built, Reject):
             summary.refused_before_log[built.code] += 1
             reject(built)
         else:
-            summary.valid += 1
+            summary.valid += len(built.rows)
+        summary.dates_backwards = checks.backwards
         if count % CHUNK_LINES_MAX == 0:
             summary.seconds = clock.now() - started
             yield summary

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from daybook.ledger.money import is_reasonable, plain_text
+
 _PIECES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]|[^{}]+")
 _ESCAPED = {"{{": "{", "}}": "}"}
 
@@ -44,9 +46,12 @@ class Template:
 
     def value(self, row: Columns) -> Any:
         """The JSON value of the column, when the template is one column alone, else its text."""
-        if len(self.pieces) == 1 and self.pieces[0][0]:
-            return cell(row, self.pieces[0][1])
-        return self.render(row)
+        return self.render(row) if self.column is None else cell(row, self.column)
+
+    @property
+    def column(self) -> str | None:
+        """The column that it is, alone."""
+        return self.pieces[0][1] if len(self.pieces) == 1 and self.pieces[0][0] else None
 
 
 def parse_template(text: str) -> Template:
@@ -75,14 +80,19 @@ def cell(row: Columns, name: str) -> Any:
 
 
 def text_of(value: Any, name: str) -> str:
-    """A cell as text; absent and null are empty. Raises CellError for lists and objects."""
+    """A cell as text, one for equal numbers; absent and null are empty.
+
+    Raises CellError for lists and objects.
+    """
     if isinstance(value, str):
         return value
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | Decimal):
+    if isinstance(value, Decimal):
+        return plain_text(value) if is_reasonable(value) else str(value)
+    if isinstance(value, int):
         return str(value)
     raise CellError(f"column {name!r} is a JSON {type(value).__name__}, not text or a number")
 

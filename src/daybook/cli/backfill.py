@@ -20,7 +20,9 @@ class DataFormat(StrEnum):
 
 
 def backfill(
-    file: Annotated[str, typer.Argument(help="CSV or NDJSON file; - for standard input.")],
+    file: Annotated[
+        str, typer.Argument(help="CSV or NDJSON file, packed by gzip or not; - for standard input.")
+    ],
     mapping: Annotated[
         Path | None,
         typer.Option(
@@ -37,6 +39,12 @@ def backfill(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Validate every line, send nothing; needs no server.")
     ] = False,
+    is_reversed: Annotated[
+        bool,
+        typer.Option(
+            "--reverse", help="Post the last line first: for files that have the newest first."
+        ),
+    ] = False,
     rate: Annotated[
         float | None,
         typer.Option(
@@ -47,7 +55,9 @@ def backfill(
     ] = None,
     rejects: Annotated[
         Path | None,
-        typer.Option(help="File for refused lines (.csv or .ndjson); default: FILE.rejects.csv."),
+        typer.Option(
+            help="File for refused lines (.csv or .ndjson); default: FILE.rejects.csv, beside FILE."
+        ),
     ] = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait for the outcome of every line.")
@@ -67,7 +77,9 @@ def backfill(
 ) -> None:
     """Post a file of transactions, or of any requests, once each, in its order.
 
-    Running it again is safe.
+    Running it again is safe. The mapping says what the columns mean, and how the file is written:
+    delimiter, encoding, decimal comma, lines above the header. A reference stands in a file once: a
+    line that repeats one is refused and named.
 
     Exit codes: 0 every line reached an outcome (refused lines are in the rejects file); 1 some
     were refused, with --strict; 2 the mapping or the file is wrong; 3 stopped early: run it again.
@@ -79,6 +91,7 @@ def backfill(
         mapping=mapping,
         data_format=data_format and data_format.value,
         is_dry_run=dry_run,
+        is_reversed=is_reversed,
         lines_per_second=rate,
         rejects=rejects,
         patience_seconds=patience if wait else None,

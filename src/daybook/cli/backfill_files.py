@@ -18,12 +18,11 @@ from rich.progress import (
 
 from daybook.backfill.lines import LineBuilder, Reject
 from daybook.backfill.loading import load_mapping
-from daybook.backfill.mapping import Mapping
 from daybook.backfill.rejects import RejectsFile, default_rejects_path
 from daybook.backfill.report import Summary
 from daybook.backfill.request_lines import RequestLines
-from daybook.backfill.rows import Source, open_source
 from daybook.backfill.run import Backfill, Builder, dry_run
+from daybook.backfill.source import Source, open_source
 from daybook.cli.exits import Exit, show_error
 from daybook.cli.output import print_json, print_table
 from daybook.cli.wiring import open_client
@@ -33,6 +32,9 @@ from daybook.errors import ConfigError
 INTERRUPTED = "interrupted from the keyboard."
 EXIT_INTERRUPTED = 130
 """What shells expect of a program that Ctrl-C ended."""
+
+PROGRESS_SECONDS = 10.0
+"""Between two lines of progress, where there is no terminal for a bar."""
 
 SHOWN_REJECTS_MAX = 20
 """Rejects that a dry run prints when it writes no rejects file."""
@@ -49,6 +51,7 @@ class Command:
     mapping: Path | None
     data_format: str | None
     is_dry_run: bool
+    is_reversed: bool
     lines_per_second: float | None
     rejects: Path | None
     patience_seconds: float | None
@@ -64,16 +67,24 @@ def run_command(command: Command) -> int:
     with ExitStack() as opened:
         try:
             mapping = load_mapping(command.mapping) if command.mapping else None
-            source = opened.enter_context(open_source(command.file, mapping, command.data_format))
+            builder = LineBuilder(mapping) if mapping else RequestLines()
+            source = opened.enter_context(
+                open_source(
+                    command.file,
+                    mapping,
+                    command.data_format,
+                    order_key=builder.order_key,
+                    is_reversed=command.is_reversed,
+                )
+            )
         except ConfigError as error:
             return _bad_input(error)
         client = None if command.is_dry_run else opened.enter_context(open_client())
-        return _run(command, mapping, source, client)
+        return _run(command, builder, source, client)
 
 
-def _run(command: Command, mapping: Mapping | None, source: Source, client: Client | None) -> int:
+def _run(command: Command, builder: Builder, source: Source, client: Client | None) -> int:
     notes = Console(stderr=True, highlight=False)
-    builder = LineBuilder(mapping) if mapping else RequestLines()
     try:
         if client is None:
             summary = _dry_run(command, notes, source, builder)
@@ -94,7 +105,7 @@ def _post(
     command: Command, notes: Console, source: Source, builder: Builder, client: Client
 ) -> Summary:
     path = command.rejects or default_rejects_path(command.file, source.data_format)
-    with closing(RejectsFile(path, command.file)) as rejects:
+    with closing(RejectsFile(path, command.file, source)) as rejects:
         run = Backfill(
             client,
             builder,
@@ -117,7 +128,7 @@ def _dry_run(command: Command, notes: Console, source: Source, builder: Builder)
     if command.rejects is None:
         summary = _follow(notes, source, dry_run(source, builder, _Shown(notes).add))
     else:
-        with closing(RejectsFile(command.rejects, command.file)) as rejects:
+        with closing(RejectsFile(command.rejects, command.file, source)) as rejects:
             summary = _follow(notes, source, dry_run(source, builder, rejects.add))
         summary.rejects_path = str(command.rejects) if rejects.count else None
     summary.unseen_columns = sorted(source.unseen)
@@ -141,7 +152,7 @@ class _Shown:
 
 
 def _follow(notes: Console, source: Source, summaries: Iterator[Summary]) -> Summary:
-    """Run to the end with a progress bar, which is shown on a terminal only."""
+    """Run to the end with a progress bar; without a terminal, with a line now and then."""
     summary = Summary()
     bar = Progress(
         TextColumn("{task.description}"),
@@ -153,13 +164,23 @@ def _follow(notes: Console, source: Source, summaries: Iterator[Summary]) -> Sum
         disable=not notes.is_terminal,
         transient=True,
     )
+    said_at = 0.0
     with bar:
         task = bar.add_task("backfill", total=source.bytes_total, lines="0", rate="0")
         for summary in summaries:
             read = source.lines_read
             rate = f"{read / summary.seconds:,.0f}" if summary.seconds else "0"
             bar.update(task, completed=source.bytes_read, lines=f"{read:,}", rate=rate)
+            if bar.disable and summary.seconds - said_at >= PROGRESS_SECONDS:
+                said_at = summary.seconds
+                notes.print(f"{read:,} lines{_share(source)}, {rate}/s", soft_wrap=True)
     return summary
+
+
+def _share(source: Source) -> str:
+    """How much of the file was read, where that is known."""
+    total = source.bytes_total
+    return f", {source.bytes_read / total:.0%} of the file" if total else ""
 
 
 def _print(summary: Summary, as_json: bool) -> None:

@@ -9,8 +9,9 @@ from decimal import Decimal
 from pathlib import Path
 
 from daybook.backfill.loading import check_mapping
-from daybook.backfill.mapping import CsvTable, DateRule, LedgerTable, SideRule, TransactionTable
+from daybook.backfill.mapping import CsvTable, LedgerTable, Mapping, TransactionTable
 from daybook.backfill.report import Summary
+from daybook.backfill.rules import Condition, DateRule, SideRule, ValueRule
 from daybook.cli.backfill import backfill
 
 HOW_TO = (Path(__file__).parents[3] / "docs" / "how-to" / "backfill.md").read_text("utf-8")
@@ -33,8 +34,9 @@ def test_the_how_to_names_every_option() -> None:
 
 def test_the_how_to_names_every_key() -> None:
     """Each key of a mapping, and each count of the summary, is explained."""
-    for table in (CsvTable, DateRule, LedgerTable, SideRule, TransactionTable):
-        for key in table.model_fields:
-            assert re.search(rf"\b{key}\b", HOW_TO), key
+    tables = (Mapping, CsvTable, DateRule, LedgerTable, TransactionTable)
+    for table in (*tables, SideRule, ValueRule, Condition):
+        for name, key in table.model_fields.items():
+            assert re.search(rf"\b{key.alias or name}\b", HOW_TO), name
     for label, _, _ in Summary().rows():
         assert label in HOW_TO

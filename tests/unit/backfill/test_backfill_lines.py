@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.backfill.builders import NOW, builder_of, built, refused
 
 from daybook.backfill.lines import (
     KEY_LENGTH_MAX,
     Line,
     LineBuilder,
-    Reject,
     balance_id_of,
     ledger_id_of,
 )
@@ -24,7 +24,6 @@ from daybook.backfill.rows import Row
 from daybook.requests import TransactionRequest, load_json
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
-NOW = datetime(2026, 5, 1, tzinfo=UTC)
 ZEROS = "0x" + "0" * 40
 
 FIELDS = """
@@ -43,23 +42,6 @@ effective_date = { column = "on", optional = true }
 meta_data = { note = "{note}", sum = "{amount} {currency}", more = "{more}" }
 """
 ROW = {"id": "1", "account": "A", "currency": "EUR", "amount": "1.50", "precision": "100"}
-
-
-def builder_of(text: str) -> LineBuilder:
-    return LineBuilder(check_mapping(tomllib.loads(text)), now=lambda: NOW)
-
-
-def built(builder: LineBuilder, columns: dict[str, Any]) -> TransactionRequest:
-    line = builder.build(Row(2, columns))
-    assert isinstance(line, Line), line
-    assert isinstance(line.request, TransactionRequest)
-    return line.request
-
-
-def refused(builder: LineBuilder, columns: dict[str, Any]) -> Reject:
-    line = builder.build(Row(2, columns))
-    assert isinstance(line, Reject)
-    return line
 
 
 def bank_row(**changed: str) -> dict[str, str]:
@@ -103,7 +85,10 @@ def test_a_mapping_may_have_amounts_rounded() -> None:
     tables = tomllib.loads((EXAMPLES / "bank-csv.toml").read_text(encoding="utf-8"))
     row = bank_row(amount="2.995")
     line = refused(LineBuilder(check_mapping(tables)), row)
-    assert (line.code, "send 2.99 or 3, or set rounding" in line.reason) == ("invalid_amount", True)
+    assert (line.code, "more decimals than precision 100" in line.reason) == (
+        "invalid_amount",
+        True,
+    )
     tables["transaction"]["rounding"] = "half_up"
     assert built(LineBuilder(check_mapping(tables)), row).minor_amount() == 300
 
@@ -165,7 +150,7 @@ def test_a_balance_keeps_its_key_as_external_id() -> None:
 def test_empty_columns_leave_optional_fields_out() -> None:
     """An empty cell is no limit, no date, no flag and no member of meta_data."""
     request = built(builder_of(FIELDS), ROW | {"limit": "", "overdraft": "", "on": " ", "note": ""})
-    assert request.meta_data == {"sum": "1.50 EUR"}
+    assert request.meta_data == {"sum": "1.5 EUR"}
     assert request.effective_date is None
     assert not request.allow_overdraft
 
@@ -199,10 +184,14 @@ def test_json_values_keep_their_digits_and_types() -> None:
         ({"id": ""}, "malformed", "reference: column 'id' is empty"),
         ({"account": ""}, "malformed", "destination: column 'account' is empty"),
         ({"account": "\udcff"}, "malformed", "bytes that are no text"),
-        ({"amount": "1,50"}, "invalid_amount", "not a decimal number"),
+        (
+            {"amount": "1,50"},
+            "invalid_amount",
+            "'1,50' in column 'amount' is no number",
+        ),
         ({"amount": ""}, "invalid_amount", "is required"),
         ({"amount": Decimal("1234567890.1234567")}, "invalid_amount", "use precise_amount"),
-        ({"amount": "2.999"}, "invalid_amount", "send 2.99 or 3"),
+        ({"amount": "2.999"}, "invalid_amount", "'2.999' in column 'amount' has more decimals"),
         ({"precision": "0"}, "invalid_precision", "from 1 to 10^30"),
         ({"overdraft": "yes"}, "malformed", "must be true or false"),
         ({"on": "yesterday"}, "malformed", "'yesterday' in column 'on' is not a date"),
@@ -257,12 +246,20 @@ def test_a_transaction_id_of_the_right_slot_is_minted() -> None:
     assert first.body() == second.body()
 
 
-@pytest.mark.parametrize("key", ["A\x00B", "k" * (KEY_LENGTH_MAX + 1), "\udce9"])
-def test_a_key_that_cannot_be_stored_is_a_rejected_line(key: str) -> None:
-    """A key with NUL, beyond its bound or of broken bytes is malformed; its column is named."""
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("A\x00B", "'A\\x00B' has U+0000 as character 2"),
+        ("k" * (KEY_LENGTH_MAX + 1), "the balance's key '{account}' is longer than"),
+        ("\udce9", "'\\udce9' has bytes that are no text in the encoding"),
+        ("A ", "'A ' ends with U+0020 (SPACE); remove it; or write normalise = true"),
+    ],
+)
+def test_a_key_that_cannot_be_stored_is_a_rejected_line(key: str, said: str) -> None:
+    """A key with NUL, beyond its bound, of broken bytes or with unseen blanks is malformed."""
     reject = refused(builder_of(FIELDS), ROW | {"account": key})
     assert reject.code == "malformed"
-    assert "destination: the balance's key '{account}'" in reject.reason
+    assert f"destination: {said}" in reject.reason
 
 
 def test_the_longest_key_fits_into_a_balance() -> None:

@@ -155,7 +155,7 @@ def test_templates_render_columns_and_doubled_braces() -> None:
     """Columns are replaced, doubled braces stand for themselves, nested members are read."""
     template = parse_template("{{{a}-{b.c}}}")
     assert template.columns == ("a", "b.c")
-    assert template.render({"a": 1, "b": {"c": Decimal("2.50")}}) == "{1-2.50}"
+    assert template.render({"a": 1, "b": {"c": Decimal("2.50")}}) == "{1-2.5}"
     assert template.render({"a": None}) == "{-}"
 
 

@@ -18,7 +18,7 @@ HOLD = mint_id("txn", 5)
 
 
 def built(columns: dict[str, Any]) -> Line | Reject:
-    return RequestLines(lambda: NOW).build(Row(3, columns, characters=7))
+    return RequestLines(lambda: NOW).build(Row(3, columns, content="{ .... }"))
 
 
 def deposit(reference: str, **changes: Any) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def test_what_needs_an_id_for_this_run_gets_one() -> None:
     assert isinstance(line, Line)
     assert isinstance(line.request, TransactionRequest)
     assert line.own_id == line.request.transaction_id
-    assert line.characters == 7
+    assert line.characters == 8
     bulk = built({"transactions": [deposit("a")]})
     assert isinstance(bulk, Line)
     assert isinstance(bulk.request, BulkRequest)

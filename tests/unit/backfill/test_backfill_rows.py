@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tomllib
 from decimal import Decimal
@@ -9,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from daybook.backfill.loading import check_mapping
+from daybook.backfill.loading import check_mapping, load_mapping
 from daybook.backfill.mapping import Mapping
-from daybook.backfill.rows import LINE_CHARACTERS_MAX, Row, Source, open_source
+from daybook.backfill.rows import LINE_CHARACTERS_MAX, Row
+from daybook.backfill.source import Source, open_source
 from daybook.errors import ConfigError
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 def mapping_of(csv: str = "") -> Mapping:
@@ -107,8 +111,8 @@ def test_a_broken_json_line_is_a_faulty_row() -> None:
     ("content", "said"),
     [
         (b"", "no header line"),
-        (b"id,id,amount\n", "names id more than once"),
-        (b"id;amount\n1;1\n", "lacks amount, id.*delimiter"),
+        (b"id,id,amount\n", "has id more than once"),
+        (b"id;amount\n1;1\n", "lacks amount .*, id.*delimiter"),
     ],
 )
 def test_a_header_that_does_not_fit_is_an_error(content: bytes, said: str) -> None:
@@ -146,3 +150,67 @@ def test_the_format_follows_from_the_ending(tmp_path: Path) -> None:
         open_source(str(tmp_path / "none.csv"), mapping_of()),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("content", "csv"),
+    [
+        (b"sep=;\nid;amount\n7;1\n", ""),
+        (b'"sep=;"\r\nid;amount\r\n7;1\r\n', "skip = 1"),
+        (b"sep=;\nid,amount\n7,1\n", "delimiter = ','"),
+        (b"Statement of May\n\nid,amount\n7,1\n", "skip = 2"),
+        (b"a,b\n7,1\n", "skip = 1\ncolumns = ['id', 'amount']"),
+        (b"id ,\xef\xbb\xbf amount\n7,1\n", ""),
+        ("id,amount\n7,1\n".encode("utf-16"), "encoding = 'utf-16'"),
+        (gzip.compress(b"id,amount\n7,1\n"), ""),
+        (gzip.compress("id,amount\n7,1\n".encode("utf-16")), "encoding = 'utf-16'"),
+    ],
+)
+def test_what_stands_before_the_first_record(content: bytes, csv: str) -> None:
+    """Excel's line with the separator, titles, blanks in names, UTF-16, gzip."""
+    (row,) = rows_of(content, csv=csv)
+    assert row.columns == {"id": "7", "amount": "1"}
+    assert row.content == ["7", "1"]
+
+
+def test_only_columns_that_are_named_must_have_one_name() -> None:
+    """Empty names and names that are there twice are no matter where the mapping has no use."""
+    (row,) = rows_of(b"id,,note,note,amount,\n7,x,y,z,1,\n")
+    assert (row.columns["id"], row.columns["amount"]) == ("7", "1")
+    assert row.content == ["7", "x", "y", "z", "1", ""]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("id,amount\n".encode("utf-16"), 'write encoding = "utf-16" into \\[csv\\]'),
+        (b"id,Ammount\n", r"lacks amount \(did you mean Ammount\?\)"),
+        (b"ID,amount\n", r"lacks id \(did you mean ID\?\)"),
+        (gzip.compress(b"id,amount\n")[:12], "Compressed file ended"),
+    ],
+)
+def test_a_file_that_needs_a_word_says_which(content: bytes, said: str, tmp_path: Path) -> None:
+    """Another encoding, a column spelt otherwise, a broken archive: before the first line."""
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=said), open_source(str(path), mapping_of()):
+        pass
+
+
+def test_an_archive_that_breaks_off_ends_the_run(tmp_path: Path) -> None:
+    """What came before is read; then an error says behind which line."""
+    path = tmp_path / "a.csv.gz"
+    content = b"id,amount\n" + b"".join(b"%d,1\n" % place**9 for place in range(20_000))
+    path.write_bytes(gzip.compress(content)[:-20])
+    with open_source(str(path), mapping_of()) as source:
+        rows = iter(source)
+        assert next(rows).number == 2
+        with pytest.raises(ConfigError, match=r"what follows line \d+ cannot be unpacked"):
+            list(rows)
+
+
+def test_a_mapping_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """Editors of Windows write one."""
+    path = tmp_path / "m.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + (EXAMPLES / "bank-csv.toml").read_bytes())
+    assert load_mapping(path).columns()

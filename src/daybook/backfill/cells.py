@@ -1,0 +1,160 @@
+"""One row as the rules of a mapping see it: which of them fits, and what they make of its cells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping as MappingType
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from daybook.backfill.numbers import NumberForm, WrittenNumber, decimals_max
+from daybook.backfill.rules import SideRule, ValueRule, When
+from daybook.backfill.template import CellError, Columns, Template, cell, text_of
+from daybook.requests.naming import naming_fault, normalised
+
+RuleT = TypeVar("RuleT", SideRule, ValueRule)
+
+NAMING = frozenset({"reference", "currency", "ordering_key"})
+"""Text fields in which an empty column is refused: they would name something else without it."""
+
+_TEXTS = NAMING | {"description"}
+_WHOLE = frozenset({"precise_amount", "precision"})
+_NUMBERS = _WHOLE | {"amount", "overdraft_limit"}
+_REQUIRED = frozenset({"reference", "currency", "precision"})
+_FLAGS = frozenset({"allow_overdraft", "inflight"})
+_FLAG_TEXTS = {"true": True, "false": False}
+_BROKEN = re.compile("[\ud800-\udfff]")
+"""What stands for bytes that could not be decoded."""
+
+SHOWN_LENGTH_MAX = 40
+"""Characters of a cell in a message."""
+
+
+class Cells:
+    """The cells of one row.
+
+    number_columns: whose cells are numbers; elsewhere, too, such a cell is its number's one text.
+    """
+
+    def __init__(self, columns: Columns, form: NumberForm, number_columns: set[str]) -> None:
+        self._raw = columns
+        self._form = form
+        self._numbers: dict[str, WrittenNumber] = {}
+        for name in number_columns:
+            text = cell(columns, name)
+            number = form.read(text) if isinstance(text, str) else None
+            if number is not None:
+                self._numbers[name] = number
+        self._columns: Columns = columns
+        if self._numbers:
+            texts = {name: number.text for name, number in self._numbers.items()}
+            self._columns = {**columns, **texts}
+
+    def text(self, column: str) -> str:
+        """A cell as text, as it stands."""
+        return text_of(cell(self._raw, column), column)
+
+    def first(self, rules: Sequence[RuleT]) -> RuleT | None:
+        """The first rule that fits."""
+        return next((rule for rule in rules if self._meets(rule.when)), None)
+
+    def named(self, template: Template) -> str:
+        """The text of a template that names something. CellError when it can't."""
+        text = template.render(self._columns, strict=True)
+        if _BROKEN.search(text):
+            raise CellError(f"{shown(text)} has bytes that are no text in the encoding of [csv]")
+        fault = naming_fault(text)
+        if fault is not None:
+            raise CellError(f"{shown(text)} {fault}; or write normalise = true into the mapping")
+        return text
+
+    def no_rule(self, rules: Sequence[RuleT]) -> CellError:
+        """What is said when none of these rules fits: the cells that they ask for."""
+        asked = dict.fromkeys(column for rule in rules for column in rule.when)
+        said = ", ".join(f"{column} = {shown(self.text(column))}" for column in asked)
+        return CellError(f"no rule of the mapping fits this line: {said}")
+
+    def value(self, name: str, rules: Sequence[ValueRule]) -> Any:
+        """The value of a field; None leaves it out: no rule fits, or its column is empty."""
+        rule = self.first(rules)
+        if rule is None:
+            if name in _REQUIRED:
+                raise self.no_rule(rules)
+            return None
+        template = rule.value
+        if not isinstance(template, Template):
+            return template
+        if name in NAMING:
+            return self.named(template)
+        if name in _TEXTS:
+            return template.render(self._columns) or None
+        value = template.value(self._columns)
+        if name in _FLAGS and isinstance(value, str):
+            value = _FLAG_TEXTS.get(value.lower(), value)
+        elif name in _NUMBERS and template.column is not None:
+            value = self._number(name, template.column, value)
+        if rule.absolute:
+            value = value.removeprefix("-") if isinstance(value, str) else abs(value)
+        return None if value == "" else value
+
+    def surplus_decimals(self, rules: Sequence[ValueRule], given: MappingType[str, Any]) -> None:
+        """Refuse an amount that is written with more decimals than its precision has.
+
+        Even zeros: 1.080 may be a thousand and eighty. CellError names the fix.
+        """
+        rule = self.first(rules)
+        column = rule.value.column if rule and isinstance(rule.value, Template) else None
+        number = self._numbers.get(column or "")
+        precision = str(given.get("precision", ""))
+        if number is None or "rounding" in given or not precision.isdecimal() or not int(precision):
+            return
+        most = decimals_max(int(precision))
+        if most is not None and number.decimals > most:
+            said = self._shown(column or "")
+            raise CellError(
+                f"{said} has more decimals than precision {precision} holds: if they are "
+                'thousands, say so in [csv], as in decimal = "," and thousands = "."; otherwise '
+                'round it with rounding = "half_up"'
+            )
+
+    def _meets(self, when: When) -> bool:
+        return all(
+            condition.holds(self._plain_number(column) if condition.sign else self.text(column))
+            for column, condition in when.items()
+        )
+
+    def _plain_number(self, column: str) -> str:
+        value = cell(self._columns, column)
+        if column not in self._numbers and not isinstance(value, int | Decimal):
+            raise CellError(f"{self._shown(column)} {self._form.describe()}")
+        return str(value)
+
+    def _number(self, name: str, column: str, value: Any) -> Any:
+        if not isinstance(value, str) or not value.strip():
+            return value
+        number = self._numbers.get(column)
+        if number is None:
+            raise CellError(f"{self._shown(column)} is no number; it {self._form.describe()}")
+        if name in _WHOLE and number.decimals:
+            raise CellError(f"{self._shown(column)} has decimals; {name} is a whole number")
+        return value
+
+    def _shown(self, column: str) -> str:
+        return f"{shown(self.text(column))} in column {column!r}"
+
+
+def shown(text: str) -> str:
+    """The beginning of a cell, quoted."""
+    return repr(text[:SHOWN_LENGTH_MAX]) + ("…" if len(text) > SHOWN_LENGTH_MAX else "")
+
+
+def normalised_columns(columns: Columns) -> dict[str, Any]:
+    """The columns with their texts normalised, at any depth of objects."""
+    return {name: _normalised(value) for name, value in columns.items()}
+
+
+def _normalised(value: Any) -> Any:
+    if isinstance(value, str):
+        return normalised(value)
+    return normalised_columns(value) if isinstance(value, dict) else value

@@ -1,0 +1,86 @@
+"""Numbers as files write them: with a decimal comma or point, and a sign between thousands."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from daybook.ledger.money import is_reasonable, plain_text
+
+Sign = Literal["positive", "negative", "zero"]
+
+NUMBER_LENGTH_MAX = 1_000
+"""Characters of a cell that is a number."""
+
+_BLANKS = " \u00a0\u202f"
+"""One blank between thousands stands for these."""
+
+
+class WrittenNumber(NamedTuple):
+    """A number of a cell. text: as ``plain_text`` has it. decimals: digits behind the point."""
+
+    text: str
+    decimals: int
+
+
+class NumberForm(NamedTuple):
+    """How numbers are written. thousands: the sign between them, if there may be one."""
+
+    decimal: str = "."
+    thousands: str | None = None
+
+    def read(self, text: str) -> WrittenNumber | None:
+        """The number in a cell; None when it is not written so.
+
+        >>> NumberForm(",", ".").read("1.080,50")
+        WrittenNumber(text='1080.5', decimals=2)
+        """
+        found = _pattern(self).fullmatch(text) if len(text) <= NUMBER_LENGTH_MAX else None
+        if found is None or not (found["whole"] or found["fraction"]):
+            return None
+        whole = "".join(filter(str.isdigit, found["whole"]))
+        fraction = found["fraction"] or ""
+        number = Decimal(f"{found['sign']}{whole or 0}.{fraction or 0}{found['exponent'] or ''}")
+        if not is_reasonable(number):
+            return None
+        return WrittenNumber(plain_text(number), len(fraction))
+
+    def describe(self) -> str:
+        """How a number must look, for messages."""
+        grouped = f"1{self.thousands}234" if self.thousands else "1234"
+        return f"must look like {grouped}{self.decimal}50; see decimal and thousands of [csv]"
+
+
+@lru_cache(maxsize=16)
+def _pattern(form: NumberForm) -> re.Pattern[str]:
+    """Thousands stand in threes; in the Indian way, in twos before the last three."""
+    whole = "[0-9]*"
+    if form.thousands is not None:
+        sign = f"[{_BLANKS}]" if form.thousands in _BLANKS else re.escape(form.thousands)
+        threes = f"[0-9]{{1,3}}(?:{sign}[0-9]{{3}})+"
+        indian = f"[0-9]{{1,2}}(?:{sign}[0-9]{{2}})+{sign}[0-9]{{3}}"
+        whole = f"{threes}|{indian}|[0-9]*"
+    fraction = f"(?:{re.escape(form.decimal)}(?P<fraction>[0-9]*))?"
+    exponent = "(?P<exponent>[eE][+-]?[0-9]{1,4})?"
+    return re.compile(f"(?P<sign>[+-]?)(?P<whole>{whole}){fraction}{exponent}")
+
+
+def sign_of(number: Decimal) -> Sign:
+    """The sign of a number."""
+    if not number:
+        return "zero"
+    return "positive" if number > 0 else "negative"
+
+
+def decimals_max(precision: int) -> int | None:
+    """The most digits behind the point at this precision; None when it has no such number.
+
+    >>> decimals_max(100), decimals_max(8), decimals_max(3)
+    (2, 3, None)
+    """
+    for digits in range(31):
+        if 10**digits % precision == 0:
+            return digits
+    return None

@@ -1,0 +1,151 @@
+"""Numbers, sides and texts of files as people and their spreadsheets write them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.backfill.builders import builder_of, built, refused
+
+from daybook.backfill.lines import balance_id_of
+from daybook.backfill.numbers import NumberForm, decimals_max
+
+PLAIN = """
+[transaction]
+reference = "f-{id}"
+source = "@World"
+destination = "@F"
+currency = "{currency}"
+amount = "{amount}"
+precision = 100
+"""
+ROW = {"id": "1", "currency": "EUR", "amount": "10.00"}
+GERMAN = """
+[csv]
+decimal = ","
+thousands = "."
+"""
+TWO_SIDED = """
+[ledger]
+name = "L"
+[transaction]
+reference = "{id}"
+currency = "EUR"
+amount = "{amount}"
+precision = 100
+allow_overdraft = true
+[[transaction.source]]
+when = { type = "credit" }
+indicator = "@Cash"
+[[transaction.source]]
+when = { type = "debit" }
+balance = "{account}"
+[[transaction.destination]]
+when = { type = "credit" }
+balance = "{account}"
+[[transaction.destination]]
+when = { type = "debit" }
+indicator = "@Cash"
+"""
+
+
+@pytest.mark.parametrize("cell", ["1.080", "1.070,10", "2.999", "1,080", "1 080", "10.000"])
+def test_an_amount_that_may_mean_two_things_is_refused(cell: str) -> None:
+    """Unless the mapping says how numbers are written; the cell is shown, and the way out."""
+    reject = refused(builder_of(PLAIN), ROW | {"amount": cell})
+    assert reject.code == "invalid_amount"
+    assert f"{cell!r} in column 'amount'" in reject.reason
+    assert "thousands" in reject.reason
+
+
+@pytest.mark.parametrize(
+    ("cell", "minor"),
+    [("1.080", 108_000), ("1.070,10", 107_010), ("2.999", 299_900), ("7,5", 750), ("12", 1_200)],
+)
+def test_a_mapping_says_how_numbers_are_written(cell: str, minor: int) -> None:
+    """With decimal and thousands the same cells are what the one who wrote them meant."""
+    assert built(builder_of(GERMAN + PLAIN), ROW | {"amount": cell}).minor_amount() == minor
+
+
+@pytest.mark.parametrize("cell", ["1,080", "1.08", "1.0800", "10.80,5", "1,0,5", ",", "."])
+def test_a_cell_of_another_form_is_refused(cell: str) -> None:
+    """Three digits after each sign between thousands, and not more decimals than the precision."""
+    builder = builder_of(GERMAN + PLAIN)
+    assert refused(builder, ROW | {"amount": cell}).code == "invalid_amount"
+
+
+@pytest.mark.parametrize(
+    ("form", "cell", "text"),
+    [
+        (NumberForm(",", " "), "1\u202f234\u00a0567,8", "1234567.8"),
+        (NumberForm(".", ","), "12,34,567.50", "1234567.5"),
+        (NumberForm(".", "'"), "-1'234", "-1234"),
+        (NumberForm(), ".5", "0.5"),
+        (NumberForm(), "+1E3", "1000"),
+        (NumberForm(), "٣", None),
+        (NumberForm(), "1e9999", None),
+        (NumberForm(), "9" * 1_001, None),
+    ],
+)
+def test_forms_of_numbers(form: NumberForm, cell: str, text: str | None) -> None:
+    """French and Swiss thousands, Indian groups, exponents; nothing of absurd size."""
+    number = form.read(cell)
+    assert (number.text if number else None) == text
+
+
+def test_whole_numbers_have_no_decimals() -> None:
+    """What is given in minor units is not 5.00."""
+    text = PLAIN.replace('amount = "{amount}"', 'precise_amount = "{amount}"')
+    assert "has decimals" in refused(builder_of(text), ROW | {"amount": "5.00"}).reason
+    assert (decimals_max(1), decimals_max(1_000), decimals_max(3)) == (0, 3, None)
+
+
+def test_one_number_has_one_text() -> None:
+    """10.0 and 10.00 are one reference, of a CSV and of JSON, whatever else they stand beside."""
+    builder = builder_of(PLAIN.replace("f-{id}", "f-{id}-{amount}"))
+    for cell in ("10", "10.0", "10.00", "1e1"):
+        assert built(builder, ROW | {"amount": cell}).reference == "f-1-10"
+
+
+@pytest.mark.parametrize("kind", ["Credit", "credit ", "deposit", ""])
+def test_a_side_that_no_rule_names_is_refused(kind: str) -> None:
+    """A row that is neither of the two moves nothing, and shows what it is."""
+    row = {"id": "1", "type": kind, "account": "K", "amount": "100.00"}
+    reject = refused(builder_of(TWO_SIDED), row)
+    assert reject.reason.count(f"no rule of the mapping fits this line: type = {kind!r}") == 2
+
+
+def test_rules_may_ignore_case_and_blanks() -> None:
+    """Where the mapping says so, Credit and a credit with blanks are a credit."""
+    text = TWO_SIDED.replace('"credit" }', '{ equals = "credit", ignore_case = true } }')
+    builder = builder_of("normalise = true\n" + text)
+    for kind in ("Credit", "credit ", "\u00a0CREDIT\u200b"):
+        request = built(builder, {"id": "1", "type": kind, "account": "K ", "amount": "1"})
+        assert request.destination == balance_id_of(builder.ledger_id, "K")
+
+
+def test_rules_may_ask_for_the_sign_of_a_number() -> None:
+    """Minus is a spend, plus a deposit, zero is refused, and so is what is no number."""
+    text = TWO_SIDED.replace('type = "credit"', 'amount = { sign = "positive" }')
+    text = text.replace('type = "debit"', 'amount = { sign = "negative" }')
+    text = text.replace('"{amount}"', '{ value = "{amount}", absolute = true }')
+    builder = builder_of('[csv]\ndecimal = ","' + text)
+    spend = built(builder, {"id": "1", "account": "K", "amount": "-4,50"})
+    assert (spend.destination, spend.minor_amount()) == ("@Cash", 450)
+    assert built(builder, {"id": "1", "account": "K", "amount": "4,5"}).source == "@Cash"
+    zero = refused(builder, {"id": "1", "account": "K", "amount": "0,00"})
+    assert "no rule of the mapping fits this line: amount = '0,00'" in zero.reason
+    assert "'n/a' in column 'amount'" in refused(builder, {"id": "1", "amount": "n/a"}).reason
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"id": "t-9 "}, {"id": "t\u200b9"}, {"id": "t\n9"}, {"currency": "EUR\u00a0"}],
+)
+def test_what_nobody_sees_is_refused_or_normalised(changed: dict[str, Any]) -> None:
+    """A re-export with a blank more would post everything again."""
+    reject = refused(builder_of(PLAIN), ROW | changed)
+    assert "or write normalise = true into the mapping" in reject.reason
+    request = built(builder_of("normalise = true\n" + PLAIN), ROW | changed)
+    assert request.reference in {"f-1", "f-t-9", "f-t9", "f-t 9"}
+    assert request.currency == "EUR"

@@ -1,0 +1,136 @@
+"""Lines beside one another: their order, their dates, and references that are there twice."""
+
+from __future__ import annotations
+
+import io
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daybook.backfill import Line, LineBuilder, Reject, RequestLines, Row, Source, dry_run
+from daybook.backfill.checks import Checks
+from daybook.backfill.loading import check_mapping
+from daybook.backfill.ordering import SeenReferences, natural_key
+from daybook.errors import ConfigError
+
+MAPPING = """
+{more}
+[transaction]
+reference = "{{id}}"
+source = "@World"
+destination = "@F"
+currency = "EUR"
+amount = "{{amount}}"
+precision = 100
+effective_date = {{ column = "day", format = "%d.%m.%Y" }}
+"""
+FILE = b"""id,amount,day
+9,1,03.02.2026
+10,1,01.03.2026
+8,1,31.12.2025
+x,1,soon
+7,1,01.03.2026
+"""
+
+
+def source_of(content: bytes, more: str = "", *, is_reversed: bool = False) -> Source:
+    mapping = check_mapping(tomllib.loads(MAPPING.format(more=more)))
+    key = LineBuilder(mapping).order_key
+    return Source(io.BytesIO(content), mapping, "csv", order_key=key, is_reversed=is_reversed)
+
+
+def ids(source: Source) -> list[str]:
+    return [row.columns["id"] for row in source]
+
+
+def test_rows_come_in_the_order_that_is_asked_for() -> None:
+    """Of the file, backwards, by date, by number; equal keys as they stand, and so backwards."""
+    assert ids(source_of(FILE)) == ["9", "10", "8", "x", "7"]
+    assert ids(source_of(FILE, is_reversed=True)) == ["7", "x", "8", "10", "9"]
+    by_day = 'order_by = "day"'
+    assert ids(source_of(FILE, by_day)) == ["x", "8", "9", "10", "7"]
+    assert ids(source_of(FILE, by_day, is_reversed=True)) == ["7", "10", "9", "8", "x"]
+    assert ids(source_of(FILE, 'order_by = "id"')) == ["7", "8", "9", "10", "x"]
+    assert [row.number for row in source_of(FILE, 'order_by = "id"')] == [6, 4, 2, 3, 5]
+
+
+def test_faults_and_cells_survive_another_order() -> None:
+    """A broken line stays one, with its number; bytes that are no text stay what they are."""
+    content = FILE + b"\xff,1,01.01.2026\n1,2\n"
+    forwards = {row.number: (row.columns, row.fault) for row in source_of(content)}
+    backwards = {
+        row.number: (row.columns, row.fault) for row in source_of(content, is_reversed=True)
+    }
+    assert forwards == backwards
+    assert forwards[8][1] == "has 2 columns, the header has 3"
+
+
+def test_numbers_in_texts_order_as_numbers() -> None:
+    """9 before 10, wherever they stand."""
+    texts = ["inv-10-2", "inv-9-11", "inv-9-2", "a", "007", "8"]
+    assert sorted(texts, key=natural_key) == ["007", "8", "a", "inv-9-2", "inv-9-11", "inv-10-2"]
+
+
+def test_a_disk_without_room_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run ends with the way out, not with a traceback."""
+    monkeypatch.setattr("daybook.backfill.ordering.CACHE_KIB", 16)
+    monkeypatch.setattr("daybook.backfill.ordering.PAGES_MAX", 20)
+    rows = (Row(n, {}, None, ["x" * 500]) for n in range(1_000))
+    source = source_of(b"id,amount,day\n", is_reversed=True)
+    monkeypatch.setattr(source, "_in_file_order", lambda: rows)
+    with pytest.raises(ConfigError, match="set SQLITE_TMPDIR to a folder with room"):
+        list(source)
+
+
+def judged(content: bytes) -> tuple[list[Line | Reject], Checks]:
+    source = source_of(content)
+    assert source.mapping is not None
+    checks = Checks()
+    return list(checks.judged(LineBuilder(source.mapping).lines(source))), checks
+
+
+def test_a_reference_stands_in_a_file_once() -> None:
+    """A second coffee is not lost in silence: the line is refused, and names the first one."""
+    coffee = b"coffee,4.50,01.03.2026\n"
+    lines, _ = judged(b"id,amount,day\n" + coffee + b"tea,3.00,01.03.2026\n" + coffee)
+    assert [type(line) for line in lines] == [Line, Line, Reject]
+    reject = lines[2]
+    assert isinstance(reject, Reject)
+    assert (reject.number, reject.code, reject.reference) == (4, "reference_conflict", "coffee")
+    assert reject.reason.startswith("reference: coffee is that of line 2, too")
+
+
+def test_the_references_within_a_bulk_count_too() -> None:
+    """Another line may not have that of a transaction of a bulk."""
+    item = {
+        "reference": "a", "source": "@World", "destination": "@F", "currency": "EUR",
+        "precise_amount": 1, "precision": 100,
+    }  # fmt: skip
+    requests: list[dict[str, Any]] = [{"transactions": [item], "reference": "b"}, item]
+    rows = [Row(number, columns) for number, columns in enumerate(requests, 1)]
+    rejects: list[Reject] = []
+    *_, summary = dry_run(rows, RequestLines(), rejects.append)
+    assert (summary.valid, summary.rejects) == (1, 1)
+    assert rejects[0].reason.startswith("reference: a is that of line 1, too")
+
+
+def test_what_was_seen_is_kept_on_disk_beyond_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every reference is found again, though hardly any of them fits into the memory."""
+    monkeypatch.setattr("daybook.backfill.ordering.CACHE_KIB", 16)
+    seen = SeenReferences()
+    assert [seen.add(f"r{n}", n) for n in range(5_000)] == [None] * 5_000
+    assert [seen.add(f"r{n}", -1) for n in range(0, 5_000, 7)] == list(range(0, 5_000, 7))
+    seen.close()
+
+
+def test_dates_that_run_backwards_are_counted() -> None:
+    """The newest first: every line but the first, and the first of those is named."""
+    newest_first = (
+        b"id,amount,day\n3,1,03.03.2026\n2,1,02.03.2026\n1,1,02.03.2026\n0,1,01.03.2026\n"
+    )
+    _, checks = judged(newest_first)
+    assert (checks.backwards, checks.first_backwards) == (2, 3)
+    _, checks = judged(b"id,amount,day\n0,1,01.03.2026\n1,1,01.03.2026\n")
+    assert (checks.backwards, checks.first_backwards) == (0, None)

@@ -1,0 +1,98 @@
+"""The rejects file keeps the lines as they were, and can be read again."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from daybook.backfill import LineBuilder, Reject, RequestLines, Source
+from daybook.backfill.loading import check_mapping
+from daybook.backfill.rejects import RejectsFile, default_rejects_path
+from daybook.errors import ConfigError
+
+MAPPING = check_mapping(
+    tomllib.loads(
+        """
+        [csv]
+        delimiter = ";"
+        encoding = "cp1250"
+        [transaction]
+        reference = "{reference}"
+        source = "@World"
+        destination = "@F"
+        currency = "CZK"
+        amount = "{amount}"
+        precision = 100
+        """
+    )
+)
+FILE = 'reference;amount;note\n1;5.00;good\n2;zero;"žlutý; kůň"\n3;1\n'
+
+
+def rejects_of(path: Path, source: Source) -> None:
+    builder = LineBuilder(source.mapping) if source.mapping else RequestLines()
+    file = RejectsFile(path, "file", source)
+    for line in builder.lines(source):
+        if isinstance(line, Reject):
+            file.add(line)
+    file.close()
+
+
+def source_of(content: bytes) -> Source:
+    return Source(io.BytesIO(content), MAPPING, "csv")
+
+
+def test_a_csv_keeps_its_columns_and_its_dialect(tmp_path: Path) -> None:
+    """Corrected where it is wrong, the file of rejects is read by the same mapping."""
+    path = tmp_path / "f.rejects.csv"
+    rejects_of(path, source_of(FILE.encode("cp1250")))
+    header, first, second = path.read_text("cp1250").splitlines()
+    assert header == (
+        "rejected_line;rejected_code;rejected_reason;rejected_reference;reference;amount;note"
+    )
+    assert first.startswith("3;invalid_amount;")
+    assert first.endswith(';2;2;zero;"žlutý; kůň"')
+    assert second.endswith(";;3;1")
+    mended = "\n".join([header, first.replace("zero", "7.00")])
+    (line,) = LineBuilder(MAPPING).lines(source_of(mended.encode("cp1250")))
+    assert not isinstance(line, Reject)
+    assert line.reference == "2"
+
+
+def test_ndjson_keeps_the_members(tmp_path: Path) -> None:
+    """Those of a CSV by name, a line of JSON to the last digit, and what is none as its text."""
+    path = tmp_path / "r.ndjson"
+    rejects_of(path, source_of(FILE.encode("cp1250")))
+    told = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [reject["line"] for reject in told] == [3, 4]
+    assert told[0]["columns"] == {"reference": "2", "amount": "zero", "note": "žlutý; kůň"}
+    assert told[1]["columns"] == ["3", "1"]
+    lines = b'{"reference": "a", "amount": 1.000000000000000000001}\n{"a": 1, "a": 2}\n'
+    rejects_of(path, Source(io.BytesIO(lines), None, "ndjson"))
+    first, second = path.read_text().splitlines()
+    assert '"columns": {"reference": "a", "amount": 1.000000000000000000001}}' in first
+    assert json.loads(second)["columns"] == '{"a": 1, "a": 2}\n'
+
+
+def test_it_stands_beside_the_file_or_where_it_is_told(tmp_path: Path) -> None:
+    """A folder that can't be written is told before anything is posted."""
+    assert default_rejects_path("/data/sales.csv.gz", "csv") == Path(
+        "/data/sales.csv.gz.rejects.csv"
+    )
+    assert default_rejects_path("-", "ndjson") == Path("stdin.rejects.ndjson")
+    path = tmp_path / "other.csv"
+    path.write_text("id,amount\n")
+    with pytest.raises(ConfigError, match="is not a rejects file of file: name another --rejects"):
+        RejectsFile(path, "file", source_of(FILE.encode("cp1250")))
+    with pytest.raises(ConfigError, match="is not a folder: name another --rejects"):
+        RejectsFile(tmp_path / "none" / "r.csv", "file", source_of(FILE.encode("cp1250")))
+    if os.geteuid():  # root may write anywhere
+        tmp_path.chmod(0o500)
+        with pytest.raises(ConfigError, match="cannot be written: name another --rejects"):
+            RejectsFile(tmp_path / "r.csv", "file", source_of(FILE.encode("cp1250")))
+        tmp_path.chmod(0o700)
