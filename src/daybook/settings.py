@@ -1,4 +1,4 @@
-"""Settings of one process, from the environment (``DAYBOOK_*``).
+"""Settings of one process, from the environment (``DAYBOOK_*``, or a file that it names).
 
 What all processes must agree on (the number of partitions) is not here: it is one shared fact,
 kept in Redis and Postgres.
@@ -7,6 +7,7 @@ kept in Redis and Postgres.
 from __future__ import annotations
 
 import json
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +15,7 @@ from urllib.parse import quote, unquote_plus
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daybook.errors import ConfigError
 
@@ -23,6 +24,8 @@ INSTANCE_FILE = "instance.json"
 SUPERVISOR_LOCK = "supervisor.lock"
 """A file in ``home`` that ``daybook up`` keeps locked; the kernel unlocks it when that dies."""
 
+PREFIX = "DAYBOOK_"
+FILE_ENDING = "_FILE"
 DAY_SECONDS = 86_400
 YEAR_SECONDS = 366 * DAY_SECONDS
 BROKER_SCHEMES = frozenset({"redis", "rediss", "unix", "redis+socket"})
@@ -38,10 +41,44 @@ def _number(default: Any, least: float, most: float, description: str) -> Any:
     return Field(default, ge=least, le=most, description=description)
 
 
+def variable_of(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"{PREFIX}{name.upper()}"
+
+
+class _Files(PydanticBaseSettingsSource):
+    """Settings in files that ``DAYBOOK_…_FILE`` name: so are secrets given to containers."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """What the file of one setting says; None when the environment names none."""
+        variable = variable_of(field_name)
+        path = os.environ.get(variable + FILE_ENDING)
+        return (_text_in(path, variable) if path else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """All settings that are in files. Raises ConfigError."""
+        fields = self.settings_cls.model_fields
+        found = {name: self.get_field_value(field, name)[0] for name, field in fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def _text_in(path: str, variable: str) -> str:
+    if os.environ.get(variable):
+        raise ConfigError(f"{variable} and {variable}{FILE_ENDING} are both set: set one of them")
+    try:
+        text = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as fault:
+        why = fault.strerror if isinstance(fault, OSError) else "it is no text"
+        raise ConfigError(f"{variable}{FILE_ENDING}: can't read {path}: {why}") from None
+    if not text:
+        raise ConfigError(f"{variable}{FILE_ENDING}: {path} is empty")
+    return text
+
+
 class Settings(BaseSettings):
     """Every setting, with its unit in its name."""
 
-    model_config = SettingsConfigDict(env_prefix="DAYBOOK_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
     home: Path = Field(Path(".daybook"), description="Data folder of the embedded servers.")
     database_url: str | None = Field(
@@ -106,6 +143,18 @@ class Settings(BaseSettings):
         5.0, 0, DAY_SECONDS, "How long a client tries again while Redis is away."
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given in code, else in a file, else in the environment."""
+        return init_settings, _Files(settings_cls), env_settings
+
     @model_validator(mode="after")
     def _agree(self) -> Self:
         """What two settings say must be possible together."""
@@ -154,7 +203,7 @@ class Settings(BaseSettings):
         instance = running_instance(self.home)
         if name not in instance:
             raise ConfigError(
-                f"DAYBOOK_{name.upper()} is not set and no instance runs in {self.home}: "
+                f"{variable_of(name)} is not set and no instance runs in {self.home}: "
                 "set it, or start one with `daybook up --detach`"
             )
         return instance[name]
@@ -238,7 +287,7 @@ def _told(location: tuple[int | str, ...], message: str) -> str:
     if field is not None and bounds is not None:
         sort = "a number" if "float" in str(field.annotation) else "a whole number"
         message = f"must be {sort} from {bounds[0]} to {bounds[1]}"
-    return f"DAYBOOK_{name.upper()}: {message}"
+    return f"{variable_of(name)}: {message}"
 
 
 @lru_cache(maxsize=1)

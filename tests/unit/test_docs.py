@@ -23,7 +23,7 @@ from daybook.ledger.preview import BalancePreview, Figures, Preview, RecordPrevi
 from daybook.ledger.record import Status
 from daybook.ledger.rejection import WAITS_FOR_THE_PAST, Reason
 from daybook.requests import LegRequest, bounds, request_models
-from daybook.settings import Settings
+from daybook.settings import FILE_ENDING, Settings
 from daybook.steps import Point
 from daybook.store.schema import metadata
 
@@ -101,7 +101,9 @@ def test_pages_mention_no_setting_that_does_not_exist() -> None:
     others = set(re.findall(r"^(DAYBOOK_\w+)=", text_of(".env.example"), re.M))
     for page in PAGES:
         mentioned = set(re.findall(r"DAYBOOK_[A-Z_]*[A-Z]", page.read_text(encoding="utf-8")))
-        assert mentioned <= {*defaults(), *others}, page
+        assert {name.removesuffix(FILE_ENDING) for name in mentioned} <= {*defaults(), *others}, (
+            page
+        )
 
 
 def test_every_command_has_a_row() -> None:

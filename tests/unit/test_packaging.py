@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
 from daybook.embedded.work import FLOWER_COLUMNS
-from daybook.settings import Settings
+from daybook.settings import Settings, variable_of
 from daybook.store.schema import READER_ROLE, WORKER_ROLE
 
 ROOT = Path(__file__).parents[2]
@@ -129,13 +129,54 @@ def test_example_lists_exactly_the_variables_of_the_compose_file() -> None:
     assert example_settings() == defaults
 
 
-def test_settings_in_the_compose_file_exist() -> None:
-    """Every DAYBOOK_* variable given to a part of Daybook is one of its settings."""
-    known = {f"DAYBOOK_{name.upper()}" for name in Settings.model_fields}
-    for name in ("migrate", "worker", "beat", "flower"):
-        given = {key for key in services()[name]["environment"] if key.startswith("DAYBOOK_")}
-        assert given
-        assert given <= known
+PARTS = ("migrate", "worker", "beat", "flower", "backfill")
+
+
+def test_every_setting_can_be_given_to_every_part() -> None:
+    """Whatever .env says reaches each; addresses are given to those that need them."""
+    known = {variable_of(name) for name in Settings.model_fields} - {"DAYBOOK_HOME"}
+    addresses = {name for name in known if name.endswith("_URL")}
+    for name in PARTS:
+        environment = services()[name]["environment"]
+        given = {key: environment[key] for key in environment if key.startswith("DAYBOOK_")}
+        assert given.keys() - addresses == known - addresses
+        assert "DAYBOOK_REDIS_URL" in given
+        assert {key for key, value in given.items() if value is None} == known - addresses
+
+
+def test_one_service_builds_the_image() -> None:
+    """The others wait for it and never pull: several builds of one name fail."""
+    assert [name for name, service in services().items() if "build" in service] == ["migrate"]
+    for name in PARTS[1:]:
+        service = services()[name]
+        assert service["image"] == services()["migrate"]["image"]
+        assert service["pull_policy"] == "never"
+        assert "migrate" in service["depends_on"]
+
+
+def test_logs_are_limited() -> None:
+    """No container can fill the disk with what it says."""
+    for service in services().values():
+        assert {"max-size", "max-file"} <= service["logging"]["options"].keys()
+
+
+def test_producers_of_other_projects_reach_valkey_alone() -> None:
+    """Its network has a name of its own, and no database on it."""
+    content = YAML(typ="safe").load(COMPOSE_FILE.read_text(encoding="utf-8"))
+    assert content["networks"]["producers"]["name"] == "${DAYBOOK_NETWORK:-daybook}"
+    on_it = {name for name, one in services().items() if "producers" in one.get("networks", [])}
+    assert on_it == {"valkey", "backfill"}
+
+
+def test_a_backfill_can_write_where_its_files_are() -> None:
+    """It is started by hand, as the user whose folder it is, with a producer's rights."""
+    service = services()["backfill"]
+    assert service["profiles"] == ["backfill"]
+    (volume,) = service["volumes"]
+    assert volume["target"] == service["working_dir"]
+    assert not volume.get("read_only")
+    assert service["user"].startswith("${BACKFILL_USER:-")
+    assert "daybook_producer:" in service["environment"]["DAYBOOK_REDIS_URL"]
 
 
 def test_only_migrate_may_change_the_schema() -> None:

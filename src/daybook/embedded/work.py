@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from daybook.embedded.folder import DataFolder
 from daybook.embedded.parts import Ladder, Part
 from daybook.errors import ConfigError
-from daybook.settings import celery_url
+from daybook.settings import FILE_ENDING, celery_url
 
 CELERY = (sys.executable, "-m", "celery", "-A", "daybook.worker")
 LADDER: Ladder = ((int(signal.SIGTERM), 20.0),)
@@ -48,14 +48,19 @@ class Addresses:
 
 def environment(home: Path, addresses: Addresses) -> dict[str, str]:
     """Our environment with the addresses of the instance, without the owner's."""
-    ours = {**os.environ, "DAYBOOK_HOME": str(home)}
-    ours.pop("DAYBOOK_MIGRATION_DATABASE_URL", None)
-    return {
-        **ours,
+    ours = {
+        "DAYBOOK_HOME": str(home),
         "DAYBOOK_DATABASE_URL": addresses.database_url,
         "DAYBOOK_REDIS_URL": addresses.redis_url,
         "PYTHONUNBUFFERED": "1",
     }
+    other = {"DAYBOOK_MIGRATION_DATABASE_URL", *ours}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name.removesuffix(FILE_ENDING) not in other
+    }
+    return kept | ours
 
 
 def node_name(home: Path) -> str:

@@ -1,0 +1,55 @@
+"""Settings in files, as containers get their secrets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from daybook.embedded.work import Addresses, environment
+from daybook.errors import ConfigError
+from daybook.settings import Settings, read_settings, variable_of
+
+SECRETS = [name for name in Settings.model_fields if name.endswith("_url")]
+
+
+@pytest.mark.parametrize("name", [*SECRETS, "batch_entries_max"])
+def test_each_setting_may_be_in_a_file(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the line end that an editor adds; what is wrong with it names the setting."""
+    (file := tmp_path / "secret").write_text("redis://:a b@h/0\n" if name in SECRETS else "100\n")
+    monkeypatch.delenv(variable_of(name), raising=False)
+    monkeypatch.setenv(f"{variable_of(name)}_FILE", str(file))
+    assert str(getattr(read_settings(), name)) == file.read_text().strip()
+    monkeypatch.setenv(variable_of(name), "100")
+    with pytest.raises(ConfigError, match=f"{variable_of(name)} and {variable_of(name)}_FILE are"):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [(None, "No such file"), (b"\n", "is empty"), (b"\xff", "it is no text")]
+)
+def test_a_file_that_says_nothing_is_named(
+    content: bytes | None, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variable, the path and the reason; never what is in the file."""
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.delenv("DAYBOOK_REDIS_URL", raising=False)
+    monkeypatch.setenv("DAYBOOK_REDIS_URL_FILE", str(file))
+    with pytest.raises(ConfigError, match=f"DAYBOOK_REDIS_URL_FILE: .*{file}.*{why}"):
+        read_settings()
+
+
+def test_an_instance_hands_no_file_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its workers get the addresses that it found; the owner's in no form."""
+    for name in ("database_url", "redis_url", "migration_database_url"):
+        monkeypatch.setenv(f"{variable_of(name)}_FILE", "/run/secrets/address")
+    monkeypatch.setenv("DAYBOOK_BROKER_URL_FILE", "/run/secrets/broker")
+    given = environment(tmp_path, Addresses("postgresql://d", "postgresql://owner", "redis://r"))
+    files = {name for name in given if name.startswith("DAYBOOK_") and name.endswith("_FILE")}
+    assert files == {"DAYBOOK_BROKER_URL_FILE"}
+    assert given["DAYBOOK_DATABASE_URL"] == "postgresql://d"
+    assert "postgresql://owner" not in given.values()
