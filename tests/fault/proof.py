@@ -12,8 +12,8 @@ from daybook.queue.entries import BARRIER, entry_id_of, position_of
 from daybook.requests import decode, fingerprint_of
 from daybook.store.proof.verify import verify
 from daybook.store.scan import RECORD_ID_SQL, request_id_sql
+from tests.engine.entries import accepted_row
 from tests.harness import Installation
-from tests.oracle.entries import accepted_row
 from tests.oracle.judge import audit
 
 _MICROS = "trunc(extract(epoch FROM {0}) * 1000000)::bigint"

@@ -13,11 +13,12 @@ from daybook.client.receipts import Receipt
 from daybook.errors import LogFull
 from tests.fault.dying import POINTS, die_at
 from tests.fault.proof import assert_proved
-from tests.fault.requests import make_balances, mixed
+from tests.fault.requests import make_balances
 from tests.fault.restoring import copy_of, restore
 from tests.fault.sweeping import decide_all, drain_due, sweep_due
 from tests.fault.test_rights import drain_together
 from tests.harness import Installation
+from tests.traffic.mix import mixed
 
 Install = Callable[[int], Installation]
 ROUNDS_MAX = 2_000

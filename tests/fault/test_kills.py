@@ -17,9 +17,10 @@ import pytest
 
 from tests.fault.killer import Killer
 from tests.fault.proof import assert_proved
-from tests.fault.requests import deposit, make_balances, mixed, move
+from tests.fault.requests import deposit, make_balances, move
 from tests.fault.sweeping import wait_decided
 from tests.harness import Installation, wait_until
+from tests.traffic.mix import mixed
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DATA = Path(os.environ.get("DAYBOOK_DATA", EXAMPLES.parents[1] / "shared" / "data"))

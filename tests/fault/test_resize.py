@@ -33,10 +33,11 @@ from daybook.store.store import Store
 from tests.fault.dying import DIED, POINTS, die_at, dies, live
 from tests.fault.killer import Killer
 from tests.fault.proof import assert_proved
-from tests.fault.requests import deposit, make_balances, mixed, move
+from tests.fault.requests import deposit, make_balances, move
 from tests.fault.restoring import copy_of, restore
 from tests.fault.sweeping import decide_all, drain_due, wait_decided
 from tests.harness import COMMAND_SECONDS_MAX, Installation, wait_ended, wait_until
+from tests.traffic.mix import mixed
 
 Install = Callable[[int], Installation]
 LONG = [pytest.param(seed, 500, marks=pytest.mark.campaign) for seed in range(2, 8)]

@@ -16,9 +16,10 @@ from daybook.client.receipts import Outcome
 from daybook.store.batch import writing
 from daybook.store.batch.deferred import write_deferred
 from tests.fault.proof import assert_proved
-from tests.fault.requests import deposit, make_balances, mixed, move
+from tests.fault.requests import deposit, make_balances, move
 from tests.fault.wallets import wallets
 from tests.harness import Installation, wait_ended
+from tests.traffic.mix import mixed
 
 ROUNDS_MAX = 500
 

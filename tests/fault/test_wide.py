@@ -29,8 +29,9 @@ from tests.fault.requests import bulk, deposit, legs, make_balances, move
 from tests.fault.restoring import copy_of, restore
 from tests.fault.test_kills import feed
 from tests.fault.test_rights import drain_together
-from tests.fault.wallets import assert_turns, balance_in, turns, wallets
+from tests.fault.wallets import assert_turns, balance_in, wallets
 from tests.harness import Installation, wait_ended, wait_until
+from tests.traffic.purses import turns
 
 Install = Callable[[int], Installation]
 NAME = {"bulk": Bulk, "legs": MultiLeg}
@@ -71,11 +72,11 @@ def test_every_spend_takes_its_turn(install_daybook: Install, partitions: int) -
     """Singles, bulks and several sources spend the same balances: each outcome as one by one."""
     installation = install_daybook(partitions)
     names = [name for some in wallets(installation, 2, 60, seed=partitions) for name in some]
-    requests, purses = turns(Random(partitions), names, 60, 80)
+    requests, expected = turns(Random(partitions), names, 60, 80)
     installation.client.enqueue_many(requests)
     drain_together(installation, 3, partitions)
-    assert_turns(installation, purses)
-    assert set(purses.expected.values()) == {"APPLIED", "INFLIGHT", "REJECTED"}
+    assert_turns(installation, expected)
+    assert set(expected.values()) == {"APPLIED", "INFLIGHT", "REJECTED"}
     assert_proved(installation)
 
 
@@ -88,7 +89,7 @@ def test_every_spend_takes_its_turn_while_producers_go_on(
     """The same with producers and appliers at once, in batches of one entry and of many."""
     installation = install_daybook(partitions)
     names = [name for some in wallets(installation, 3, 90, seed=seed) for name in some]
-    requests, purses = turns(Random(seed), names, 90, 400)
+    requests, expected = turns(Random(seed), names, 90, 400)
     done = threading.Event()
     faults: list[BaseException] = []
 
@@ -115,7 +116,7 @@ def test_every_spend_takes_its_turn_while_producers_go_on(
     done.set()
     wait_ended(threads, installation.progress)
     assert faults == []
-    assert_turns(installation, purses)
+    assert_turns(installation, expected)
     assert_proved(installation)
 
 
@@ -136,13 +137,13 @@ def test_spends_take_their_turns_while_workers_are_killed(
     monkeypatch.setenv("DAYBOOK_BATCH_ENTRIES_MAX", "8")
     installation = install_daybook(partitions)
     names = [name for some in wallets(installation, 4, 300) for name in some]
-    requests, purses = turns(Random(partitions), names, 300, number)
+    requests, expected = turns(Random(partitions), names, 300, number)
     workers = installation.workers(2)
     with Killer(installation, workers, 0.3, seed=partitions) as killer:
         feed(installation, requests, killer, kills)
     assert killer.kills >= kills
     installation.wait_applied()
-    assert_turns(installation, purses)
+    assert_turns(installation, expected)
     assert_proved(installation)
 
 
@@ -498,19 +499,19 @@ def test_a_restored_database_replays_wide_requests_in_their_turns(
     """With barriers in the gap, whatever partition is woken first: the same outcomes again."""
     installation = install_daybook(4)
     names = [name for some in wallets(installation, 2, 80) for name in some]
-    requests, purses = turns(Random(5), names, 80, 60)
+    requests, expected = turns(Random(5), names, 80, 60)
     installation.client.enqueue_many(requests[:25])
     drain_together(installation, 2, 1)
     backup = copy_of(installation)
     installation.client.enqueue_many(requests[25:])
     drain_together(installation, 3, 2)
-    assert_turns(installation, purses)
+    assert_turns(installation, expected)
     restore(installation, backup)
     rung: list[int] = []
     sweep_partitions(installation.store, installation.log, installation.applier(), rung.append)
     assert set(rung) == {0, 1, 2, 3}
     drain_together(installation, 3, 3)
-    assert_turns(installation, purses)
+    assert_turns(installation, expected)
     assert_proved(installation)
 
 

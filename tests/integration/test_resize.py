@@ -14,9 +14,10 @@ from random import Random
 
 import pytest
 from tests.fault.proof import assert_proved
-from tests.fault.requests import deposit, make_balances, mixed, move
+from tests.fault.requests import deposit, make_balances, move
 from tests.fault.sweeping import decide_all, drain_due
 from tests.harness import Installation, wait_until
+from tests.traffic.mix import mixed
 
 from daybook.apply.epochs import advance
 from daybook.errors import ReferenceConflict

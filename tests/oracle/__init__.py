@@ -1,5 +1,5 @@
 """What judges the engine: written from the semantics alone, sharing no code with it.
 
-``model`` says what should happen, ``judge`` whether what happened may stand; ``shelf`` and
-``partitions`` run the engine on plain data, ``scenario`` reads tables of requests and outcomes.
+``model`` says what should happen, ``judge`` whether what happened may stand; ``scenario`` reads
+tables of requests and outcomes. Nothing here imports anything of Daybook, not even names of ids.
 """

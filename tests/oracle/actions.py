@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from daybook.ledger.ids import part_id
 from tests.oracle.amounts import first, micros, whole
 from tests.oracle.facts import BalanceKey, Expected, Held, Known, Request, Row
+from tests.oracle.ids import part_id
 from tests.oracle.state import State
 
 _BY_ITSELF = {

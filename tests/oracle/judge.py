@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from fractions import Fraction
 from typing import Any
 
-from daybook.ledger.ids import part_id
+from tests.oracle.ids import part_id
 from tests.oracle.judge_parts import (
     dates_are_kept,
     groups_are_whole,
@@ -74,7 +74,7 @@ def audit(
         *groups_are_whole(rows, accepted, {reference for reference, _ in beside}),
         *refunds_are_right(rows),
         *labels_and_parents(rows),
-        *schedules_are_kept(rows, schedules),
+        *schedules_are_kept(rows, schedules, known),
         *_rejections_were_due(rows, accepted),
     ]
     return violations if things is None else [*violations, *things_are_folds(rows, things)]

@@ -8,7 +8,6 @@ from __future__ import annotations
 from copy import deepcopy
 from fractions import Fraction
 
-from daybook.ledger.ids import part_id
 from tests.oracle.amounts import (
     Movement,
     broken_at_the_door,
@@ -20,6 +19,7 @@ from tests.oracle.amounts import (
     micros,
 )
 from tests.oracle.facts import BalanceKey, Expected, Figures, Held, Known, Request, Row
+from tests.oracle.ids import part_id
 from tests.oracle.state import State
 
 

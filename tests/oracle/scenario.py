@@ -39,9 +39,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
-from daybook.ledger.balance import internal_balance_id
-from daybook.ledger.ids import part_id
-from daybook.requests import slot_of
+from tests.oracle.ids import internal_balance_id, part_id, slot_of
 
 _NAMES = UUID("00000000-0000-4000-8000-000000000001")
 FIRST_MS = 1_700_000_000_000

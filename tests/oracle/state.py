@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from daybook.ledger.ids import part_id
 from tests.oracle.amounts import meaning_of, micros
 from tests.oracle.facts import (
     FIGURE_LIMIT,
@@ -22,6 +21,7 @@ from tests.oracle.facts import (
     Row,
     Thing,
 )
+from tests.oracle.ids import part_id
 
 
 @dataclass

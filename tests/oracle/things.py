@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from daybook.ledger.balance import internal_balance_id
 from tests.oracle.amounts import first, meaning_of
 from tests.oracle.facts import BalanceKey, Expected, Figures, Request, Row, Thing
+from tests.oracle.ids import internal_balance_id
 from tests.oracle.state import State
 
 

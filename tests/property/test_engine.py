@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.oracle.compare import assert_same_outcome, assert_same_rows, assert_same_state, take
+from tests.engine.compare import assert_same_outcome, assert_same_rows, assert_same_state, take
+from tests.engine.shelf import Shelf
 from tests.oracle.model import Model
-from tests.oracle.shelf import Shelf
-from tests.oracle.workload import Sent, anything, entries_of, valid_in_order
+from tests.property.workload import Sent, anything, entries_of, valid_in_order
 
 
 def one_by_one(requests: list[Sent]) -> Shelf:

@@ -6,11 +6,11 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.engine.partitions import Town
+from tests.engine.shelf import Shelf
 from tests.oracle.model import Model
-from tests.oracle.partitions import Town
 from tests.oracle.scenario import id_of
-from tests.oracle.shelf import Shelf
-from tests.oracle.workload import (
+from tests.property.workload import (
     WALLETS,
     Sent,
     anything,

@@ -24,9 +24,11 @@ from daybook.ledger.book import Book, Recorded
 from daybook.ledger.chain import GENESIS, link
 from daybook.ledger.entry import LogEntry
 from daybook.ledger.ids import ID_LENGTH
-from daybook.ledger.instructions import MultiLeg, Transaction
+from daybook.ledger.instructions import RETRIED, MultiLeg, Transaction
 from daybook.ledger.money import FIGURE_MAX
+from daybook.ledger.posting.kinds import reads_of
 from daybook.ledger.record import Record, Status
+from daybook.ledger.rejection import Reason
 from daybook.queue.epochs import FIRST_EPOCH
 from daybook.requests import fingerprint_of
 from daybook.steps import Point, reach
@@ -35,10 +37,11 @@ from daybook.store.batch.balances import KnownBalances, _figures_wanted
 from daybook.store.batch.changes import Changes, PartitionChanges
 from daybook.store.batch.references import Claims, ReferenceTaken
 from daybook.store.batch.rows import Deferral, DeferredEntry, PartitionRow, RejectedRequest
+from daybook.store.batch.statuses import ids_to_check
 from daybook.store.engine import translated_faults
 from daybook.store.epochs import OpenPartition, StoredEpoch
 from daybook.store.store import DueHold, DueSchedule, Marks
-from tests.oracle.shelf import _HOLD_FIELDS, Journal, Shelf, _add, _recorded
+from tests.engine.shelf import _HOLD_FIELDS, Journal, Shelf, _add, _recorded
 from tests.simulation.chaos import Chaos, Fault
 from tests.simulation.scheduler import Scheduler
 
@@ -66,6 +69,7 @@ class Tables:
     refused_references: dict[str, Recorded] = field(default_factory=dict)
     flags: dict[str, str] = field(default_factory=dict)
     epochs: list[StoredEpoch] = field(default_factory=list)
+    resolved: dict[tuple[int, str], str] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, partitions: int) -> Tables:
@@ -99,6 +103,7 @@ class Tables:
                 self.held[part.row.partition, item.entry.position] = item
             for rejection in part.rejected:
                 self._reject(part.row.partition, rejection)
+        self.resolved |= {place: wanted.how for place, (wanted, _) in book.resolutions.items()}
         for hold in book.changed_holds():
             kept = {name: getattr(hold, name) for name in _HOLD_FIELDS}
             shelf.holds[hold.transaction_id] = kept
@@ -138,6 +143,31 @@ class Tables:
                 rejection.detail,
             )
 
+    def quarantined(self) -> dict[tuple[int, str], RejectedRequest]:
+        """What was ever quarantined, by position and id."""
+        return {
+            (rejection.position, rejection.request_id): rejection
+            for _, rejection in self.rejections
+            if rejection.reason == Reason.QUARANTINED
+        }
+
+    def open_quarantined(self) -> dict[tuple[int, str], RejectedRequest]:
+        """What is quarantined and not resolved."""
+        found = self.quarantined()
+        return {place: found[place] for place in found if place not in self.resolved}
+
+    def owner_beside(self, reference: str) -> Recorded | None:
+        """The rejected request that has a reference."""
+        own = self.refused_references.get(reference)
+        if own is None:
+            return None
+        hows = [
+            self.resolved.get(place)
+            for place, rejection in self.quarantined().items()
+            if rejection.reference == reference and rejection.uses_reference
+        ]
+        return own._replace(is_retried=bool(hows) and hows[-1] == RETRIED)
+
     def open_rows(self) -> dict[int, PartitionRow]:
         """The partitions that are not closed."""
         return {p: row for p, row in self.rows.items() if p < row.partitions}
@@ -162,6 +192,7 @@ class MemoryStore:
         self.chaos = chaos
         self.holders: dict[Lock, MemoryUnit] = {}
         self.deadlocks: list[str] = []
+        self.refuses: Callable[[Record], bool] = lambda record: False
 
     @contextmanager
     def units(self) -> Iterator[Callable[[], MemoryUnit]]:
@@ -392,11 +423,13 @@ class MemoryUnit:
         references = [own for entry in entries for own in _references_of(entry) if own]
         references += [reference for reference, _ in refused if reference]
         for reference in references if check_taken else ():
-            former = self._tables.refused_references.get(reference)
-            if former is not None:
-                book.references[reference] = former
-            elif reference in shelf.references:
+            former = self._tables.owner_beside(reference)
+            if reference in shelf.references:
                 book.references[reference] = shelf.references[reference]
+            elif former is not None:
+                book.references[reference] = former
+                book.taken[reference] = former.transaction_id
+        self._read_quarantined(book, entries, check_taken=check_taken)
         for rejection in (rejection for _, rejection in self._tables.rejections):
             if rejection.request_id in _named(entries):
                 book.transactions.setdefault(rejection.request_id, Status.REJECTED)
@@ -409,6 +442,27 @@ class MemoryUnit:
                 known.remember(balance)
         self._active_ms = self._store.scheduler.now_ms
         return book
+
+    def _read_quarantined(
+        self, book: Book, entries: Sequence[LogEntry], *, check_taken: bool
+    ) -> None:
+        """What is to be resolved, and ids that only what is quarantined has."""
+        still_open = self._tables.open_quarantined()
+        for request_id, position in reads_of(entries).quarantined:
+            found = still_open.get((position, request_id))
+            if found is None:
+                continue
+            reference = found.reference if found.uses_reference else None
+            recorded = _quarantined(found)
+            book.quarantined[position, request_id] = reference, recorded
+            if reference is not None:
+                book.references[reference] = recorded
+                book.taken[reference] = request_id
+        looked_up = set(ids_to_check(entries, everything=check_taken))
+        for place, found in self._tables.quarantined().items():
+            own, is_retried = found.request_id, self._tables.resolved.get(place) == RETRIED
+            if own in looked_up and found.reference is None and not is_retried:
+                book.taken_ids[own[-ID_LENGTH:]] = _quarantined(found)
 
     def _forget_taken(self, book: Book, entries: Sequence[LogEntry]) -> None:
         """What is only looked up when it is asked for, or when actions have no reference."""
@@ -460,7 +514,7 @@ class MemoryUnit:
         reach(Point.RECORDS_WRITTEN)
         self._say("write_holds")
         reach(Point.HOLDS_WRITTEN)
-        assert not book.resolutions, "nobody resolves what was quarantined in a simulation"
+        self._resolve(changes)
         for part in partitions:
             self._say("change_deferred")
             added = {(part.row.partition, item.entry.position) for item in part.deferred}
@@ -473,6 +527,14 @@ class MemoryUnit:
             self._say("save_partition")
         self._changes.append(lambda: self._tables.change(changes, rows))
         return rows
+
+    def _resolve(self, changes: Changes) -> None:
+        """Also what is quarantined by the same batch, as a replay may find it."""
+        new = {(each.position, each.request_id) for p in changes.partitions for each in p.rejected}
+        for place in sorted(changes.book.resolutions):
+            self._take(("quarantined", place))
+            if place not in self._tables.open_quarantined().keys() | new:
+                raise Stale("somebody else has resolved what was quarantined")
 
     def _create(self, book: Book) -> None:
         self._say("write_creations")
@@ -506,6 +568,8 @@ class MemoryUnit:
         shelf, partition, head = self._tables.shelf, part.row.partition, part.row.head
         bare_ids = {own[-ID_LENGTH:] for own in shelf.records}
         for sequence, record in enumerate(part.records, part.row.sequence + 1):
+            if self._store.refuses(record):
+                raise pg.InvalidTextRepresentation("too odd")
             head = link(head, partition, sequence, record)
             bare = record.transaction_id[-ID_LENGTH:]
             self._insert(("id", bare), bare in bare_ids)
@@ -565,6 +629,11 @@ def in_global_order(balances: Iterable[Balance]) -> list[Balance]:
 
 def _moment(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
+
+
+def _quarantined(found: RejectedRequest) -> Recorded:
+    fingerprint = fingerprint_of(found.body)
+    return Recorded(found.request_id, Status.REJECTED, fingerprint, found.reason, found.detail)
 
 
 def _references_of(entry: LogEntry) -> list[str | None]:

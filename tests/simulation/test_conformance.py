@@ -17,6 +17,7 @@ from daybook.apply.applier import Applier
 from daybook.apply.due import append_due
 from daybook.apply.rejections import claims_of
 from daybook.client.drafts import drafts
+from daybook.client.quarantine import discarding, retrying
 from daybook.errors import LogNotInstalled, LogUnavailable, StoreUnavailable
 from daybook.installation.resize import begin_after
 from daybook.ledger.batch import decide_batch
@@ -25,6 +26,7 @@ from daybook.queue.entries import BARRIER, BY_ID, DUE, NewEntry, RawEntry, outco
 from daybook.queue.epochs import NO_END, NOTHING, Epoch
 from daybook.queue.log import Log
 from daybook.queue.wire import body_call, partitions_call
+from daybook.settings import Settings
 from daybook.store.batch.again import Stale
 from daybook.store.batch.balances import KnownBalances
 from daybook.store.batch.changes import Changes, PartitionChanges
@@ -32,14 +34,15 @@ from daybook.store.batch.references import ReferenceTaken
 from daybook.store.batch.rows import Deferral, DeferredEntry, PartitionRow, RejectedRequest
 from daybook.store.epochs import StoredEpoch
 from daybook.store.store import Store
+from tests.engine.entries import entry_of
 from tests.harness import Installation
-from tests.oracle.entries import entry_of
 from tests.simulation.chaos import Chaos
-from tests.simulation.load import openings
 from tests.simulation.memory_log import MemoryLog
 from tests.simulation.memory_store import MemoryStore
+from tests.simulation.poison import BOOM, Poison
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.world import FIRST_MS, real
+from tests.traffic.mix import RACING, Mix, drawn, openings
 
 BYTES_MAX = 1 << 20
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -505,7 +508,16 @@ def told(store: AnyStore, rows: Callable[[str], list[Any]]) -> Any:
         holds = [
             (own, h["amount"], h["committed"], h["voided"]) for own, h in tables.shelf.holds.items()
         ]
-        refused = [(p, r.position, r.reason, r.uses_reference) for p, r in tables.rejections]
+        refused = [
+            (
+                p,
+                r.position,
+                r.reason,
+                r.uses_reference,
+                tables.resolved.get((r.position, r.request_id)),
+            )
+            for p, r in tables.rejections
+        ]
         return (
             sorted(heads),
             sorted(figures, key=str),
@@ -537,7 +549,7 @@ def told(store: AnyStore, rows: Callable[[str], list[Any]]) -> Any:
             )
         ],
         rows(
-            "SELECT partition, position, reason, uses_reference FROM rejected_requests "
+            "SELECT partition, position, reason, uses_reference, resolved FROM rejected_requests "
             "ORDER BY 1, 2"
         ),
         [own for (own,) in rows("SELECT 'txn_' || transaction_id FROM schedules ORDER BY 1")],
@@ -549,33 +561,22 @@ def told(store: AnyStore, rows: Callable[[str], list[Any]]) -> Any:
     "seed", [1, *(pytest.param(s, marks=pytest.mark.campaign) for s in range(2, 12))]
 )
 def test_both_stores_record_the_same(installation: Installation, seed: int) -> None:
-    """The same log leads to the same chain, figures, holds and rejections, to the last hash."""
-    quiet, requests = Quiet(2), seeded_requests(seed)
+    """The same log leads to the same chain, figures, holds and quarantine, to the last hash."""
+    requests = seeded_requests(seed)
     recorded = []
-    for store in (quiet.store, installation.store):
-        quiet.now_ms = FIRST_MS
-        quiet.log.state = type(quiet.log.state)()
-        quiet.log.install(2, 100_000, 0)
-        applier = Applier(store, quiet.log, installation.settings)
-        numbers = iter((3, 1, 4, 2))
-        for start in range(0, len(requests), 20):
-            quiet.now_ms += 400
-            quiet.log.append(requests[start : start + 20])
-            if start % 40 == 20:
-                marks = store.marks()
-                assert marks.epoch is not None
-                begin_after(marks.epoch, marks.newest, real(quiet.log), next(numbers, 2))
-            append_due(store, quiet.log, lambda partition: None)
-            for partition in 2 * [*range(quiet.log.partitions())]:
-                applier.drain(partition)
-        quiet.now_ms += 60_000
-        append_due(store, quiet.log, lambda partition: None)
-        for partition in 2 * [*range(quiet.log.partitions())]:
-            applier.drain(partition)
+    for of_store in (lambda quiet: quiet.store, lambda quiet: installation.store):
+        quiet = Quiet(2)
+        store, poison = of_store(quiet), Poison()
+        with poison.in_the_code():
+            play(quiet, store, installation.settings, requests)
+            poison.is_mended = True
+            found = quarantined_in(store, installation.rows)
+            assert found
+            resolve_all(quiet, store, installation.settings, found)
         last = store.marks().epoch
         assert last is not None
         assert last.number == quiet.log.epochs.newest() > 3
-        recorded.append(told(store, lambda query: installation.rows(query)))
+        recorded.append(told(store, installation.rows))
     for ours, theirs in zip(*recorded, strict=True):
         assert [tuple(row) if isinstance(row, tuple) else row for row in ours] == [
             tuple(bytes(v) if isinstance(v, memoryview) else v for v in row)
@@ -585,13 +586,55 @@ def test_both_stores_record_the_same(installation: Installation, seed: int) -> N
         ]
 
 
+def play(quiet: Quiet, store: Any, settings: Settings, requests: list[NewEntry]) -> None:
+    """Append and apply everything, under other numbers of partitions now and then."""
+    numbers, applier = iter((3, 1, 4, 2)), Applier(store, quiet.log, settings)
+    for start in range(0, len(requests), 20):
+        quiet.now_ms += 400
+        quiet.log.append(requests[start : start + 20])
+        if start % 40 == 20:
+            marks = store.marks()
+            begin_after(marks.epoch, marks.newest, real(quiet.log), next(numbers, 2))
+        drain_all(quiet, store, applier)
+    quiet.now_ms += 60_000
+    drain_all(quiet, store, applier)
+
+
+def drain_all(quiet: Quiet, store: Any, applier: Applier) -> None:
+    """Apply everything, and what is due."""
+    append_due(store, quiet.log, lambda partition: None)
+    for partition in 2 * [*range(quiet.log.partitions())]:
+        applier.drain(partition)
+
+
+def quarantined_in(store: Any, rows: Callable[[str], list[Any]]) -> list[tuple[int, str, bytes]]:
+    """Position, id and body of what is quarantined and open, oldest first."""
+    if isinstance(store, MemoryStore):
+        found = [(*place, each.body) for place, each in store.tables.open_quarantined().items()]
+        return sorted(found)
+    query = (
+        "SELECT position, request_id, body FROM rejected_requests WHERE reason = 'quarantined' "
+        "AND resolved IS NULL ORDER BY position"
+    )
+    return [(position, own, bytes(body)) for position, own, body in rows(query)]
+
+
+def resolve_all(
+    quiet: Quiet, store: Any, settings: Settings, found: list[tuple[int, str, bytes]]
+) -> None:
+    """Some are retried, some discarded; some both, by operators who know nothing of each other."""
+    applier = Applier(store, quiet.log, settings)
+    for number, (position, own, body) in enumerate(found):
+        for making in ([retrying], [retrying, discarding], [discarding, retrying])[number % 3]:
+            quiet.log.append(making(own, position, body, quiet.now_ms, "", ""))
+        drain_all(quiet, store, applier)
+
+
 def seeded_requests(seed: int) -> list[NewEntry]:
     """Entries of every kind, with dates in the time of ``Quiet``."""
-    from tests.simulation.load import Mix, drawn
-
     random = Random(seed)
     names, first = openings(random, 7)
-    mix = Mix(random, names, f"s{seed}", lambda: FIRST_MS)
+    mix = Mix(random, names, f"s{seed}", RACING, lambda: FIRST_MS, ((BOOM,), 0.1))
     return [
         draft.entry
         for draft in drafts([*first, *drawn(mix, random, 150, "t")], lambda: FIRST_MS / 1000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -20,6 +20,7 @@ from daybook.apply.epochs import advance
 from daybook.apply.sweep import sweep_partitions
 from daybook.client.client import Blocking, Client
 from daybook.client.flows import Flows
+from daybook.client.quarantine import discarding, retrying
 from daybook.client.receipts import Outcome, Receipt
 from daybook.errors import (
     DaybookError,
@@ -32,6 +33,7 @@ from daybook.errors import (
 from daybook.installation.resize import begin_after
 from daybook.ledger.chain import GENESIS, link
 from daybook.ledger.entry import LogEntry
+from daybook.ledger.instructions import DISCARDED, RETRIED
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.queue.doorbell import Doorbell
 from daybook.queue.entries import NewEntry, read_value
@@ -39,13 +41,15 @@ from daybook.queue.log import Log
 from daybook.requests import decode, fingerprint_of
 from daybook.settings import Settings
 from daybook.steps import Point, watched
-from tests.oracle.entries import accepted_row
+from tests.engine.entries import accepted_row
 from tests.oracle.judge import audit
 from tests.simulation.chaos import STALL_MS, Chaos, Fault
-from tests.simulation.load import Mix, drawn, openings
 from tests.simulation.memory_log import MemoryLog
 from tests.simulation.memory_store import MemoryStore
+from tests.simulation.poison import BOOM, ODD, Poison, is_spoilt
 from tests.simulation.scheduler import Crash, Scheduler
+from tests.traffic.mix import RACING, Mix, drawn, openings, some_of
+from tests.traffic.purses import expected_of
 
 FIRST_MS = 1_790_000_000_000
 RESTART_MS = 500
@@ -68,6 +72,24 @@ LOOKS = 0.3
 """How often a producer asks what has become of what it sent."""
 PAUSES_MS = (5, 20, 20, 1_200, 3_000)
 """Most requests come in a rush, some much later: when the servers are not what they were."""
+ENTRIES_MAX = 100_000
+WAITS_SECONDS = (None, None, None, None, None, None, 0.02, 0.3)
+"""A rejection waits for the past, or so long at most."""
+SPOILT = 0.12
+"""How often a request makes the code raise, in runs in which any does."""
+
+Making = Callable[[str, int, bytes, int, str, str], list[NewEntry]]
+"""What makes entries of what was quarantined: see ``daybook.client.quarantine``."""
+_RETRY: list[Making] = [retrying]
+_DISCARD: list[Making] = [discarding]
+MENDINGS: list[list[Making]] = [
+    *4 * [_RETRY],
+    *2 * [_DISCARD],
+    [retrying, retrying],
+    [retrying, discarding],
+    [discarding, retrying],
+]
+"""What operators do about an entry; also two of them, who know nothing of each other."""
 
 
 _IN_A_UNIT = [
@@ -154,17 +176,22 @@ class World:
             deferred_max=self.random.choice([1, 2, 5, 100]),
             log_retention_seconds=3_600 if self.is_restored else self.random.choice([0, 60]),
             drain_seconds_max=0.5,
+            rejection_wait_seconds_max=self.random.choice(WAITS_SECONDS),
         )
+        self.poison = Poison()
         self.skew_ms = 0
-        self.log = MemoryLog(lambda: self.scheduler.now_ms + self.skew_ms, self._touch_log)
+        self.log = MemoryLog(self._log_ms, self._touch_log)
         self.store = MemoryStore(self.partitions, self.scheduler, self.chaos)
+        self.store.refuses = self.poison.refuses
         self.bells = _Bells(self)
         self.producing = 0
         self.sweeps = 0
         self.told: dict[tuple[str, str], Outcome] = {}
         self.violations: list[str] = []
         self._digest = sha256()
-        self.log.state.partitions, self.log.state.entries_max = self.partitions, 100_000
+        self.log.state.partitions, self.log.state.entries_max = self.partitions, ENTRIES_MAX
+        if not self.is_restored:  # else what is to be replayed would not be kept
+            self.log.state.entries_max = self.random.choice([ENTRIES_MAX, ENTRIES_MAX, 24, 12])
         self._load(steps)
 
     # --- who acts ---
@@ -172,14 +199,17 @@ class World:
     def _load(self, steps: int) -> None:
         names, first = openings(Random(f"openings-{self.seed}"), self.random.randint(6, 8))
         each = max(steps // PRODUCERS, 1)
+        weights = some_of(RACING, self.random)
+        spoilt = (BOOM, ODD), self.random.choice([0.0, 0.0, SPOILT])
         for number in range(PRODUCERS):
             random = Random(f"load-{self.seed}-{number}")
-            mix = Mix(random, names, f"p{number}", lambda: self.scheduler.now_ms)
+            mix = Mix(random, names, f"p{number}", weights, self._log_ms, spoilt)
             self._spawn_producer(number, first if number == 0 else [], mix, random, each)
         for number in range(self.random.choice([1, 2, 2, 3])):
             self.scheduler.spawn(f"worker-{number}", lambda: self._work(self._applier()))
         self.scheduler.spawn("beat", self._beat)
         self.scheduler.spawn("fate", self._fate)
+        self.scheduler.spawn("mender", self._mend)
         if self.chaos.has(Fault.RESIZE):
             self.scheduler.spawn("operator", self._resize)
 
@@ -194,8 +224,9 @@ class World:
             done = 0
             while done < count:
                 size = min(random.choice([1, 1, 1, 2, 5]), count - done)
-                self._send(drawn(mix, random, size, f"p{number}-{done}"), random)
-                done += size
+                requests = drawn(mix, random, size, f"p{number}-{done}")
+                self._send(requests, random)
+                done += len(requests)
                 self.scheduler.pause(random.randrange(random.choice(PAUSES_MS)))
             self.producing -= 1
 
@@ -251,6 +282,7 @@ class World:
         if (
             before is not None
             and before.final
+            and before.reason != Reason.QUARANTINED
             and (before.status, before.reason) != (outcome.status, outcome.reason)
         ):
             self.violations.append(f"3: {key} was {before.status}, and is {outcome.status}")
@@ -266,6 +298,10 @@ class World:
             refused = self.store.tables.refused_references.get(reference)
             if outcome.status not in {each.status for each in (known, refused) if each}:
                 self.violations.append(f"3: {key} was told {outcome.status} before it was true")
+
+    @property
+    def _lost_its_end(self) -> bool:
+        return self.chaos.loss in (Fault.TAIL_LOST, Fault.LOG_EMPTY)
 
     def _is_of_another(self, reference: str, outcome: Outcome) -> bool:
         """Whether somebody was told of a conflict, and another has the reference indeed."""
@@ -345,6 +381,31 @@ class World:
             except Crash:
                 self.scheduler.pause(RESTART_MS)
 
+    def _mend(self) -> None:
+        """After a while the workers are mended; what is quarantined is retried, or discarded."""
+        random = Random(f"mender-{self.seed}")
+        self.scheduler.pause(random.randint(300, LIFE_MS_MAX))
+        self.poison.is_mended = True
+        while True:
+            self.scheduler.pause(random.randint(50, 600))
+            for place, rejection in self.store.tables.open_quarantined().items():
+                for making in random.choice(MENDINGS):
+                    self._resolve(making, place, rejection.body)
+
+    def _resolve(self, making: Making, place: tuple[int, str], body: bytes) -> None:
+        """What the commands do."""
+        position, request_id = place
+        try:
+            entries = making(request_id, position, body, self.log.now_ms(), "mender", "")
+            (known,) = self.log.outcomes([entries[-1].key])
+            if known and read_value(known).fingerprint != entries[-1].fingerprint.hex():
+                return
+            self.bells.ring(self.log.append(entries)[1])
+        except DaybookError:
+            self.scheduler.pause(RETRY_MS)
+        except Crash:
+            self.scheduler.pause(RESTART_MS)
+
     # --- what happens ---
 
     def _fate(self) -> None:
@@ -370,12 +431,18 @@ class World:
             self.chaos.happened[loss, "server"] = 1
         # With its end lost and its clock behind at once, nobody could know what was accepted twice.
         seen = self.sweeps + 1
-        self.scheduler.wait_for(lambda: self.sweeps > seen, STALL_MS)
+        swept = self.scheduler.wait_for(lambda: self.sweeps > seen, STALL_MS)
+        if loss is Fault.RESTORE and swept and random.random() < 0.5:
+            self.log.state.entries_max = 12  # what makes room must not be what is replayed
         while True:
             self.scheduler.pause(random.randint(1, 600))
             if self.chaos.has(Fault.CLOCK_JUMP) and random.random() < CLOCK_JUMPS:
                 self.skew_ms = random.randint(-CLOCK_BACK_MS_MAX, CLOCK_AHEAD_MS_MAX)
                 self.chaos.happened[Fault.CLOCK_JUMP, "log"] = 1
+
+    def _log_ms(self) -> int:
+        """The time of the log's server."""
+        return self.scheduler.now_ms + self.skew_ms
 
     def _touch_log(self, call: str) -> None:
         self.scheduler.pause()
@@ -403,7 +470,11 @@ class World:
 
     def run(self) -> Verdict:
         """Play, come to rest, judge."""
-        with _seeded(self.seed, self.scheduler), watched(self.reach):
+        with (
+            _seeded(self.seed, self.scheduler),
+            watched(self.reach),
+            self.poison.in_the_code(),
+        ):
             try:
                 self._play()
             finally:
@@ -447,6 +518,8 @@ class World:
         tables = self.store.tables
         if tables.held or tables.shelf.schedules or self.log.state.partitions is None:
             return False
+        if tables.open_quarantined():
+            return False
         if self.log.first_behind({p: row.cursor for p, row in tables.rows.items()}):
             return False
         if any(
@@ -476,15 +549,17 @@ class World:
             things=shelf.things(),
             epochs=[(epoch.fence, epoch.partitions) for epoch in tables.epochs],
         )
-        if self._saved():
+        if self._saved() or self.settings.rejection_wait_seconds_max is not None:
             # Nobody could wait for money that had been lost, though it came in the end.
             found = [violation for violation in found if not violation.startswith("12:")]
         self.violations += found
         self.violations += self.store.deadlocks
         self.violations += self._broken_chains()
         self.violations += self._broken_promises()
+        self.violations += self._broken_purses()
+        self.violations += self._unresolved()
         for partition, rejection in tables.rejections:
-            if rejection.traceback:
+            if rejection.traceback and not is_spoilt(rejection.body):
                 self.violations.append(f"quarantined in {partition}: {rejection.traceback[-900:]}")
 
     def _saved(self) -> dict[int, NewEntry]:
@@ -506,6 +581,43 @@ class World:
                 new.body,
                 decoded.slots,
             )
+
+    def _broken_purses(self) -> Iterator[str]:
+        """Requests of which it is known what becomes of them, and that became something else."""
+        if self._saved() or self.settings.rejection_wait_seconds_max is not None:
+            return
+        known = expected_of(
+            (new.body, new.request_id, (position >> 20) * 1000)
+            for position, new in sorted(self.log.accepted.items())
+        )
+        records = self.store.tables.shelf.records
+        for request_id, expected in known.items():
+            found = records.get(request_id)
+            if found is not None and (found.status, found.reason) != (
+                expected.status,
+                expected.reason,
+            ):
+                yield (
+                    f"12: {found.reference} is {found.status} {found.reason}, and should be "
+                    f"{expected.status} {expected.reason}"
+                )
+
+    def _unresolved(self) -> Iterator[str]:
+        """What was quarantined has the outcome that the operator wanted."""
+        tables = self.store.tables
+        lost = {new.request_id for new in self.log.lost.values()}
+        hows: dict[str, set[str]] = {}
+        for (_, request_id), how in tables.resolved.items():
+            hows.setdefault(request_id, set()).add(how)
+        kept = {
+            each.request_id for _, each in tables.rejections if each.reason != Reason.QUARANTINED
+        }
+        for request_id, chosen in hows.items():
+            is_recorded = request_id in tables.shelf.records
+            if chosen == {DISCARDED} and is_recorded:
+                yield f"3: {request_id} was discarded, and is recorded"
+            if chosen == {RETRIED} and not is_recorded and request_id not in kept | lost:
+                yield f"4: {request_id} was retried, and has no outcome"
 
     def _broken_chains(self) -> Iterator[str]:
         for partition, journal in enumerate(self.store.tables.shelf.journals):
@@ -529,11 +641,15 @@ class World:
                 continue
             if record is None or not outcome.final or outcome.duplicate:
                 continue
+            if outcome.reason == Reason.QUARANTINED:
+                continue
             if (record.status, record.reason) != (outcome.status, outcome.reason):
                 yield f"3: {key} was told {outcome.status}, and is {record.status}"
         for key, value in (self.log.state.queued | self.log.state.outcomes).items():
             record = by_reference.get(key)
             state = read_value(value)
+            if self._lost_its_end and state.partition not in self.store.tables.open_rows():
+                continue  # nobody comes back to say once more what became of it
             if record is not None and state.request_id != record.transaction_id:
                 continue  # a rival's, which a log without its end may have forgotten
             if record is not None and state.status not in (record.status, "SCHEDULED"):

@@ -11,8 +11,8 @@ from daybook import Client
 from daybook.settings import read_settings
 from tests.fault.campaign.kinds import Kind, Part, add
 from tests.fault.campaign.stage import Stage
-from tests.fault.requests import mixed
 from tests.harness import wait_until
+from tests.traffic.mix import mixed
 
 TIMES = 4
 REQUESTS = 400

@@ -15,8 +15,8 @@ from daybook.client.receipts import Receipt
 from daybook.errors import LogFull, LogUnavailable
 from daybook.settings import Settings
 from tests.fault.campaign.keeping import LogKeeper
-from tests.fault.requests import mixing
 from tests.harness import wait_ended, wait_until
+from tests.traffic.mix import mixing
 
 PRODUCERS = 3
 REQUESTS = 2_500

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.oracle.entries import accepted_rows, entry_of
+from tests.engine.entries import accepted_rows, entry_of
+from tests.engine.shelf import Shelf
+from tests.oracle import ids
 from tests.oracle.judge import audit
-from tests.oracle.scenario import FIRST_POSITION, Parser
-from tests.oracle.shelf import Shelf
+from tests.oracle.scenario import FIRST_POSITION, Parser, bulk_id_of, id_of
 
-PARTS_OF_THE_MODEL = ["actions", "amounts", "facts", "money", "state", "things"]
+from daybook.ledger.balance import internal_balance_id
+from daybook.ledger.ids import part_id
+from daybook.requests import slot_of
 
 TABLE = """
 balance A USD                               => APPLIED
@@ -334,17 +338,24 @@ def test_tampering_with_any_kind_is_found(
     assert [each for each in found if each.startswith(number) and re.search(words, each)], found
 
 
-@pytest.mark.parametrize("module", ["judge", "judge_parts", "model", *PARTS_OF_THE_MODEL])
-def test_the_oracle_shares_no_code_with_the_engine(module: str) -> None:
-    """Of the engine's package the judge and the model take names of ids, and no rule."""
-    path = Path(__file__).parents[2] / "oracle" / f"{module}.py"
-    imported = {
-        (node.module, name.name)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("daybook")
-        for name in node.names
-    }
-    assert imported <= {
-        ("daybook.ledger.ids", "part_id"),
-        ("daybook.ledger.balance", "internal_balance_id"),
-    }
+def test_the_oracle_shares_no_code_with_the_engine() -> None:
+    """Judge and model import the standard library and each other, and nothing of Daybook's."""
+    modules = sorted((Path(__file__).parents[2] / "oracle").glob("*.py"))
+    assert len(modules) > 10
+    for path in modules:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                is_own = name.startswith("tests.oracle.")
+                assert is_own or name.partition(".")[0] in sys.stdlib_module_names, (path, name)
+
+
+@pytest.mark.parametrize("request_id", [id_of("txn", "one"), bulk_id_of("two", 4095)])
+def test_both_derive_the_same_ids(request_id: str) -> None:
+    """The judge knows the parts of a request, internal balances and slots by its own reckoning."""
+    for part in (1, 2, 10_000, "deadline", "scheduled"):
+        assert ids.part_id(request_id, part) == part_id(request_id, part)
+    for name, currency in (("@World", "USD"), ("@Ünïcode", "€")):
+        assert ids.internal_balance_id(name, currency) == internal_balance_id(name, currency)
+        assert ids.slot_of(name + currency) == slot_of(name + currency)

@@ -6,18 +6,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from tests.oracle.compare import (
+from tests.engine.compare import (
     FIGURES,
     assert_same_outcome,
     assert_same_rows,
     assert_same_state,
     take,
 )
-from tests.oracle.entries import entry_of
+from tests.engine.entries import entry_of
+from tests.engine.shelf import Shelf
 from tests.oracle.facts import AT_THE_DOOR, ORDER
 from tests.oracle.model import Model
 from tests.oracle.scenario import FIRST_POSITION, Parser, Step, id_of
-from tests.oracle.shelf import Shelf
 
 from daybook.errors import MalformedRequest
 from daybook.ledger.entry import LogEntry

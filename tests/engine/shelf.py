@@ -31,7 +31,7 @@ from daybook.ledger.instructions import (
     movements,
 )
 from daybook.ledger.record import Record, Status
-from tests.oracle.entries import accepted_rows
+from tests.engine.entries import accepted_rows
 from tests.oracle.judge import audit
 
 

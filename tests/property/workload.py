@@ -7,13 +7,10 @@ from copy import deepcopy
 from typing import Any
 
 from hypothesis import strategies as st
-
-from daybook.ledger.entry import LogEntry
-from daybook.ledger.ids import part_id
-from daybook.requests import slot_of
+from tests.engine.entries import entry_of
 from tests.oracle.amounts import micros
-from tests.oracle.entries import entry_of
 from tests.oracle.facts import Request
+from tests.oracle.ids import part_id, slot_of
 from tests.oracle.model import Model
 from tests.oracle.scenario import (
     FIRST_POSITION,
@@ -24,6 +21,8 @@ from tests.oracle.scenario import (
     slot_in,
     transaction_id_of,
 )
+
+from daybook.ledger.entry import LogEntry
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 Sent = tuple[dict[str, Any], str]

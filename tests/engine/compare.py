@@ -7,9 +7,9 @@ from typing import Any
 
 from daybook.ledger.balance import internal_balance_id
 from daybook.ledger.entry import Decision, LogEntry
+from tests.engine.shelf import Shelf
 from tests.oracle.facts import BalanceKey, Expected, Request, Row
 from tests.oracle.model import Model
-from tests.oracle.shelf import Shelf
 
 SHOWN = (
     "transaction_id", "kind", "status", "reason", "parent_id", "part", "parts", "effective_micros",

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from daybook.ledger.batch import Horizon, Parked, decide_batch
 from daybook.ledger.entry import LogEntry
 from daybook.ledger.instructions import movements
-from tests.oracle.shelf import Shelf
+from tests.engine.shelf import Shelf
 
 IDLE_ROUNDS_MAX = 3
 """Rounds over all partitions in which nothing moved: then nothing ever will."""
