@@ -116,7 +116,7 @@ MUTATIONS = [
     Mutation(
         "forget what is left unread beside",
         "apply.reader",
-        "            horizon = horizon.up_to(min([fence, *left_unread(found, reads)]))\n",
+        "            horizon = horizon.up_to(min([front, *left_unread(found, reads)]))\n",
         "            pass\n",
     ),
     Mutation(
