@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +25,7 @@ from celery import Celery
 from tests.harness import Installation, wait_until
 
 from daybook.client.receipts import Receipt
+from daybook.embedded.work import FLOWER_COLUMNS
 from daybook.settings import Settings, celery_url
 from daybook.worker import start
 
@@ -238,6 +241,21 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+BROWSER = shutil.which("chromium")
+
+
+def in_a_browser(url: str, profile: Path) -> str:
+    """The text of a page as a browser has it when its scripts are done."""
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
+    options += ["--disable-background-networking", "--disable-component-update", "--dump-dom"]
+    options += [f"--user-data-dir={profile}", "--virtual-time-budget=20000"]
+    assert BROWSER is not None
+    shown = subprocess.run(
+        [BROWSER, *options, url], capture_output=True, text=True, timeout=SECONDS_MAX, check=True
+    )
+    return shown.stdout
+
+
 def test_flower_shows_what_became_of_every_request(installation: Installation) -> None:
     """Each is a task of its reference; it asks for a password, and lists the queues.
 
@@ -267,6 +285,7 @@ def test_flower_shows_what_became_of_every_request(installation: Installation) -
         return all(shown.get(name, {}).get("state") in ("SUCCESS", "FAILURE") for name in names)
 
     options = ["--address=127.0.0.1", f"--port={port}", "--basic-auth=reader:secret"]
+    options.append(FLOWER_COLUMNS)
     with celery(installation, "worker", "-E", "-c", "1", "--loglevel", "INFO"):
         wait_until(lambda: "ready." in log_of(installation), "the worker is ready")
         with celery(installation, "flower", *options), Celery(broker=redis_url) as app:
@@ -286,6 +305,11 @@ def test_flower_shows_what_became_of_every_request(installation: Installation) -
             wait_until(lambda: "daybook.sweep" in log_of(installation), "a sweep")
             shown = tasks()
             queues = page("/broker").decode()
+            if BROWSER:  # what its table shows is put there by a script
+                address = f"http://reader:secret@127.0.0.1:{port}/tasks"
+                seen = in_a_browser(address, installation.folder / "browser")
+                assert "REJECTED insufficient_funds: " in seen
+                assert "INFLIGHT 0.01 USD" in seen
 
     told = {name: (task["name"], task["state"]) for name, task in shown.items()}
     for name in ("d-0", "d-1", "d-2", "d-3", "hold", "void"):

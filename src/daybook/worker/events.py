@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -85,7 +86,7 @@ class RequestEvents:
             dispatcher.flush()
         except Exception as fault:  # whatever the broker's transport raises
             log.warning("events.lost", events=len(events), fault=str(fault))
-            self._dispatcher = None
+            self._disconnect()
             self._quiet_until = self._clock() + QUIET_SECONDS
 
     def _connected(self) -> Any:
@@ -100,6 +101,11 @@ class RequestEvents:
             buffer_group={"task"},
             buffer_limit=EVENTS_IN_A_MESSAGE,
         )
+
+    def _disconnect(self) -> None:
+        dispatcher, self._dispatcher = self._dispatcher, None
+        with suppress(Exception):  # it is broken already
+            dispatcher.connection.release()
 
 
 def _ended(outcome: Outcome, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
