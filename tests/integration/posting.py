@@ -6,8 +6,7 @@ import json
 from hashlib import sha256
 from typing import Any
 
-import psycopg
-from tests.harness import Installation
+from tests.harness import Installation, driver_of
 
 from daybook.apply.rejections import claims_of, rejections_of
 from daybook.ledger.balance import GENERAL_LEDGER_ID, internal_balance_id
@@ -62,8 +61,8 @@ class Posting:
         created = self._created_id(instruction)
         wanted = request_id or created or mint_id("txn")
         entry = LogEntry(position, 0, wanted, instruction, sha256(body).digest(), body)
-        with psycopg.connect(self.installation.owner_url) as connection:
-            return self._write(UnitOfWork(connection), entry)
+        with self.installation.owner.begin() as connection:
+            return self._write(UnitOfWork(driver_of(connection)), entry)
 
     @staticmethod
     def _created_id(instruction: Instruction) -> str | None:
