@@ -77,11 +77,11 @@ def assert_same_rows(shelf: Shelf, model: Model) -> None:
     """The journal says what the model says, row by row."""
     records = shelf.journals[0].records
     for record, row in zip(records, model.rows, strict=False):
-        assert _shown(record._asdict()) == _row_shown(row)
+        assert shown_of_record(record._asdict()) == shown_of_row(row)
     assert len(records) == len(model.rows)
 
 
-def _shown(record: dict[str, Any]) -> dict[str, Any]:
+def shown_of_record(record: dict[str, Any]) -> dict[str, Any]:
     """Of a record what the model says too: of a rejection neither sides nor amounts."""
     shown = {name: record[name] for name in SHOWN}
     if record["status"] in ("REJECTED", "SCHEDULED") or record["kind"] == "change":
@@ -93,7 +93,8 @@ def _shown(record: dict[str, Any]) -> dict[str, Any]:
     return {**shown, "meta_data": meta_data, **{name: record[name] for name in moved}}
 
 
-def _row_shown(row: Row) -> dict[str, Any]:
+def shown_of_row(row: Row) -> dict[str, Any]:
+    """What the model says of a record."""
     record = {
         "transaction_id": row.transaction_id,
         "kind": row.kind,
@@ -110,7 +111,7 @@ def _row_shown(row: Row) -> dict[str, Any]:
         "effective_micros": row.effective,
         "description": row.description,
     }
-    return _shown(record)
+    return shown_of_record(record)
 
 
 def _id_of(key: BalanceKey | None) -> str | None:

@@ -41,6 +41,7 @@ from daybook.queue.log import Log
 from daybook.requests import decode, fingerprint_of
 from daybook.settings import Settings
 from daybook.steps import Point, watched
+from tests.engine.compare import shown_of_record, shown_of_row
 from tests.engine.entries import accepted_row
 from tests.oracle.judge import audit
 from tests.simulation.chaos import STALL_MS, Chaos, Fault
@@ -222,8 +223,8 @@ class World:
             if first:
                 self._send(first, random)
             done = 0
-            while done < count:
-                size = min(random.choice([1, 1, 1, 2, 5]), count - done)
+            while done < count or mix.is_unfinished:
+                size = max(1, min(random.choice([1, 1, 1, 2, 5]), count - done))
                 requests = drawn(mix, random, size, f"p{number}-{done}")
                 self._send(requests, random)
                 done += len(requests)
@@ -586,21 +587,19 @@ class World:
         """Requests of which it is known what becomes of them, and that became something else."""
         if self._saved() or self.settings.rejection_wait_seconds_max is not None:
             return
-        known = expected_of(
+        records = self.store.tables.shelf.records
+        for row in expected_of(
             (new.body, new.request_id, (position >> 20) * 1000)
             for position, new in sorted(self.log.accepted.items())
-        )
-        records = self.store.tables.shelf.records
-        for request_id, expected in known.items():
-            found = records.get(request_id)
-            if found is not None and (found.status, found.reason) != (
-                expected.status,
-                expected.reason,
-            ):
-                yield (
-                    f"12: {found.reference} is {found.status} {found.reason}, and should be "
-                    f"{expected.status} {expected.reason}"
-                )
+        ):
+            record = records.get(row.transaction_id)
+            found = shown_of_record(record._asdict()) if record else {}
+            wanted = shown_of_row(row)
+            wrong = [name for name in wanted if found.get(name) != wanted[name]]
+            if wrong:
+                own = record.reference if record else row.transaction_id
+                says = [f"{name} {found.get(name)} and not {wanted[name]}" for name in wrong]
+                yield f"12: of {own} the journal says {', '.join(says)}"
 
     def _unresolved(self) -> Iterator[str]:
         """What was quarantined has the outcome that the operator wanted."""

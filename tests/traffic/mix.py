@@ -93,6 +93,8 @@ def drawn(mix: Mix, random: Random, number: int, name: str) -> list[dict[str, An
     """So many requests, some of them twice; more, where one leads to others."""
     requests: list[dict[str, Any]] = []
     while len(requests) < number or (mix.goes_on and random.random() < TOGETHER):
+        if requests and mix.breaks:
+            break
         if requests and random.random() < REPEATED:
             requests.append(random.choice(requests))
         else:
@@ -136,18 +138,30 @@ class Mix:
         self.subjects: list[str] = list(balances)
         self._kinds = {getattr(self, f"_{kind}"): weight for kind, weight in weights.items()}
         self._episodes = Episodes(random, self._ids)
-        self._next: deque[dict[str, Any]] = deque()
+        self._next: deque[dict[str, Any] | None] = deque()
         self._holder: str | None = None
 
     @property
     def goes_on(self) -> bool:
-        """Whether what was drawn last leads to more."""
+        """Whether what was drawn last leads to more, in the same call perhaps."""
+        return bool(self._next) and self._next[0] is not None
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether what was drawn leads to more."""
         return bool(self._next)
+
+    @property
+    def breaks(self) -> bool:
+        """Whether what comes next is to be sent in another call."""
+        return bool(self._next) and self._next[0] is None
 
     def draw(self, reference: str) -> dict[str, Any]:
         """The next request, under this reference if it has one."""
-        if self._next:
-            return self._next.popleft()
+        while self._next:
+            following = self._next.popleft()
+            if following is not None:
+                return following
         (kind,) = self._random.choices(list(self._kinds), list(self._kinds.values()))
         drawn: dict[str, Any] = kind(reference)
         return self._perhaps_spoilt(drawn)
@@ -390,6 +404,5 @@ class Mix:
 
     def _purses(self, reference: str) -> dict[str, Any]:
         """Requests whose outcomes are known, one after the other."""
-        first, *others = self._episodes.draw(reference)
-        self._next.extend(others)
-        return first
+        self._next.extend(self._episodes.draw(reference))
+        return self.draw(reference)

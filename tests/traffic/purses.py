@@ -13,10 +13,12 @@ from random import Random
 from typing import Any
 
 from tests.fault.requests import bulk, deposit, legs, move, seeded_id, slot_for
-from tests.oracle.facts import Expected, Figures
+from tests.oracle.facts import Figures, Row
 from tests.oracle.model import Model
 
 Request = dict[str, Any]
+Step = Request | None
+"""None: what follows is sent in another call, after a while perhaps."""
 Accepted = tuple[bytes, str, int]
 """A body, its id, and when it was accepted, in microseconds since the epoch."""
 
@@ -34,15 +36,13 @@ LIMITED: dict[str, Any] = {"overdraft_limit": f"0.{LIMIT_CENTS:02}"}
 HELD: dict[str, Any] = {"inflight": True}
 
 
-def expected_of(accepted: Iterable[Accepted]) -> dict[str, Expected]:
-    """What becomes of each request of episodes, by its id. accepted: in the order of acceptance."""
-    model, expected = Model(), {}
+def expected_of(accepted: Iterable[Accepted]) -> list[Row]:
+    """The rows that requests of episodes lead to. accepted: in the order of acceptance."""
+    model = Model()
     for body, request_id, micros in accepted:
         if MARK.encode() in body:
-            found = model.take(_as_sent(json.loads(body)), request_id, micros)
-            if not found.duplicate:
-                expected[request_id] = found
-    return expected
+            model.take(_as_sent(json.loads(body)), request_id, micros)
+    return model.rows
 
 
 def _as_sent(body: dict[str, Any]) -> Request:
@@ -65,13 +65,13 @@ class Episodes:
         self._number = 0
         self._reference = ""
 
-    def draw(self, reference: str) -> list[Request]:
+    def draw(self, reference: str) -> list[Step]:
         """The requests of one episode, in order: balances, what is paid in, what is spent."""
         random, self._reference, self._number = self._random, reference, 0
         names = [seeded_id(self._ids, "bln") for _ in range(random.randint(4, 6))]
         other, giver, *purses = names
         amounts = {name: random.randint(2, CENTS_MAX) for name in purses}
-        requests = [*self._create(names), *self._give(other, giver, amounts)]
+        requests: list[Step] = [*self._create(names), *self._give(other, giver, amounts)]
         if random.random() < 0.4:
             return requests + self._spend_together(amounts)
         spends = [self._spend(name, amount) for name, amount in amounts.items()]
@@ -96,20 +96,20 @@ class Episodes:
 
     # what is paid in
 
-    def _give(self, other: str, giver: str, amounts: Mapping[str, int]) -> list[Request]:
+    def _give(self, other: str, giver: str, amounts: Mapping[str, int]) -> list[Step]:
         """Everything comes to one balance, and from there to the purses, in one way or another."""
         total = sum(amounts.values())
         if self._random.random() < 0.2:
-            paid = [deposit(self._next(), giver, total, **self._said)]
+            paid: list[Step] = [deposit(self._next(), giver, total, **self._said)]
         else:
-            paid = self._relayed(other, giver, total)
+            paid = [*self._relayed(other, giver, total)]
         way = self._random.choice([self._by_legs, self._by_legs, self._by_bulk, self._by_refund])
         chance = self._random.random()
         if chance < 0.3:
-            return paid + self._by_till(giver, amounts)
+            return [*paid, *self._by_till(giver, amounts)]
         if chance < 0.5:
-            return paid + self._by_hold(other, giver, amounts)
-        return paid + way(giver, amounts)
+            return [*paid, *self._by_hold(other, giver, amounts)]
+        return [*paid, *way(giver, amounts)]
 
     def _relayed(self, other: str, giver: str, total: int) -> list[Request]:
         """Money from outside that comes by another balance, so perhaps by another partition."""
@@ -127,14 +127,14 @@ class Episodes:
         atomic = self._random.random() < 0.5
         return [self._bulk(items, atomic=atomic)]
 
-    def _by_hold(self, other: str, giver: str, amounts: Mapping[str, int]) -> list[Request]:
+    def _by_hold(self, other: str, giver: str, amounts: Mapping[str, int]) -> list[Step]:
         """Held, with a part for each, and committed; in between the giver may wait for money."""
         (request,) = self._by_legs(giver, amounts, inflight=True)
         hold = seeded_id(self._ids, "txn", slot_for(request))
         commit = {"kind": "commit", "transaction_id": hold, "reference": self._next()}
-        between = []
+        between: list[Step] = []
         if self._random.random() < 0.7:
-            between = [*self._relayed(other, giver, 1), self._move(giver, SINK, 1)]
+            between = [None, *self._relayed(other, giver, 1), self._move(giver, SINK, 1)]
         return [{**request, "transaction_id": hold}, *between, commit | self._said]
 
     def _by_till(self, giver: str, amounts: Mapping[str, int]) -> list[Request]:
@@ -142,10 +142,10 @@ class Episodes:
         till, total = f"@Till-{self._reference}", sum(amounts.values())
         paid = [self._move(till, name, amount) for name, amount in amounts.items()]
         some = self._random.choice(list(amounts))
-        if self._random.random() < 0.5:
+        if self._random.random() < 0.3:
             paid.insert(0, self._move(till, some, total + 1))
         else:
-            paid.append(self._move(till, some, 1))
+            paid += [self._move(till, name, self._random.randint(1, 9)) for name in amounts]
         filled = [self._move(giver, till, total)]
         if self._random.random() < 0.5:
             filled += self._refunded(self._move(till, some, total))
@@ -193,9 +193,11 @@ class Episodes:
         some = self._random.choice(list(amounts))
         more = {name: amount + (name == some) for name, amount in amounts.items()}
         chance = self._random.random()
-        if chance < 0.4:
+        if chance < 0.3:
             spends = [self._from_all(more), self._from_all(amounts)]
-        elif chance < 0.7:
+        elif chance < 0.5:
+            spends = [*self._held_and_committed(more), *self._held_and_committed(amounts)]
+        elif chance < 0.75:
             spends = [self._bulk_of(more, atomic=True), self._bulk_of(amounts, atomic=True)]
         else:
             spends = [self._bulk_of(more, atomic=True), self._bulk_of(more, atomic=False)]
@@ -205,6 +207,12 @@ class Episodes:
     def _from_all(self, amounts: Mapping[str, int]) -> Request:
         shares = {name: _major(amount) for name, amount in amounts.items()}
         return legs(self._next(), "source", shares, SINK, sum(amounts.values()), **self._said)
+
+    def _held_and_committed(self, amounts: Mapping[str, int]) -> list[Request]:
+        """All or none, by the id of the bulk."""
+        held = self._bulk_of(amounts, atomic=True) | {"inflight": True}
+        commit = {"kind": "commit", "transaction_id": held["bulk_id"], "reference": self._next()}
+        return [held, commit | self._said]
 
     def _bulk_of(self, amounts: Mapping[str, int], *, atomic: bool) -> Request:
         """The one that may ask too much comes anywhere, and others create what nobody has yet."""
