@@ -247,6 +247,49 @@ def test_a_file_that_has_the_newest_first(installation: Installation, tmp_path: 
     assert_proven(installation)
 
 
+JOURNAL = """
+[ledger]
+name = "Books"
+[group]
+by = "{entry}"
+reference = "entry-{entry}"
+[transaction]
+reference = "entry-{entry}-{group_row}"
+currency = "EUR"
+amount = [
+  { when = { debit = { empty = false } }, value = "{debit}" },
+  { value = "{credit}" },
+]
+precision = 100
+allow_overdraft = [{ when = { account = "Bank" }, value = true }]
+source = [{ when = { debit = { empty = false } }, balance = "{account}" }]
+destination = [{ when = { credit = { empty = false } }, balance = "{account}" }]
+"""
+
+
+def test_a_journal_is_posted_entry_by_entry(installation: Installation, tmp_path: Path) -> None:
+    """Each whole or not at all, and every row of one that is not is in the rejects file."""
+    installation.workers(1)
+    mapping = tmp_path / "books.toml"
+    mapping.write_text(JOURNAL)
+    file = installation.folder / "books.csv"
+    entries = ["1,Bank,90,", "1,Bank,10,", "1,Ann,,60", "1,Bob,,40"]  # money comes in
+    entries += ["2,Ann,50,", "2,Bob,50,", "2,Rent,,100"]  # Bob has 40
+    entries += ["3,Ann,5,", "3,Bob,5,", "3,Rent,,7", "3,Fees,,3"]
+    file.write_text("\n".join(["entry,account,debit,credit", *entries]) + "\n")
+
+    for applied, known in ((8, 0), (0, 11)):
+        code, summary, _ = run(installation, file, mapping)
+        assert (code, summary["applied"], summary["duplicates"]) == (0, applied, known)
+        assert_adds_up(summary, 11)
+        rejects = read_rejects(installation.folder / summary["rejects_file"])
+        assert [reject["rejected_line"] for reject in rejects] == ["6", "7", "8"]
+        assert {reject["rejected_reference"] for reject in rejects} == {"entry-2"}
+    keys = {"Bank": -10_000, "Ann": 5_500, "Bob": 3_500, "Rent": 700, "Fees": 300}
+    assert balances_by_key(installation) == keys
+    assert_proven(installation)
+
+
 def read_rejects(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))

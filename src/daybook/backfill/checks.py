@@ -55,9 +55,9 @@ class Checks:
 
     def _note_date(self, line: Line) -> None:
         request = line.request
-        if not isinstance(request, TransactionRequest | BulkRequest):
-            return
-        date = request.effective_date
+        date = request.effective_date if isinstance(request, TransactionRequest) else None
+        if isinstance(request, BulkRequest):
+            date = request.effective_date or request.transactions[0].effective_date
         if date is None:
             return
         if self._latest is not None and date < self._latest:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Any
 from uuid import UUID, uuid5
 
 from daybook.backfill.cells import Cells, normalised_columns, shown
-from daybook.backfill.mapping import Mapping
+from daybook.backfill.groups import (
+    GROUP_ROWS_MAX,
+    OTHER_SIDE,
+    Posting,
+    UnbalancedError,
+    grouped,
+    items_of,
+)
+from daybook.backfill.mapping import GroupTable, Mapping
 from daybook.backfill.ordering import OrderKey, natural_key
 from daybook.backfill.rows import Row
 from daybook.backfill.rules import DateRule, SideRule
-from daybook.backfill.template import CellError, Template
+from daybook.backfill.template import CellError, Columns, Template
 from daybook.errors import FieldError, MalformedRequest
 from daybook.ledger.rejection import Reason
 from daybook.requests import (
@@ -24,6 +33,7 @@ from daybook.requests import (
     Request,
     TransactionRequest,
     check_json_amount,
+    mint_bulk_id,
     mint_id,
     validate,
 )
@@ -86,6 +96,17 @@ class Line:
         """The key of idempotency; None of a creation."""
         return getattr(self.request, "reference", None)
 
+    def currency_of(self, balance_id: str) -> str:
+        """In which it moves money of this balance."""
+        if isinstance(self.request, BulkRequest):
+            return next(
+                item.currency
+                for item in self.request.transactions
+                if balance_id in (item.source, item.destination)
+            )
+        assert isinstance(self.request, TransactionRequest)
+        return self.request.currency
+
     @property
     def references(self) -> tuple[str, ...]:
         """Its own and those of the transactions in it: each names one thing in a file."""
@@ -111,7 +132,7 @@ class Reject:
 
 
 def rejects_of(
-    rows: Sequence[Row], code: str, reason: str, reference: str | None
+    rows: Iterable[Row], code: str, reason: str, reference: str | None
 ) -> Iterator[Reject]:
     """A reject for each row of a request."""
     return (Reject(row, code, reason, reference) for row in rows)
@@ -155,8 +176,70 @@ class LineBuilder:
         )
 
     def lines(self, rows: Iterable[Row]) -> Iterator[Line | Reject]:
-        """The requests of rows, in order."""
-        return map(self.build, rows)
+        """The requests of rows, or of groups of rows, in order."""
+        if self._mapping.group is None:
+            return map(self.build, rows)
+        return self._groups(rows, self._mapping.group)
+
+    def _groups(self, rows: Iterable[Row], group: GroupTable) -> Iterator[Line | Reject]:
+        def key_of(row: Row) -> str | None:
+            return None if row.fault else group.by.render(self._columns(row))
+
+        for members, beyond in grouped(rows, key_of):
+            first = next(beyond, None)
+            if first is None:
+                yield from self._group(members, group)
+                continue
+            reason = f"is in a group of more than {GROUP_ROWS_MAX} rows"
+            yield from rejects_of(chain(members, [first], beyond), Reason.MALFORMED, reason, None)
+
+    def _group(self, rows: list[Row], group: GroupTable) -> Iterator[Line | Reject]:
+        """One request of rows; if one of them can't be posted, none of them is."""
+        keys: dict[str, str] = {}
+        built = [self._posting(row, keys) for row in rows]
+        wrong = [one for one in built if isinstance(one, Reject)]
+        if wrong:
+            neighbour = f"line {wrong[0].number} of its group is refused"
+            for row, one in zip(rows, built, strict=True):
+                if isinstance(one, Reject):
+                    yield one
+                else:
+                    own = one.request.reference
+                    yield Reject(row, Reason.BULK_ABORTED, neighbour, own)
+            return
+        reference = None
+        try:
+            reference = self._cells(rows[0]).named(group.reference)
+            items = items_of([one for one in built if isinstance(one, Posting)])
+            given = {"reference": reference, "atomic": True, "transactions": items}
+            request = validate(BulkRequest, given)
+        except (UnbalancedError, CellError) as fault:
+            yield from rejects_of(rows, Reason.MALFORMED, str(fault), reference)
+            return
+        except MalformedRequest as fault:
+            yield from rejects_of(rows, fault.code, str(fault), reference)
+            return
+        own_id = mint_bulk_id(request.slot)
+        named = request.model_copy(update={"bulk_id": own_id})
+        yield Line(tuple(rows), named, keys, own_id)
+
+    def _posting(self, row: Row, keys: dict[str, str]) -> Posting | Reject:
+        """What a row of a group says: it may name one side only."""
+        if row.fault is not None:
+            return Reject(row, Reason.MALFORMED, row.fault, None)
+        given: dict[str, Any] = {}
+        cells, table = self._cells(row), self._mapping.transaction
+        errors = self._fill(cells, given, keys)
+        sides = {"source": table.source, "destination": table.destination}
+        unnamed = [name for name, rules in sides.items() if cells.first(rules) is None]
+        open_side = unnamed[0] if len(unnamed) == 1 else None
+        if open_side is not None:
+            errors = [error for error in errors if error.field != open_side]
+            given[open_side] = OTHER_SIDE[open_side]
+        try:
+            return Posting(row, self._checked(given, errors), open_side)
+        except MalformedRequest as fault:
+            return Reject(row, fault.code, str(fault), given.get("reference"))
 
     def _order_key(self, row: Row) -> int | str | None:
         """What ``order_by`` orders a row by: the moment of a date, else the text, naturally."""
@@ -187,9 +270,11 @@ class LineBuilder:
         named = request.model_copy(update={"transaction_id": own_id})
         return Line((row,), named, keys, own_id)
 
+    def _columns(self, row: Row) -> Columns:
+        return normalised_columns(row.columns) if self._mapping.normalise else row.columns
+
     def _cells(self, row: Row) -> Cells:
-        columns = normalised_columns(row.columns) if self._mapping.normalise else row.columns
-        return Cells(columns, self._mapping.csv.number_form, self._number_columns)
+        return Cells(self._columns(row), self._mapping.csv.number_form, self._number_columns)
 
     def _fill(self, cells: Cells, given: dict[str, Any], keys: dict[str, str]) -> list[FieldError]:
         """Put every field of the row into ``given``; what cannot be read comes back."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from daybook.backfill.mapping import CsvTable, LedgerTable, Mapping, TransactionTable
+from daybook.backfill.mapping import CsvTable, GroupTable, LedgerTable, Mapping, TransactionTable
 from daybook.backfill.rules import Condition, DateRule, SideRule, ValueRule
 from daybook.errors import ConfigError
 from daybook.requests.fields import PRECISION_MISSING
@@ -18,7 +18,8 @@ from daybook.requests.fields import PRECISION_MISSING
 MAPPING_BYTES_MAX = 1 << 20
 
 _TABLES = (
-    Mapping, CsvTable, LedgerTable, TransactionTable, ValueRule, SideRule, DateRule, Condition,
+    Mapping, GroupTable, CsvTable, LedgerTable, TransactionTable, ValueRule, SideRule, DateRule,
+    Condition,
 )  # fmt: skip
 _KEYS = sorted({key for table in _TABLES for key in table.model_fields} | {"in", "equals"})
 

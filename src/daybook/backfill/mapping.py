@@ -10,7 +10,15 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from daybook.backfill.constants import rejection_of_constant
 from daybook.backfill.numbers import NumberForm
-from daybook.backfill.rules import DateRule, Rule, SideRule, Table, ValueRule, constant_or_template
+from daybook.backfill.rules import (
+    DateRule,
+    Rule,
+    SideRule,
+    Table,
+    TemplateText,
+    ValueRule,
+    constant_or_template,
+)
 from daybook.backfill.template import Template, parse_template
 from daybook.requests.fields import LedgerId, Name
 
@@ -50,6 +58,9 @@ def _check_constants(field: str, rules: list[Any], member: str | None = None) ->
             name = f"{member}: " if member else ""
             raise ValueError(f"{name}the value {value} {fault}")
 
+
+GROUP_ROW = "group_row"
+"""The column that counts the rows of a group, from 1."""
 
 SKIPPED_LINES_MAX = 1_000
 """Most lines above a header."""
@@ -183,6 +194,23 @@ class LedgerTable(Table):
         return self
 
 
+class GroupTable(Table):
+    """Rows that are one request together.
+
+    by: rows that follow one another and have the same text for it. reference: of the request.
+    """
+
+    by: TemplateText
+    reference: TemplateText
+
+    @field_validator("by", "reference")
+    @classmethod
+    def _names_a_column(cls, template: Template) -> Template:
+        if not template.columns:
+            raise ValueError("names no column: all rows of the file would be one request")
+        return template
+
+
 class Mapping(Table):
     """A whole mapping file.
 
@@ -197,6 +225,7 @@ class Mapping(Table):
     csv: CsvTable = Field(default_factory=lambda: CsvTable.model_validate({}))
     ledger: LedgerTable | None = None
     parties: dict[str, Side] = Field(default_factory=dict)
+    group: GroupTable | None = None
     transaction: TransactionTable
 
     @field_validator("parties")
@@ -248,6 +277,9 @@ class Mapping(Table):
                 found.update(value_rule.value.columns)
         found.update(rule.column for _, rule in self.transaction.dates())
         found.update([self.order_by] if self.order_by else ())
+        if self.group is not None:
+            found.update(self.group.by.columns, self.group.reference.columns)
+            found.discard(GROUP_ROW)
         return found
 
     def number_columns(self) -> set[str]:

@@ -16,7 +16,7 @@ from daybook.client.receipts import Outcome, Receipt
 from daybook.errors import ConfigError, LogFull, LogUnavailable
 from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
-from daybook.requests import BalanceRequest, LedgerRequest, Request, TransactionRequest
+from daybook.requests import BalanceRequest, LedgerRequest, Request
 
 CHUNK_LINES_MAX = 1_000
 """Lines handed to the log in one call."""
@@ -227,8 +227,7 @@ class Backfill:
         for line in chunk:
             for balance_id, key in line.keys.items():
                 if self._is_new(balance_id):
-                    assert isinstance(line.request, TransactionRequest)
-                    currency = line.request.currency
+                    currency = line.currency_of(balance_id)
                     requests.append(self._builder.balance_request(balance_id, key, currency))
                     lines.append(None)
             requests.append(line.request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -77,6 +77,8 @@ def check_naming(value: str) -> str:
         raise _error(Reason.MALFORMED, fault)
     return value
 
+
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 
 _NUMBERS = (int, str, Decimal)
 """What a number may be given as. Not a union, which would be made anew for each request."""
@@ -186,11 +188,14 @@ def check_overdraft_limit(value: Any) -> Decimal:
 
 
 def check_moment(value: Any) -> datetime:
+    """A moment in UTC. A bare day is its first one."""
     if isinstance(value, str):
         try:
-            value = datetime.fromisoformat(value)
+            value = (date if _DAY.match(value) else datetime).fromisoformat(value)
         except ValueError:
             raise _error(Reason.MALFORMED, "is not a date like 2026-04-22T15:28:03+00:00") from None
+    if type(value) is date:
+        value = datetime.combine(value, time(), UTC)
     if not isinstance(value, datetime):
         raise _error(Reason.MALFORMED, "must be a datetime or a text like 2026-04-22T15:28:03Z")
     if value.utcoffset() is None:

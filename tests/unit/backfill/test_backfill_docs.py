@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from daybook.backfill.loading import check_mapping
-from daybook.backfill.mapping import CsvTable, LedgerTable, Mapping, TransactionTable
+from daybook.backfill.mapping import CsvTable, GroupTable, LedgerTable, Mapping, TransactionTable
 from daybook.backfill.report import Summary
 from daybook.backfill.rules import Condition, DateRule, SideRule, ValueRule
 from daybook.cli.backfill import backfill
@@ -34,7 +34,7 @@ def test_the_how_to_names_every_option() -> None:
 
 def test_the_how_to_names_every_key() -> None:
     """Each key of a mapping, and each count of the summary, is explained."""
-    tables = (Mapping, CsvTable, DateRule, LedgerTable, TransactionTable)
+    tables = (Mapping, GroupTable, CsvTable, DateRule, LedgerTable, TransactionTable)
     for table in (*tables, SideRule, ValueRule, Condition):
         for name, key in table.model_fields.items():
             assert re.search(rf"\b{key.alias or name}\b", HOW_TO), name

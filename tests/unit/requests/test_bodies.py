@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -191,7 +192,7 @@ BROKEN: list[tuple[bytes, str]] = [
     (changed(allow_overdraft=1), "malformed"),
     (changed(overdraft_limit="-1"), "malformed"),
     (changed(overdraft_limit="１"), "malformed"),
-    (changed(effective_date="2023-11-14"), "malformed"),
+    (changed(effective_date="2023-11-14T00:00"), "malformed"),
     (changed(effective_date="2023-11-15T22:13:20.000001Z"), "malformed"),
     (changed(meta_data={"a": 1}), "malformed"),
     (changed(meta_data="{"), "malformed"),
@@ -301,3 +302,13 @@ def test_a_number_is_judged_by_the_client_as_by_the_worker(number: str) -> None:
             body(meta_data=meta_data)
     else:
         assert isinstance(read(body(meta_data=meta_data)), Decoded)
+
+
+@pytest.mark.parametrize("day", ["2026-03-01", date(2026, 3, 1)])
+def test_a_bare_day_is_its_first_moment(day: Any) -> None:
+    """As text and as a date, in UTC; other forms of a day without a time say what they lack."""
+    moment = datetime(2026, 3, 1, tzinfo=UTC)
+    assert body(effective_date=day) == body(effective_date=moment)
+    for unclear in ("20260301", "2026-W09-7", "2026-02-30"):
+        with pytest.raises(MalformedRequest, match=r"time zone|not a date"):
+            body(effective_date=unclear)

@@ -156,7 +156,7 @@ REFUSED: list[tuple[str, str, Any, Reason]] = [
     *(("transaction", "inflight", bad, M) for bad in (1, 0, "false", None)),
     *(("transaction", "overdraft_limit", bad, M) for bad in (-1, "-0.01", 1.5, True, "x", None)),
     *(("transaction", "overdraft_limit", bad, M) for bad in ("1E+141", "1E-141", "inf", "NaN")),
-    *(("transaction", "effective_date", bad, M) for bad in ("2026-04-22", "2026-04-22T10:00:00")),
+    *(("transaction", "effective_date", bad, M) for bad in ("2026-04-32", "2026-04-22T10:00:00")),
     *(("transaction", "effective_date", bad, M) for bad in ("", "soon", 1_700_000_000, "\x00")),
     ("transaction", "effective_date", datetime(2026, 4, 22), M),  # noqa: DTZ001 - naive on purpose
     (
@@ -189,7 +189,7 @@ REFUSED: list[tuple[str, str, Any, Reason]] = [
     *(("balance", "indicator", bad, M) for bad in ("@\x00", "@\ud800", 7)),
     *(("balance", "identity_id", bad, M) for bad in ("", "x", A, OWNER.upper(), 7)),
     *(("transaction", "transaction_id", bad, M) for bad in (BULK, "txn_" + BULK[5:], PART)),
-    *(("transaction", "scheduled_for", bad, M) for bad in ("", "2026-04-22", 7)),
+    *(("transaction", "scheduled_for", bad, M) for bad in ("", "2026-04-22T10:00", 7)),
     *(
         ("transaction", name, bad, M)
         for name in ("inflight_expiry_date", "inflight_commit_date")
@@ -588,7 +588,7 @@ def test_all_errors_at_once() -> None:
         "allow_overdraft": 1,
         "overdraft_limit": -1,
         "inflight": "yes",
-        "effective_date": "2026-04-22",
+        "effective_date": "2026-04-32",
         "meta_data": {"a": float("nan")},
         "ordering_key": "",
         "transaction_id": "txn",

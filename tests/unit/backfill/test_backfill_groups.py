@@ -1,0 +1,150 @@
+"""Rows that are one entry of a journal become one request, or none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.backfill.builders import builder_of
+
+from daybook.backfill.lines import Line, Reject, balance_id_of
+from daybook.backfill.rows import Row
+from daybook.requests import BulkRequest, TransactionRequest
+
+JOURNAL = """
+[ledger]
+name = "Books"
+[group]
+by = "{entry}"
+reference = "entry-{entry}"
+[transaction]
+reference = "entry-{entry}-{group_row}"
+currency = "{currency}"
+amount = [
+  { when = { debit = { empty = false } }, value = "{debit}" },
+  { when = { credit = { empty = false } }, value = "{credit}" },
+]
+precision = 100
+description = "{text}"
+allow_overdraft = true
+source = [{ when = { debit = { empty = false } }, balance = "{account}" }]
+destination = [{ when = { credit = { empty = false } }, balance = "{account}" }]
+"""
+BUILDER = builder_of(JOURNAL)
+
+
+def row(number: int, entry: str, account: str, debit: str, credit: str, text: str = "") -> Row:
+    columns = {
+        "entry": entry, "account": account, "debit": debit, "credit": credit, "text": text,
+        "currency": "EUR",
+    }  # fmt: skip
+    return Row(number, columns, None, list(columns.values()))
+
+
+def items_of(line: Line | Reject) -> tuple[TransactionRequest, ...]:
+    assert isinstance(line, Line), line
+    assert isinstance(line.request, BulkRequest)
+    assert line.request.atomic
+    return line.request.transactions
+
+
+def named(account: str) -> str:
+    return balance_id_of(BUILDER.ledger_id, account)
+
+
+def test_postings_are_paired_into_one_request() -> None:
+    """Several sources, several destinations: amounts go over in the order of the rows."""
+    salaries = [
+        row(2, "7", "Bank", "70.00", "", "net"),
+        row(3, "7", "Taxes", "30.00", "", "tax"),
+        row(4, "7", "Ann", "", "60.00"),
+        row(5, "7", "Bob", "", "40.00"),
+        row(6, "8", "Bank", "5", ""),
+        row(7, "8", "Fees", "", "5.00"),
+    ]
+    first, second = BUILDER.lines(salaries)
+    assert [
+        (i.reference, i.source, i.destination, i.minor_amount(), i.description)
+        for i in items_of(first)
+    ] == [
+        ("entry-7-3", named("Bank"), named("Ann"), 6000, ""),
+        ("entry-7-1", named("Bank"), named("Bob"), 1000, "net"),
+        ("entry-7-2", named("Taxes"), named("Bob"), 3000, "tax"),
+    ]
+    assert isinstance(first, Line)
+    assert (first.reference, first.number, len(first.rows)) == ("entry-7", 2, 4)
+    assert first.currency_of(named("Bob")) == "EUR"
+    assert len(items_of(second)) == 1
+    again, _ = BUILDER.lines(salaries)
+    assert isinstance(again, Line)
+    assert again.request.body() == first.request.body()
+
+
+amounts = st.lists(st.integers(1, 500), min_size=1, max_size=6)
+
+
+@given(amounts, st.lists(st.integers(1, 3_000), max_size=6), st.randoms())
+def test_what_is_paired_adds_up(takes: list[int], cuts: list[int], chance: Random) -> None:
+    """Each row gives or takes what it says, each transaction has a reference of its own."""
+    total = sum(takes)
+    ends = sorted({*(cut for cut in cuts if cut < total), total})
+    gives = [end - start for start, end in pairwise([0, *ends])]
+    rows = [row(n, "1", f"T{n}", f"{a / 100:.2f}", "") for n, a in enumerate(takes)]
+    rows += [row(n, "1", f"G{n}", "", f"{a / 100:.2f}") for n, a in enumerate(gives)]
+    chance.shuffle(rows)
+    (line,) = BUILDER.lines(rows)
+    moved: Counter[str | None] = Counter()
+    items = items_of(line)
+    for item in items:
+        moved[item.source] -= item.minor_amount()
+        moved[item.destination] += item.minor_amount()
+    expected = {named(f"T{n}"): -a for n, a in enumerate(takes)}
+    assert moved == expected | {named(f"G{n}"): a for n, a in enumerate(gives)}
+    assert len({item.reference for item in items}) == len(items) < len(rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([row(2, "1", "A", "5.00", ""), row(3, "1", "B", "", "4.99")],
+         {2: "the rows of its group take 5 and give 4.99 EUR",
+          3: "the rows of its group take 5 and give 4.99 EUR"}),
+        ([row(2, "1", "A", "5.00", ""), row(3, "1", "B", "", "five")],
+         {2: "line 3 of its group is refused", 3: "amount: 'five' in column 'credit'"}),
+        ([row(2, "1", "A", "5.00", ""), row(3, "1", "B", "", "")],
+         {2: "line 3 of its group is refused", 3: "no rule of the mapping fits this line"}),
+        ([row(2, "1", "A", "5.00", ""), Row(3, {}, "not CSV"), row(4, "1", "B", "", "5.00")],
+         {2: "line 3 of its group", 3: "not CSV", 4: "line 3 of its group"}),
+        ([row(2, "1", "A", "5.00", ""), row(3, "1", "A", "", "5.00")],
+         {2: "cannot be the same balance", 3: "cannot be the same balance"}),
+    ],
+)  # fmt: skip
+def test_a_group_is_posted_whole_or_not(rows: list[Row], said: dict[int, str]) -> None:
+    """Each of its rows is refused, and says which of them is wrong, or what does not add up."""
+    rejects = list(BUILDER.lines(rows))
+    assert all(isinstance(reject, Reject) for reject in rejects)
+    for reject in rejects:
+        assert isinstance(reject, Reject)
+        assert said[reject.number] in reject.reason
+
+
+def test_rows_that_name_both_sides_are_transactions_as_they_are() -> None:
+    """An atomic bulk with one for each row."""
+    given = 'destination = [{ when = { credit = { empty = false } }, balance = "{account}" }]'
+    text = JOURNAL.replace(given, 'destination = "@Till"')
+    (line,) = builder_of(text).lines([row(2, "1", "A", "5", ""), row(3, "1", "B", "7", "")])
+    assert [item.reference for item in items_of(line)] == ["entry-1-1", "entry-1-2"]
+
+
+def test_a_group_without_end_is_refused_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of its rows, also those beyond the bound; the next group is not touched."""
+    monkeypatch.setattr("daybook.backfill.groups.GROUP_ROWS_MAX", 3)
+    rows = [row(n, "1", "A", "5", "") for n in range(10)]
+    rows += [row(20, "2", "A", "5", ""), row(21, "2", "B", "", "5")]
+    *rejects, line = BUILDER.lines(rows)
+    assert [reject.number for reject in rejects if isinstance(reject, Reject)] == list(range(10))
+    assert len(items_of(line)) == 1
