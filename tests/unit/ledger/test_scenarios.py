@@ -16,6 +16,7 @@ from tests.oracle.compare import (
 from tests.oracle.entries import entry_of
 from tests.oracle.facts import AT_THE_DOOR, ORDER
 from tests.oracle.model import Model
+from tests.oracle.said import missaid
 from tests.oracle.scenario import FIRST_POSITION, Parser, Step, id_of
 from tests.oracle.shelf import Shelf
 
@@ -114,6 +115,7 @@ def test_scenario(text: str) -> None:
     """Each line ends as it says, in the engine and in the model, and the judge has no objection."""
     shelf, entries = play(Parser().steps(text))
     assert shelf.violations(entries) == []
+    assert missaid(entries, shelf.journals[0].records, shelf.outcomes) == []
 
 
 @pytest.mark.parametrize("text", list(scenarios()))
