@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.daybook-installed
+MUTANTS_STAMP := $(VENV)/.daybook-mutants-installed
 ARGS ?=
 KINDS ?=
 PAIRS ?=
@@ -12,11 +13,11 @@ PAIRS ?=
 TESTS_AT_ONCE ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick check bench simulate faults up down image-steps constraints clean
+.PHONY: help setup demo test quick check bench simulate faults mutants up down image-steps constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  Options: PYTHON=python3.13 (used for .venv), ARGS='...' (passed on by test, bench, simulate and faults)"
+	@echo "  Options: PYTHON=python3.13 (used for .venv), ARGS='...' (passed on by test, bench, simulate, faults and mutants)"
 
 demo: setup ## Post some thousand transactions in a temporary folder, kill a worker, verify
 	$(BIN)/daybook demo
@@ -52,6 +53,9 @@ faults: setup ## Bring about every fault under live traffic; KINDS='...' for som
 	@test -n "$(KINDS)$(PAIRS)" || $(BIN)/python -m pytest -m campaign -k 'not deliberate_fault' \
 		-n $(TESTS_AT_ONCE) --dist worksteal --timeout 1500 $(ARGS)
 
+mutants: setup $(MUTANTS_STAMP) ## Change the engine in small ways, each of which a test must notice; ARGS=ledger/hold.py, SAMPLE=300, SEED=
+	$(BIN)/python -m tests.mutants $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 up: setup ## Start PostgreSQL, Valkey, workers and beat in .daybook (ends with Ctrl-C)
 	$(BIN)/daybook up
 
@@ -68,6 +72,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+$(MUTANTS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,mutants]'
+	@touch $@
+
 image-steps: ## Try the steps of worker.Dockerfile in a clean environment, without Docker
 	@target=$$(mktemp -d) && trap 'rm -rf "$$target"' EXIT && \
 		PYTHON=$(PYTHON) sh deploy/install . "$$target/daybook" && \
@@ -80,7 +88,7 @@ image-steps: ## Try the steps of worker.Dockerfile in a clean environment, witho
 constraints: ## Write constraints.txt anew from the newest versions that pyproject.toml allows
 	@target=$$(mktemp -d) && trap 'rm -rf "$$target"' EXIT && \
 		$(PYTHON) -m venv "$$target" && \
-		"$$target/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[dev]' && \
+		"$$target/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[dev,mutants]' && \
 		{ grep '^#' constraints.txt; "$$target/bin/python" -m pip freeze --all \
 			--exclude-editable --exclude pip | LC_ALL=C sort -f -t= -k1,1; } > "$$target/constraints.txt" && \
 		cp "$$target/constraints.txt" constraints.txt

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.engine.compare import assert_same_outcome, assert_same_rows, assert_same_state, take
+from tests.engine.said import missaid
 from tests.engine.shelf import Shelf
 from tests.oracle.model import Model
 from tests.property.workload import Sent, anything, entries_of, valid_in_order
@@ -24,8 +25,9 @@ def one_by_one(requests: list[Sent]) -> Shelf:
 @given(anything())
 def test_engine_agrees_with_the_model(requests: list[Sent]) -> None:
     """Every outcome, reason, figure and row is the model's, and the judge has nothing to say."""
-    shelf = one_by_one(requests)
-    assert shelf.violations(entries_of(requests)) == []
+    shelf, entries = one_by_one(requests), entries_of(requests)
+    assert shelf.violations(entries) == []
+    assert missaid(entries, shelf.journals[0].records, shelf.outcomes) == []
 
 
 @given(

@@ -557,6 +557,7 @@ def told(store: AnyStore, rows: Callable[[str], list[Any]]) -> Any:
     )
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize(
     "seed", [1, *(pytest.param(s, marks=pytest.mark.campaign) for s in range(2, 12))]
 )

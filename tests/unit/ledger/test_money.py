@@ -9,9 +9,12 @@ import pytest
 
 from daybook.ledger import money
 from daybook.ledger.money import (
+    AMOUNT_EXPONENT_MAX,
+    AMOUNT_TEXT_LENGTH_MAX,
     HALF_UP,
     PRECISION_MAX,
     amount_text,
+    is_reasonable,
     limit_to_minor,
     misfit,
     plain_text,
@@ -77,6 +80,16 @@ def test_an_amount_fits_when_it_is_whole(amount: str, precision: int, is_whole: 
 def test_an_amount_is_shown_in_full_or_cut(minor: int, precision: int, text: str) -> None:
     """What has no finite decimal is cut after forty digits, not after those of the arithmetic."""
     assert amount_text(minor, precision) == text
+
+
+def test_the_longest_amount_is_as_long_as_its_bound() -> None:
+    """The text of a reasonable amount with all its digits and its sign; the next one is longer."""
+    digits = "9" * AMOUNT_EXPONENT_MAX
+    longest = Decimal(f"-9{digits}.{digits}")
+    assert is_reasonable(longest)
+    assert len(plain_text(longest)) == AMOUNT_TEXT_LENGTH_MAX
+    assert not is_reasonable(Decimal(f"99{digits}"))
+    assert not is_reasonable(Decimal(f"0.{digits}9"))
 
 
 def test_the_examples_are_right() -> None:

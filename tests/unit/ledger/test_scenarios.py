@@ -14,6 +14,7 @@ from tests.engine.compare import (
     take,
 )
 from tests.engine.entries import entry_of
+from tests.engine.said import missaid
 from tests.engine.shelf import Shelf
 from tests.oracle.facts import AT_THE_DOOR, ORDER
 from tests.oracle.model import Model
@@ -114,6 +115,7 @@ def test_scenario(text: str) -> None:
     """Each line ends as it says, in the engine and in the model, and the judge has no objection."""
     shelf, entries = play(Parser().steps(text))
     assert shelf.violations(entries) == []
+    assert missaid(entries, shelf.journals[0].records, shelf.outcomes) == []
 
 
 @pytest.mark.parametrize("text", list(scenarios()))

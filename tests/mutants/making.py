@@ -1,0 +1,244 @@
+"""Mutants of a module: mutmut's operators and two of our own, each at every place that counts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
+
+import libcst as cst
+from libcst import matchers as m
+from libcst.metadata import MetadataWrapper, PositionProvider
+from mutmut.mutation import mutators
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src/daybook"
+
+Operator = Callable[[Any], Iterable[cst.CSTNode]]
+
+
+def negated(node: cst.CSTNode) -> Iterable[cst.CSTNode]:
+    """A condition that is no comparison, the other way round."""
+    test = node.test  # type: ignore[attr-defined]
+    if not m.matches(test, m.Comparison() | m.BooleanOperation() | m.UnaryOperation()):
+        parentheses = {"lpar": [cst.LeftParen()], "rpar": [cst.RightParen()]}
+        yield node.with_changes(test=cst.UnaryOperation(cst.Not(), test, **parentheses))
+
+
+def left_out(node: cst.Expr) -> Iterable[cst.CSTNode]:
+    """A call for its effect, left out."""
+    if m.matches(node.value, m.Call()):
+        yield cst.Pass()
+
+
+def lost(node: cst.Assign | cst.AnnAssign) -> Iterable[cst.CSTNode]:
+    """An assigned value, lost, unless it is a constant: that has a mutant of its own."""
+    if node.value is None:
+        return
+    is_constant = isinstance(node.value, cst.BaseString | cst.BaseNumber) or m.matches(
+        node.value, m.Name("True") | m.Name("False")
+    )
+    if not is_constant:
+        yield from mutators.operator_assignment(node)
+
+
+def another_text(node: cst.SimpleString) -> Iterable[cst.CSTNode]:
+    """Another text, once: in upper case it would be no more than another, too."""
+    yield from list(mutators.operator_string(node))[:1]
+
+
+def another_argument(node: cst.Call) -> Iterable[cst.CSTNode]:
+    """An argument that is None, or left out where it has a name: by place each is needed."""
+    named = {number for number, argument in enumerate(node.args) if argument.keyword}
+    for new in mutators.operator_arg_removal(node):
+        missing = [number for number in named if node.args[number] not in new.args]
+        if len(new.args) == len(node.args) or missing:
+            yield new
+
+
+OWN: dict[Operator, Operator] = {
+    mutators.operator_assignment: lost,
+    mutators.operator_string: another_text,
+    mutators.operator_arg_removal: another_argument,
+}
+"""What is said instead of an operator of mutmut's."""
+
+OPERATORS: Sequence[tuple[type, Operator]] = (
+    *((kind, OWN.get(operator, operator)) for kind, operator in mutators.mutation_operators),
+    (cst.If, negated),
+    (cst.While, negated),
+    (cst.CompIf, negated),
+    (cst.Expr, left_out),
+)
+
+_CHECKS = m.Call(func=m.Name("len") | m.Name("isinstance") | m.Name("zip") | m.Name("issubclass"))
+_LOGGED = m.Call(func=m.Attribute(value=m.Name("log") | m.Name("_log") | m.Name("logger")))
+_ALIAS = m.AssignTarget(m.Name(m.MatchRegex(r"[A-Z]\w*[a-z]\w*")))
+_NOT_MUTATED: dict[str, m.BaseMatcherNode | Any] = {
+    "types say nothing while the program runs": (
+        m.Annotation() | m.Assign(targets=[_ALIAS]) | m.If(test=m.Name("TYPE_CHECKING"))
+    ),
+    "texts for people are read by people": m.Raise() | _LOGGED,
+    "an assertion states what holds anyway": m.Assert(),
+    "a decorator, an import and slots show on loading": (
+        m.Decorator()
+        | m.Import()
+        | m.ImportFrom()
+        | m.Assign(targets=[m.AssignTarget(m.Name("__slots__"))])
+    ),
+    "a cast says nothing while the program runs": m.Call(func=m.Name("cast")),
+}
+"""What is left as it is, by the reason."""
+
+
+def is_prose(node: cst.CSTNode) -> bool:
+    """Whether it is a text of several words: for people, like what is raised."""
+    if isinstance(node, cst.FormattedString):
+        texts = [part.value for part in node.parts if isinstance(part, cst.FormattedStringText)]
+        return any(re.search(r"[a-z,;] | [a-z]", text) for text in texts)
+    return isinstance(node, cst.SimpleString) and " " in node.value
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of a module. where: the function or class. lines: of its statement.
+
+    on_load: it shows only where the module is loaded anew: it is in no function.
+    """
+
+    path: Path
+    lines: range
+    where: str
+    change: str
+    source: str
+    on_load: bool
+
+    @property
+    def file(self) -> str:
+        """The file, as people name it."""
+        return str(self.path.relative_to(PACKAGE))
+
+    @property
+    def module(self) -> str:
+        """The module's name."""
+        return ".".join(["daybook", *self.path.relative_to(PACKAGE).with_suffix("").parts])
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A place in a module, and what may stand there instead. top: the outermost statement."""
+
+    path: Path
+    tree: cst.Module
+    top: cst.CSTNode
+    old: cst.CSTNode
+    new: cst.CSTNode
+    lines: range
+    where: str
+    on_load: bool
+
+    def made(self) -> Mutant | None:
+        """The mutant, unless it is no Python or no change."""
+        code_of, top = self.tree.code_for_node, self.top
+        new_top = self.new if top is self.old else top.deep_replace(self.old, self.new)
+        source = self.tree.code.replace(code_of(top), code_of(new_top), 1)
+        if source == self.tree.code or not _compiles(source):
+            return None
+        change = _change(self.tree.code, source)
+        return Mutant(self.path, self.lines, self.where, change, source, self.on_load)
+
+
+def candidates_of(path: Path) -> list[Candidate]:
+    """Every place of a module, with all that may stand there instead."""
+    wrapper = MetadataWrapper(cst.parse_module(path.read_text(encoding="utf-8")))
+    finder = _Finder(path, wrapper.module)
+    wrapper.visit(finder)
+    return finder.found
+
+
+class _Finder(cst.CSTVisitor):
+    """Walks through a module and knows in which function it is."""
+
+    METADATA_DEPENDENCIES = (PositionProvider,)
+
+    def __init__(self, path: Path, tree: cst.Module) -> None:
+        super().__init__()
+        self.found: list[Candidate] = []
+        self._path = path
+        self._tree = tree
+        self._names: list[str] = []
+        self._bodies: set[cst.CSTNode] = set()
+        self._deep = 0
+        self._statements: list[cst.CSTNode] = []
+
+    def on_visit(self, node: cst.CSTNode) -> bool:
+        if isinstance(node, cst.FunctionDef | cst.ClassDef):
+            self._names.append(node.name.value)
+        if isinstance(node, cst.FunctionDef | cst.Lambda):
+            self._bodies.add(node.body)
+        if isinstance(node, cst.BaseStatement):
+            self._statements.append(node)
+        self._deep += node in self._bodies
+        if is_prose(node) or any(m.matches(node, kind) for kind in _NOT_MUTATED.values()):
+            return False
+        self.found += self._at(node)
+        return True
+
+    def on_leave(self, original_node: cst.CSTNode) -> None:
+        if isinstance(original_node, cst.FunctionDef | cst.ClassDef):
+            self._names.pop()
+        if isinstance(original_node, cst.BaseStatement):
+            self._statements.pop()
+        self._deep -= original_node in self._bodies
+
+    def _at(self, node: cst.CSTNode) -> Iterator[Candidate]:
+        """What may stand at this place."""
+        for kind, operator in OPERATORS:
+            if not isinstance(node, kind) or (
+                operator is another_argument and m.matches(node, _CHECKS)
+            ):
+                continue
+            for new in operator(node):
+                yield Candidate(
+                    self._path,
+                    self._tree,
+                    self._statements[0],
+                    node,
+                    new,
+                    self._lines(node),
+                    ".".join(self._names),
+                    on_load=not self._deep,
+                )
+
+    def _lines(self, node: cst.CSTNode) -> range:
+        """The lines of the node's statement; where others are inside of that, of the node."""
+        statement = self._statements[-1]
+        begins = self.get_metadata(PositionProvider, statement).start.line
+        within = statement if isinstance(statement, cst.SimpleStatementLine) else node
+        place = self.get_metadata(PositionProvider, within, None)
+        return range(begins, (place.end.line if place else begins) + 1)
+
+
+def _compiles(source: str) -> bool:
+    try:
+        compile(source, "mutant", "exec")
+    except SyntaxError:
+        return False
+    return True
+
+
+def _change(old: str, new: str) -> str:
+    """The lines that differ, before and after."""
+    before, after = old.splitlines(), new.splitlines()
+    changes = [
+        (before[i:j], after[k:n])
+        for tag, i, j, k, n in SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+        if tag != "equal"
+    ]
+    sides = (
+        [line.strip() for side in sides for line in side] for sides in zip(*changes, strict=True)
+    )
+    return " → ".join(" ".join(side) for side in sides)
