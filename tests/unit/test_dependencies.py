@@ -199,7 +199,9 @@ def test_a_producer_needs_no_extra() -> None:
 
 def test_a_worker_needs_no_embedded_servers() -> None:
     """With the extras of the image all imports, but for the embedded servers and the demo."""
-    faults = faults_with_only(installed_with("worker", "flower"), IMPORTED_LATE)
+    script = (ROOT / "deploy/install").read_text(encoding="utf-8")
+    (extras,) = re.findall(r"^extras=\$\{EXTRAS-(.+)\}$", script, re.M)
+    faults = faults_with_only(installed_with(*extras.split(",")), IMPORTED_LATE)
     assert {name.split(".")[1] for name in faults} == {"demo", "embedded"}
     assert all("run pip install 'daybook[embedded]'" in fault for fault in faults.values())
 
