@@ -154,8 +154,8 @@ MUTATIONS = [
     Mutation(
         "leave a half of an atomic bulk",
         "ledger.posting.bulk",
-        "                book.undo(savepoint)\n                return rejection",
-        "                return rejection",
+        "            book.undo(savepoint)\n            return rejection",
+        "            return rejection",
     ),
     Mutation(
         "refund twice",

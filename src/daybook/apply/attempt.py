@@ -104,7 +104,7 @@ class Attempt:
             book, batch.waiting, batch.entries, horizon, deferred_max, parked, raised
         )
         reach(Point.DECIDED)
-        if decision.quarantined and not raised:
+        if decision.is_spoilt:
             return with_raised(self.tactics, decision.quarantined)
         report.deferred = len(parked) + len(decision.deferred)
         report.opened = rows.keys() - {self._partition}

@@ -114,7 +114,7 @@ def with_locks(tactics: Tactics, partitions: Set[int], *, join: bool) -> Again:
 def with_raised(tactics: Tactics, raised: list[Quarantined]) -> Again:
     """Decisions raised: what is recorded already is no fault, whatever it raises."""
     found = {each.entry.position: each for each in raised}
-    tactics = replace(tactics, raised=found, check_taken=True)
+    tactics = replace(tactics, raised={**tactics.raised, **found}, check_taken=True)
     return Again(tactics, Why.STALE, "a request made the code raise")
 
 

@@ -121,6 +121,7 @@ class BatchDecision:
 
     consumed: how many of the new entries were taken; the rest stays unread.
     rejected: final rejections, with their entries, in order.
+    is_spoilt: something raised now, and may have left half of a change in the book.
     """
 
     decisions: list[Decision] = field(default_factory=list)
@@ -128,6 +129,7 @@ class BatchDecision:
     rejected: list[tuple[LogEntry, Rejected]] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
     consumed: int = 0
+    is_spoilt: bool = False
 
 
 def decide_batch(
@@ -144,8 +146,8 @@ def decide_batch(
     parked: what stays deferred without a decision. deferred_max: the batch is cut before the new
     entry that would exceed it, and before one of several slots whose turn has not come. All three
     are in order; of one partition, what is deferred is older than what is new.
-    raised: by position, entries whose decision raised before: they are quarantined unseen. What
-    raises may leave half of a change in the book, so the caller decides the batch once more.
+    raised: by position, entries whose decision raised before: they are quarantined unseen. A
+    decision that is spoilt is not to be written: the caller decides the batch anew, with these.
     Raises ConservationError.
     """
     decision = BatchDecision()
@@ -192,7 +194,7 @@ def decide_batch(
             if not is_cut:
                 decide(item)
                 decision.consumed += 1
-    if raised or not decision.quarantined:
+    if not decision.is_spoilt:
         check_conserved(book)
     return decision
 
@@ -240,6 +242,7 @@ def _guarded_post(
             return post(book, entry)
         except Exception as fault:  # any fault of ours: the journal must not stop for one request
             found = Quarantined(entry, type(fault).__name__, traceback.format_exc())
+            decision.is_spoilt = True
     else:
         again = repeated(book, entry)
         if again is not None:

@@ -18,9 +18,10 @@ from daybook.ledger.batch import (
     Quarantined,
     decide_batch,
 )
-from daybook.ledger.book import Book
+from daybook.ledger.book import Book, Recorded
 from daybook.ledger.conservation import ConservationError
 from daybook.ledger.entry import Decision, LogEntry
+from daybook.ledger.instructions import DISCARDED, RETRIED, Resolve
 from daybook.ledger.posting.kinds import KINDS, KindOfInstruction, add_kind
 
 OPEN = Horizon(open_from=1)
@@ -232,9 +233,10 @@ def test_what_raises_is_quarantined_by_a_second_decision(faulty: LogEntry) -> No
     (found,) = first.quarantined
     assert (found.entry, found.fault) == (faulty, "LookupError")
     assert "a fault of ours" in found.traceback
+    assert first.is_spoilt
     book = Book()
     second = decide_batch(book, [], [*before, faulty], raised={13: found})
-    assert second.quarantined == [found]
+    assert (second.quarantined, second.is_spoilt) == ([found], False)
     outcome = second.decisions[-1]
     assert outcome == Decision(
         13,
@@ -253,6 +255,17 @@ def test_what_raises_is_quarantined_by_a_second_decision(faulty: LogEntry) -> No
     assert not any(balance.touches for balance in book.balances.values())
 
 
+def test_another_one_that_raises_spoils_the_decision_anew(faulty: LogEntry) -> None:
+    """The first is left out, the second may have left a half: both are to be left out."""
+    raised = {13: Quarantined(faulty, "LookupError", "")}
+    later = faulty._replace(
+        position=14, request_id="txn_00000000-0000-7000-8000-000000000009"
+    )._replace(instruction=Faulty("later"))
+    decision = decide_batch(Book(), [], [*entries(BALANCES), faulty, later], raised=raised)
+    assert decision.is_spoilt
+    assert [each.entry.position for each in decision.quarantined] == [13, 14]
+
+
 def test_what_raised_and_is_recorded_meanwhile_is_no_longer_quarantined(faulty: LogEntry) -> None:
     """The same request is a duplicate; another one under its reference keeps it out."""
     raised = {13: Quarantined(faulty, "LookupError", "")}
@@ -262,6 +275,33 @@ def test_what_raised_and_is_recorded_meanwhile_is_no_longer_quarantined(faulty: 
         decision = decide_batch(Book(), [], [recorded, again], raised=raised)
         assert decision.quarantined == []
         assert [each.status for each in decision.decisions] == ["APPLIED", status]
+
+
+@pytest.mark.parametrize("how", [RETRIED, DISCARDED])
+@pytest.mark.parametrize("reference", ["r", None])
+def test_what_was_quarantined_is_resolved_once(how: str, reference: str | None) -> None:
+    """What is tried again may be recorded under its own id and reference; else both stay taken."""
+    (again,) = entries("r: @World > @A 1 USD overdraft")
+    kept = Recorded(again.request_id, "REJECTED", again.fingerprint, "quarantined", "why")
+    book = Book()
+    book.quarantined[5, again.request_id] = (reference, kept)
+    book.taken_ids[again.request_id[-36:]] = kept
+    if reference is not None:
+        book.references[reference] = kept
+    wanted = Resolve(again.request_id, 5, how)
+    resolve = again._replace(request_id="act_1", instruction=wanted, position=3 << 20)
+    decision = decide_batch(book, [], [resolve, resolve._replace(position=4 << 20)])
+    assert decision.decisions == [
+        Decision(3 << 20, "act_1", "act_1", None, "APPLIED"),
+        Decision(4 << 20, "act_1", "act_1", None, "APPLIED", duplicate=True),
+    ]
+    assert book.resolutions == {(5, again.request_id): (wanted, 3)}
+    (outcome,) = decide_batch(book, [], [again]).decisions
+    expected = ("APPLIED", False) if how == RETRIED else ("REJECTED", True)
+    assert (outcome.status, outcome.duplicate) == expected
+    other = again._replace(request_id=f"txn_{'0' * 36}", fingerprint=bytes(32))
+    (outcome,) = decide_batch(book, [], [other]).decisions
+    assert outcome.reason == ("reference_conflict" if reference or how == RETRIED else None)
 
 
 def test_money_from_nowhere_is_found_before_anything_is_written(faulty: LogEntry) -> None:

@@ -69,6 +69,20 @@ def test_an_amount_fits_when_it_is_whole(amount: str, precision: int, is_whole: 
 
 
 @pytest.mark.parametrize(
+    ("amount", "precision", "advice"),
+    [
+        ("30.001", 100, "send 30 or 30.01, or"),
+        ("0.001", 100, "send 0.01, or"),
+        ("1.001", 100, "send 1 or 1.01, or"),
+        ("0.5", 3, "send 1 in minor units or 2 in minor units, or"),
+    ],
+)
+def test_a_misfit_says_what_fits(amount: str, precision: int, advice: str) -> None:
+    """The nearest amounts on both sides, never zero, and in minor units where no decimal is one."""
+    assert advice in (misfit(Decimal(amount), precision, None) or "")
+
+
+@pytest.mark.parametrize(
     ("minor", "precision", "text"),
     [
         (1999, 100, "19.99"),

@@ -30,21 +30,17 @@ def post_bulk(book: Book, entry: LogEntry, bulk: Bulk) -> Decision | Rejected:
     }
     savepoint = book.savepoint(named)
     refused: list[tuple[int, Rejected]] = []
-    try:
-        ids = part_ids(entry.request_id, 1, len(bulk.items))
-        for number, (item, item_id) in enumerate(zip(bulk.items, ids, strict=True), 1):
-            rejection = _post_item(book, _entry_of(entry, item, item_id), item, entry, number)
-            if rejection is None:
-                continue
-            if bulk.atomic:
-                book.undo(savepoint)
-                return rejection._replace(part=number)
-            refused.append((number, rejection))
-            if item.reference not in book.references:
-                book.record(_rejected_item(entry, item, number, rejection))
-    except BaseException:
-        book.undo(savepoint)  # a fault of ours: the entry is quarantined, and nothing of it stays
-        raise
+    ids = part_ids(entry.request_id, 1, len(bulk.items))
+    for number, (item, item_id) in enumerate(zip(bulk.items, ids, strict=True), 1):
+        rejection = _post_item(book, _entry_of(entry, item, item_id), item, entry, number)
+        if rejection is None:
+            continue
+        if bulk.atomic:
+            book.undo(savepoint)
+            return rejection._replace(part=number)
+        refused.append((number, rejection))
+        if item.reference not in book.references:
+            book.record(_rejected_item(entry, item, number, rejection))
     root = _root_of_posted(entry, bulk, refused)
     book.record(root)
     book.records.insert(savepoint.records, book.records.pop())  # a request comes before its parts
