@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from daybook.apply.tries import ATTEMPTS_MAX
 from daybook.ledger import batch
 from daybook.ledger.instructions import Transaction
 from daybook.ledger.posting.kinds import KINDS
@@ -44,6 +45,36 @@ def test_a_request_that_makes_the_code_raise_is_quarantined(
     ((body, trace),) = installation.rows("SELECT body, traceback FROM rejected_requests")
     assert json.loads(bytes(body))["reference"] == "r2"
     assert "ZeroDivisionError: a fault of ours" in trace
+    assert_proved(installation)
+
+
+def test_what_raises_one_after_the_other_is_quarantined(
+    install_daybook: Callable[[int], Installation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many: each raises only where the one before it is left out."""
+    installation = install_daybook(1)
+    (a,), _ = make_balances(installation, 1)
+    names = [f"r{number}" for number in range(2 * ATTEMPTS_MAX)]
+    before = dict(zip(names, [None, *names], strict=False))
+    begun: list[tuple[Any, set[str | None]]] = []
+    decide = KINDS[Transaction].post
+
+    def raise_without_the_one_before(book: Any, entry: Any, wanted: Transaction) -> Any:
+        decided = decide(book, entry, wanted)
+        if not begun or begun[-1][0] is not book:
+            begun.append((book, set()))
+        in_this_decision = begun[-1][1]
+        in_this_decision.add(wanted.reference)
+        if wanted.reference in before and before[wanted.reference] not in in_this_decision:
+            raise ZeroDivisionError("a fault of ours")
+        return decided
+
+    raising = replace(KINDS[Transaction], post=raise_without_the_one_before)
+    monkeypatch.setitem(KINDS, Transaction, raising)
+    receipts = installation.client.enqueue_many([deposit(name, a, 100) for name in names])
+    installation.drain()
+    outcomes = installation.client.wait_many(receipts, 5)
+    assert [o and o.reason for o in outcomes] == ["quarantined"] * len(names)
     assert_proved(installation)
 
 

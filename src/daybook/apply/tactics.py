@@ -6,6 +6,7 @@
     ----------------------------------------------  ----------------------------------------------
     locks of other partitions are missing           takes them first, all of them in order
     a decision raised                               quarantines what raised; looks up what is taken
+    another one raised then                         the same with fewer entries, down to one
     a reference is taken                            looks up what is taken
     another unique index disagrees                  the same; when it happens too often, as below
     a decision is stale, or units of work collide   is the same, and remembers no balance
@@ -114,8 +115,10 @@ def with_locks(tactics: Tactics, partitions: Set[int], *, join: bool) -> Again:
 def with_raised(tactics: Tactics, raised: list[Quarantined]) -> Again:
     """Decisions raised: what is recorded already is no fault, whatever it raises."""
     found = {each.entry.position: each for each in raised}
-    tactics = replace(tactics, raised={**tactics.raised, **found}, check_taken=True)
-    return Again(tactics, Why.STALE, "a request made the code raise")
+    again = replace(tactics, raised={**tactics.raised, **found}, check_taken=True)
+    if tactics.raised:  # one after the other: with fewer entries there is an end of it
+        again = _fewer(again)
+    return Again(again, Why.STALE, "a request made the code raise")
 
 
 def after_fault(fault: Exception, tactics: Tactics, oldest: int | None) -> Again:
@@ -142,12 +145,12 @@ def _same(tactics: Tactics, fault: Exception, oldest: int | None) -> Tactics:
 def _narrowed(tactics: Tactics, fault: Exception, oldest: int | None) -> Tactics:
     """Narrow a batch that Postgres refuses down to the entry that is to be quarantined."""
     refused = Refused(oldest, "".join(format_exception(fault))) if tactics.alone else None
-    return replace(
-        tactics,
-        count=max(1, tactics.count // SHRINK_FACTOR),
-        alone=tactics.count == 1,
-        refused=refused or tactics.refused,
-    )
+    return replace(_fewer(tactics), refused=refused or tactics.refused)
+
+
+def _fewer(tactics: Tactics) -> Tactics:
+    count = max(1, tactics.count // SHRINK_FACTOR)
+    return replace(tactics, count=count, alone=tactics.count == 1)
 
 
 Change = Callable[[Tactics, Exception, int | None], Tactics]

@@ -112,6 +112,6 @@ def test_place_is_covered() -> None:
         ),
     ],
 )
-def test_hashes_are_pinned(changes: dict[str, object], expected: str) -> None:
+def test_hashes_are_pinned(changes: dict[str, Any], expected: str) -> None:
     """The hash of a known record stays what it is: journals outlive versions of this code."""
     assert link(GENESIS, 3, 7, RECORD._replace(**changes)).hex() == expected

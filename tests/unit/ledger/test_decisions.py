@@ -258,9 +258,12 @@ def test_what_raises_is_quarantined_by_a_second_decision(faulty: LogEntry) -> No
 def test_another_one_that_raises_spoils_the_decision_anew(faulty: LogEntry) -> None:
     """The first is left out, the second may have left a half: both are to be left out."""
     raised = {13: Quarantined(faulty, "LookupError", "")}
+    raising: Any = Faulty("later")
     later = faulty._replace(
-        position=14, request_id="txn_00000000-0000-7000-8000-000000000009"
-    )._replace(instruction=Faulty("later"))
+        position=14,
+        request_id="txn_00000000-0000-7000-8000-000000000009",
+        instruction=raising,
+    )
     decision = decide_batch(Book(), [], [*entries(BALANCES), faulty, later], raised=raised)
     assert decision.is_spoilt
     assert [each.entry.position for each in decision.quarantined] == [13, 14]
