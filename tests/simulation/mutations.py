@@ -229,6 +229,56 @@ MUTATIONS = [
         "request_log.epochs.catch_up(*epoch, newest)",
         "request_log.epochs.catch_up(*epoch, epoch.fence)",
     ),
+    Mutation(
+        "credit by what is deferred only its first balance",
+        "ledger.posting.transactions",
+        "    return tuple(names)\n",
+        "    return tuple(names)[:1]\n",
+    ),
+    Mutation(
+        "create nothing by what is deferred",
+        "ledger.posting.creations",
+        "    return (entry.request_id,)\n",
+        "    return ()\n",
+    ),
+    Mutation(
+        "let what is deferred pay from an internal balance behind others",
+        "ledger.posting.transactions",
+        "        if may_be_internal(leg.source_id):\n            names[leg.source_id] = None\n",
+        "",
+    ),
+    Mutation(
+        "keep the holds of an undone bulk",
+        "ledger.book",
+        "            hold = self.holds.pop(record.transaction_id, None)\n",
+        "            hold = None\n",
+    ),
+    Mutation(
+        "leave the references of an undone bulk used",
+        "ledger.book",
+        "                self.references.pop(record.reference, None)\n            hold",
+        "                pass\n            hold",
+    ),
+    Mutation(
+        "keep the balances that an undone bulk has made",
+        "ledger.book",
+        "            del self.balances[balance.balance_id]\n"
+        "            self.subjects.pop(balance.balance_id, None)\n"
+        "        del self.new_balances[savepoint.new_balances :]\n",
+        "            pass\n",
+    ),
+    Mutation(
+        "let the marks of a worker be ahead of a restored database",
+        "apply.late",
+        "        log.set_back(row.partition, row.cursor)\n",
+        "        pass\n",
+    ),
+    Mutation(
+        "schedule what is due at this very instant",
+        "ledger.posting.transactions",
+        "return scheduled_micros > entry.accepted_ms * 1000",
+        "return scheduled_micros >= entry.accepted_ms * 1000",
+    ),
 ]
 
 

@@ -21,6 +21,9 @@ QUICK = {
     "post a due transaction before its time",
     "credit a leg less than was debited",
     "break the chain between two batches",
+    "create nothing by what is deferred",
+    "keep the balances that an undone bulk has made",
+    "schedule what is due at this very instant",
 }
 """Deliberate faults that show within some runs; the others take the long campaign."""
 

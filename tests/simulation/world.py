@@ -31,26 +31,20 @@ from daybook.errors import (
     StoreUnavailable,
 )
 from daybook.installation.resize import begin_after
-from daybook.ledger.chain import GENESIS, link
-from daybook.ledger.entry import LogEntry
-from daybook.ledger.instructions import DISCARDED, RETRIED
-from daybook.ledger.rejection import Reason, Rejected
+from daybook.ledger.rejection import Reason
 from daybook.queue.doorbell import Doorbell
 from daybook.queue.entries import NewEntry, read_value
 from daybook.queue.log import Log
-from daybook.requests import decode, fingerprint_of
 from daybook.settings import Settings
 from daybook.steps import Point, watched
-from tests.engine.compare import shown_of_record, shown_of_row
-from tests.engine.entries import accepted_row
-from tests.oracle.judge import audit
 from tests.simulation.chaos import STALL_MS, Chaos, Fault
+from tests.simulation.judgement import violations_of
 from tests.simulation.memory_log import MemoryLog
 from tests.simulation.memory_store import MemoryStore
-from tests.simulation.poison import BOOM, ODD, Poison, is_spoilt
+from tests.simulation.poison import BOOM, ODD, Poison
 from tests.simulation.scheduler import Crash, Scheduler
 from tests.traffic.mix import RACING, Mix, drawn, openings, some_of
-from tests.traffic.purses import expected_of
+from tests.traffic.purses import Wait
 
 FIRST_MS = 1_790_000_000_000
 RESTART_MS = 500
@@ -66,6 +60,8 @@ RESIZES_MAX = 3
 PARTITIONS_MAX = 5
 RESIZE_MS_MAX = 2_500
 """So long passes at most from one change of the number to the next."""
+TYPED_MAX = 500
+"""So often an operator types a command again that could not be done."""
 FOLLOWED_MAX = 20
 """So often anyone who changes the number tries again, and looks whether the workers follow."""
 PRODUCERS = 2
@@ -228,10 +224,19 @@ class World:
                 requests = drawn(mix, random, size, f"p{number}-{done}")
                 self._send(requests, random)
                 done += len(requests)
-                self.scheduler.pause(random.randrange(random.choice(PAUSES_MS)))
+                self._wait(mix.wait, random)
             self.producing -= 1
 
         self.scheduler.spawn(f"producer-{number}", produce)
+
+    def _wait(self, wait: Wait | None, random: Random) -> None:
+        """Between two calls of a producer."""
+        if wait is None:
+            self.scheduler.pause(random.randrange(random.choice(PAUSES_MS)))
+        elif wait.until_ms:
+            self.scheduler.wait_for(lambda: self._log_ms() >= wait.until_ms, STALL_MS)
+        else:
+            self.scheduler.pause(wait.for_ms)
 
     def _send(self, requests: Sequence[dict[str, Any]], random: Random) -> None:
         """Send until it is known that all were accepted; after a death, by another process."""
@@ -279,7 +284,7 @@ class World:
     def notice(self, receipt: Receipt, outcome: Outcome) -> None:
         """An outcome that somebody was told of a request of theirs."""
         key = receipt.key
-        before = None if self._may_change else self.told.get((key, receipt.id))
+        before = None if self.may_change else self.told.get((key, receipt.id))
         if (
             before is not None
             and before.final
@@ -292,7 +297,7 @@ class World:
     def _must_be_true(self, key: str, outcome: Outcome) -> None:
         """Anyone who is told an outcome finds it in the ledger."""
         shelf, reference = self.store.tables.shelf, key[2:]
-        if self._is_of_another(reference, outcome):
+        if self.is_of_another(reference, outcome):
             return
         if outcome.final and key.startswith("t:") and not self.is_restored:
             known = shelf.references.get(reference)
@@ -300,11 +305,7 @@ class World:
             if outcome.status not in {each.status for each in (known, refused) if each}:
                 self.violations.append(f"3: {key} was told {outcome.status} before it was true")
 
-    @property
-    def _lost_its_end(self) -> bool:
-        return self.chaos.loss in (Fault.TAIL_LOST, Fault.LOG_EMPTY)
-
-    def _is_of_another(self, reference: str, outcome: Outcome) -> bool:
+    def is_of_another(self, reference: str, outcome: Outcome) -> bool:
         """Whether somebody was told of a conflict, and another has the reference indeed."""
         if outcome.reason != Reason.REFERENCE_CONFLICT:
             return False
@@ -312,7 +313,7 @@ class World:
         return owner is not None and owner != outcome.transaction_id
 
     @property
-    def _may_change(self) -> bool:
+    def may_change(self) -> bool:
         """With several partitions a replay may fund a spend by a credit that was accepted later."""
         return self.is_restored and (self.partitions > 1 or Fault.RESIZE in self.chaos.rates)
 
@@ -394,18 +395,21 @@ class World:
                     self._resolve(making, place, rejection.body)
 
     def _resolve(self, making: Making, place: tuple[int, str], body: bytes) -> None:
-        """What the commands do."""
+        """What the commands do; typed again while the log is full or away."""
         position, request_id = place
-        try:
-            entries = making(request_id, position, body, self.log.now_ms(), "mender", "")
-            (known,) = self.log.outcomes([entries[-1].key])
-            if known and read_value(known).fingerprint != entries[-1].fingerprint.hex():
-                return
-            self.bells.ring(self.log.append(entries)[1])
-        except DaybookError:
+        for _ in range(TYPED_MAX):
+            try:
+                entries = making(request_id, position, body, self.log.now_ms(), "mender", "")
+                (known,) = self.log.outcomes([entries[-1].key])
+                if known and read_value(known).fingerprint != entries[-1].fingerprint.hex():
+                    return
+                results, bells = self.log.append(entries)
+                self.bells.ring(bells)
+                if results[-1].state != "full":
+                    return
+            except DaybookError:
+                pass
             self.scheduler.pause(RETRY_MS)
-        except Crash:
-            self.scheduler.pause(RESTART_MS)
 
     # --- what happens ---
 
@@ -481,7 +485,7 @@ class World:
             finally:
                 self.chaos.calm = True
                 self.scheduler.end()
-        self._judge()
+        self.violations += violations_of(self)
         records = sum(len(journal.records) for journal in self.store.tables.shelf.journals)
         return Verdict(
             self.seed,
@@ -534,125 +538,6 @@ class World:
             and hold["amount"] > hold["committed"] + hold["voided"]
             for hold in tables.shelf.holds.values()
         )
-
-    # --- the judgement ---
-
-    def _judge(self) -> None:
-        tables, shelf = self.store.tables, self.store.tables.shelf
-        found = audit(
-            shelf.rows(),
-            shelf.balances,
-            shelf.holds,
-            [accepted_row(entry) for entry in self._accepted()],
-            done=shelf.done(),
-            schedules=shelf.schedules.keys(),
-            beside=tables.references_beside(),
-            things=shelf.things(),
-            epochs=[(epoch.fence, epoch.partitions) for epoch in tables.epochs],
-        )
-        if self._saved() or self.settings.rejection_wait_seconds_max is not None:
-            # Nobody could wait for money that had been lost, though it came in the end.
-            found = [violation for violation in found if not violation.startswith("12:")]
-        self.violations += found
-        self.violations += self.store.deadlocks
-        self.violations += self._broken_chains()
-        self.violations += self._broken_promises()
-        self.violations += self._broken_purses()
-        self.violations += self._unresolved()
-        for partition, rejection in tables.rejections:
-            if rejection.traceback and not is_spoilt(rejection.body):
-                self.violations.append(f"quarantined in {partition}: {rejection.traceback[-900:]}")
-
-    def _saved(self) -> dict[int, NewEntry]:
-        """What the log lost after a worker had read it, and that was applied all the same."""
-        recorded = {record.position for record in self.store.tables.shelf.records.values()}
-        recorded |= {rejection.position for _, rejection in self.store.tables.rejections}
-        return {at: new for at, new in self.log.lost.items() if at in recorded}
-
-    def _accepted(self) -> Iterator[LogEntry]:
-        for position, new in sorted((self.log.accepted | self._saved()).items()):
-            decoded = decode(new.body, new.request_id, position >> 20)
-            assert not isinstance(decoded, Rejected), decoded
-            yield LogEntry(
-                position,
-                decoded.slot,
-                new.request_id,
-                decoded.instruction,
-                fingerprint_of(new.body),
-                new.body,
-                decoded.slots,
-            )
-
-    def _broken_purses(self) -> Iterator[str]:
-        """Requests of which it is known what becomes of them, and that became something else."""
-        if self._saved() or self.settings.rejection_wait_seconds_max is not None:
-            return
-        records = self.store.tables.shelf.records
-        for row in expected_of(
-            (new.body, new.request_id, (position >> 20) * 1000)
-            for position, new in sorted(self.log.accepted.items())
-        ):
-            record = records.get(row.transaction_id)
-            found = shown_of_record(record._asdict()) if record else {}
-            wanted = shown_of_row(row)
-            wrong = [name for name in wanted if found.get(name) != wanted[name]]
-            if wrong:
-                own = record.reference if record else row.transaction_id
-                says = [f"{name} {found.get(name)} and not {wanted[name]}" for name in wrong]
-                yield f"12: of {own} the journal says {', '.join(says)}"
-
-    def _unresolved(self) -> Iterator[str]:
-        """What was quarantined has the outcome that the operator wanted."""
-        tables = self.store.tables
-        lost = {new.request_id for new in self.log.lost.values()}
-        hows: dict[str, set[str]] = {}
-        for (_, request_id), how in tables.resolved.items():
-            hows.setdefault(request_id, set()).add(how)
-        kept = {
-            each.request_id for _, each in tables.rejections if each.reason != Reason.QUARANTINED
-        }
-        for request_id, chosen in hows.items():
-            is_recorded = request_id in tables.shelf.records
-            if chosen == {DISCARDED} and is_recorded:
-                yield f"3: {request_id} was discarded, and is recorded"
-            if chosen == {RETRIED} and not is_recorded and request_id not in kept | lost:
-                yield f"4: {request_id} was retried, and has no outcome"
-
-    def _broken_chains(self) -> Iterator[str]:
-        for partition, journal in enumerate(self.store.tables.shelf.journals):
-            head = GENESIS
-            for sequence, record in enumerate(journal.records, 1):
-                head = link(head, partition, sequence, record)
-            row = self.store.tables.rows[partition]
-            if (row.head, row.sequence) != (head, len(journal.records)):
-                yield f"10: the chain of {partition} does not end at its head"
-
-    def _broken_promises(self) -> Iterator[str]:
-        """What somebody was told is what the journal says, and what the log says in the end."""
-        by_reference = {
-            f"t:{record.reference}": record
-            for record in self.store.tables.shelf.records.values()
-            if not record.derived
-        }
-        for (key, _), outcome in () if self._may_change else self.told.items():
-            record = by_reference.get(key)
-            if self._is_of_another(key[2:], outcome):
-                continue
-            if record is None or not outcome.final or outcome.duplicate:
-                continue
-            if outcome.reason == Reason.QUARANTINED:
-                continue
-            if (record.status, record.reason) != (outcome.status, outcome.reason):
-                yield f"3: {key} was told {outcome.status}, and is {record.status}"
-        for key, value in (self.log.state.queued | self.log.state.outcomes).items():
-            record = by_reference.get(key)
-            state = read_value(value)
-            if self._lost_its_end and state.partition not in self.store.tables.open_rows():
-                continue  # nobody comes back to say once more what became of it
-            if record is not None and state.request_id != record.transaction_id:
-                continue  # a rival's, which a log without its end may have forgotten
-            if record is not None and state.status not in (record.status, "SCHEDULED"):
-                yield f"3: the log says {state.status} of {key}, the journal {record.status}"
 
 
 class _Time:

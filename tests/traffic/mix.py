@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.fault.requests import bulk, deposit, legs, move, seeded_id, slot_for
 from tests.oracle.ids import part_id
-from tests.traffic.purses import Episodes
+from tests.traffic.purses import Episodes, Step, Wait
 
 LEDGER = "general_ledger_id"
 OPENING_CENTS = 3_000
@@ -92,8 +92,8 @@ def openings(random: Random, number: int) -> tuple[list[str], list[dict[str, Any
 def drawn(mix: Mix, random: Random, number: int, name: str) -> list[dict[str, Any]]:
     """So many requests, some of them twice; more, where one leads to others."""
     requests: list[dict[str, Any]] = []
-    while len(requests) < number or (mix.goes_on and random.random() < TOGETHER):
-        if requests and mix.breaks:
+    while len(requests) < number or (mix.is_unfinished and random.random() < TOGETHER):
+        if requests and mix.wait:
             break
         if requests and random.random() < REPEATED:
             requests.append(random.choice(requests))
@@ -138,13 +138,8 @@ class Mix:
         self.subjects: list[str] = list(balances)
         self._kinds = {getattr(self, f"_{kind}"): weight for kind, weight in weights.items()}
         self._episodes = Episodes(random, self._ids)
-        self._next: deque[dict[str, Any] | None] = deque()
+        self._next: deque[Step] = deque()
         self._holder: str | None = None
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether what was drawn last leads to more, in the same call perhaps."""
-        return bool(self._next) and self._next[0] is not None
 
     @property
     def is_unfinished(self) -> bool:
@@ -152,15 +147,16 @@ class Mix:
         return bool(self._next)
 
     @property
-    def breaks(self) -> bool:
-        """Whether what comes next is to be sent in another call."""
-        return bool(self._next) and self._next[0] is None
+    def wait(self) -> Wait | None:
+        """How long what comes next waits, in a call of its own; None: it need not."""
+        following = self._next[0] if self._next else None
+        return following if isinstance(following, Wait) else None
 
     def draw(self, reference: str) -> dict[str, Any]:
         """The next request, under this reference if it has one."""
         while self._next:
             following = self._next.popleft()
-            if following is not None:
+            if not isinstance(following, Wait):
                 return following
         (kind,) = self._random.choices(list(self._kinds), list(self._kinds.values()))
         drawn: dict[str, Any] = kind(reference)
@@ -364,8 +360,11 @@ class Mix:
                 move(reference, *self._sides(), scheduled_for=soon), self.waiting, self.moved
             )
         if chance < 0.5:
-            later = move(reference, *self._sides(), scheduled_for=soon + timedelta(milliseconds=4))
+            soon = self._moment(2 * INSTANT_MS_MAX, 4 * INSTANT_MS_MAX)
+            later = move(reference, *self._sides(), scheduled_for=soon)
             cancel = {"kind": "cancel", "reference": f"{reference}-cancel"}
+            early_ms = self._random.randint(0, INSTANT_MS_MAX // 2)
+            self._next.append(Wait(until_ms=int(soon.timestamp() * 1000) - early_ms))
             return self._then(self._named(later, self.waiting, self.moved), cancel)
         dates: dict[str, Any] = {
             self._random.choice(["inflight_expiry_date", "inflight_commit_date"]): soon

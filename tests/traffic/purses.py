@@ -10,15 +10,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.fault.requests import bulk, deposit, legs, move, seeded_id, slot_for
 from tests.oracle.facts import Figures, Row
 from tests.oracle.model import Model
 
 Request = dict[str, Any]
-Step = Request | None
-"""None: what follows is sent in another call, after a while perhaps."""
+
+
+class Wait(NamedTuple):
+    """What follows is sent in another call: so much later, or at a time of the log's clock."""
+
+    for_ms: int = 0
+    until_ms: int = 0
+
+
+Step = Request | Wait
 Accepted = tuple[bytes, str, int]
 """A body, its id, and when it was accepted, in microseconds since the epoch."""
 
@@ -29,6 +37,8 @@ UNSAID = ("v", "meta_data")
 """What stands in a body and says nothing of what becomes of it."""
 CENTS_MAX = 400
 LIMIT_CENTS = 50
+APPLIED_MS = 1_500
+"""So much later most of what was sent before is applied."""
 SINK = "@Sold"
 
 Spends = list[tuple[int, dict[str, Any]]]
@@ -107,7 +117,7 @@ class Episodes:
         chance = self._random.random()
         if chance < 0.3:
             return [*paid, *self._by_till(giver, amounts)]
-        if chance < 0.5:
+        if chance < 0.55:
             return [*paid, *self._by_hold(other, giver, amounts)]
         return [*paid, *way(giver, amounts)]
 
@@ -133,8 +143,12 @@ class Episodes:
         hold = seeded_id(self._ids, "txn", slot_for(request))
         commit = {"kind": "commit", "transaction_id": hold, "reference": self._next()}
         between: list[Step] = []
-        if self._random.random() < 0.7:
-            between = [None, *self._relayed(other, giver, 1), self._move(giver, SINK, 1)]
+        if self._random.random() < 0.8:
+            between = [
+                Wait(for_ms=APPLIED_MS),
+                *self._relayed(other, giver, 1),
+                self._move(giver, SINK, 1),
+            ]
         return [{**request, "transaction_id": hold}, *between, commit | self._said]
 
     def _by_till(self, giver: str, amounts: Mapping[str, int]) -> list[Request]:
