@@ -137,6 +137,52 @@ def test_several_sources_pay_together(install_daybook: Callable[[int], Installat
     assert_proved(installation)
 
 
+def test_several_pay_several(install_daybook: Callable[[int], Installation]) -> None:
+    """Held, committed, refunded and rejected as one, over several partitions; history shows it."""
+    installation = install_daybook(4)
+    first, second, third, fourth = funded(installation, 4, 100)
+    request = {
+        "reference": "j1",
+        "sources": [
+            {"identifier": name, "precise_distribution": amount}
+            for name, amount in ((first, 40), (second, 60), (first, 30))
+        ],
+        "destinations": [
+            {"identifier": name, "precise_distribution": amount}
+            for name, amount in ((third, 80), (fourth, 50))
+        ],
+        "currency": "USD",
+        "precise_amount": 130,
+        "precision": 100,
+        "inflight": True,
+    }
+    held = installation.client.enqueue(request)
+    installation.drain()
+    assert [figures(installation, name)[2] for name in (first, second)] == [70, 60]
+    rows = installation.rows(
+        "SELECT part, precise_amount FROM transactions WHERE part IS NOT NULL ORDER BY part"
+    )
+    assert [(part, int(amount)) for part, amount in rows] == [(1, 70), (2, 10), (3, 50)]
+    assert_proved(installation)
+    done = outcome(installation, {"kind": "commit", "transaction_id": held.id, "reference": "c"})
+    assert done.status == "APPLIED"
+    again = outcome(installation, request | {"reference": "j2", "inflight": False})
+    assert again.reason == "insufficient_funds"
+    applied = {**request, "reference": "j3", "inflight": False, "allow_overdraft": True}
+    made = outcome(installation, applied)
+    assert figures(installation, third) == (260, 0, 0)
+    outcome(
+        installation, {"kind": "refund", "transaction_id": made.transaction_id, "reference": "back"}
+    )
+    found = [figures(installation, name) for name in (first, second, third, fourth)]
+    assert [credit - debit for credit, debit, _ in found] == [30, 40, 180, 150]
+    with reading(installation.engine) as connection:
+        view = queries.find_transaction(connection, reference="j3")
+    assert view is not None
+    assert (view.transaction_id, view.source, view.destination) == (made.transaction_id, None, None)
+    assert_proved(installation)
+
+
 @pytest.mark.parametrize("atomic", [True, False])
 def test_bulk(installation: Installation, *, atomic: bool) -> None:
     """Atomic: all or nothing, with each item's own outcome. Else each on its own, in order."""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from itertools import accumulate, pairwise
 from typing import Any
 
 from tests.oracle.facts import FIGURE_LIMIT, ORDER, BalanceKey, Request
@@ -98,18 +99,22 @@ def legs_of(request: Request) -> list[Movement] | None:
     several = [name for name in SIDES if request.get(name) is not None]
     if not several:
         return [(key_of(sources[0], currency), key_of(destinations[0], currency), total)]
-    shares = shared_out(total, request, request[several[0]])
-    if shares is None:
-        return None
-    if several == ["sources"]:
-        pairs = [(name, destinations[0]) for name in sources]
-    else:
-        pairs = [(sources[0], name) for name in destinations]
+    ends = []  # where along the total the part of each name ends, on either side
+    for side, names in (("sources", sources), ("destinations", destinations)):
+        shares = [total] if side not in several else shared_out(total, request, request[side])
+        if shares is None:
+            return None
+        ends.append(list(zip(names, accumulate(shares), strict=True)))
+    cuts = sorted({0, *(end for side in ends for _, end in side)})
     return [
-        (key_of(giver, currency), key_of(taker, currency), amount)
-        for (giver, taker), amount in zip(pairs, shares, strict=True)
-        if amount
+        (key_of(_at(start, ends[0]), currency), key_of(_at(start, ends[1]), currency), end - start)
+        for start, end in pairwise(cuts)
     ]
+
+
+def _at(place: int, ends: Sequence[tuple[str, int]]) -> str:
+    """To whom the unit behind ``place`` belongs."""
+    return next(name for name, end in ends if place < end)
 
 
 def is_split(request: Request) -> bool:

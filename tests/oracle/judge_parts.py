@@ -90,12 +90,11 @@ def _legs(root: Row, parts: Mapping[int, Row]) -> Iterable[str]:
         for side in ("source_id", "destination_id"):
             if root[side] not in (None, leg[side]):
                 yield f"{name} has a leg {number} with another {side}"
-    if root["source_id"] is None and root["destination_id"] is None:
-        yield f"{name} has no side that its legs share"
     for side in ("source_id", "destination_id"):
-        several = {leg[side] for leg in parts.values()}
-        if root[side] is None and len(several) != len(parts):
-            yield f"{name} has two legs with the same {side}"
+        if (root[side] is None) != (len({leg[side] for leg in parts.values()}) > 1):
+            yield f"{name} names {root[side]}, and its legs have several or one {side}"
+    if len({(leg["source_id"], leg["destination_id"]) for leg in parts.values()}) != len(parts):
+        yield f"{name} has two legs between the same balances"
 
 
 def _items(

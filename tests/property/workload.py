@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import strategies as st
@@ -188,11 +189,24 @@ def _valid_movement(draw: Draw, model: Model, name: object) -> dict[str, Any]:
             for giver, amount in zip(givers, amounts, strict=True)
         ]
         sides = {"sources": sources, "destination": draw(st.sampled_from([*others, *shops]))}
+        if draw(st.booleans()):
+            sides = {"sources": sources, "destinations": _cut(draw, sum(amounts), others)}
     elif draw(st.integers(0, 2)) == 0:
         sides = {"source": givers[0], "destinations": _some_legs(draw, [*others, *shops])}
     else:
         sides = {"source": givers[0], "destination": draw(st.sampled_from([*others, *shops * 2]))}
     return movement(name, sum(amounts), sides, **more)
+
+
+def _cut(draw: Draw, total: int, names: list[str]) -> list[dict[str, str]]:
+    """One to three fixed legs that add up to the total."""
+    chosen = draw(st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True))
+    cuts = st.lists(st.integers(1, total), max_size=len(chosen) - 1)
+    ends = sorted({*draw(cuts), total})
+    return [
+        {"identifier": name, "precise_distribution": str(end - start)}
+        for name, (start, end) in zip(chosen, pairwise([0, *ends]), strict=False)
+    ]
 
 
 def _some_legs(draw: Draw, names: list[str]) -> list[dict[str, str]]:

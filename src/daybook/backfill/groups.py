@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from daybook.backfill.mapping import GROUP_ROW
 from daybook.backfill.rows import Row
 from daybook.ledger.money import amount_text
+from daybook.ledger.shares import pair_up
 from daybook.requests import TransactionRequest
 from daybook.requests.bounds import BULK_ITEMS_MAX
 
@@ -91,21 +92,12 @@ def _paired(
         raise UnbalancedError(
             "the rows of its group take {} and give {} {}".format(*texts, currency)
         )
-    sources, destinations = iter(takes), iter(gives)
-    take_left = give_left = 0
-    take, give = takes[0], gives[0]
-    while True:
-        if not take_left:
-            take = next(sources, None)  # type: ignore[assignment]  # the end of both is that of one
-            if take is None:
-                return
-            take_left = take.request.minor_amount()
-        if not give_left:
-            give = next(destinations)
-            give_left = give.request.minor_amount()
-        amount = min(take_left, give_left)
-        take_left, give_left = take_left - amount, give_left - amount
-        yield _item(take.request, give.request, amount, is_complete=not take_left)
+    left = [take.request.minor_amount() for take in takes]
+    amounts = [give.request.minor_amount() for give in gives]
+    for source, destination, amount in pair_up(left, amounts):
+        left[source] -= amount
+        take, give = takes[source].request, gives[destination].request
+        yield _item(take, give, amount, is_complete=not left[source])
 
 
 def _item(

@@ -16,7 +16,7 @@ from daybook.errors import ConfigError
 CACHE_KIB = 64 * 1024
 """Memory for each of the two; what is beyond lies in a temporary file that nobody else can open.
 
-A row of a million costs some 40 bytes for its reference; a file in another order lies there whole.
+A reference costs some 30 bytes; a file in another order lies there whole.
 """
 
 PAGES_MAX = (1 << 32) - 2

@@ -88,10 +88,11 @@ class Leg(NamedTuple):
 
 
 class MultiLeg(NamedTuple):
-    """Move money from one source to several destinations, or the other way round, as one.
+    """Move money from one source or several to one destination or several, as one.
 
     whole: the request as one transaction: its total, and the first leg's sides.
-    legs: at least one; their amounts add up to the total (ledger semantics, section 8).
+    legs: at least one; their amounts add up to the total (ledger semantics, section 8). No two have
+    the same source and the same destination.
     """
 
     whole: Transaction

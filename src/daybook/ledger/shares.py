@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Context, Decimal
 from typing import NamedTuple
 
@@ -59,6 +59,28 @@ def share_out(
         amounts[places[0]] = gap
         return amounts
     return _with_residue(total, shares, amounts, gap, percent, rounded, side)
+
+
+def pair_up(taken: Sequence[int], given: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """What goes from whom to whom: each amount taken to those given, in order, till it is used up.
+
+    The place of who gives, the place of who gets, and the amount, in minor units. Both sides have
+    the same sum; amounts of zero are in no pair.
+
+    >>> list(pair_up([70, 30], [60, 40]))
+    [(0, 0, 60), (0, 1, 10), (1, 1, 30)]
+    """
+    assert sum(taken) == sum(given)
+    left = list(given)
+    place = 0
+    for source, amount in enumerate(taken):
+        while amount:
+            moved = min(amount, left[place])
+            if moved:
+                yield source, place, moved
+            amount -= moved
+            left[place] -= moved
+            place += not left[place]
 
 
 def _rounded_down(total: int, shares: Sequence[Share]) -> tuple[list[int], int]:

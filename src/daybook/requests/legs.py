@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from daybook.errors import FieldError
 from daybook.ledger.money import to_minor
 from daybook.ledger.rejection import Reason, Rejected
-from daybook.ledger.shares import LEFT, Share, share_out
+from daybook.ledger.shares import LEFT, Share, pair_up, share_out
 from daybook.requests.base import malformed, misfit_error, same_balance
 from daybook.requests.fields import BalanceName, Distribution, PreciseShare
 
@@ -75,12 +75,64 @@ class LegRequest(BaseModel):
             wrong = FieldError(field, code, message)
         return wrong
 
-    def canonical(self, precision: int, rounding: str | None) -> dict[str, Any]:
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it says itself what it gets, whatever the total is."""
+        return self.precise_distribution is not None or self.amount is not None
+
+
+class NamedShare(NamedTuple):
+    """A leg whose balance is named once. distribution: as it was written, unless it is fixed."""
+
+    identifier: str
+    share: Share
+    distribution: str | None
+
+    def canonical(self) -> dict[str, Any]:
         """The leg as it stands in a body: an amount in minor units, however it was written."""
-        share = self.share(precision, rounding)
-        if share.fixed is not None:
-            return {"identifier": self.identifier, "precise_distribution": str(share.fixed)}
+        if self.share.fixed is not None:
+            return {"identifier": self.identifier, "precise_distribution": str(self.share.fixed)}
         return {"identifier": self.identifier, "distribution": self.distribution}
+
+
+def named_shares(
+    legs: Sequence[LegRequest],
+    balance_ids: Sequence[str],
+    precision: int,
+    rounding: str | None,
+) -> list[NamedShare]:
+    """The legs; fixed shares of one balance are added up, at the place of the first."""
+    found: dict[str, NamedShare] = {}
+    for leg, balance_id in zip(legs, balance_ids, strict=True):
+        share = leg.share(precision, rounding)
+        known = found.get(balance_id)
+        if known is not None and known.share.fixed is not None and share.fixed is not None:
+            share = Share(known.share.fixed + share.fixed)
+        name = leg.identifier if known is None else known.identifier
+        found[balance_id] = NamedShare(name, share, leg.distribution)
+    return list(found.values())
+
+
+def paired_amounts(
+    total: int, sources: Sequence[Share], destinations: Sequence[Share]
+) -> list[tuple[int, int, int]] | FieldError:
+    """What goes from which source to which destination, or what is wrong with the shares.
+
+    Where both sides have several, each says what it gives or gets.
+    """
+    amounts = []
+    for side, shares in (("sources", sources), ("destinations", destinations)):
+        if len(sources) > 1 and len(destinations) > 1:
+            for place, share in enumerate(shares):
+                if share.fixed is None:
+                    message = "must be an amount, as both sides have several"
+                    field = f"{side}[{place}].distribution"
+                    return FieldError(field, Reason.INVALID_DISTRIBUTION, message)
+        found = divided(total, shares, side)
+        if isinstance(found, FieldError):
+            return found
+        amounts.append(found)
+    return list(pair_up(*amounts))
 
 
 def share_of(distribution: str | None, precise: int | None) -> Share:
@@ -99,16 +151,24 @@ def divided(total: int, shares: Sequence[Share], side: str) -> list[int] | Field
     return amounts
 
 
-def identity_errors(side: str, balance_ids: Sequence[str], other_id: str) -> list[FieldError]:
-    """Legs that name a balance twice, or the balance of the other side."""
+def identity_errors(
+    side: str,
+    balance_ids: Sequence[str],
+    other_ids: Collection[str],
+    fixed: Collection[int] = (),
+) -> list[FieldError]:
+    """Legs that name a balance twice, or one of the other side.
+
+    fixed: the places of those that may name one twice, if both do.
+    """
     errors = []
     seen: dict[str, int] = {}
     for place, balance_id in enumerate(balance_ids):
         field = f"{side}[{place}].identifier"
         first = seen.setdefault(balance_id, place)
-        if first != place:
-            message = f"is the balance of {side}[{first}]; name each balance once"
+        if first != place and not (first in fixed and place in fixed):
+            message = f"is the balance of {side}[{first}], too; that needs amounts, which add up"
             errors.append(FieldError(field, Reason.INVALID_DISTRIBUTION, message))
-        if balance_id == other_id:
+        if balance_id in other_ids:
             errors.append(same_balance(field))
     return errors

@@ -15,6 +15,7 @@ from daybook.ledger.balance import named_balance_id
 from daybook.ledger.instructions import Kind
 from daybook.ledger.money import FIGURE_DIGITS_MAX, FIGURE_MAX, plain_text, to_minor
 from daybook.ledger.rejection import Reason
+from daybook.ledger.shares import LEFT, Share
 from daybook.requests.base import (
     NO_SLOTS,
     Request,
@@ -42,7 +43,13 @@ from daybook.requests.fields import (
     Reference,
     Rounding,
 )
-from daybook.requests.legs import LegRequest, divided, identity_errors
+from daybook.requests.legs import (
+    LegRequest,
+    NamedShare,
+    identity_errors,
+    named_shares,
+    paired_amounts,
+)
 from daybook.requests.routing import ordering_key_of, slot_of, slot_of_transaction, slots_spent
 
 Legs = Annotated[tuple[LegRequest, ...], Field(min_length=1, max_length=LEGS_MAX)]
@@ -55,7 +62,7 @@ class TransactionRequest(Request):
 
     reference: the key of idempotency, 1..255 characters, unique over the whole ledger.
     source, destination: balance ids (``bln_…``) or indicators (``@World``).
-    sources, destinations: in place of one of them, up to 1,000 legs, see ``LegRequest``.
+    sources, destinations: in their place, up to 1,000 legs each, see ``LegRequest``.
     amount (major units) with precision, or precise_amount (minor units): one of the two.
     precision: minor units in a major unit, e.g. 100 for cents. It has no default: one would give
     an amount another meaning than its sender's, and a balance keeps the first one for ever.
@@ -183,14 +190,21 @@ class TransactionRequest(Request):
         """The sides of a request with legs; a list of one is that one."""
         fields: dict[str, Any] = {}
         for one, many in _SIDES:
-            legs = getattr(self, many)
-            if legs is None:
+            if getattr(self, many) is None:
                 fields[one] = getattr(self, one)
-            elif len(legs) == 1:
-                fields[one] = legs[0].identifier
+                continue
+            shares = self._shares(many)
+            if len(shares) == 1:
+                fields[one] = shares[0].identifier
             else:
-                fields[many] = [leg.canonical(self.precision, self.rounding) for leg in legs]
+                fields[many] = [share.canonical() for share in shares]
         return fields
+
+    def _shares(self, many: str) -> list[NamedShare]:
+        """The legs of this side, each balance once. Raises MalformedRequest."""
+        legs = getattr(self, many)
+        balance_ids = [self._id_of(leg.identifier) for leg in legs]
+        return named_shares(legs, balance_ids, self.precision, self.rounding)
 
     @classmethod
     def cross_checks(cls, given: Mapping[str, Any]) -> list[FieldError]:
@@ -234,26 +248,39 @@ class TransactionRequest(Request):
         return FieldError("amount", Reason.INVALID_AMOUNT, message)
 
     def _leg_errors(self, *, total_fits: bool) -> list[FieldError]:
-        side = "destinations" if self.sources is None else "sources"
-        legs = self.destinations if self.sources is None else self.sources
-        other = self.source or self.destination
-        if legs is None or other is None:
+        if not self.source_names or not self.destination_names:
             return []  # said of the fields themselves
-        balance_ids = [self._id_of(leg.identifier) for leg in legs]
-        errors = identity_errors(side, balance_ids, self._id_of(other))
-        misfits = [
-            misfit
-            for place, leg in enumerate(legs)
-            if (
-                misfit := leg.misfit(self.precision, self.rounding, f"{side}[{place}].distribution")
-            )
-        ]
+        ids = {
+            "sources": list(map(self._id_of, self.source_names)),
+            "destinations": list(map(self._id_of, self.destination_names)),
+        }
+        errors: list[FieldError] = []
+        misfits: list[FieldError] = []
+        for side, legs, other in (
+            ("sources", self.sources, "destinations"),
+            ("destinations", self.destinations, "sources"),
+        ):
+            if legs is None:
+                continue
+            fixed = {place for place, leg in enumerate(legs) if leg.is_fixed}
+            beside = () if other == "sources" and self.sources is not None else ids[other]
+            errors += identity_errors(side, ids[side], beside, fixed)
+            for place, leg in enumerate(legs):
+                field = f"{side}[{place}].distribution"
+                misfit = leg.misfit(self.precision, self.rounding, field)
+                misfits += [misfit] if misfit else []
         if total_fits and not misfits:
-            shares = [leg.share(self.precision, self.rounding) for leg in legs]
-            amounts = divided(self.minor_amount(), shares, side)
-            if isinstance(amounts, FieldError):
-                errors.append(amounts)
+            pairs = paired_amounts(self.minor_amount(), *self._both_shares())
+            errors += [pairs] if isinstance(pairs, FieldError) else []
         return errors + misfits
+
+    def _both_shares(self) -> tuple[list[Share], list[Share]]:
+        """What each source gives and each destination gets; one alone gives or gets all."""
+        sources, destinations = (
+            [LEFT] if getattr(self, many) is None else [named.share for named in self._shares(many)]
+            for _, many in _SIDES
+        )
+        return sources, destinations
 
     def _id_of(self, name: str) -> str:
         return named_balance_id(name, self.currency)
@@ -266,7 +293,7 @@ def _names(one: str | None, legs: tuple[LegRequest, ...] | None) -> tuple[str, .
 
 
 def _side_errors(given: Mapping[str, Any]) -> list[FieldError]:
-    """Each side is one name or a list of legs, and only one of them is a list."""
+    """Each side is one name or a list of legs."""
     errors = []
     for one, many in _SIDES:
         single, legs = given.get(one), given.get(many)
@@ -275,9 +302,6 @@ def _side_errors(given: Mapping[str, Any]) -> list[FieldError]:
         elif single is not None and legs is not None:
             message = f"give either {one} or {many}, not both"
             errors.append(FieldError(many, Reason.MALFORMED, message))
-    if given.get("sources") is not None and given.get("destinations") is not None:
-        message = "only one side can be a list: name one source, or one destination"
-        errors.append(FieldError("destinations", Reason.MALFORMED, message))
     if given.get("source") is not None and given.get("source") == given.get("destination"):
         errors.append(same_balance())
     return errors

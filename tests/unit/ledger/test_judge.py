@@ -223,10 +223,10 @@ OF_EVERY_KIND: dict[str, tuple[str, Tampering]] = {
     "a leg of another request": ("9: another parent", edit("s.1", parent_id="txn_x")),
     "a leg from elsewhere": ("9: another source_id", edit("s.1", source_id="bln_x")),
     "legs to the same balance": (
-        "9: two legs with the same",
+        "9: two legs between the same balances",
         lambda court, row: row("s.1").update(destination_id=row("s.2")["destination_id"]),
     ),
-    "nothing shared": ("9: no side", edit("s", source_id=None)),
+    "nothing shared": ("9: several or one source_id", edit("s", source_id=None)),
     "a leg was recorded later": ("9: was recorded elsewhere", edit("s.2", position=FIRST_POSITION)),
     "a request moves money beside its legs": ("9: is a part of nothing", edit("s", parts=None)),
     "a refused request has legs": ("9: was refused and has legs", edit("s", status="REJECTED")),

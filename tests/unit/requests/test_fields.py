@@ -451,13 +451,12 @@ def test_legs_within_bounds() -> None:
     ("change", "field"),
     [
         ({"destination": B}, "destinations"),
-        ({"source": None, "sources": LEGS}, "destinations"),
         ({"source": None}, "source"),
         ({"destinations": None}, "destination"),
     ],
 )
 def test_a_side_is_one_or_several(change: dict[str, Any], field: str) -> None:
-    """Each side is named once, and only one of the two is a list."""
+    """Each side is named once."""
     assert errors_of(LEGGED | {"destinations": LEGS} | change)[field] == M
 
 

@@ -454,3 +454,67 @@ def test_an_id_of_the_callers() -> None:
     request = request_of({"transactions": [item()], "bulk_id": mint_bulk_id(slot_of(A))})
     assert request.body() == request_of({"transactions": [item()]}).body()
     assert validate(TransactionRequest, item(transaction_id=mint_id("txn", slot_of(A)))).slot
+
+
+def legs(*given: tuple[str, int]) -> list[dict[str, Any]]:
+    """Legs of fixed shares."""
+    return [{"identifier": name, "precise_distribution": amount} for name, amount in given]
+
+
+def both(sources: list[dict[str, Any]], destinations: list[dict[str, Any]], **given: Any) -> Given:
+    """A payment of 100.00 from several to several."""
+    more: Given = {"source": ..., "destination": ..., "sources": sources}
+    return item(**more, destinations=destinations, **given)
+
+
+def test_several_pay_several() -> None:
+    """Amounts go over in the order of both sides; what is recorded is between two balances."""
+    found = read(both(legs((A, 7_000), ("@X", 3_000)), legs((B, 6_000), (C, 4_000))))
+    assert [(leg.source_id, leg.destination_id, leg.precise_amount) for leg in found.legs] == [
+        (A, B, 6_000),
+        (A, C, 1_000),
+        (internal_balance_id("@X", "USD"), C, 3_000),
+    ]
+    assert found.legs[2].source_indicator == "@X"
+
+
+def test_fixed_shares_of_one_balance_are_added_up() -> None:
+    """On either side, however they are written; the request is that with one leg for each."""
+    x = internal_balance_id("@X", "USD")
+    once = request_of(both(legs((A, 7_000), ("@X", 3_000)), legs((B, 6_000), (C, 4_000))))
+    amount = {"identifier": B, "distribution": "50.00"}
+    parts = [*legs((C, 4_000)), amount, *legs((B, 1_000))]
+    assert read(both(legs((A, 4_000), ("@X", 3_000), (A, 3_000)), parts)).whole.precision == 100
+    twice = request_of(
+        both(legs((A, 4_000), ("@X", 1), (A, 3_000), (x, 2_999)), parts[1:] + parts[:1])
+    )
+    assert twice.body() == once.body()
+    single = item(destination=..., destinations=legs((B, 4_000), (B, 6_000)))
+    assert request_of(single).body() == request_of(item()).body()
+
+
+@pytest.mark.parametrize(
+    ("sources", "destinations", "code", "said"),
+    [
+        (legs((A, 6_000), (D, 4_000)), legs((B, 6_000), (C, 3_999)), "invalid_distribution",
+         "leaves 1 of 10000 minor units to nobody"),
+        (legs((A, 6_000), (D, 4_001)), legs((B, 6_000), (C, 4_000)), "invalid_distribution",
+         "exceeds the total of 10000 minor units by 1"),
+        (legs((A, 6_000), (D, 4_000)), [{"identifier": B, "distribution": "50%"},
+                                        {"identifier": C, "distribution": "left"}],
+         "invalid_distribution", "must be an amount, as both sides have several"),
+        (legs((A, 6_000), (D, 4_000)), legs((B, 6_000), (A, 4_000)), "same_balance",
+         "source and destination cannot be the same"),
+    ],
+)  # fmt: skip
+def test_both_sides_add_up(sources: Any, destinations: Any, code: str, said: str) -> None:
+    """Each is the amount of the request, in amounts, of other balances; the worker says so too."""
+    with pytest.raises(MalformedRequest, match=said) as refused:
+        request_of(both(sources, destinations))
+    assert refused.value.code == code
+    good = request_of(both(legs((A, 6_000), (D, 4_000)), legs((B, 6_000), (C, 4_000))))
+    fields = json.loads(good.body())
+    for side, given in (("sources", sources), ("destinations", destinations)):
+        fields[side] = [{name: str(value) for name, value in leg.items()} for leg in given]
+    found = rejection(json.dumps(fields, sort_keys=True).encode(), id_for(good))
+    assert (found.reason, said in found.detail) == (code, True)

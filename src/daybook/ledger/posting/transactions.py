@@ -176,20 +176,14 @@ def _sides(book: Book, wanted: MultiLeg) -> list[tuple[Balance, Balance]] | Reje
 def _rejection_of_legs(
     wanted: MultiLeg, sides: Sequence[tuple[Balance, Balance]]
 ) -> Rejected | None:
-    """The rejection that takes precedence, over all legs.
-
-    The balance that all legs share is looked at once, for the total; all others are distinct.
-    """
+    """The rejection that takes precedence, over all legs; each balance is looked at once."""
     whole = wanted.whole
-    several_sources = sides[0][0] is not sides[-1][0]
-    shared = sides[0][1] if several_sources else sides[0][0]
-    amounts = [leg.precise_amount for leg in wanted.legs]
-    if several_sources:
-        debits = [(source, amount) for (source, _), amount in zip(sides, amounts, strict=True)]
-        credits = [(shared, whole.precise_amount)]
-    else:
-        debits = [(shared, whole.precise_amount)]
-        credits = [(side, amount) for (_, side), amount in zip(sides, amounts, strict=True)]
+    taken: dict[Balance, int] = {}
+    given: dict[Balance, int] = {}
+    for leg, (source, destination) in zip(wanted.legs, sides, strict=True):
+        taken[source] = taken.get(source, 0) + leg.precise_amount
+        given[destination] = given.get(destination, 0) + leg.precise_amount
+    debits, credits = taken.items(), given.items()
     mismatches = [
         mismatch
         for side, moves in (("source", debits), ("destination", credits))

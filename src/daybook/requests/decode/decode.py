@@ -41,7 +41,7 @@ from daybook.requests.routing import ordering_key, slot_of, slot_of_transaction
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """``\\u0000`` after an even number of backslashes: otherwise it is a backslash and text."""
 
-_LEGS_BODY_BYTES_MAX = BODY_BYTES_MAX + LEG_BYTES_MAX * LEGS_MAX
+_LEGS_BODY_BYTES_MAX = BODY_BYTES_MAX + LEG_BYTES_MAX * 2 * LEGS_MAX
 _ITEMS = b'"transactions":['
 _END_OF_BULK = b'}],"v":1}'
 
@@ -169,8 +169,8 @@ def _bytes_max(fields: Any) -> int:
     """How long a body may be: every leg makes it longer."""
     if not isinstance(fields, TransactionBody):
         return BODY_BYTES_MAX
-    legs = len(fields.sources or fields.destinations or "1")
-    return BODY_BYTES_MAX + LEG_BYTES_MAX * (legs - 1)
+    legs = sum(len(side or "1") for side in (fields.sources, fields.destinations))
+    return BODY_BYTES_MAX + LEG_BYTES_MAX * (legs - 2)
 
 
 _ERRORS_TOLD_MAX = 1_000

@@ -13,7 +13,7 @@ from daybook.ledger.balance import INDICATOR, internal_balance_id
 from daybook.ledger.instructions import Leg, MultiLeg, Transaction
 from daybook.ledger.money import limit_to_minor, plain_text
 from daybook.ledger.rejection import Reason
-from daybook.ledger.shares import Share
+from daybook.ledger.shares import LEFT, Share
 from daybook.requests.base import malformed, same_balance
 from daybook.requests.bounds import BALANCE_ID, EPOCH, FUTURE_MAX
 from daybook.requests.decode.bodies import ItemBody, LegBody
@@ -26,7 +26,7 @@ from daybook.requests.fields import (
     check_precise_amount,
     check_precision,
 )
-from daybook.requests.legs import divided, identity_errors, share_of
+from daybook.requests.legs import identity_errors, paired_amounts, share_of
 from daybook.requests.models import load_json
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -142,34 +142,45 @@ def _sides(fields: ItemBody, total: int, precision: int) -> tuple[_Sides, tuple[
             raise malformed([same_balance()])
         return (source_id, destination_id, source, destination), ()
     legs = _legs(fields, total, precision)
-    first = legs[0]
-    sides = first[:4]
     several = len(fields.sources or ()) > 1 or len(fields.destinations or ()) > 1
-    return sides, legs if several else ()
+    return legs[0][:4], legs if several else ()
 
 
 def _legs(fields: ItemBody, total: int, precision: int) -> tuple[Leg, ...]:
     """The legs that get something."""
-    if fields.sources is not None and fields.destinations is not None:
-        raise fault("destinations", "only one side can be a list")
-    many, one = ("sources", "destination") if fields.sources else ("destinations", "source")
-    given = fields.sources or fields.destinations or []
-    other = _resolve(fields.destination or fields.source or "", fields.currency, one)
-    resolved = [
+    sources, given = _named_shares(fields, "source", "sources")
+    destinations, got = _named_shares(fields, "destination", "destinations")
+    source_ids, destination_ids = [name[0] for name in sources], [name[0] for name in destinations]
+    if len({*source_ids, *destination_ids}) < len(sources) + len(destinations):
+        errors = identity_errors("sources", source_ids, destination_ids) if fields.sources else []
+        beside = () if fields.sources else source_ids
+        if fields.destinations:
+            errors += identity_errors("destinations", destination_ids, beside)
+        raise malformed(errors)
+    pairs = paired_amounts(total, given, got)
+    if isinstance(pairs, FieldError):
+        raise malformed([pairs])
+    return tuple(
+        Leg(source_id, destination_id, source, destination, amount)
+        for place, other, amount in pairs
+        for (source_id, source), (destination_id, destination) in (
+            (sources[place], destinations[other]),
+        )
+    )
+
+
+def _named_shares(
+    fields: ItemBody, one: str, many: str
+) -> tuple[list[tuple[str, str | None]], list[Share]]:
+    """The balances of a side, with their indicators, and what each of them gives or gets."""
+    legs = getattr(fields, many)
+    if legs is None:
+        return [_resolve(getattr(fields, one), fields.currency, one)], [LEFT]
+    names = [
         _resolved(leg["identifier"], fields.currency, f"{many}[{place}].identifier")
-        for place, leg in enumerate(given)
+        for place, leg in enumerate(legs)
     ]
-    balance_ids = [balance_id for balance_id, _ in resolved]
-    if len({other[0], *balance_ids}) <= len(balance_ids):
-        raise malformed(identity_errors(many, balance_ids, other[0]))
-    shares = [_share(leg, many, place) for place, leg in enumerate(given)]
-    amounts = divided(total, shares, many)
-    if isinstance(amounts, FieldError):
-        raise malformed([amounts])
-    legs = zip(resolved, amounts, strict=True)
-    if many == "sources":
-        return tuple(Leg(i, other[0], name, other[1], got) for (i, name), got in legs if got)
-    return tuple(Leg(other[0], i, other[1], name, got) for (i, name), got in legs if got)
+    return names, [_share(leg, many, place) for place, leg in enumerate(legs)]
 
 
 def _resolved(name: str, currency: str, field: str) -> tuple[str, str | None]:
