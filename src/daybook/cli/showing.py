@@ -9,7 +9,7 @@ import typer
 
 from daybook.cli.output import to_json
 from daybook.ledger.money import amount_text
-from daybook.requests.bounds import BALANCE_ID, GROUP_ID, IDENTITY_ID, LEDGER_ID
+from daybook.requests.bounds import IDENTITY_ID, LEDGER_ID
 
 LIMIT_MAX = 10_000
 Limit = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="Most rows that are shown.")]
@@ -31,9 +31,7 @@ def major(figure: int | None, precision: int | None) -> str | None:
 
 _IDS = {
     "ledger": (LEDGER_ID, "ldg_<uuid>"),
-    "balance": (BALANCE_ID, "bln_<uuid>, or @Indicator with --currency"),
     "identity": (IDENTITY_ID, "idt_<uuid>"),
-    "parent": (GROUP_ID, "txn_<uuid> or bulk_<uuid>; `daybook transaction REFERENCE` shows it"),
 }
 
 
