@@ -20,14 +20,14 @@ def main() -> None:
     with Client() as client:
         ledger = client.create_ledger("Cards")
         card = client.create_balance(ledger.id, "USD")
-        usd = {"currency": "USD", "precision": 100}
         client.enqueue(
             reference=f"{card.id}-load",
             source="@World",
             destination=card.id,
             amount="100.00",
             allow_overdraft=True,
-            **usd,
+            currency="USD",
+            precision=100,
         )
 
         hold = client.enqueue(
@@ -36,13 +36,19 @@ def main() -> None:
             destination="@Hotel",
             amount="80.00",
             inflight=True,
-            **usd,
+            currency="USD",
+            precision=100,
         )
         show("hold 80.00", hold.wait(timeout=30))
 
         # 20.00 are still available; the 80.00 are reserved.
         other = client.enqueue(
-            reference=f"{card.id}-taxi", source=card.id, destination="@Taxi", amount="20.01", **usd
+            reference=f"{card.id}-taxi",
+            source=card.id,
+            destination="@Taxi",
+            amount="20.01",
+            currency="USD",
+            precision=100,
         )
         show("spend 20.01 beside it", other.wait(timeout=30))
 

@@ -1,7 +1,8 @@
 """Daybook: a double-entry ledger fed by a queue.
 
-Producers need ``Client`` (or ``AsyncClient``) and Redis; nothing here imports the database. What is
-named here is imported on first use: the command line, which begins here too, needs little of it.
+Producers need ``Client`` (or ``AsyncClient``) and Redis. ``Reader`` and ``AsyncReader`` need the
+database. What is named here is imported on first use: the command line, which begins here too,
+needs little of it.
 """
 
 from importlib import import_module
@@ -14,19 +15,22 @@ from daybook.errors import (
     FieldError,
     LogFull,
     LogNotInstalled,
+    LogRefused,
     LogUnavailable,
     MalformedRequest,
     NotFound,
     OutcomeUnknown,
     ReferenceConflict,
     SchemaOutdated,
+    StoreRefused,
     StoreUnavailable,
 )
 
 if TYPE_CHECKING:
     from daybook.client.async_client import AsyncClient
     from daybook.client.client import Client
-    from daybook.client.receipts import Outcome, Receipt
+    from daybook.client.receipts import AsyncReceipt, Outcome, Receipt
+    from daybook.ledger.preview import Preview
     from daybook.requests import (
         BalanceRequest,
         BulkRequest,
@@ -41,10 +45,15 @@ if TYPE_CHECKING:
         VoidRequest,
     )
 
+if TYPE_CHECKING:
+    from daybook.store.read.reader import AsyncReader, Reader
+
 __version__ = "0.1.0"
 
 __all__ = [
     "AsyncClient",
+    "AsyncReader",
+    "AsyncReceipt",
     "BalanceRequest",
     "BulkRequest",
     "CancelRequest",
@@ -60,15 +69,19 @@ __all__ = [
     "LegRequest",
     "LogFull",
     "LogNotInstalled",
+    "LogRefused",
     "LogUnavailable",
     "MalformedRequest",
     "NotFound",
     "Outcome",
     "OutcomeUnknown",
+    "Preview",
+    "Reader",
     "Receipt",
     "ReferenceConflict",
     "RefundRequest",
     "SchemaOutdated",
+    "StoreRefused",
     "StoreUnavailable",
     "TransactionRequest",
     "VoidRequest",
@@ -76,8 +89,12 @@ __all__ = [
 
 _MODULE_OF = {
     "AsyncClient": "daybook.client.async_client",
+    "AsyncReader": "daybook.store.read.reader",
+    "AsyncReceipt": "daybook.client.receipts",
     "Client": "daybook.client.client",
     "Outcome": "daybook.client.receipts",
+    "Preview": "daybook.ledger.preview",
+    "Reader": "daybook.store.read.reader",
     "Receipt": "daybook.client.receipts",
 }
 

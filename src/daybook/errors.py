@@ -12,6 +12,7 @@
     │   └── LogRefused         Redis answers, and refuses: a password, a right, a certificate
     ├── LogFull                the log is at its bound; what was accepted is untouched
     ├── StoreUnavailable       Postgres cannot be reached, or a unit of work failed permanently
+    │   ├── StoreRefused       Postgres answers, and refuses: a user, a password, a right
     │   └── SchemaOutdated     the database has not been migrated to this version
     ├── NotFound               what was asked for does not exist
     ├── RevokeRefused          a request that was accepted can't be revoked (any more)
@@ -147,6 +148,13 @@ class LogFull(DaybookError):  # noqa: N818 - states the fact
 
 class StoreUnavailable(DaybookError):  # noqa: N818 - states the fact
     """Postgres cannot be reached, or kept refusing a unit of work; nothing of it was written."""
+
+
+class StoreRefused(StoreUnavailable):
+    """Postgres answers and refuses: the user, the password, the database's name, or a right.
+
+    Trying again is of no use before that is mended.
+    """
 
 
 class SchemaOutdated(StoreUnavailable):

@@ -210,7 +210,10 @@ class Settings(BaseSettings):
 
 
 def running_instance(home: Path) -> dict[str, str]:
-    """Addresses that ``daybook up`` left in ``home``; empty when nothing runs there."""
+    """Addresses that ``daybook up`` left in ``home``; empty when nothing runs there.
+
+    Raises ConfigError when that can't be read.
+    """
     if not _is_supervised(home):
         return {}
     try:
@@ -229,8 +232,13 @@ def _is_supervised(home: Path) -> bool:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except (ImportError, OSError):
+    except (ImportError, FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as fault:
+        raise ConfigError(
+            f"the data folder {home} can't be read: {fault.strerror}; mend its rights, or set "
+            "DAYBOOK_HOME"
+        ) from fault
     return False
 
 

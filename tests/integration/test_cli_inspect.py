@@ -158,7 +158,7 @@ def test_a_request_with_legs_is_one_page(installation: Installation) -> None:
     assert [leg["destination"] for leg in exact["records"]] == [ann, bob]
     assert [action["transaction_id"] for action in exact["actions"]] == [void]
     assert not {"records", "actions", "refunded_by"} & exact["records"][0].keys()
-    assert re.search(rf"1\s+txn_\S+\s+rooms_1\s+bln_\S+\s+{ann}\s+INFLIGHT\s+7\.00\s", people)
+    assert re.search(rf"1\s+txn_\S+\s+rooms_1\s+@World\s+{ann}\s+INFLIGHT\s+7\.00\s", people)
     assert re.search(rf"{void}\s+void\s+VOID", people)
 
 
@@ -270,7 +270,7 @@ def test_bad_input_names_every_field(installation: Installation) -> None:
     assert "precise_amount" in result.stderr
     lines = both.stderr.splitlines()
     named = {line.split(":")[1].strip() for line in lines if line.startswith("error: ")}
-    assert named >= {"reference", "unknown", "amount", "source", "destination", "currency"}
+    assert named >= {"reference", "unknown", "--amount", "--source", "destination", "currency"}
     assert installation.log.clock() == 0
 
 
@@ -484,15 +484,15 @@ def test_the_version_needs_no_command() -> None:
 
 
 def test_what_is_no_id_finds_nothing(installation: Installation) -> None:
-    """A filter that is no id is bad input; it never stands for things without one."""
-    for command in (
-        ("transactions", "--parent", "nope"),
-        ("transactions", "--balance", "nope"),
-        ("balances", "--identity", "nope"),
+    """A filter that is no id, and no name, is told; it never stands for things without one."""
+    for command, code, said in (
+        (("transactions", "--parent", "nope"), Exit.BAD_ANSWER, "no request has the reference"),
+        (("transactions", "--balance", "nope"), Exit.BAD_ANSWER, "there is no balance nope"),
+        (("balances", "--identity", "nope"), Exit.BAD_INPUT, "nope is no id like"),
     ):
         shown = installation.run(*command)
-        assert shown.returncode == Exit.BAD_INPUT
-        assert "nope is no id like" in " ".join(shown.stderr.split())
+        assert shown.returncode == code
+        assert said in " ".join(shown.stderr.split())
     with queries.reading(installation.engine) as connection:
         assert queries.list_transactions(connection, parent="nope") == []
         assert queries.list_transactions(connection, balance_id="nope") == []

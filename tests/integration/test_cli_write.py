@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +49,12 @@ class Desk(NamedTuple):
     def new_balance(self) -> str:
         """A balance of its own for one test."""
         return str(self.ask("balance", "create", "general_ledger_id", "USD")["id"])
+
+    def funded(self) -> str:
+        """A new balance with 10.00."""
+        balance = self.new_balance()
+        self.deposit(f"money of {balance}", balance)
+        return balance
 
     def figures(self, balance_id: str) -> tuple[int, int, int]:
         """Credit, debit and inflight debit."""
@@ -192,7 +199,7 @@ def test_what_moves_money_has_a_date_of_its_own(desk: Desk) -> None:
     shown = desk.run("transaction", bulk, "--json")
     assert json.loads(shown.stdout)["effective_date"].startswith("2024-03-04T12:00:00")
     late = desk.run("refund", paid["id"], "--effective-date", FAR)
-    assert "effective_date: lies more than a day in the future" in late.stderr
+    assert "--effective-date: lies more than a day in the future" in late.stderr
 
 
 def test_amounts_are_rounded_only_when_asked(desk: Desk) -> None:
@@ -211,7 +218,7 @@ def test_amounts_are_rounded_only_when_asked(desk: Desk) -> None:
     assert desk.figures(balance)[0] == 13
     sides = ("--to", f"{balance}=0.125", "--to", "@Fees=left")
     legs = ("--reference", "legs of a third", *sides, "--amount", "1", "--precision", "100")
-    assert "destinations[0].distribution: 0.125 is no whole" in desk.run(*exact, *legs).stderr
+    assert "--to[0].distribution: 0.125 is no whole" in desk.run(*exact, *legs).stderr
     desk.ask(*exact, *legs, "--rounding", "half_up")
     assert desk.figures(balance)[0] == 26
 
@@ -246,25 +253,22 @@ def test_what_is_not_money_is_asked_for_too(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("arguments", "given", "said"),
     [
-        (("enqueue", "--to", "@Fees"), None, "destinations[0]: write it as BALANCE=SHARE"),
+        (("enqueue", "--to", "@Fees"), None, "--to[0]: write it as BALANCE=SHARE"),
         (("enqueue", '{"kind": "deadline"}'), None, "kind: must be one of"),
         (("bulk", "nothing.json"), None, "nothing.json cannot be read"),
         (("bulk", "-"), "[]", "transactions"),
         (("bulk", "-"), '{"a": 1}\n{"a": \n', "line 2: is not valid JSON"),
         (("bulk", "-"), '{"a": \n', "request: is not valid JSON"),
         (("bulk", "-"), '[{"amount": 1234567890123.4567}]', "transactions[0].amount: has more"),
-        (("refund", "order-1"), None, "transaction_id: must look like"),
-        (("cancel", "bulk_1"), None, "transaction_id: must look like"),
         (("identity", "create", "Ada"), None, "Ada: write it as FIELD=VALUE"),
         (("identity", "create", "city=a", "city=b"), None, "city: is given twice"),
         (("identity", "create", "shoe_size=44"), None, "shoe_size: is not a field"),
         (("identity", "create", "meta_data=1"), None, "given by --id and --meta-data"),
-        (("identity", "change", "idt_1"), None, "subject_id: must"),
+        (("identity", "change", "idt_1"), None, "IDENTITY: must"),
         (("meta-data", NEW_BALANCE, "[]"), None, "meta_data: must be a JSON object"),
         (("meta-data", NEW_BALANCE, "{}"), None, "fields: or meta_data is required"),
-        (("balance", "link", NEW_BALANCE, "Ada"), None, "identity_id: must look like idt_"),
-        (("ledger", "rename", "ldg_1", "X"), None, "subject_id: must"),
-        (("void", NEW_HOLD[:-1]), None, "transaction_id: must look like"),
+        (("balance", "link", NEW_BALANCE, "Ada"), None, "IDENTITY: must look like idt_"),
+        (("ledger", "rename", "ldg_1", "X"), None, "LEDGER: must"),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_is_sent(
@@ -276,3 +280,64 @@ def test_what_is_wrong_is_told_before_anything_is_sent(
     assert (result.exit_code, "Traceback" in result.output) == (Exit.BAD_INPUT, False)
     assert said in result.stderr
     assert desk.installation.log.clock() == before
+
+
+def test_things_are_called_by_their_names(desk: Desk) -> None:
+    """A hold or a transaction by its reference, a balance by its external_id, in every command."""
+    desk.ask(
+        *("balance", "create", "general_ledger_id", "USD"),
+        *("--meta-data", '{"external_id": "anna"}'),
+    )
+    desk.deposit("anna's money", "anna")
+    held = desk.ask(
+        *("enqueue", "--reference", "anna's stay", "--source", "anna", "--to", "@Inn=100%"),
+        *("--currency", "USD", "--amount", "4", "--precision", "100", "--inflight"),
+    )
+    desk.ask("commit", "anna's stay", "--amount", "1.00")
+    desk.ask("void", "anna's stay")
+    desk.ask("refund", "anna's money")
+    desk.ask("meta-data", "anna", '{"tier": "gold"}')
+    shown = json.loads(desk.run("balance", "anna", "--json").stdout)
+    assert (shown["balance"], shown["meta_data"]["tier"]) == (-100, "gold")
+    holds = desk.run("transaction", "anna's stay").stdout
+    assert re.search(r"hold +4\.00 held: 1\.00 committed, 3\.00 voided, 0\.00 left", holds)
+    done = json.loads(desk.run("transactions", "--parent", held["id"], "--json").stdout)
+    assert {one["kind"] for one in done} == {"commit", "void"}
+    assert "external_id" in desk.run("balance", "nobody").output
+    for words in (("refund", "no such"), ("cancel", "bulk_1"), ("void", NEW_HOLD[:-1])):
+        nothing = desk.run(*words)
+        assert nothing.exit_code == Exit.BAD_ANSWER
+        assert "no request has the reference" in nothing.output
+
+
+def test_what_a_request_was_made_of_is_shown(desk: Desk) -> None:
+    """A bulk that is waited for shows its items, and so does its refund."""
+    bulk = desk.ask(
+        *("bulk", "-", "--reference", "parts"),
+        given=json.dumps(transfers(100, 200, name="part", source=desk.funded())),
+    )
+    assert [item["precise_amount"] for item in bulk["records"]] == [100, 200]
+    back = desk.run("refund", "parts", "--wait", "60").stdout
+    assert len(re.findall(r" @Fees +bln_\S+ +APPLIED ", back)) == 2
+
+
+def test_what_cannot_be_looked_for_is_bad_input(desk: Desk) -> None:
+    """Any moment can be asked for; what is no id is named, and is no outage."""
+    for moment in ("0001-01-01", "9999-12-31"):
+        assert desk.run("transactions", "--since", moment).exit_code == Exit.OK
+    page = desk.run("balances", "--after", "x")
+    assert (page.exit_code, "--after: x is no id" in page.output) == (Exit.BAD_INPUT, True)
+
+
+def test_a_limit_that_is_less_than_a_minor_unit_is_said(desk: Desk) -> None:
+    """An overdraft limit of half a cent is none, and the rejection says why."""
+    refused = desk.ask(
+        *("enqueue", "--reference", "half a cent", "--source", "@Poor", "--destination", "@Fees"),
+        *("--currency", "USD", "--amount", "0.01", "--precision", "100"),
+        *("--overdraft-limit", "0.005"),
+        code=Exit.BAD_ANSWER,
+    )
+    assert refused["detail"] == (
+        "source: @Poor would stand at -1, its limit is 0 (minor units): "
+        "0.005 is less than one of them"
+    )

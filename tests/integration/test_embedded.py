@@ -364,10 +364,13 @@ def test_killed_worker_and_servers_are_started_again(instance: Path) -> None:
     wait_for(lambda: not any(start_mark(pid) for pid in children))
 
 
-def test_command_line_refuses_a_second_up_and_stops_the_first(instance: Path) -> None:
-    """``up`` beside a running instance fails with the reason; ``down`` stops, twice is fine."""
+def test_a_second_up_changes_nothing_and_down_stops_the_first(instance: Path) -> None:
+    """``up --detach`` of what runs shows it, of something else fails; ``down`` stops, twice too."""
     again = daybook(instance, "up", "--detach")
-    assert (again.returncode != 0, "already runs" in again.stderr) == (True, True)
+    assert (again.returncode, "It was up already" in again.stdout) == (0, True)
+    assert running_instance(instance)["redis_url"] in again.stdout  # in one line
+    other = daybook(instance, "up", "--detach", "--workers", "9")
+    assert (other.returncode != 0, "not 9" in other.stderr) == (True, True)
     down = daybook(instance, "down")
     assert (down.returncode, "Stopped" in down.stdout) == (0, True)
     assert living_under(instance) == []

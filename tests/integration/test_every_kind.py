@@ -178,7 +178,7 @@ def test_several_pay_several(install_daybook: Callable[[int], Installation]) -> 
     assert [credit - debit for credit, debit, _ in found] == [30, 40, 180, 150]
     with reading(installation.engine) as connection:
         view = queries.find_transaction(connection, reference="j3")
-    assert view is not None
+    assert isinstance(view, TransactionView)
     assert (view.transaction_id, view.source, view.destination) == (made.transaction_id, None, None)
     assert_proved(installation)
 

@@ -7,18 +7,24 @@ import io
 import json
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 from tests.harness import Installation, wait_until
 
+from daybook.errors import MalformedRequest
 from daybook.ledger.balance import internal_balance_id
 from daybook.requests import slot_of
 from daybook.store.proof.verify import verify
-from daybook.store.read import queries
+from daybook.store.read import history, queries
+from daybook.store.read import trial_balance as trial_balances
 from daybook.store.read.history import Statement, StatementLine, balance_at, open_statement
 from daybook.store.read.snapshots import SnapshotView, take_snapshot
+from daybook.store.read.trial_balance import trial_balance
 
 INSTANT = timedelta(microseconds=1)
 DAY = timedelta(days=1)
@@ -81,9 +87,11 @@ class Book:
             )
         self.client.bulk(items, effective_date=when, description="of a bulk")
 
-    def snapshot(self) -> SnapshotView | None:
-        """Take one, with a worker's rights."""
-        return take_snapshot(self.installation.engine, self.installation.log)
+    def snapshot(self, at: datetime | None = None) -> SnapshotView | None:
+        """Take one, with a worker's rights; of this moment, unless there is one."""
+        with suppress(MalformedRequest):
+            return take_snapshot(self.installation.engine, self.installation.log, at)
+        return None
 
     def folded(self, balance_id: str) -> list[tuple[datetime, int, int, int]]:
         """Effective date, position, sequence and amount of all that moved a balance, in order."""
@@ -141,6 +149,26 @@ def check_history(book: Book, balance_id: str, moments: list[datetime], bases: s
             assert found.credit_balance == plain.credit_balance
 
 
+def check_trial_balance(book: Book, moments: list[datetime]) -> None:
+    """All balances at once are each as it is by itself, and their sums are those of the lines."""
+    with queries.reading(book.installation.engine) as connection:
+        for moment in [*moments, None]:
+            found = trial_balance(connection, at=moment, limit=10_000)
+            assert len(found.balances) == found.balances_total
+            alone = {}
+            for line in found.balances:
+                at = moment or datetime.max.replace(tzinfo=UTC)
+                one = balance_at(connection, line.balance_id, at, from_journal=True)
+                assert one is not None
+                alone[line.balance_id] = (one.credit_balance, one.debit_balance)
+            assert alone == {
+                line.balance_id: (line.credit_balance, line.debit_balance)
+                for line in found.balances
+            }, moment
+            assert [total.balance for total in found.currencies] in ([], [0])
+            assert sum(total.balance for total in found.ledgers) == 0
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_history_is_the_fold_of_the_journal_whatever_is_backdated(book: Book, seed: int) -> None:
     """Random dates, snapshots and partitions that lag: snapshots never change an answer."""
@@ -170,6 +198,8 @@ def test_history_is_the_fold_of_the_journal_whatever_is_backdated(book: Book, se
             taken = book.snapshot()
             if taken is not None:
                 moments.append(taken.moment)
+        if chosen.random() < 0.4:  # of a history that was brought in later
+            book.snapshot(chosen.choice(moments) - chosen.choice([DAY, 2 * INSTANT, 100 * DAY]))
         moments.append(datetime.now(UTC))
         moments = moments[-8:]
     book.installation.drain()
@@ -179,6 +209,7 @@ def test_history_is_the_fold_of_the_journal_whatever_is_backdated(book: Book, se
         around = [date + step for date in dates for step in (-INSTANT, timedelta(0), INSTANT)]
         check_history(book, balance_id, [*moments, *around], bases)
     assert "snapshot" in bases
+    check_trial_balance(book, [*moments, *chosen.sample(around, 4)])
     assert verify(book.installation.engine).violations == []
 
 
@@ -426,3 +457,96 @@ def test_beat_has_snapshots_taken(installation: Installation) -> None:
         ),
         "a snapshot by beat",
     )
+
+
+JOURNAL_OF_MANY = """
+INSERT INTO balances (balance_id, ledger_id, currency)
+    SELECT lpad(to_hex(n), 32, '0')::uuid, 'general_ledger_id', 'USD' FROM generate_series(0, 99) n;
+INSERT INTO transactions (partition, sequence, transaction_id, kind, reference, derived, source,
+    destination, currency, precision, precise_amount, status, description, allow_overdraft,
+    position, effective_date, fingerprint, hash)
+SELECT 0, n, gen_random_uuid(), 'transaction', n, false, lpad(to_hex(n % 100), 32, '0')::uuid,
+    lpad(to_hex(n / 7 % 100), 32, '0')::uuid, 'USD', 100, 1, 'APPLIED', '', true,
+    (1767225600000 + n * 60000::bigint) << 20, to_timestamp(1767225600 + n * 60)
+        - CASE WHEN n % 5 = 0 THEN interval '9 days' ELSE interval '0' END, '', ''
+FROM generate_series(1, 6000) n
+"""
+"""100 balances, and 6,000 records of four days, every fifth of them dated back."""
+
+
+def indexes_in(plan: dict[str, Any]) -> Iterator[str]:
+    """Where each read of the journal in a plan finds its rows."""
+    if plan.get("Index Name", "").startswith("transactions_"):
+        yield plan["Index Name"]
+    elif plan.get("Relation Name") == "transactions" and plan["Node Type"] != "Bitmap Heap Scan":
+        yield plan["Node Type"]
+    for below in plan.get("Plans", ()):
+        yield from indexes_in(below)
+
+
+def plan_of(installation: Installation, statement: Any, values: dict[str, Any]) -> list[str]:
+    """The indexes of the journal that a statement reads, in order."""
+    explained = text(f"EXPLAIN (FORMAT JSON) {statement.text}")
+    with installation.engine.connect() as connection:
+        ((plan,),) = connection.execute(explained, values).all()
+        return sorted(indexes_in(plan[0]["Plan"]))
+
+
+def test_every_arm_reads_a_partial_index(installation: Installation) -> None:
+    """Figures at a time, their ends and a trial balance read no more of the journal than they need:
+    the plan of each arm is an index of its side, for records dated or not."""
+    installation.rows(JOURNAL_OF_MANY)
+    installation.rows("ANALYZE transactions, balances")
+    names = {
+        way: [f"transactions_{side}{way}_idx" for side in ("destination", "source")]
+        for way in ("", "_dated")
+    }
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    position = int(moment.timestamp() * 1000) << 20
+    values = {
+        "balance": UUID(int=7),
+        "after": moment.isoformat(),
+        "until": "infinity",
+        "low": position,
+        "high": 1 << 62,
+        "late": position,
+    }
+    ends = plan_of(installation, history._ENDS, {"balance": UUID(int=7)})
+    assert ends == sorted([*names[""], *names["_dated"]] * 2)
+    sums = plan_of(installation, history._SUM, values)
+    assert sums == sorted([*names[""], *names["_dated"]])
+    whole = {"at": moment.isoformat(), "high": position, "prefix": None, "limit": 10}
+    for statement, given in (
+        (history._SUM_SINCE_SNAPSHOT, values),
+        (trial_balances._STATEMENT, whole),
+    ):
+        found = plan_of(installation, statement, given)  # dated ones have two, either will do
+        assert sorted(name.replace("_dated_position", "_dated") for name in found) == sorted(
+            [*sums, *names["_dated"]]
+        )
+
+
+def test_a_trial_balance_adds_up_by_currency_ledger_and_prefix(book: Book) -> None:
+    """Names are grouped up to their next colon, and only those below a prefix are counted."""
+    book.move("@World", "@Assets:Cash:Till", 70)
+    book.move("@World", "@Assets:Cash:Safe", 20)
+    book.move("@World", "@Assets:Bank", 10)
+    book.move("@World", "@Other", 1, inflight=True)
+    book.installation.drain()
+    with queries.reading(book.installation.engine) as connection:
+        whole = trial_balance(connection)
+        below = trial_balance(connection, prefix="@Assets:", limit=2)
+    assert [(each.name, each.balance) for each in whole.prefixes] == [
+        ("@Assets:", 100),
+        ("@World", -100),
+    ]
+    assert [(each.currency, each.balance, each.balances) for each in whole.currencies] == [
+        ("USD", 0, 4)
+    ]
+    assert [(each.name, each.balance) for each in whole.ledgers] == [("general_ledger_id", 0)]
+    assert [(each.name, each.balance, each.balances) for each in below.prefixes] == [
+        ("@Assets:Bank", 10, 1),
+        ("@Assets:Cash:", 90, 2),
+    ]
+    assert (below.balances_total, len(below.balances)) == (3, 2)
+    assert below.currencies[0].balance_string == "1"

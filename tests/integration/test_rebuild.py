@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import pytest
@@ -157,7 +158,7 @@ def test_workers_wait_until_it_is_done(installation: Installation) -> None:
     """While it runs no batch is applied; what was accepted meanwhile is applied after it."""
     client = installation.client
     target = client.create_balance(client.create_ledger("Customers").id, "USD").id
-    deposit = {"source": "@World", "destination": target, "currency": "USD", "amount": "1"}
+    deposit: Any = {"source": "@World", "destination": target, "currency": "USD", "amount": "1"}
     deposit["precision"] = "100"
     client.enqueue(reference="before", allow_overdraft=True, **deposit)
     installation.drain()

@@ -120,7 +120,7 @@ def test_everything_works_whatever_is_set(
     hostile.workers(1)
     client = hostile.client
     balance = client.create_balance(client.create_ledger("Käufer").id, "USD").id
-    money = {"currency": "USD", "precision": 100, "description": "Ü \\' 'x'"}
+    money: dict[str, Any] = {"currency": "USD", "precision": 100, "description": "Ü \\' 'x'"}
     deposit = {**money, "source": "@World", "destination": balance, "allow_overdraft": True}
     earlier = datetime(2024, 2, 3, 12, tzinfo=UTC)
     client.enqueue(reference="old", amount="5.00", effective_date=earlier, **deposit)

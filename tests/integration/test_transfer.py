@@ -296,7 +296,7 @@ def test_the_commands_move_a_ledger_that_goes_on(
     source, target = install_daybook(2), install_daybook(1)
     client = source.client
     balance = client.create_balance(client.create_ledger("Customers").id, "USD").id
-    deposit = {"destination": balance, "source": "@World", "currency": "USD", "amount": "1"}
+    deposit: Any = {"destination": balance, "source": "@World", "currency": "USD", "amount": "1"}
     deposit["precision"] = "100"
     client.enqueue(reference="first", allow_overdraft=True, **deposit)
     source.drain()

@@ -194,7 +194,7 @@ def take_snapshot(installation: Installation, posting: Posting) -> None:
     position = ((position >> POSITION_COUNTER_BITS) + 1) << POSITION_COUNTER_BITS
     moment = datetime.fromtimestamp((position >> POSITION_COUNTER_BITS) / 1000, UTC)
     with installation.engine.begin() as connection:
-        kept = _keep_all(connection, moment, position)
+        kept = _keep_all(connection, moment, position, alone=False)
     installation.rows(
         "INSERT INTO snapshots (moment, position, balances) VALUES (%s, %s, %s)",
         moment,

@@ -5,17 +5,18 @@ from __future__ import annotations
 import base64
 import json
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from celery.app.task import Context
 from kombu.serialization import dumps
 from tests.envelopes import envelope
 
+from daybook.errors import MalformedRequest
 from daybook.queue.doorbell import INTAKE_QUEUE
 from daybook.worker.answering import mark_of
 from daybook.worker.envelopes import envelope_of
-from daybook.worker.intake import again
+from daybook.worker.intake import Desk, again, take
 from daybook.worker.messages import exact, load_message
 
 REQUEST = (
@@ -81,3 +82,13 @@ def test_messages_that_differ_in_a_number_are_not_the_same(one: str, other: str)
     """Another digit, or the same as text, is another request, and so another message."""
     first, second = (f'[[], {{"request": {{"x": {said}}}}}, {{}}]' for said in (one, other))
     assert mark_of(arrived(first)) != mark_of(arrived(second))
+
+
+def test_fields_that_came_flat_are_refused_with_the_form() -> None:
+    """A message with a keyword for each field is told how a request is sent."""
+    message = arrived('[[], {"reference": "r", "source": "@World"}, {}]')
+    message.ignore_result = True
+    with pytest.raises(
+        MalformedRequest, match=r'reference, source; .* kwargs=\{"request": \{…\}\}'
+    ):
+        take(cast(Desk, None), message)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from daybook import BulkRequest, MalformedRequest, RefundRequest, TransactionRequest
+from daybook.apply.dry_run import DryRun
 from daybook.client.drafts import (
     APPEND_BYTES_MAX,
     APPEND_ENTRIES_MAX,
@@ -20,6 +21,8 @@ from daybook.client.drafts import (
     original_slot,
     with_task_id,
 )
+from daybook.client.dry_run import AsyncDryRunCalls, DryRunCalls
+from daybook.client.fields import TransactionFields
 from daybook.client.names import name_of
 from daybook.client.receipts import Outcome
 from daybook.ledger.record import Status
@@ -275,3 +278,19 @@ def test_a_bulk_may_be_made_of_models() -> None:
     mapping = of({"transactions": [item("a")]})
     model = of(BulkRequest(transactions=(TransactionRequest(**item("a")),)))
     assert json.loads(model.entry.body) == json.loads(mapping.entry.body)
+
+
+def test_keywords_of_enqueue_are_the_fields_of_a_transaction() -> None:
+    """What a type checker offers is what a request takes, and requires what it requires."""
+    model = TransactionRequest.model_fields
+    assert set(TransactionFields.__annotations__) == set(model)
+    required = {name for name, field in model.items() if field.is_required()}
+    assert TransactionFields.__required_keys__ == required
+
+
+@pytest.mark.parametrize("kind", [DryRunCalls, AsyncDryRunCalls, DryRun])
+def test_a_dry_run_refuses_what_enqueue_refuses(kind: type) -> None:
+    """A request and keywords beside it: one of them would be dropped silently."""
+    calls = kind(cast(Any, None), lambda: 0.0)
+    with pytest.raises(TypeError, match="not both"):
+        calls.enqueue({"reference": "r"}, amount="1")

@@ -47,14 +47,12 @@ class DryRun(Calls[Preview]):
         self._engine = engine
         self._clock = clock
 
-    def enqueue(
-        self, request: Request | Mapping[str, Any] | None = None, /, **fields: Any
-    ) -> Preview:
+    def _submit(self, request: Request | Mapping[str, Any]) -> Preview:
         """What the request would do now; nothing is enqueued.
 
         Raises MalformedRequest, StoreUnavailable, SchemaOutdated.
         """
-        made = draft(fields if request is None else request, self._clock)
+        made = draft(request, self._clock)
         return self.look_ahead(made.entry.request_id, made.entry.body)
 
     def look_ahead(self, request_id: str, body: bytes) -> Preview:

@@ -101,7 +101,7 @@ class Summary:
     def remarks(self) -> Iterator[str]:
         """Sentences that follow the figures."""
         if self.balances_created:
-            yield f"{self.balances_created:,} balances were created."
+            yield f"{counted(self.balances_created, 'balance')} created."
         if self.unseen_columns:
             names = ", ".join(self.unseen_columns)
             yield f"No line has {names}, which the mapping names: is it spelt as in the file?"
@@ -111,10 +111,15 @@ class Summary:
                 "file that has the newest first is posted with --reverse."
             )
         if self.rejects_path:
-            yield f"{self.rejects:,} lines are not posted; the reasons: {self.rejects_path}"
+            yield f"{counted(self.rejects, 'line')} not posted; the reasons: {self.rejects_path}"
         if self.stopped:
             yield f"Stopped: {self.stopped}"
             yield "Running it again is safe: what was accepted is not posted twice."
+
+
+def counted(number: int, what: str) -> str:
+    """So many of a thing: ``1 line``, ``2,000 lines``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _duplicates_remark(summary: Summary) -> str:

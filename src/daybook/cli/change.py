@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from daybook.cli.naming import balance_named, subject_named
 from daybook.cli.output import AsJson
 from daybook.cli.sending import (
     DryRun,
@@ -86,7 +87,7 @@ def rename_ledger(
 
 
 def link_balance(
-    balance: Annotated[str, typer.Argument(help="The balance: bln_….")],
+    balance: Annotated[str, typer.Argument(help="The balance: bln_…, or its external_id.")],
     identity: IdentityId,
     by: MadeBy = None,
     reference: OwnReference = None,
@@ -95,8 +96,9 @@ def link_balance(
     as_json: AsJson = False,
 ) -> None:
     """Make an identity the owner of a balance."""
+    balance_id = balance_named(balance)
     send(
-        lambda client: client.link_identity(balance, identity, made_by=by, reference=reference),
+        lambda client: client.link_identity(balance_id, identity, made_by=by, reference=reference),
         wait,
         as_json,
         dry_run,
@@ -105,7 +107,11 @@ def link_balance(
 
 def meta_data(
     subject: Annotated[
-        str, typer.Argument(help="What it is about: ldg_…, bln_…, idt_…, txn_… or bulk_….")
+        str,
+        typer.Argument(
+            help="What it is about: ldg_…, bln_…, idt_…, txn_… or bulk_…; or a reference, or the "
+            "external_id of a balance."
+        ),
     ],
     members: Annotated[
         str, typer.Argument(metavar="JSON", help="An object, e.g. '{\"note\": 1}'.")
@@ -117,9 +123,9 @@ def meta_data(
     as_json: AsJson = False,
 ) -> None:
     """Merge meta_data, key by key, over that of a ledger, balance, identity or transaction."""
-    given = meta_data_of(members) or {}
+    given, subject_id = meta_data_of(members) or {}, subject_named(subject)
     send(
-        lambda client: client.merge_meta_data(subject, given, made_by=by, reference=reference),
+        lambda client: client.merge_meta_data(subject_id, given, made_by=by, reference=reference),
         wait,
         as_json,
         dry_run,

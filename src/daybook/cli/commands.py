@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Annotated, Any
 
 import typer
@@ -22,13 +23,17 @@ from daybook.cli import (
     serve,
     statement,
     status,
+    tail,
     transfer,
+    trial_balance,
     up,
     verify,
     write,
 )
 from daybook.cli.exits import MEANINGS, code_of, show_error
-from daybook.errors import DaybookError
+from daybook.cli.options import Program
+from daybook.cli.output import escape_what_streams_cannot_write, printable
+from daybook.errors import ConfigError, DaybookError
 
 HELP_LENGTH_MAX = 200
 """Characters of what ``--help`` says of each command: its first sentence."""
@@ -58,12 +63,27 @@ class Group(TyperGroup):
 class Commands(Group):
     """The top of the command line: shows what Daybook raises, without a traceback."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        escape_what_streams_cannot_write()
+        return super().main(*args, **kwargs)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for argument in args:
+            if not argument.isascii() and any("\ud800" <= char <= "\udfff" for char in argument):
+                raise typer.BadParameter(f"{printable(argument)} is not UTF-8: write it in that")
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except DaybookError as error:
-            show_error(error)
-            raise typer.Exit(code_of(error)) from error
+        except DaybookError as fault:
+            error = fault
+        except OSError as fault:
+            if fault.errno == errno.EPIPE:  # the reader of a pipe has gone
+                raise
+            error = ConfigError(f"{fault.filename or 'the system'}: {fault.strerror or fault}")
+        show_error(error)
+        raise typer.Exit(code_of(error)) from error
 
 
 class ShowByDefault(Group):
@@ -82,11 +102,11 @@ def _examples(*lines: str) -> str:
     return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
 
 
-def _typer(cls: type[Group] = Group, **options: Any) -> typer.Typer:
-    return typer.Typer(cls=cls, pretty_exceptions_enable=False, rich_markup_mode=None, **options)
+def _program(cls: type[Group] = Group, **options: Any) -> Program:
+    return Program(cls=cls, pretty_exceptions_enable=False, rich_markup_mode=None, **options)
 
 
-app = _typer(
+app = _program(
     name="daybook",
     cls=Commands,
     no_args_is_help=True,
@@ -113,19 +133,19 @@ def _top(
     pass
 
 
-ledger_commands = _typer(no_args_is_help=True, help="Create or rename a ledger.")
-balance_commands = _typer(
+ledger_commands = _program(no_args_is_help=True, help="Create or rename a ledger.")
+balance_commands = _program(
     cls=ShowByDefault, no_args_is_help=True, help="Show a balance, create one, or give it an owner."
 )
 
-identity_commands = _typer(
+identity_commands = _program(
     cls=ShowByDefault, no_args_is_help=True, help="Show an identity, create one, or change one."
 )
 
-quarantine_commands = _typer(
+quarantine_commands = _program(
     no_args_is_help=True, help="See what made the code raise; try it again, or give it up."
 )
-partition_commands = _typer(
+partition_commands = _program(
     cls=ShowByDefault, help="Show the partitions, or change their number while everything runs."
 )
 
@@ -205,9 +225,24 @@ def _register() -> None:
             "daybook statement bln_… --from 2020-01-01 --csv > statement.csv",
         ),
     )(statement.statement)
-    command("snapshot", rich_help_panel=_DEPLOYING, epilog=_examples("daybook snapshot"))(
-        statement.snapshot
-    )
+    command(
+        "snapshot",
+        rich_help_panel=_DEPLOYING,
+        epilog=_examples("daybook snapshot", "daybook snapshot --at 2023-12-31"),
+    )(statement.snapshot)
+    command(
+        "tail",
+        rich_help_panel=_INSPECT,
+        epilog=_examples("daybook tail", "daybook tail --after start --no-follow --json"),
+    )(tail.tail)
+    command(
+        "trial-balance",
+        rich_help_panel=_INSPECT,
+        epilog=_examples(
+            "daybook trial-balance --at 2026-04-30",
+            "daybook trial-balance --prefix @Assets: --json",
+        ),
+    )(trial_balance.trial_balance)
     command("verify", rich_help_panel=_INSPECT, epilog=_examples("daybook verify --json"))(
         verify.verify
     )

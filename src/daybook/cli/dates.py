@@ -40,6 +40,7 @@ def schedules(due_before: DueBefore = None, limit: Limit = 100, as_json: AsJson 
             for view in found
         ],
         right=("amount",),
+        empty="Nothing is scheduled.",
     )
 
 
@@ -62,13 +63,18 @@ def holds(due_before: DueBefore = None, limit: Limit = 100, as_json: AsJson = Fa
         print_json([view.asdict() for view in found])
         return
     print_table(
-        ("expires", "commits", "transaction_id", "source", "amount", "remaining", "currency"),
+        (
+            *("expires", "commits", "transaction_id", "reference", "source", "destination"),
+            *("amount", "remaining", "currency"),
+        ),
         [
             (
                 view.inflight_expiry_date,
                 view.inflight_commit_date,
                 view.transaction_id,
-                view.source,
+                view.reference,
+                view.source_indicator or view.source,
+                view.destination_indicator or view.destination,
                 major(view.amount, view.precision),
                 major(view.remaining, view.precision),
                 view.currency,
@@ -76,4 +82,5 @@ def holds(due_before: DueBefore = None, limit: Limit = 100, as_json: AsJson = Fa
             for view in found
         ],
         right=("amount", "remaining"),
+        empty="Nothing is held.",
     )

@@ -132,7 +132,7 @@ def print_result(result: Result) -> None:
     """What a person sees when all is done."""
     print_table(
         ("outcome", "requests", "of which"),
-        _outcome_rows(result.outcomes),
+        list(_outcome_rows(result.outcomes)),
         right=("requests",),
     )
     typer.echo(

@@ -6,16 +6,17 @@ import sys
 from enum import IntEnum
 
 from daybook.errors import (
-    ConfigError,
     DaybookError,
     LogFull,
     LogNotInstalled,
+    LogRefused,
     LogUnavailable,
     MalformedRequest,
     NotFound,
     OutcomeUnknown,
     ReferenceConflict,
     SchemaOutdated,
+    StoreRefused,
     StoreUnavailable,
 )
 
@@ -48,19 +49,18 @@ _CODES: tuple[tuple[type[DaybookError], Exit], ...] = (
     (NotFound, Exit.BAD_ANSWER),
 )
 
+_REDIS = "DAYBOOK_REDIS_URL"
+_POSTGRES = "DAYBOOK_DATABASE_URL (of an owner's command DAYBOOK_MIGRATION_DATABASE_URL)"
+_MEND = "mend the user, the password or the database in {}, or the rights of that user"
+_REACH = "is it running, and are host and port in {} right? `daybook up --detach` starts one"
 _NEXT_STEPS: tuple[tuple[type[DaybookError], str], ...] = (
     (LogNotInstalled, ""),
-    (
-        LogUnavailable,
-        "is it running? start it with `daybook up --detach`, or set DAYBOOK_REDIS_URL",
-    ),
+    (LogRefused, _MEND.format(_REDIS)),
+    (LogUnavailable, _REACH.format(_REDIS)),
     (LogFull, "see how far the workers are with `daybook status`"),
     (SchemaOutdated, ""),
-    (
-        StoreUnavailable,
-        "is it running? start it with `daybook up --detach`, or set DAYBOOK_DATABASE_URL",
-    ),
-    (ConfigError, ""),
+    (StoreRefused, _MEND.format(_POSTGRES)),
+    (StoreUnavailable, _REACH.format(_POSTGRES)),
 )
 """Where the message itself does not say it."""
 

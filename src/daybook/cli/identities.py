@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from daybook.cli.naming import subject_named
 from daybook.cli.output import AsJson, print_fields, print_json, print_table
 from daybook.cli.showing import Limit, say_more
 from daybook.cli.wiring import open_reading
@@ -40,6 +41,7 @@ def identities(
             )
             for view in found
         ],
+        empty="No identity there.",
     )
     say_more(len(found), limit, found[-1].identity_id if found else "")
 
@@ -67,7 +69,9 @@ def changes(
     subject: Annotated[
         str,
         typer.Argument(
-            metavar="SUBJECT", help="What was changed: ldg_…, bln_…, idt_…, txn_… or bulk_…."
+            metavar="SUBJECT",
+            help="What was changed: ldg_…, bln_…, idt_…, txn_… or bulk_…; or a reference, or the "
+            "external_id of a balance.",
         ),
     ],
     limit: Limit = 20,
@@ -76,8 +80,9 @@ def changes(
     """Show who set what about a thing, and when: its changes and its creation, newest first."""
     from daybook.store.read import queries
 
+    subject_id = subject_named(subject)
     with open_reading() as connection:
-        found = queries.list_changes(connection, subject, limit=limit)
+        found = queries.list_changes(connection, subject_id, limit=limit)
     if as_json:
         print_json([view.asdict() for view in found])
         return
@@ -95,4 +100,5 @@ def changes(
             )
             for view in found
         ],
+        empty=f"Nothing was ever set about {subject}.",
     )

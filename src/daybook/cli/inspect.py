@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from daybook.cli.naming import external, no_balance, request_named, subject_named
 from daybook.cli.output import AsJson, print_fields, print_json, print_table
-from daybook.cli.sending import wrong
+from daybook.cli.records import fields_of, print_transaction
+from daybook.cli.sending import pairs, wrong
 from daybook.cli.showing import Limit, checked_id, end_of, major, moment_of, say_more
 from daybook.cli.wiring import open_client, open_reading
 from daybook.errors import ConfigError, LogUnavailable, MalformedRequest, NotFound, OutcomeUnknown
@@ -36,10 +38,18 @@ RecordedKind = Literal[
     "change",
     "all",
 ]
-ONLY_IN_FULL = ("refunded_by", "hold", "records", "actions")
-"""Fields of a transaction that was asked for by name; those that it has not are not shown."""
-TABLES = ("records", "actions")
-"""Those of them that are lists."""
+FIGURES = frozenset(
+    {
+        "balance",
+        "available",
+        "credit_balance",
+        "debit_balance",
+        "inflight_balance",
+        "inflight_credit_balance",
+        "inflight_debit_balance",
+    }
+)
+"""Fields of a balance that are amounts."""
 
 
 def ledgers(
@@ -60,6 +70,7 @@ def ledgers(
     print_table(
         ("ledger_id", "name", "created"),
         [(view.ledger_id, view.name, view.created_at) for view in found],
+        empty="No ledger there.",
     )
     say_more(len(found), limit, found[-1].ledger_id if found else "")
 
@@ -112,6 +123,7 @@ def balances(
             for view in found
         ],
         right=("balance", "available", "inflight", "version"),
+        empty="No balance fits.",
     )
     say_more(len(found), limit, found[-1].balance_id if found else "")
 
@@ -120,7 +132,8 @@ def balance(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="BALANCE", help="A balance id (bln_…), or @Indicator with --currency."
+            metavar="BALANCE",
+            help="A balance id (bln_…), an external_id, or @Indicator with --currency.",
         ),
     ] = None,
     currency: Annotated[
@@ -151,9 +164,12 @@ def balance(
     if as_json:
         print_json(fields)
         return
-    for figure in {"balance", "available"} & set(fields):
-        fields[figure] = f"{fields[figure]}  ({major(fields[figure], view.precision)})"
-    print_fields(fields)
+    print_fields(
+        {
+            name: f"{value}  ({major(value, view.precision)})" if name in FIGURES else value
+            for name, value in fields.items()
+        }
+    )
 
 
 def _balance_at(balance_id: str, moment: datetime, *, from_journal: bool) -> BalanceAtView:
@@ -173,34 +189,27 @@ def named_balance(name: str | None, currency: str | None, external_id: str | Non
         raise typer.BadParameter("give either a balance or --external-id")
     if name is not None and name.startswith("@") and currency is None:
         raise typer.BadParameter(f"{name} exists once for each currency: add --currency")
-    with open_reading() as connection:
-        if external_id is not None:
-            several = queries.list_balances(
-                connection, external_id=external_id, currency=currency, limit=2
-            )
-            if len(several) > 1:
-                raise typer.BadParameter(
-                    f"several balances have external_id {external_id}: list them with "
-                    f"`daybook balances --external-id {external_id}`"
-                )
-            found = several[0] if several else None
-        else:
-            assert name is not None
-            is_internal = name.startswith("@") and currency is not None
-            balance_id = internal_balance_id(name, currency or "") if is_internal else name
+    from daybook.requests.bounds import BALANCE_ID
+
+    if name is None or not (name.startswith("@") or BALANCE_ID.match(name)):
+        balance_id = external(external_id or name or "", currency)
+    else:
+        balance_id = internal_balance_id(name, currency or "") if name.startswith("@") else name
+    found = None
+    if balance_id is not None:
+        with open_reading() as connection:
             found = queries.find_balance(connection, balance_id)
     if found is None:
-        wanted = (
-            f"external_id {external_id}" if name is None else f"{name} {currency or ''}".strip()
-        )
-        raise NotFound(f"there is no balance {wanted}: list those that are with `daybook balances`")
+        raise no_balance(name or f"with external_id {external_id}", currency)
     return found
 
 
 def transactions(
     balance: Annotated[
         str | None,
-        typer.Option(help="Only of this balance: an id, or @Indicator with --currency."),
+        typer.Option(
+            help="Only of this balance: an id, an external_id, or @Indicator with --currency."
+        ),
     ] = None,
     currency: Annotated[str | None, typer.Option(help="Currency of the @Indicator.")] = None,
     status: Annotated[
@@ -211,11 +220,25 @@ def transactions(
         str | None,
         typer.Option(metavar="DATE", help="Accepted since, e.g. 2026-04-22 or 2026-04-22T15:28Z."),
     ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Accepted up to then; a day: to its end.")
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option(help="Go on behind this transaction, the last of a page.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Only rejected for this reason.")] = None,
+    ledger: Annotated[
+        str | None, typer.Option(help="Only with a side in this ledger (ldg_…).")
+    ] = None,
+    meta: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Only with this in meta_data; several times."),
+    ] = None,
     parent: Annotated[
         str | None,
         typer.Option(
             help="Only what was done to this transaction, or carries it out: commits, refunds, "
-            "legs, items (txn_…, bulk_…)."
+            "legs, items. An id or a reference."
         ),
     ] = None,
     kind: Annotated[
@@ -234,24 +257,27 @@ def transactions(
     """List the newest transactions of the journal."""
     from daybook.store.read import queries
 
-    if balance is not None and balance.startswith("@"):
-        if currency is None:
-            raise typer.BadParameter(f"{balance} exists once for each currency: add --currency")
-        balance = internal_balance_id(balance, currency)
+    if balance is not None:
+        balance = named_balance(balance, currency, None).balance_id
     with open_reading() as connection:
         found = queries.list_transactions(
             connection,
-            balance_id=checked_id(balance, "balance"),
+            balance_id=balance,
             status=status,
             reference=reference,
             since=moment_of(since, "--since"),
-            parent=checked_id(parent, "parent"),
+            until=end_of(until, "--until"),
+            after=after,
+            reason=reason,
+            ledger_id=checked_id(ledger, "ledger"),
+            meta_data=pairs(meta),
+            parent=request_named(parent) if parent is not None else None,
             kind=kind,
-            subject=subject,
+            subject=subject_named(subject) if subject is not None else None,
             limit=limit,
         )
     if as_json:
-        print_json([_fields(view) for view in found])
+        print_json([fields_of(view) for view in found])
         return
     print_table(
         ("accepted", "transaction_id", "reference", "kind", "status", "amount", "currency"),
@@ -268,7 +294,9 @@ def transactions(
             for view in found
         ],
         right=("amount",),
+        empty="No transaction fits.",
     )
+    say_more(len(found), limit, found[-1].transaction_id if found else "")
 
 
 def transaction(
@@ -294,55 +322,16 @@ def transaction(
     names = _names(name, reference, request_id)
     found = _in_ledger(names)
     if isinstance(found, TransactionView):
-        fields = _fields(found)
-    else:
-        fields = _queued(names).as_dict() if found is None else found.asdict()
+        if as_json:
+            print_json(fields_of(found))
+        else:
+            print_transaction(found)
+        return
+    fields = _queued(names).as_dict() if found is None else found.asdict()
     if as_json:
         print_json(fields)
-        return
-    print_fields(
-        {key: value for key, value in fields.items() if value is not False and key not in TABLES}
-    )
-    if isinstance(found, TransactionView):
-        _print_records(found)
-
-
-def _print_records(view: TransactionView) -> None:
-    """The legs or items of a request, then what was done to it."""
-    if view.records:
-        print_table(
-            ("part", "transaction_id", "reference", "source", "destination", "status", "amount"),
-            [
-                (
-                    record.part,
-                    record.transaction_id,
-                    record.reference,
-                    record.source,
-                    record.destination,
-                    f"{record.status} {record.reason or ''}".strip(),
-                    major(record.precise_amount, record.precision),
-                )
-                for record in view.records
-            ],
-            right=("part", "amount"),
-        )
-        if len(view.records) < (view.parts or 0):
-            typer.echo(f"{len(view.records)} of {view.parts} parts", err=True)
-    if view.actions:
-        print_table(
-            ("accepted", "transaction_id", "kind", "status", "amount"),
-            [
-                (
-                    action.created_at,
-                    action.transaction_id,
-                    action.kind,
-                    f"{action.status} {action.reason or ''}".strip(),
-                    major(action.precise_amount, action.precision),
-                )
-                for action in view.actions
-            ],
-            right=("amount",),
-        )
+    else:
+        print_fields({key: value for key, value in fields.items() if value is not False})
 
 
 def _names(name: str | None, reference: str | None, request_id: str | None) -> list[Name]:
@@ -398,16 +387,3 @@ def _queued(names: list[Name]) -> Outcome:
     if len(found) > 1 and found[0] != found[1]:
         raise _ambiguous(names[0])
     return found[0]
-
-
-def _fields(view: TransactionView) -> dict[str, Any]:
-    """What a transaction has not when it is no hold, refunded or carried out by parts is left out,
-    rather than empty."""
-    fields = view.asdict()
-    for name in ONLY_IN_FULL:
-        if not fields[name]:
-            del fields[name]
-    for name in TABLES:
-        if name in fields:
-            fields[name] = [_fields(record) for record in getattr(view, name)]
-    return fields

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,6 +26,23 @@ _PASSWORD = re.compile(r"(//[^:]*):.*@", re.DOTALL)
 _PASSWORD_OPTION = re.compile(r"([?&](?:ssl)?password=)[^&]*")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def escape_what_streams_cannot_write() -> None:
+    """Let standard output and error escape what their encoding has not, as JSON would."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and not stream.encoding.lower().startswith("utf"):
+            stream.reconfigure(errors=_ESCAPING)
+
+
+def _escaped(fault: UnicodeError) -> tuple[str, int]:
+    assert isinstance(fault, UnicodeEncodeError)
+    text = fault.object[fault.start : fault.end]
+    return json.dumps(text)[1:-1], fault.end
+
+
+_ESCAPING = "daybook-json-escapes"
+codecs.register_error(_ESCAPING, _escaped)
 
 
 def to_json(value: Any) -> str:
@@ -63,9 +83,19 @@ def console() -> Console:
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    right: Sequence[str] = (),
+    empty: str = "Nothing there.",
 ) -> None:
-    """Print a table, moments to the second. right: the columns that hold numbers."""
+    """Print a table, moments to the second. right: the columns that hold numbers.
+
+    empty: what is said instead of a table without rows.
+    """
+    if not rows:
+        typer.echo(empty)
+        return
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 

@@ -84,7 +84,9 @@ def show(as_json: AsJson = False) -> None:
             }
         )
         return
-    print_table(COLUMNS, map(_cells, rows), right=("unread", "deferred", "sequence", "lag s"))
+    print_table(
+        COLUMNS, [_cells(row) for row in rows], right=("unread", "deferred", "sequence", "lag s")
+    )
     if number != stored.partitions:
         typer.echo(
             f"There are {number} partitions for new requests; workers still decide older ones by "

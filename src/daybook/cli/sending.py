@@ -12,6 +12,7 @@ from daybook.cli.exits import Exit
 from daybook.cli.foresight import show_dry_run
 from daybook.cli.numbers import PATIENCE_SECONDS_MAX
 from daybook.cli.output import print_fields, print_json
+from daybook.cli.records import fields_of, print_records, recorded_in_parts
 from daybook.cli.wiring import open_client
 from daybook.errors import FieldError, MalformedRequest, OutcomeUnknown
 from daybook.ledger.record import Status
@@ -20,6 +21,7 @@ from daybook.ledger.rejection import Reason
 if TYPE_CHECKING:
     from daybook.client.calls import Calls
     from daybook.client.receipts import Receipt
+    from daybook.store.read.views import TransactionView
 
 INPUT_BYTES_MAX = 32 << 20
 """Bytes that are read of a request: the longest bulk, written with room to spare."""
@@ -73,6 +75,8 @@ def send(
     if dry_run:
         show_dry_run(ask, as_json)
         return
+    from daybook.requests.bounds import GROUP_ID
+
     with open_client() as client:
         receipt: Receipt = ask(client)
         shown: dict[str, Any] = {
@@ -81,29 +85,41 @@ def send(
             "state": receipt.state,
         }
         code, trouble = Exit.OK, None
+        parts: TransactionView | None = None
         if wait is not None:
             try:
                 outcome = receipt.wait(wait)
                 shown |= outcome.as_dict()
+                if GROUP_ID.match(outcome.transaction_id):
+                    parts = recorded_in_parts(outcome.transaction_id)
                 if outcome.status == Status.REJECTED:
                     code = Exit.BAD_ANSWER
             except OutcomeUnknown as fault:
                 shown["status"] = Status.QUEUED.value
                 code, trouble = Exit.UNKNOWN, fault
-    if as_json:
-        print_json(shown)
-    else:
-        print_fields(
-            {
-                key: value
-                for key, value in shown.items()
-                if value is not False and key not in ONLY_IN_JSON
-            }
-        )
+    _show(shown, parts, as_json)
     if trouble is not None:
         raise trouble
     if code is not Exit.OK:
         raise typer.Exit(code)
+
+
+def _show(shown: dict[str, Any], parts: TransactionView | None, as_json: bool) -> None:
+    """Show a receipt or an outcome, with the records that carry the request out."""
+    if as_json:
+        if parts is not None:
+            shown["records"] = fields_of(parts)["records"]
+        print_json(shown)
+        return
+    print_fields(
+        {
+            key: value
+            for key, value in shown.items()
+            if value is not False and key not in ONLY_IN_JSON
+        }
+    )
+    if parts is not None:
+        print_records(parts)
 
 
 def read_input(name: str) -> bytes:

@@ -30,14 +30,10 @@ def major(figure: int | None, precision: int | None) -> str | None:
 
 def checked_id(given: str | None, option: str) -> str | None:
     """An id that an option gives. What is no id would find nothing, or what it should not."""
-    from daybook.requests.bounds import BALANCE_ID, GROUP_ID, IDENTITY_ID, LEDGER_ID
+    from daybook.requests.bounds import IDENTITY_ID, LEDGER_ID
 
-    pattern, example = {
-        "ledger": (LEDGER_ID, "ldg_<uuid>"),
-        "balance": (BALANCE_ID, "bln_<uuid>, or @Indicator with --currency"),
-        "identity": (IDENTITY_ID, "idt_<uuid>"),
-        "parent": (GROUP_ID, "txn_<uuid> or bulk_<uuid>; `daybook transaction REFERENCE` shows it"),
-    }[option]
+    known = {"ledger": (LEDGER_ID, "ldg_<uuid>"), "identity": (IDENTITY_ID, "idt_<uuid>")}
+    pattern, example = known[option]
     if given is not None and not pattern.match(given):
         raise typer.BadParameter(f"--{option}: {given} is no id like {example}")
     return given

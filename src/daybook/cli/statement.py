@@ -38,7 +38,8 @@ def statement(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="BALANCE", help="A balance id (bln_…), or @Indicator with --currency."
+            metavar="BALANCE",
+            help="A balance id (bln_…), an external_id, or @Indicator with --currency.",
         ),
     ] = None,
     currency: Annotated[
@@ -89,7 +90,16 @@ def statement(
             _print(found)
 
 
-def snapshot(as_json: AsJson = False) -> None:
+def snapshot(
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MOMENT",
+            help="Of an earlier moment, for a history that was brought in later; a day: its end.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Keep the figures of all balances that changed, so that the past is quick to ask about.
 
     It counts what was accepted before everything that still waits to be applied. Beat takes one
@@ -97,14 +107,15 @@ def snapshot(as_json: AsJson = False) -> None:
     """
     from daybook.store.read.snapshots import take_snapshot
 
+    moment = end_of(at, "--at")
     with open_engine() as engine, open_log() as log:
-        taken = take_snapshot(engine, log)
+        taken = take_snapshot(engine, log, moment)
     if as_json:
         print_json(taken.asdict() if taken else None)
     elif taken is None:
         typer.echo(
             "Nothing newer could be kept: older requests wait to be applied (see `daybook status`),"
-            " or another snapshot is being taken."
+            " the moment has not passed, or another snapshot is being taken."
         )
     else:
         typer.echo(f"Kept {taken.balances} balances as they stood at {moment_text(taken.moment)}.")

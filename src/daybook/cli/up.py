@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from daybook.cli.exits import code_of, show_error
-from daybook.cli.output import without_password
+from daybook.cli.output import console, print_table, without_password
 from daybook.cli.wiring import current, warn_on_stderr
-from daybook.errors import DaybookError
+from daybook.errors import ConfigError, DaybookError
 from daybook.extras import require
 from daybook.installation.bounds import PARTITIONS_MAX
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from daybook.embedded.supervisor import Plan
 
 WORKERS_MAX = 256
 
@@ -50,24 +50,25 @@ def up(
     """
     if flower:
         require("flower")
-    from rich.console import Console
-
     from daybook.embedded.detached import start_detached
     from daybook.embedded.supervisor import Plan, supervise
 
     warn_on_stderr()
-    console, settings = Console(), current()
+    settings = current()
     plan = Plan(settings.home, partitions, workers, flower)
     try:
         if detach:
-            show(console, settings.home, start_detached(plan))
-            console.print("Next: [bold]daybook status[/], and [bold]daybook down[/] to stop it.")
+            already = _already_up(plan)
+            _show(settings.home, already or start_detached(plan))
+            if already:
+                console().print("It was up already: nothing was started.")
+            console().print("Next: [bold]daybook status[/], and [bold]daybook down[/] to stop it.")
             return
         supervise(
             plan,
             settings,
-            ready=lambda instance: _show_foreground(console, settings.home, instance),
-            say=lambda line: console.print(line, style="dim", markup=False),
+            ready=lambda instance: _show_foreground(settings.home, instance),
+            say=lambda line: console().print(line, style="dim", markup=False),
         )
     except DaybookError as error:
         _fail(error)
@@ -75,8 +76,6 @@ def up(
 
 def down() -> None:
     """Stop what runs in the data folder (DAYBOOK_HOME); the data stays."""
-    from rich.console import Console
-
     from daybook.embedded.detached import stop_instance
 
     home = current().home
@@ -85,14 +84,31 @@ def down() -> None:
     except DaybookError as error:
         _fail(error)
     text = f"Stopped {', '.join(stopped)}." if stopped else f"Nothing runs in {home.resolve()}."
-    Console().print(text, markup=False, highlight=False, soft_wrap=True)
+    console().print(text, markup=False)
 
 
-def show(console: Console, home: Path, instance: dict[str, str]) -> None:
+def _already_up(plan: Plan) -> dict[str, str] | None:
+    """The instance that runs in the folder, if it is what is asked for. Raises ConfigError."""
+    from daybook.settings import running_instance
+
+    instance = running_instance(plan.home)
+    if not instance:
+        return None
+    for name, wanted in (("partitions", plan.partitions), ("workers", plan.workers)):
+        if wanted is not None and str(wanted) != instance.get(name):
+            raise ConfigError(
+                f"an instance runs in {plan.home.resolve()} with {instance.get(name)} {name}, not "
+                f"{wanted}: `daybook down` first, or for partitions `daybook partitions resize`"
+            )
+    if plan.flower and "flower_url" not in instance:
+        raise ConfigError(
+            f"an instance runs in {plan.home.resolve()} without Flower: `daybook down` first"
+        )
+    return instance
+
+
+def _show(home: Path, instance: dict[str, str]) -> None:
     """Print where everything is: one line for each part."""
-    from rich.table import Column, Table
-    from rich.text import Text
-
     from daybook.embedded.folder import DataFolder
     from daybook.embedded.parts import Roster
 
@@ -108,15 +124,14 @@ def show(console: Console, home: Path, instance: dict[str, str]) -> None:
     }
     if "flower_url" in instance:
         places["flower"] = instance["flower_url"]
-    table = Table("part", Column("where", overflow="fold"), "pid", title="Daybook is up")
-    for part, place in places.items():
-        table.add_row(part, Text(place), pids.get(part, "not ours"))
-    console.print(table)
+    rows = [(part, place, pids.get(part, "not ours")) for part, place in places.items()]
+    console().print("Daybook is up")
+    print_table(("part", "where", "pid"), rows)
 
 
-def _show_foreground(console: Console, home: Path, instance: dict[str, str]) -> None:
-    show(console, home, instance)
-    console.print("Next, in another terminal: [bold]daybook status[/]. Ctrl-C stops everything.")
+def _show_foreground(home: Path, instance: dict[str, str]) -> None:
+    _show(home, instance)
+    console().print("Next, in another terminal: [bold]daybook status[/]. Ctrl-C stops everything.")
 
 
 def _fail(error: DaybookError) -> NoReturn:

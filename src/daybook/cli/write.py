@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from daybook.cli.naming import balance_if_known, request_named
 from daybook.cli.output import AsJson
 from daybook.cli.sending import (
     Description,
@@ -22,12 +23,18 @@ from daybook.cli.sending import (
     send,
 )
 
+BALANCE_HELP = "bln_…, @Name, or the external_id of a balance."
 HoldId = Annotated[
     str,
-    typer.Argument(metavar="HOLD", help="The hold: txn_…; or a request or bulk_… with holds."),
+    typer.Argument(
+        metavar="HOLD", help="The hold, or a request or bulk with holds: its id or its reference."
+    ),
 ]
 PostedId = Annotated[
-    str, typer.Argument(metavar="TRANSACTION", help="The transaction, or request: txn_…, bulk_….")
+    str,
+    typer.Argument(
+        metavar="TRANSACTION", help="The transaction, request or bulk: its id or its reference."
+    ),
 ]
 
 
@@ -93,8 +100,8 @@ def enqueue(
     reference: Annotated[
         str | None, typer.Option(help="The key of idempotency, unique over the whole ledger.")
     ] = None,
-    source: Annotated[str | None, typer.Option(help="bln_… or @Name.")] = None,
-    destination: Annotated[str | None, typer.Option(help="bln_… or @Name.")] = None,
+    source: Annotated[str | None, typer.Option(help=BALANCE_HELP)] = None,
+    destination: Annotated[str | None, typer.Option(help=BALANCE_HELP)] = None,
     sources: Annotated[
         list[str] | None,
         typer.Option(
@@ -158,8 +165,6 @@ def enqueue(
     """
     options: dict[str, Any] = {
         "reference": reference,
-        "source": source,
-        "destination": destination,
         "sources": legs(sources, "sources") if sources else None,
         "destinations": legs(destinations, "destinations") if destinations else None,
         "currency": currency,
@@ -181,6 +186,12 @@ def enqueue(
     }
     fields = read_request(request) if request is not None else {}
     fields |= {name: value for name, value in options.items() if value is not None}
+    in_currency = fields.get("currency")
+    for side, given in (("source", source), ("destination", destination)):
+        if given is not None:
+            fields[side] = balance_if_known(given, in_currency)
+    for leg in (*(options["sources"] or ()), *(options["destinations"] or ())):
+        leg["identifier"] = balance_if_known(leg["identifier"], in_currency)
     send(lambda client: client.enqueue(fields), wait, as_json, dry_run)
 
 
@@ -202,10 +213,10 @@ def commit(
     as_json: AsJson = False,
 ) -> None:
     """Post the remainder of a hold, or a part of it; or all holds of a request."""
-    given = meta_data_of(meta_data)
+    given, hold_id = meta_data_of(meta_data), request_named(hold)
     send(
         lambda client: client.commit(
-            hold,
+            hold_id,
             amount=amount,
             precise_amount=precise_amount,
             rounding=rounding,
@@ -231,10 +242,10 @@ def void(
     as_json: AsJson = False,
 ) -> None:
     """Release the whole remainder of a hold, or of all holds of a request."""
-    given = meta_data_of(meta_data)
+    given, hold_id = meta_data_of(meta_data), request_named(hold)
     send(
         lambda client: client.void(
-            hold,
+            hold_id,
             reference=reference,
             description=description,
             effective_date=effective_date,
@@ -257,10 +268,10 @@ def refund(
     as_json: AsJson = False,
 ) -> None:
     """Reverse an applied transaction in full, or all that a request has posted. Once."""
-    given = meta_data_of(meta_data)
+    given, refunded_id = meta_data_of(meta_data), request_named(transaction)
     send(
         lambda client: client.refund(
-            transaction,
+            refunded_id,
             reference=reference,
             description=description,
             effective_date=effective_date,
@@ -273,7 +284,9 @@ def refund(
 
 
 def cancel(
-    transaction: Annotated[str, typer.Argument(help="The scheduled transaction: txn_….")],
+    transaction: Annotated[
+        str, typer.Argument(help="The scheduled transaction: its id or its reference.")
+    ],
     reference: OwnReference = None,
     description: Description = "",
     meta_data: MetaDataText = None,
@@ -282,10 +295,10 @@ def cancel(
     as_json: AsJson = False,
 ) -> None:
     """Withdraw a scheduled transaction before its time."""
-    given = meta_data_of(meta_data)
+    given, cancelled_id = meta_data_of(meta_data), request_named(transaction)
     send(
         lambda client: client.cancel(
-            transaction, reference=reference, description=description, meta_data=given
+            cancelled_id, reference=reference, description=description, meta_data=given
         ),
         wait,
         as_json,

@@ -10,12 +10,12 @@ from typing import Any, Self
 
 from daybook.client.awaiting import seconds_of, waited_for
 from daybook.client.calls import Calls
-from daybook.client.drafts import draft, drafts, given_request
+from daybook.client.drafts import draft, drafts
 from daybook.client.dry_run import AsyncDryRunCalls
 from daybook.client.flows import Flows
 from daybook.client.names import name_of
-from daybook.client.receipts import Outcome, Receipt
-from daybook.errors import WrongEventLoop
+from daybook.client.receipts import AsyncReceipt, Outcome, Receipt
+from daybook.errors import LogFull, WrongEventLoop
 from daybook.queue.connect import connect_async, translated_faults
 from daybook.queue.doorbell import Doorbell
 from daybook.queue.entries import BY_ID, NewEntry
@@ -69,7 +69,7 @@ class _Awaited:
             )
 
 
-class AsyncClient(Calls[Coroutine[Any, Any, Receipt]]):
+class AsyncClient(Calls[Coroutine[Any, Any, AsyncReceipt]]):
     """``Client`` for asyncio: the same calls, awaited."""
 
     def __init__(
@@ -104,21 +104,25 @@ class AsyncClient(Calls[Coroutine[Any, Any, Receipt]]):
         self._doorbell.close()
         await self._redis.aclose()
 
-    async def enqueue(
-        self, request: Request | Mapping[str, Any] | None = None, /, **fields: Any
-    ) -> Receipt:
-        """See ``Client.enqueue``."""
-        made = draft(given_request(request, fields), self._clock, BY_ID)
-        return await self._flows.append(made, None)
+    async def _submit(self, request: Request | Mapping[str, Any]) -> AsyncReceipt:
+        made = draft(request, self._clock, BY_ID)
+        return AsyncReceipt.of(await self._flows.append(made, None), self)
 
     @property
     def dry_run(self) -> AsyncDryRunCalls:
         """See ``Client.dry_run``."""
         return AsyncDryRunCalls(self._flows, self._clock)
 
-    async def enqueue_many(self, requests: Sequence[Request | Mapping[str, Any]]) -> list[Receipt]:
+    async def enqueue_many(
+        self, requests: Sequence[Request | Mapping[str, Any]]
+    ) -> list[AsyncReceipt]:
         """See ``Client.enqueue_many``."""
-        return await self._flows.append_many(drafts(requests, self._clock), None)
+        try:
+            receipts = await self._flows.append_many(drafts(requests, self._clock), None)
+        except LogFull as fault:
+            fault.accepted = tuple(AsyncReceipt.of(receipt, self) for receipt in fault.accepted)
+            raise
+        return [AsyncReceipt.of(receipt, self) for receipt in receipts]
 
     async def status(
         self,

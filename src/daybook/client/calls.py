@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, Unpack, overload
 
+from daybook.client.drafts import given_request
+from daybook.client.fields import Moment, TransactionFields
 from daybook.requests import (
     BalanceRequest,
     BulkRequest,
@@ -23,8 +24,6 @@ from daybook.requests import (
 
 ReceiptT = TypeVar("ReceiptT")
 MetaData = Mapping[str, Any]
-Moment = datetime | str
-"""A date with a time zone, or ISO 8601 text with one."""
 
 
 class Calls(Generic[ReceiptT]):
@@ -33,10 +32,30 @@ class Calls(Generic[ReceiptT]):
     Of ``AsyncClient`` every method is awaited. All raise what ``enqueue`` raises.
     """
 
+    @overload
+    def enqueue(self, request: Request | Mapping[str, Any], /) -> ReceiptT: ...
+
+    @overload
+    def enqueue(self, /, **fields: Unpack[TransactionFields]) -> ReceiptT: ...
+
     def enqueue(
         self, request: Request | Mapping[str, Any] | None = None, /, **fields: Any
     ) -> ReceiptT:
-        """Append one request to the log."""
+        """Append one request to the log.
+
+        request: a request, or a mapping of its fields; or give the fields of a transaction as
+        keywords. ``kind`` among them says what is asked for: a transaction by default, a bulk when
+        there are ``transactions``. Once this returns, the request survives the death of any
+        process.
+
+        While Redis is away, or when its reply was lost, the same is sent again for up to
+        DAYBOOK_RETRY_SECONDS_MAX. Raises MalformedRequest, ReferenceConflict, LogFull,
+        LogUnavailable (whether it was accepted is unknown: send the same again).
+        """
+        return self._submit(given_request(request, fields))
+
+    def _submit(self, request: Request | Mapping[str, Any]) -> ReceiptT:
+        """What becomes of any request."""
         raise NotImplementedError
 
     def create_ledger(
@@ -258,7 +277,7 @@ class Calls(Generic[ReceiptT]):
 
     def _ask(self, model: type[Request], **fields: Any) -> ReceiptT:
         given = {name: value for name, value in fields.items() if value is not None}
-        return self.enqueue(validate(model, given))
+        return self._submit(validate(model, given))
 
 
 __all__ = ["Calls"]

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from daybook.client.awaiting import seconds_of, waited_for
 from daybook.client.calls import Calls
-from daybook.client.drafts import Draft, draft, drafts, given_request
+from daybook.client.drafts import Draft, draft, drafts
 from daybook.client.dry_run import DryRunCalls
 from daybook.client.flows import Flows, run
 from daybook.client.names import name_of
@@ -87,20 +87,8 @@ class Client(Calls[Receipt]):
         self._doorbell.close()
         self._redis.close()
 
-    def enqueue(
-        self, request: Request | Mapping[str, Any] | None = None, /, **fields: Any
-    ) -> Receipt:
-        """Append one request to the log.
-
-        request: a request, or a mapping of its fields; or give the fields as keywords. ``kind``
-        among them says what is asked for: a transaction by default, a bulk when there are
-        ``transactions``. Once this returns, the request survives the death of any process.
-
-        While Redis is away, or when its reply was lost, the same is sent again for up to
-        DAYBOOK_RETRY_SECONDS_MAX. Raises MalformedRequest, ReferenceConflict, LogFull,
-        LogUnavailable (whether it was accepted is unknown: send the same again).
-        """
-        return self.enqueue_flagged(given_request(request, fields), BY_ID)
+    def _submit(self, request: Request | Mapping[str, Any]) -> Receipt:
+        return self.enqueue_flagged(request, BY_ID)
 
     @property
     def dry_run(self) -> DryRunCalls:

@@ -11,8 +11,6 @@ from daybook.client.flows import Flows, run
 from daybook.ledger.preview import Preview
 from daybook.requests import Request
 
-Given = Request | Mapping[str, Any] | None
-
 
 class DryRunCalls(Calls[Preview]):
     """What each request would do, by the methods of a client. Nothing is enqueued."""
@@ -21,13 +19,12 @@ class DryRunCalls(Calls[Preview]):
         self._flows = flows
         self._clock = clock
 
-    def enqueue(self, request: Given = None, /, **fields: Any) -> Preview:
+    def _submit(self, request: Request | Mapping[str, Any]) -> Preview:
         """What the request would do to the ledger as it stands, what is queued left aside.
 
         Raises MalformedRequest, LogUnavailable; OutcomeUnknown when no worker answers.
         """
-        made = draft(fields if request is None else request, self._clock)
-        return run(self._flows.preview(made))
+        return run(self._flows.preview(draft(request, self._clock)))
 
 
 class AsyncDryRunCalls(Calls[Coroutine[Any, Any, Preview]]):
@@ -37,7 +34,5 @@ class AsyncDryRunCalls(Calls[Coroutine[Any, Any, Preview]]):
         self._flows = flows
         self._clock = clock
 
-    async def enqueue(self, request: Given = None, /, **fields: Any) -> Preview:
-        """See ``DryRunCalls.enqueue``."""
-        made = draft(fields if request is None else request, self._clock)
-        return await self._flows.preview(made)
+    async def _submit(self, request: Request | Mapping[str, Any]) -> Preview:
+        return await self._flows.preview(draft(request, self._clock))

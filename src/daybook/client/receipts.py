@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 from daybook.client.drafts import Draft
@@ -14,6 +14,9 @@ from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
 from daybook.queue.entries import KeyState, read_value, reference_of_key
 from daybook.queue.wire import Appended
+
+AWAITED_SECONDS_MAX = 60.0
+"""How long ``await receipt`` waits; ``receipt.wait`` says it for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,14 @@ class Waits(Protocol):
         ...
 
 
+class WaitsAsync(Protocol):
+    """What an awaited receipt asks: the ``AsyncClient`` that it came from."""
+
+    async def wait(self, receipt: Receipt, timeout: float) -> Outcome:
+        """The outcome, waited for up to ``timeout`` seconds."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """The proof that a request is in the log.
@@ -114,6 +125,29 @@ class Receipt:
         if self.client is None:
             raise TypeError("a receipt of AsyncClient is waited for with `await client.wait(…)`")
         return self.client.wait(self, timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncReceipt(Receipt):
+    """A receipt of ``AsyncClient``: ``await receipt``, or ``await receipt.wait(5)``."""
+
+    loop_client: WaitsAsync | None = None
+
+    @classmethod
+    def of(cls, receipt: Receipt, client: WaitsAsync) -> AsyncReceipt:
+        """A receipt that its client waits with."""
+        known = {name.name: getattr(receipt, name.name) for name in fields(Receipt)}
+        return cls(**known, loop_client=client)
+
+    async def wait(self, timeout: float) -> Outcome:  # type: ignore[override]  # awaited
+        """The outcome, waited for up to ``timeout`` seconds. Raises OutcomeUnknown."""
+        if self.loop_client is None:
+            raise TypeError("this receipt belongs to no client: use `await client.wait(…)`")
+        return await self.loop_client.wait(self, timeout)
+
+    def __await__(self) -> Generator[Any, None, Outcome]:
+        """The outcome, waited for up to AWAITED_SECONDS_MAX. Raises OutcomeUnknown."""
+        return self.wait(AWAITED_SECONDS_MAX).__await__()
 
 
 def receipt_of(made: Draft, appended: Appended, client: Waits | None = None) -> Receipt:

@@ -125,6 +125,11 @@ class Balance:
         self.touches = 0
 
     @property
+    def name(self) -> str:
+        """What people call it: its ``@Name``, or its id."""
+        return self.indicator or self.balance_id
+
+    @property
     def balance(self) -> int:
         """Credit minus debit, in minor units."""
         return self.credit - self.debit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -12,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from daybook.errors import ConfigError, SchemaOutdated, StoreUnavailable
+from daybook.errors import ConfigError, SchemaOutdated, StoreRefused, StoreUnavailable
 from daybook.settings import Settings
 from daybook.store.sessions import pin
 
@@ -28,6 +29,14 @@ waits two hours, and who waits for an answer has no time-out of its own on this 
 POOL_SIZE_MAX = 4
 _UNDEFINED_TABLE = "42P01"
 _UNDEFINED_COLUMN = "42703"
+_REFUSED = ("28", "3D", "42501")
+"""Codes, or their classes: a user or a password, a database that is not there, a right."""
+_SERVER_SAYS = re.compile(r"failed: [^:\n]+:  (?P<what>[^\n]+)")
+"""What the server answered to an attempt to connect. The driver has no code of it, but the form of
+such a line is the same in every language: severity, colon, two blanks."""
+_FOR_NOW = re.compile(r"starting up|shutting down|in recovery|not yet accepting|too many|slots")
+"""What a server answers that can't take a connection now; in another language, it is only told
+like one that refuses."""
 
 
 _LOCK_ORDER = {"enable_nestloop": "on", "enable_hashjoin": "off", "enable_mergejoin": "off"}
@@ -108,7 +117,8 @@ def _timeouts(settings: Settings) -> dict[str, str]:
 def translated_faults() -> Iterator[None]:
     """Turn driver errors into Daybook's: the one place where they are read.
 
-    Raises SchemaOutdated when a table or a column is missing, StoreUnavailable for the rest.
+    Raises SchemaOutdated when a table or a column is missing, StoreRefused for what trying again
+    does not change, StoreUnavailable for the rest.
     """
     try:
         yield
@@ -123,7 +133,17 @@ def translated_faults() -> Iterator[None]:
             raise SchemaOutdated(
                 "the database's schema is behind this version: run `daybook migrate`"
             ) from fault
+        if (refused := _refused(original, state)) is not None:
+            raise StoreRefused(f"Postgres refused: {refused}") from fault
         raise StoreUnavailable(f"Postgres: {_first_line(original)}") from fault
+
+
+def _refused(fault: object, state: str | None) -> str | None:
+    """What the server refused; None when it did not."""
+    if state is not None:
+        return _first_line(fault) if state.startswith(_REFUSED) else None
+    said = _SERVER_SAYS.search(str(fault))
+    return None if said is None or _FOR_NOW.search(said["what"]) else said["what"]
 
 
 def _first_line(fault: object) -> str:

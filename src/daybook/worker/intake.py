@@ -28,6 +28,8 @@ from daybook.worker.answering import (
 from daybook.worker.envelopes import HANDED_ON
 from daybook.worker.messages import exact
 
+KEYWORDS_NAMED_MAX = 5
+
 
 class IntakeRequest(Request):
     """A message of the intake in the worker's parent."""
@@ -113,9 +115,16 @@ def _drafted(message: Any) -> Draft:
             "the intake hands no outcome on: wait for the result, or use daybook.celery.enqueue"
         )
         raise malformed([FieldError(name, Reason.MALFORMED, message_text) for name in handed_on])
+    flat = sorted(set(map(str, message.kwargs or ())) - {"request"})
+    if flat:
+        message_text = (
+            f"the message has the keywords {', '.join(flat[:KEYWORDS_NAMED_MAX])}; send all fields "
+            'of the request in one: kwargs={"request": {…}}'
+        )
+        raise malformed([FieldError("request", Reason.MALFORMED, message_text)])
     request = request_of(message)
     if not isinstance(request, Mapping):
-        message_text = "must be an object with a request's fields, as in kwargs={'request': {…}}"
+        message_text = 'must be an object with a request\'s fields: kwargs={"request": {…}}'
         raise malformed([FieldError("request", Reason.MALFORMED, message_text)])
     own = message.kwargs.get("request", message.args[0] if message.args else None)
     if request is not own and own.get("scheduled_for") is not None:

@@ -273,13 +273,12 @@ def _mismatch_of(wanted: Transaction, side: str, balance: Balance) -> Rejected |
     if balance.currency != wanted.currency:
         return Rejected(
             Reason.CURRENCY_MISMATCH,
-            f"currency: {side} {balance.balance_id} is in {balance.currency}, "
-            f"not {wanted.currency}",
+            f"currency: {side} {balance.name} is in {balance.currency}, not {wanted.currency}",
         )
     if balance.precision not in (None, wanted.precision):
         return Rejected(
             Reason.PRECISION_MISMATCH,
-            f"precision: {side} {balance.balance_id} has precision {balance.precision}, "
+            f"precision: {side} {balance.name} has precision {balance.precision}, "
             f"not {wanted.precision}; send that, under a new reference",
         )
     return None
@@ -294,15 +293,17 @@ def _lacks_funds(wanted: Transaction, source: Balance, amount: int) -> Rejected 
     if wanted.overdraft_limit is None:
         return Rejected(
             Reason.INSUFFICIENT_FUNDS,
-            f"source: {source.balance_id} has {source.available} available, "
+            f"source: {source.name} has {source.available} available, "
             f"{amount} needed (minor units)",
             (source.balance_id,),
         )
-    if shortfall > wanted.overdraft_limit_minor:
+    limit = wanted.overdraft_limit_minor
+    if shortfall > limit:
+        why = "" if limit else f": {wanted.overdraft_limit} is less than one of them"
         return Rejected(
             Reason.OVERDRAFT_LIMIT_EXCEEDED,
-            f"source: {source.balance_id} would stand at {-shortfall}, "
-            f"its limit is {-wanted.overdraft_limit_minor} (minor units)",
+            f"source: {source.name} would stand at {-shortfall}, "
+            f"its limit is {-limit} (minor units){why}",
             (source.balance_id,),
         )
     return None

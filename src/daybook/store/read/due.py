@@ -10,9 +10,15 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
-from daybook.store.read.rows import bounded, columns_of, open_hold_view, schedule_view
+from daybook.store.read.rows import (
+    bounded,
+    columns_of,
+    indicator_of,
+    open_hold_view,
+    schedule_view,
+)
 from daybook.store.read.views import DatesView, OpenHoldView, ScheduleView
-from daybook.store.schema import holds, schedules
+from daybook.store.schema import holds, schedules, transactions
 
 # As the partial index holds_due_idx has them.
 is_open = holds.c.amount > holds.c.committed + holds.c.voided
@@ -54,7 +60,18 @@ def list_holds(
 
 
 def _open_holds() -> Select[Any]:
-    return columns_of(holds).where(is_open)
+    return (
+        columns_of(holds)
+        .add_columns(
+            select(transactions.c.reference)
+            .where(transactions.c.transaction_id == holds.c.transaction_id)
+            .scalar_subquery()
+            .label("reference"),
+            indicator_of(holds.c.source, "source_indicator"),
+            indicator_of(holds.c.destination, "destination_indicator"),
+        )
+        .where(is_open)
+    )
 
 
 def count_dates(connection: Connection) -> DatesView:

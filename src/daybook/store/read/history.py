@@ -4,6 +4,9 @@ Nearly every record takes effect when it is accepted, so the index by position f
 that were dated back or forth have indexes of their own. Which of the two a record is found by is
 decided by comparing its two dates, so each is counted once.
 
+A snapshot may have been taken long after its moment, of a history that was brought in later: it
+counts undated records up to its moment, and of the others those before its position.
+
 What is asked for lies between a base, whose figures are known, and a time: the base is the present,
 a snapshot, or the beginning. A snapshot counts what was accepted before its position and takes
 effect up to its moment; what was accepted later for an earlier date is added when it is read.
@@ -22,24 +25,21 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, TextClause, text
 
-from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.ledger.money import amount_text
 from daybook.store.read.queries import find_balance, stored_id
+from daybook.store.read.rows import POSITION_MAX, first_position
 from daybook.store.read.views import BalanceView, View
 
 LAST_MAX = 10_000
 """Most rows that a statement of the last rows has: they are read backwards, into memory."""
 
 ROWS_READ_AT_ONCE = 2_000
-POSITION_MAX = (1 << 63) - 1
 
 APPLIED = "kind IN ('transaction', 'commit', 'refund') AND status = 'APPLIED' AND parts IS NULL"
 """A record that has moved money, not only held it (ledger semantics, sections 5 and 10)."""
 
 Base = Literal["present", "snapshot", "journal"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 _INSTANT = timedelta(microseconds=1)
 
 _WAYS = {
@@ -47,7 +47,7 @@ _WAYS = {
     "dated": "effective_date <> created_at "
     "AND effective_date > CAST(:after AS timestamptz) "
     "AND effective_date <= CAST(:until AS timestamptz)",
-    "late": "effective_date <> created_at AND position >= :low "
+    "late": "effective_date <> created_at AND position >= :late "
     "AND effective_date <= CAST(:after AS timestamptz)",
 }
 """How records are found: undated ones by position, dated ones by date; late: dated back behind the
@@ -74,6 +74,15 @@ def _arms(*ways: str, columns: str = "", end: str = "") -> str:
     )
 
 
+def moved_since(row: str) -> str:
+    """The records of all ways, their parameters columns of ``row``: balance_id, after, until, low,
+    high, and late, the position from which what is dated back behind ``after`` counts."""
+    arms = _arms("undated", "dated", "late").replace(":balance", f"{row}.balance_id")
+    for name in ("after", "until", "low", "high", "late"):
+        arms = arms.replace(f":{name}", f"{row}.{name}")
+    return arms
+
+
 def _sum_of(*ways: str) -> TextClause:
     return text(
         "SELECT coalesce(sum(credit), 0) AS credit, coalesce(sum(debit), 0) AS debit "
@@ -97,14 +106,15 @@ _ENDS = text(
         f"ORDER BY {order} {way} LIMIT 1)"
         for side in _SIDES
         for date, order, which in (
-            ("created_at", "position", ""),
+            ("created_at", "position", "AND effective_date = created_at"),
             ("effective_date", "effective_date", "AND effective_date <> created_at"),
         )
         for way in ("ASC", "DESC")
     )
     + ") ends"
 )
-"""About the first and the last date of a balance: only to guess which base is nearer."""
+"""About the first and the last date of a balance: only to guess which base is nearer. Each arm
+names the condition of a partial index, whose first or last row it is."""
 
 _COLUMNS = (
     "effective_date, position, sequence, transaction_id, kind, reference, description, currency, "
@@ -183,6 +193,18 @@ class StatementLine(View):
     balance_string: str
 
 
+@dataclass(frozen=True, slots=True)
+class StatementView(View):
+    """Lines of a statement that were read, from ``opening`` to ``closing``, in minor units."""
+
+    balance: BalanceView
+    since: datetime | None
+    until: datetime | None
+    opening: int
+    closing: int
+    lines: tuple[StatementLine, ...]
+
+
 class Statement:
     """What moved one balance in a span of time, in the order in which it took effect.
 
@@ -209,6 +231,12 @@ class Statement:
         for row in self._rows:
             self.closing += int(row.credit) - int(row.debit)
             yield self._line(row)
+
+    def read(self) -> StatementView:
+        """All of its lines, which have to fit into memory."""
+        lines = tuple(self)
+        span = (self.balance, self.since, self.until)
+        return StatementView(*span, self.opening, self.closing, lines)
 
     def major(self, figure: int) -> str:
         """A figure as exact decimal text in major units."""
@@ -242,24 +270,27 @@ class _Span(NamedTuple):
     """Records that take effect after ``after`` and not after ``until``; None: no end.
 
     low: of undated ones, the first position that counts; None: that of the first after ``after``.
+    late: the position from which those count that are dated back behind ``after``.
     """
 
     balance: UUID | None
     after: datetime | None
     until: datetime | None
     low: int | None = None
+    late: int = POSITION_MAX
 
     def parameters(self) -> dict[str, Any]:
         """The parameters of the statements above."""
         low = self.low
         if low is None:
-            low = 0 if self.after is None else _first_position_after(self.after)
+            low = 0 if self.after is None else first_position(self.after, after=True)
         return {
             "balance": self.balance,
             "after": "-infinity" if self.after is None else self.after.isoformat(),
             "until": "infinity" if self.until is None else self.until.isoformat(),
             "low": low,
-            "high": POSITION_MAX if self.until is None else _first_position_after(self.until),
+            "late": self.late,
+            "high": POSITION_MAX if self.until is None else first_position(self.until, after=True),
         }
 
 
@@ -346,9 +377,10 @@ def figures_at(
     if _is_nearer_to_present(connection, balance, at, kept_at):
         credit, debit = _sums(connection, _SUM, _Span(balance, at, None))
         return Figures(view.credit_balance - credit, view.debit_balance - debit, "present")
-    if snapshot is None:
+    if snapshot is None or kept_at is None:
         return Figures(*_sums(connection, _SUM, _Span(balance, None, at)), "journal")
-    span = _Span(balance, kept_at, at, snapshot.position)
+    low = min(snapshot.position, first_position(kept_at, after=True))
+    span = _Span(balance, kept_at, at, low, snapshot.position)
     credit, debit = _sums(connection, _SUM_SINCE_SNAPSHOT, span)
     return Figures(
         int(snapshot.credit_balance) + credit, int(snapshot.debit_balance) + debit, "snapshot"
@@ -389,12 +421,6 @@ def _in_order(connection: Connection, span: _Span) -> Iterator[Row[Any]]:
     finally:
         for stream in streams:
             stream.close()
-
-
-def _first_position_after(moment: datetime) -> int:
-    """The first position of a millisecond after ``moment``."""
-    milliseconds = (moment - _EPOCH) // _MILLISECOND + 1
-    return max(0, min(milliseconds << POSITION_COUNTER_BITS, POSITION_MAX))
 
 
 def _just_before(moment: datetime) -> datetime | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy.exc import DataError
 
 from daybook.store.engine import translated_faults
 from daybook.store.read.due import count_dates, list_holds, list_schedules
@@ -22,9 +23,11 @@ from daybook.store.read.recorded import (
 )
 from daybook.store.read.rows import (
     LIMIT_MAX,
+    bad_value,
     balance_view,
     bounded,
     columns_of,
+    given_id,
     identity_view,
     ledger_view,
     stored_id,
@@ -58,15 +61,27 @@ __all__ = [
 def reading(engine: Engine) -> Iterator[Connection]:
     """A connection whose reads all see one instant, and which can't write.
 
-    Raises StoreUnavailable, SchemaOutdated.
+    Raises StoreUnavailable, SchemaOutdated; MalformedRequest for a value that Postgres can't have.
     """
     with (
         translated_faults(),
+        _refused_values(),
         engine.connect().execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         ) as connection,
     ):
         yield connection
+
+
+@contextmanager
+def _refused_values() -> Iterator[None]:
+    """What nobody checked before is bad input, and no fault of the server."""
+    try:
+        yield
+    except DataError as fault:
+        raise bad_value("value", f"can't be looked for: {fault.orig}") from fault
+    except UnicodeEncodeError as fault:
+        raise bad_value("value", "holds a lone surrogate; give valid Unicode") from fault
 
 
 # Ledgers and balances
@@ -112,9 +127,9 @@ def list_balances(
     query = columns_of(balances).order_by(balances.c.balance_id).limit(bounded(limit))
     query = query.where(*(column == value for column, value in wanted.items() if value is not None))
     if identity_id is not None:
-        query = query.where(balances.c.identity_id == stored_id(identity_id))
+        query = query.where(balances.c.identity_id == given_id(identity_id, "identity_id"))
     if after is not None:
-        query = query.where(balances.c.balance_id > stored_id(after))
+        query = query.where(balances.c.balance_id > given_id(after, "after"))
     return [balance_view(row) for row in connection.execute(query)]
 
 
@@ -136,7 +151,7 @@ def list_identities(
     """Identities by id, from the one behind ``after``."""
     query = columns_of(identities).order_by(identities.c.identity_id).limit(bounded(limit))
     if after is not None:
-        query = query.where(identities.c.identity_id > stored_id(after))
+        query = query.where(identities.c.identity_id > given_id(after, "after"))
     return [identity_view(row) for row in connection.execute(query)]
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -23,24 +23,28 @@ from sqlalchemy import (
     and_,
     any_,
     cast,
+    exists,
     func,
     lateral,
     literal,
     or_,
     select,
     true,
+    tuple_,
     union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.ledger.ids import bare, part_id, part_ids, public_id
 from daybook.ledger.instructions import Kind
 from daybook.ledger.record import Status
 from daybook.store.read.rows import (
+    bad_value,
     bounded,
     change_view,
     columns_of,
+    first_position,
+    given_id,
     hold_view,
     parsed,
     rejection_view,
@@ -49,6 +53,7 @@ from daybook.store.read.rows import (
 )
 from daybook.store.read.views import ChangeView, HoldView, RejectionView, TransactionView
 from daybook.store.schema import (
+    balances,
     holds,
     partitions,
     rejected_requests,
@@ -84,6 +89,11 @@ def list_transactions(
     status: str | None = None,
     reference: str | None = None,
     since: datetime | None = None,
+    until: datetime | None = None,
+    after: str | None = None,
+    reason: str | None = None,
+    ledger_id: str | None = None,
+    meta_data: Mapping[str, str] | None = None,
     parent: str | None = None,
     kind: str | None = None,
     subject: str | None = None,
@@ -91,8 +101,11 @@ def list_transactions(
 ) -> list[TransactionView]:
     """The newest records that fit all filters, newest acceptance first.
 
-    since: accepted at this moment or later. parent: what was done to this transaction, the legs of
-    this request, the items of this bulk. reference: the caller's, or one that the ledger derived.
+    since, until: accepted from this moment on, up to this one. after: go on behind this
+    transaction, the last of a page. reason: of a rejection. ledger_id: with a side in this ledger.
+    meta_data: what was merged later included, has these values, as text.
+    parent: what was done to this transaction, the legs of this request, the items of this bulk.
+    reference: the caller's, or one that the ledger derived.
     kind: of the record, or ``all``; without it, what moves money or tries to, unless a parent,
     subject or reference is given. subject: what a creation or change is about.
     Without ``balance_id``, ``parent``, ``subject`` and ``reference`` they are the records that each
@@ -110,8 +123,16 @@ def list_transactions(
     if status is not None:
         conditions.append(transactions.c.status == status)
     if since is not None:
-        first = int(since.timestamp() * 1000) << POSITION_COUNTER_BITS
-        conditions.append(transactions.c.position >= first)
+        conditions.append(transactions.c.position >= first_position(since))
+    if until is not None:
+        conditions.append(transactions.c.position < first_position(until, after=True))
+    if after is not None:
+        conditions.append(_is_older_than(connection, after))
+    if reason is not None:
+        conditions.append(transactions.c.reason == reason)
+    if ledger_id is not None:
+        conditions.append(_touches_ledger(ledger_id))
+    conditions += [_has_meta(key, value) for key, value in (meta_data or {}).items()]
     if parent is not None:
         conditions.append(_names_as_parent(connection, parent))
     if subject is not None:
@@ -130,7 +151,33 @@ def list_transactions(
         query = _newest_of_partitions(conditions, limit)
     found = query.subquery()
     ordered = select(found).order_by(found.c.position.desc(), found.c.sequence.desc())
-    return _views(connection, connection.execute(ordered.limit(limit)).all())
+    return views_of(connection, connection.execute(ordered.limit(limit)).all())
+
+
+def _is_older_than(connection: Connection, transaction_id: str) -> ColumnElement[bool]:
+    """What a list shows behind a transaction. Raises MalformedRequest when there is none."""
+    columns = transactions.c
+    place = select(columns.position, columns.sequence).where(
+        columns.transaction_id == given_id(transaction_id, "after")
+    )
+    row = connection.execute(place).first()
+    if row is None:
+        raise bad_value("after", f"there is no transaction {transaction_id}")
+    return tuple_(columns.position, columns.sequence) < tuple_(*row)
+
+
+def _touches_ledger(ledger_id: str) -> ColumnElement[bool]:
+    sides = (transactions.c.source, transactions.c.destination)
+    return exists().where(balances.c.balance_id.in_(sides), balances.c.ledger_id == ledger_id)
+
+
+def _has_meta(key: str, value: str) -> ColumnElement[bool]:
+    """Whether a key of meta_data has this value: as it was merged later, or as it was sent."""
+    later = select(transaction_metadata.c.meta_data.op("->>")(key)).where(
+        transaction_metadata.c.transaction_id == transactions.c.transaction_id
+    )
+    sent = transactions.c.meta_data.op("->>")(key)
+    return func.coalesce(later.scalar_subquery(), sent) == value
 
 
 def _newest_of_balance(
@@ -173,10 +220,23 @@ def list_changes(connection: Connection, subject: str, *, limit: int = 100) -> l
     return [change_view(row) for row in connection.execute(query)]
 
 
-def _views(connection: Connection, rows: Sequence[Row[Any]]) -> list[TransactionView]:
+def views_of(connection: Connection, rows: Sequence[Row[Any]]) -> list[TransactionView]:
     """Records as they are to be seen: with what was merged onto them later."""
     merged = _merged_later(connection, [row.transaction_id for row in rows])
-    return [transaction_view(row, merged.get(row.transaction_id)) for row in rows]
+    indicators = _indicators(connection, rows)
+    return [transaction_view(row, merged.get(row.transaction_id), indicators) for row in rows]
+
+
+def _indicators(connection: Connection, rows: Sequence[Row[Any]]) -> dict[UUID, str]:
+    """The ``@Name`` of each internal balance that the records name."""
+    ids = {side for row in rows for side in (row.source, row.destination) if side is not None}
+    if not ids:
+        return {}
+    columns = balances.c
+    query = select(columns.balance_id, columns.indicator).where(
+        _is_one_of(columns.balance_id, list(ids)), columns.indicator.is_not(None)
+    )
+    return {row.balance_id: row.indicator for row in connection.execute(query)}
 
 
 def _merged_later(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, str]:
@@ -184,15 +244,17 @@ def _merged_later(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, str
     if not ids:
         return {}
     rows = connection.execute(
-        columns_of(transaction_metadata).where(_is_one_of(transaction_metadata, ids))
+        columns_of(transaction_metadata).where(
+            _is_one_of(transaction_metadata.c.transaction_id, ids)
+        )
     )
     return {row.transaction_id: row.meta_data for row in rows}
 
 
-def _is_one_of(table: Any, ids: Sequence[UUID | str]) -> ColumnElement[bool]:
-    """Whether the row's transaction_id is among ``ids``: one parameter, however many there are."""
+def _is_one_of(column: ColumnElement[Any], ids: Sequence[UUID | str]) -> ColumnElement[bool]:
+    """Whether an id is among ``ids``: one parameter, however many there are."""
     wanted = literal([str(each) for each in ids], ARRAY(Text))
-    return table.c.transaction_id == any_(cast(wanted, ARRAY(Uuid)))  # type: ignore[no-any-return]  # of a column of any table
+    return column == any_(cast(wanted, ARRAY(Uuid)))
 
 
 # One transaction
@@ -238,7 +300,7 @@ def _names_as_parent(connection: Connection, parent: str) -> ColumnElement[bool]
     names_it = columns.parent_transaction == stored
     return or_(
         and_(names_it, columns.kind != Kind.TRANSACTION.value),
-        and_(names_it, _is_one_of(transactions, ids)),
+        and_(names_it, _is_one_of(transactions.c.transaction_id, ids)),
     )
 
 
@@ -291,7 +353,7 @@ def _labelled_leg(connection: Connection, label: str) -> TransactionView | None:
 def _recorded(connection: Connection, condition: ColumnElement[bool]) -> TransactionView | None:
     """The newest record that fits."""
     query = columns_of(transactions).where(condition).order_by(transactions.c.position.desc())
-    return next(iter(_views(connection, connection.execute(query.limit(1)).all())), None)
+    return next(iter(views_of(connection, connection.execute(query.limit(1)).all())), None)
 
 
 def _scheduled(connection: Connection, condition: ColumnElement[bool]) -> TransactionView | None:
@@ -343,8 +405,8 @@ def _parts_of(connection: Connection, view: TransactionView) -> list[Transaction
     ids = _part_ids(view.transaction_id, shown)
     if not ids:
         return []
-    query = columns_of(transactions).where(_is_one_of(transactions, ids))
-    return _views(connection, connection.execute(query.order_by(transactions.c.part)).all())
+    query = columns_of(transactions).where(_is_one_of(transactions.c.transaction_id, ids))
+    return views_of(connection, connection.execute(query.order_by(transactions.c.part)).all())
 
 
 def _actions_on(connection: Connection, view: TransactionView) -> list[TransactionView]:
@@ -354,7 +416,7 @@ def _actions_on(connection: Connection, view: TransactionView) -> list[Transacti
         transactions.c.kind.in_(ACTION_KINDS),
     )
     newest = query.order_by(transactions.c.position.desc(), transactions.c.sequence.desc())
-    return _views(connection, connection.execute(newest.limit(PARTS_SHOWN_MAX)).all())
+    return views_of(connection, connection.execute(newest.limit(PARTS_SHOWN_MAX)).all())
 
 
 def find_rejection(

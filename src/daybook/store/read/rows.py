@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import JSON, ColumnElement, DateTime, Row, Select, Text, cast, func, literal, select
 
+from daybook.errors import FieldError, MalformedRequest
+from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.ledger.identity import IDENTITY_FIELDS
 from daybook.ledger.ids import public_id
 from daybook.ledger.instructions import Kind
 from daybook.ledger.meta import merge
 from daybook.ledger.money import amount_text
 from daybook.ledger.record import Status
+from daybook.ledger.rejection import Reason
 from daybook.requests import load_json
+from daybook.requests.models import malformed
 from daybook.store.read.views import (
     BalanceView,
     ChangeView,
@@ -27,9 +32,15 @@ from daybook.store.read.views import (
     ScheduleView,
     TransactionView,
 )
+from daybook.store.schema import balances
 
 LIMIT_MAX = 10_000
 """Most rows that one call returns."""
+
+POSITION_MAX = (1 << 63) - 1
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 CREATION_PREFIXES = {Kind.LEDGER: "ldg_", Kind.BALANCE: "bln_", Kind.IDENTITY: "idt_"}
 
@@ -42,9 +53,28 @@ def stored_id(shown: str) -> UUID | None:
         return None
 
 
+def given_id(shown: str, field: str) -> UUID:
+    """The uuid behind an id that must be one. Raises MalformedRequest that names the field."""
+    stored = stored_id(shown)
+    if stored is None:
+        raise bad_value(field, f"{shown} is no id: give one as a list or `--json` shows it")
+    return stored
+
+
+def bad_value(field: str, message: str) -> MalformedRequest:
+    """The fault of a reader's value."""
+    return malformed([FieldError(field, Reason.MALFORMED, message)])
+
+
 def bounded(limit: int) -> int:
     """A limit that a list may have."""
     return max(1, min(limit, LIMIT_MAX))
+
+
+def first_position(moment: datetime, *, after: bool = False) -> int:
+    """The first position of the millisecond of a moment, or of the one after it."""
+    milliseconds = (moment - _EPOCH) // _MILLISECOND + after
+    return max(0, min(milliseconds << POSITION_COUNTER_BITS, POSITION_MAX))
 
 
 def columns_of(table: Any) -> Select[Any]:
@@ -59,6 +89,12 @@ def columns_of(table: Any) -> Select[Any]:
         else:
             columns.append(column)
     return select(*columns)
+
+
+def indicator_of(balance_id: ColumnElement[Any], name: str) -> ColumnElement[Any]:
+    """The ``@Name`` of the balance in a column, as a column called ``name``."""
+    query = select(balances.c.indicator).where(balances.c.balance_id == balance_id)
+    return query.scalar_subquery().label(name)
 
 
 def parsed(text: str | None) -> dict[str, Any]:
@@ -130,8 +166,14 @@ def identity_view(row: Row[Any]) -> IdentityView:
     )
 
 
-def transaction_view(row: Row[Any], merged_later: str | None = None) -> TransactionView:
-    """A record of the journal. merged_later: what was merged onto it, as JSON text."""
+def transaction_view(
+    row: Row[Any], merged_later: str | None = None, indicators: Mapping[UUID, str] | None = None
+) -> TransactionView:
+    """A record of the journal. merged_later: what was merged onto it, as JSON text.
+
+    indicators: of internal balances.
+    """
+    named = indicators or {}
     amount, precision = _integer(row.precise_amount), _integer(row.precision)
     text = None if amount is None or precision is None else amount_text(amount, precision)
     return TransactionView(
@@ -164,6 +206,8 @@ def transaction_view(row: Row[Any], merged_later: str | None = None) -> Transact
         partition=row.partition,
         sequence=row.sequence,
         hash=bytes(row.hash).hex(),
+        source_indicator=named.get(row.source),
+        destination_indicator=named.get(row.destination),
     )
 
 
@@ -205,8 +249,11 @@ def hold_view(row: Row[Any]) -> HoldView:
 def open_hold_view(row: Row[Any]) -> OpenHoldView:
     return OpenHoldView(
         public_id(str(row.transaction_id)),
+        row.reference,
         f"bln_{row.source}",
+        row.source_indicator,
         f"bln_{row.destination}",
+        row.destination_indicator,
         row.currency,
         int(row.precision),
         int(row.amount),

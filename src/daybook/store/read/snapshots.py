@@ -3,6 +3,9 @@
 A snapshot counts each record that was accepted before its position and takes effect up to its
 moment. It is taken only up to where everything accepted has been applied, so what it counts never
 changes, and what is dated back behind it later is added when it is read (``store.read.history``).
+
+One of an earlier moment can be taken for a history that was brought in later, or dated back. It is
+as good as any for reading, and stands beside the chain of those that follow each other.
 """
 
 # ruff: noqa: S608 - every part of these statements stands in this program
@@ -15,11 +18,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import Boolean, Connection, DateTime, Engine, bindparam, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.store.engine import translated_faults
 from daybook.store.read.history import APPLIED
+from daybook.store.read.rows import bad_value, first_position
 from daybook.store.read.views import View
 from daybook.store.schema import deferred_entries, partitions, snapshots
 
@@ -37,14 +42,14 @@ _LATER = "\nUNION ALL\n".join(
         ("destination", "precise_amount AS credit, 0 AS debit"),
     )
     for when in (
-        "effective_date = created_at AND position >= :position",
+        "effective_date = created_at AND position >= :undated_from",
         "effective_date <> created_at AND position >= :position",
         "effective_date > :moment AND effective_date <> created_at AND position < :position",
     )
 )
 """What the figures hold that the snapshot doesn't count: accepted later, or dated forward."""
 
-_KEEP = text(f"""
+_KEEP_TEXT = f"""
 WITH slice AS MATERIALIZED (
     SELECT balance_id, credit_balance, debit_balance FROM balances
     WHERE balance_id > :after ORDER BY balance_id LIMIT :limit
@@ -53,7 +58,8 @@ WITH slice AS MATERIALIZED (
         coalesce(last.debit_balance, 0) AS last_debit
     FROM slice LEFT JOIN LATERAL (
         SELECT credit_balance, debit_balance FROM balance_snapshots kept
-        WHERE kept.balance_id = slice.balance_id ORDER BY moment DESC LIMIT 1
+        WHERE kept.balance_id = slice.balance_id AND NOT :alone AND kept.moment <> ALL(:beside)
+        ORDER BY moment DESC LIMIT 1
     ) last ON true
     WHERE (slice.credit_balance, slice.debit_balance)
         IS DISTINCT FROM (coalesce(last.credit_balance, 0), coalesce(last.debit_balance, 0))
@@ -72,8 +78,23 @@ WITH slice AS MATERIALIZED (
 )
 SELECT (SELECT balance_id FROM slice ORDER BY balance_id DESC LIMIT 1) AS last,
     (SELECT count(*) FROM slice) AS seen, (SELECT count(*) FROM kept) AS kept
+"""
+_KEEP = text(_KEEP_TEXT).bindparams(
+    bindparam("alone", type_=Boolean), bindparam("beside", type_=ARRAY(DateTime(timezone=True)))
+)
+"""Figures only grow, so a balance whose figures are those of its last snapshot has not changed.
+
+alone: of an earlier moment, with the figures of all balances. beside: moments of such ones, which
+those that follow each other don't count on."""
+
+_BESIDE = text("""
+SELECT moment FROM (
+    SELECT moment, moment >= coalesce(max(moment) OVER (
+            ORDER BY position, moment ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ), '-infinity') AS is_next FROM snapshots
+) taken WHERE NOT is_next
 """)
-"""Figures only grow, so a balance whose figures are those of its last snapshot has not changed."""
+"""As the proof parts them: those that were taken later for an earlier moment."""
 
 
 class RequestLog(Protocol):
@@ -108,12 +129,16 @@ class SnapshotView(View):
     balances: int
 
 
-def take_snapshot(engine: Engine, request_log: RequestLog) -> SnapshotView | None:
+def take_snapshot(
+    engine: Engine, request_log: RequestLog, at: datetime | None = None
+) -> SnapshotView | None:
     """Keep the figures of all balances that changed, in one unit of work.
+
+    at: keep those of all balances at this earlier moment instead, with what is dated back to it.
 
     When none has changed, nothing is written. None when nothing could be kept that the newest
     snapshot does not have: older requests wait to be applied, or another snapshot is being taken.
-    Raises StoreUnavailable, LogUnavailable.
+    Raises MalformedRequest when there is one of that moment, StoreUnavailable, LogUnavailable.
     """
     with (
         translated_faults(),
@@ -125,16 +150,30 @@ def take_snapshot(engine: Engine, request_log: RequestLog) -> SnapshotView | Non
             return None
         moment_ms = _decided_ms(connection, request_log)
         moment = _EPOCH + timedelta(milliseconds=moment_ms)
-        newest = connection.execute(select(func.max(snapshots.c.moment))).scalar_one()
-        if newest is not None and moment <= newest:
-            return None
         position = moment_ms << POSITION_COUNTER_BITS
-        kept = _keep_all(connection, moment, position)
+        if not _is_to_keep(connection, moment, at):
+            return None
+        moment = at or moment
+        kept = _keep_all(connection, moment, position, alone=at is not None)
         if kept:
             connection.execute(
                 snapshots.insert().values(moment=moment, position=position, balances=kept)
             )
     return SnapshotView(moment, position, kept)
+
+
+def _is_to_keep(connection: Connection, decided: datetime, at: datetime | None) -> bool:
+    """Whether the figures of a moment can be kept, and are not yet. Raises MalformedRequest.
+
+    decided: everything accepted before it has been applied.
+    """
+    if at is None:
+        newest = connection.execute(select(func.max(snapshots.c.moment))).scalar_one()
+        return newest is None or bool(decided > newest)
+    same = connection.execute(select(snapshots.c.position).where(snapshots.c.moment == at)).first()
+    if same is not None:
+        raise bad_value("at", "has a snapshot already, which stays: give another instant near it")
+    return at < decided
 
 
 def _decided_ms(connection: Connection, request_log: RequestLog) -> int:
@@ -173,14 +212,24 @@ def newest_position(connection: Connection) -> int:
     return int(connection.execute(select(func.greatest(cursor, snapshot))).scalar_one())
 
 
-def _keep_all(connection: Connection, moment: datetime, position: int) -> int:
+def _keep_all(connection: Connection, moment: datetime, position: int, *, alone: bool) -> int:
     """Keep what changed, so many balances at a time; returns how many were kept."""
+    beside = list(connection.execute(_BESIDE).scalars())
+    undated_from = min(position, first_position(moment, after=True))
     after: UUID = _BEFORE_ALL
     kept = 0
     while True:
         found = connection.execute(
             _KEEP,
-            {"after": after, "limit": BALANCES_AT_ONCE, "moment": moment, "position": position},
+            {
+                "after": after,
+                "limit": BALANCES_AT_ONCE,
+                "moment": moment,
+                "position": position,
+                "undated_from": undated_from,
+                "alone": alone,
+                "beside": beside,
+            },
         ).one()
         kept += int(found.kept)
         if found.seen < BALANCES_AT_ONCE:

@@ -110,13 +110,18 @@ class HoldView(View):
 class OpenHoldView(View):
     """A hold with something left to commit or void.
 
+    reference: its own, or its label as a leg. source_indicator, destination_indicator: the
+    ``@Name`` of an internal balance.
     inflight_expiry_date, inflight_commit_date: when the remainder is voided or committed.
     request: the request with legs of which it is one. bulk: the bulk to which it belongs.
     """
 
     transaction_id: str
+    reference: str
     source: str
+    source_indicator: str | None
     destination: str
+    destination_indicator: str | None
     currency: str
     precision: int
     amount: int
@@ -134,6 +139,7 @@ class TransactionView(View):
     amount_string: exact decimal text in major units. source, destination, currency and amounts
     are absent when a refused request did not say enough to know them, or when they differ among
     the parts of a request.
+    source_indicator, destination_indicator: the ``@Name`` of an internal balance.
     parts: how many records carry the request out; then this one moves no money. part: of such a
     record, its number.
     subject, change: what a creation or a change is about, and what it set.
@@ -176,6 +182,8 @@ class TransactionView(View):
     partition: int
     sequence: int
     hash: str
+    source_indicator: str | None = None
+    destination_indicator: str | None = None
     refunded_by: str | None = None
     hold: HoldView | None = None
     records: tuple[TransactionView, ...] = ()

@@ -1,0 +1,131 @@
+"""What people call things: a transaction by its reference, a balance by its external_id.
+
+An id is taken as it is, and asks nobody. Anything else is looked up, first in the log, which knows
+what is queued, then in the ledger, which knows what was recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import typer
+
+from daybook.cli.wiring import open_client, open_reading
+from daybook.errors import ConfigError, LogUnavailable, NotFound, StoreUnavailable
+
+
+def request_named(name: str) -> str:
+    """The id of a request: ``name`` itself, or that of the one with this reference.
+
+    Raises NotFound, LogUnavailable, StoreUnavailable.
+    """
+    from daybook.requests.bounds import GROUP_ID
+
+    if GROUP_ID.match(name):
+        return name
+    found = _reference(name)
+    if found is None:
+        raise NotFound(f"no request has the reference {name!r}, and it is no id like txn_<uuid>")
+    return found
+
+
+def balance_named(name: str, currency: str | None = None) -> str:
+    """What a request calls a balance: an id, an ``@Name``, or the id of an external_id.
+
+    Raises NotFound, BadParameter when several balances have that external_id.
+    """
+    from daybook.requests.bounds import BALANCE_ID
+
+    if name.startswith("@") or BALANCE_ID.match(name):
+        return name
+    found = external(name, currency)
+    if found is None:
+        raise no_balance(name, currency)
+    return found
+
+
+def balance_if_known(name: str, currency: Any) -> str:
+    """``balance_named``; what is not found stays, for the request to be refused with all else."""
+    with suppress(NotFound, ConfigError, StoreUnavailable):
+        return balance_named(name, currency if isinstance(currency, str) else None)
+    return name
+
+
+def subject_named(name: str) -> str:
+    """The id of what a change is about: any id, a reference, or an external_id of a balance.
+
+    Raises NotFound, BadParameter when it could be several things.
+    """
+    from daybook.requests.bounds import ANY_ID
+
+    if ANY_ID.match(name) or name.endswith("ledger_id"):
+        return name
+    found = [each for each in (_reference(name), external(name)) if each is not None]
+    if len(found) > 1:
+        raise typer.BadParameter(f"{name} is a reference and an external_id: give the id")
+    if not found:
+        raise NotFound(f"nothing is called {name!r}: it is no id, no reference, no external_id")
+    return found[0]
+
+
+def external(name: str, currency: str | None = None) -> str | None:
+    """The id of the balance with this external_id. Raises BadParameter when there are several."""
+    from daybook.store.read import queries
+
+    with open_reading() as connection:
+        found = queries.list_balances(connection, external_id=name, currency=currency, limit=2)
+    if len(found) > 1:
+        raise typer.BadParameter(
+            f"several balances have external_id {name}: list them with "
+            f"`daybook balances --external-id {name}`"
+        )
+    return found[0].balance_id if found else None
+
+
+def no_balance(name: str, currency: str | None) -> NotFound:
+    """The fault of a name that no balance has."""
+    wanted = f"{name} {currency or ''}".strip()
+    return NotFound(
+        f"there is no balance {wanted}: a balance is called by its id (bln_<uuid>), as @Name with "
+        "--currency, or by its meta_data.external_id; list those that are with `daybook balances`"
+    )
+
+
+def _reference(name: str) -> str | None:
+    """The id of the request with this reference, or label.
+
+    What can't be asked is a fault only if the other does not know it either.
+    """
+    fault: Exception | None = None
+    looks: tuple[Callable[[str], str | None], ...] = (_in_log, _in_ledger)
+    for look in looks:
+        try:
+            found = look(name)
+        except ConfigError:  # a producer has no database, a reader no log
+            continue
+        except (LogUnavailable, StoreUnavailable) as away:
+            fault = fault or away
+            continue
+        if found is not None:
+            return found
+    if fault is not None:
+        raise fault
+    return None
+
+
+def _in_log(reference: str) -> str | None:
+    with open_client() as client:
+        try:
+            return client.status(reference=reference).transaction_id
+        except NotFound:
+            return None
+
+
+def _in_ledger(reference: str) -> str | None:
+    from daybook.store.read import queries
+
+    with open_reading() as connection:
+        found: Any = queries.find_transaction(connection, reference=reference)
+    return None if found is None else str(found.transaction_id)

@@ -1,0 +1,199 @@
+"""``daybook.Reader``: what the command line shows, from Python, by a role that may only read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy.engine import make_url
+from tests.harness import Installation
+
+import daybook
+from daybook.errors import MalformedRequest, NotFound, StoreUnavailable
+from daybook.store.read.tail import cursor_text, moved_on, read_cursor
+
+
+def of_money(**fields: Any) -> dict[str, Any]:
+    """A transaction of 10.00 from outside."""
+    return {
+        "source": "@World",
+        "currency": "USD",
+        "amount": "10.00",
+        "precision": 100,
+        "allow_overdraft": True,
+        **fields,
+    }
+
+
+@pytest.fixture
+def reader_url(installation: Installation) -> Iterator[str]:
+    """The address of a login that may only read."""
+    name = f"{make_url(installation.owner_url).database}_reader"
+    installation.rows(f"CREATE ROLE {name} LOGIN PASSWORD 'reads' IN ROLE daybook_reader")
+    url = make_url(installation.owner_url).set(username=name, password="reads")
+    yield url.render_as_string(hide_password=False)
+    installation.rows(f"DROP ROLE {name}")
+
+
+def test_a_reader_shows_what_the_ledger_knows(installation: Installation, reader_url: str) -> None:
+    """Balances, history and transactions, by every name, and with no right to write."""
+    client = installation.client
+    anna = client.create_balance("general_ledger_id", "USD", meta_data={"external_id": "anna"}).id
+    client.enqueue(of_money(reference="first", destination=anna))
+    client.enqueue(of_money(reference="held", destination=anna, inflight=True))
+    installation.drain()
+    with daybook.Reader(reader_url) as reader:
+        names = [reader.balance("anna"), reader.balance(anna)]
+        assert {each.balance_id for each in names} == {anna}
+        assert reader.balance("@World", currency="USD").balance == -1000
+        assert reader.balance_at("anna", datetime.now(UTC) - timedelta(days=1)).balance == 0
+        statement = reader.statement("anna")
+        assert [line.other_indicator for line in statement.lines] == ["@World"]
+        assert (statement.opening, statement.closing) == (0, 1000)
+        with reader.stream_statement("anna") as lines:
+            assert [line.reference for line in lines] == ["first"]
+        assert [total.balance for total in reader.trial_balance().currencies] == [0]
+        assert reader.transaction(reference="first").status == "APPLIED"
+        listed = reader.transactions(balance_id=anna)
+        assert [each.source_indicator for each in listed] == ["@World", "@World"]
+        assert [(each.reference, each.source_indicator) for each in reader.holds()] == [
+            ("held", "@World")
+        ]
+        assert [each.ledger_id for each in reader.ledgers()] == ["general_ledger_id"]
+        assert [each.kind for each in reader.changes(anna)] == ["balance"]
+        assert (reader.schedules(), reader.identities()) == ([], [])
+        for name in ("nobody", "bln_x"):
+            with pytest.raises(NotFound, match=name):
+                reader.balance(name)
+        with pytest.raises(MalformedRequest, match="currency: is required"):
+            reader.balance("@World")
+        with pytest.raises(MalformedRequest, match="after: x is no id"):
+            reader.balances(after="x")
+        for bad in ("\x00", "\udcff"):
+            with pytest.raises(MalformedRequest):
+                reader.balances(currency=bad)
+        with pytest.raises(TypeError):
+            reader.transaction()
+    with pytest.raises(StoreUnavailable), daybook.Reader("postgresql://u@127.0.0.1:1/x") as away:
+        away.ledgers()
+
+
+def test_the_reader_of_asyncio_has_the_same_calls(
+    installation: Installation, reader_url: str
+) -> None:
+    """Awaited, several at a time, with the same answers."""
+    installation.client.enqueue(of_money(reference="first", destination="@Anna"))
+    installation.drain()
+
+    async def read() -> list[int]:
+        async with daybook.AsyncReader(reader_url) as reader:
+            found = await asyncio.gather(
+                *(reader.balance(name, currency="USD") for name in ("@Anna", "@World"))
+            )
+            assert (await reader.transaction(reference="first")).status == "APPLIED"
+            return [each.balance for each in found]
+
+    assert asyncio.run(read()) == [1000, -1000]
+    public = {name for name in vars(daybook.Reader) if not name.startswith("_")}
+    assert public - set(vars(daybook.AsyncReader)) == {"stream_statement"}
+
+
+def test_an_awaited_receipt_is_its_outcome(installation: Installation) -> None:
+    """Of ``AsyncClient``: ``await receipt`` and ``await receipt.wait(…)``."""
+
+    async def send() -> list[str]:
+        async with daybook.AsyncClient(settings=installation.settings) as client:
+            first = await client.enqueue(of_money(reference="first", destination="@Anna"))
+            (second,) = await client.enqueue_many([of_money(reference="2", destination="@Anna")])
+            await asyncio.to_thread(installation.drain)
+            return [(await first).status, (await second.wait(timeout=10)).status]
+
+    assert asyncio.run(send()) == ["APPLIED", "APPLIED"]
+
+
+def test_the_tail_skips_nothing_whatever_partition_commits_first(
+    installation: Installation, reader_url: str
+) -> None:
+    """A partition that lags, and commits what is older: it comes later, once, and in its order."""
+    client = installation.client
+    ends = [f"@To-{number}" for number in range(12)]
+    for number, name in enumerate(ends):
+        client.enqueue(of_money(reference=f"r-{number}", source=name, destination="@World"))
+    cursor: dict[int, int] = {}
+    seen: list[tuple[int, int]] = []
+
+    def read(reader: daybook.Reader) -> None:
+        while records := reader.records_after(cursor, limit=3):
+            cursor.update(moved_on(cursor, records))
+            seen.extend((record.partition, record.sequence) for record in records)
+
+    with daybook.Reader(reader_url) as reader:
+        installation.drain(1)
+        read(reader)
+        (behind,) = {partition for partition, _ in seen}
+        installation.drain(0)
+        client.enqueue(of_money(reference="late", source="@To-0", destination="@World"))
+        installation.drain()
+        read(reader)
+        assert reader.records_after(cursor) == []
+        whole = reader.records_after({}, limit=100)
+    assert behind == 1
+    everything = installation.rows("SELECT partition, sequence FROM transactions ORDER BY 1, 2")
+    assert sorted(seen) == everything
+    assert sorted((each.partition, each.sequence) for each in whole) == everything
+    for partition in (0, 1):
+        assert [s for p, s in seen if p == partition] == sorted(
+            s for p, s in seen if p == partition
+        )
+
+
+def test_a_cursor_is_read_as_it_is_written() -> None:
+    """Text for people and files; what is none is named."""
+    for cursor in ({}, {0: 12}, {0: 12, 11: 7}):
+        assert read_cursor(cursor_text(cursor)) == cursor
+    for bad in ("", "0", "0:1,", "0:-1", "x:1"):
+        with pytest.raises(MalformedRequest, match="is no cursor like"):
+            read_cursor(bad)
+
+
+def test_transactions_are_chosen_and_paged(installation: Installation) -> None:
+    """By reason, ledger, meta_data and time; a page goes on behind the last of the one before."""
+    client = installation.client
+    anna = client.create_balance(client.create_ledger("Own").id, "USD").id
+    for number in range(5):
+        client.enqueue(
+            of_money(reference=f"r-{number}", destination=anna, meta_data={"n": str(number)})
+        )
+    client.enqueue(of_money(reference="poor", source="@P", destination="@Q", allow_overdraft=False))
+    installation.drain()
+    client.merge_meta_data(client.status(reference="r-1").transaction_id, {"n": "4"})
+    installation.drain()
+
+    def shown(*words: str) -> list[str]:
+        result = installation.run("transactions", "--json", *words)
+        return [each["reference"] for each in json.loads(result.stdout)]
+
+    assert shown("--reason", "insufficient_funds") == ["poor"]
+    ledger = client.status(reference="r-0")
+    with daybook.Reader(settings=installation.settings) as reader:
+        own = reader.balance(anna).ledger_id
+        first = reader.transactions(limit=2)
+        second = reader.transactions(limit=10, after=first[-1].transaction_id)
+        assert [each.reference for each in first] == ["poor", "r-4"]
+        assert [each.reference for each in second] == ["r-3", "r-2", "r-1", "r-0"]
+        assert reader.transactions(until=datetime.now(UTC) - timedelta(days=1)) == []
+        with pytest.raises(MalformedRequest, match="after: there is no transaction"):
+            reader.transactions(after="txn_0198a1b2-0000-7000-8000-000000000001")
+    assert ledger.status == "APPLIED"
+    assert shown("--ledger", own, "--meta", "n=4") == ["r-4", "r-1"]
+    lines = installation.run("tail", "--after", "start", "--no-follow", "--json")
+    read = [json.loads(line) for line in lines.stdout.splitlines()]
+    assert {"r-0", "poor"} < {each["reference"] for each in read}
+    assert lines.stderr.strip().endswith(read[-1]["cursor"])
+    again = installation.run("tail", "--after", read[-2]["cursor"], "--no-follow")
+    assert read[-1]["transaction_id"] in again.stdout
+    assert len(again.stdout.splitlines()) == 1

@@ -1,0 +1,135 @@
+"""What the command line says when something is wrong: the fault, in the words that were typed."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import structlog
+from typer.testing import CliRunner, Result
+
+from daybook.backfill.report import counted
+from daybook.cli.commands import app
+from daybook.cli.exits import Exit, code_of, show_error
+from daybook.cli.output import escape_what_streams_cannot_write, print_table
+from daybook.errors import LogRefused, StoreRefused, StoreUnavailable
+from daybook.settings import current
+from daybook.store.engine import translated_faults
+
+SOCKET = 'connection to server on socket "/run/.s.PGSQL.5432"'
+HOLD = "txn_0198a1b2-0000-7000-8000-000000000001"
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No server is asked: the log's address leads nowhere."""
+    monkeypatch.setenv("DAYBOOK_HOME", str(tmp_path))
+    monkeypatch.setenv("DAYBOOK_REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("DAYBOOK_RETRY_SECONDS_MAX", "0")
+    monkeypatch.delenv("DAYBOOK_DATABASE_URL", raising=False)
+    current.cache_clear()
+    yield
+    current.cache_clear()
+    structlog.reset_defaults()  # the command line logs to a stderr that is gone
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (f'connection failed: {SOCKET} failed: FATAL:  database "x" does not exist', StoreRefused),
+        (f"connection failed: {SOCKET} failed: ВАЖНО:  пользователь не прошёл", StoreRefused),
+        (f"connection failed: {SOCKET} failed: FATAL:  the database system is starting up", None),
+        (f"connection failed: {SOCKET} failed: FATAL:  sorry, too many clients already", None),
+        (f"connection failed: {SOCKET} failed: Connection refused", None),
+        ("failed to resolve host 'nohost': Name or service not known", None),
+    ],
+)
+def test_what_postgres_refuses_is_no_outage(said: str, kind: type[Exception] | None) -> None:
+    """A user, a password or a database that is wrong is told apart from a server that is away."""
+    with pytest.raises(StoreUnavailable) as raised, translated_faults():
+        raise psycopg.OperationalError(said)
+    assert type(raised.value) is (kind or StoreUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("fault", "hint"),
+    [
+        (StoreRefused("Postgres refused: …"), "mend the user, the password or the database"),
+        (LogRefused("Redis refused: …"), "mend the user, the password or the database"),
+        (StoreUnavailable("Postgres: …"), "is it running, and are host and port in DAYBOOK_DATA"),
+    ],
+)
+def test_the_next_step_fits_the_fault(
+    fault: Exception, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who has a wrong password is not asked whether the server runs."""
+    show_error(fault)  # type: ignore[arg-type]
+    assert f"next: {hint}" in capsys.readouterr().err
+    assert code_of(fault) == Exit.UNAVAILABLE  # type: ignore[arg-type]
+
+
+def test_an_argument_that_is_not_utf_8_is_named() -> None:
+    """What the shell gave as other bytes is bad input, and no traceback."""
+    result = run("balances", "--currency", "\udcff")
+    assert (result.exit_code, "is not UTF-8" in result.output) == (Exit.BAD_INPUT, True)
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """An instance that can't be looked for is said, and not called absent."""
+    (tmp_path / "supervisor.lock").mkdir()
+    result = run("balances")
+    assert (result.exit_code, "can't be read" in result.output) == (Exit.UNAVAILABLE, True)
+
+
+def test_a_fault_of_the_system_is_one_line(tmp_path: Path) -> None:
+    """A path that can't be used is named with the system's reason."""
+    (tmp_path / "supervisor.lock").symlink_to(tmp_path / "supervisor.lock")
+    result = run("status")
+    assert isinstance(result.exception, SystemExit)
+    assert result.exit_code == Exit.UNAVAILABLE
+
+
+def test_output_is_escaped_where_its_encoding_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ASCII has not is written as in JSON, so that JSON stays JSON."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    escape_what_streams_cannot_write()
+    print('"Zoë 😀"', flush=True)
+    assert json.loads(written.getvalue()) == "Zoë 😀"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["commit", HOLD, "--precise-amount", "x"], "--precise-amount: must be an integer"),
+        (["commit", HOLD, "--amount", "1", "--precise-amount", "1"], "--amount: either amount or"),
+        (["enqueue", "--source", "@A", "--id", "x"], "--id: must"),
+        (["enqueue", '{"precise_amount": "x"}', "--source", "@A"], "precise_amount: must be an"),
+        (["ledger", "rename", "x", "New"], "LEDGER: must"),
+        (["enqueue", "--source", "@A", "--to", "@B=x"], "--to[0].distribution: must"),
+    ],
+)
+def test_errors_name_what_was_typed(words: list[str], said: str) -> None:
+    """A field is called as the option or argument that gave it; of JSON, as it is there."""
+    result = run(*words)
+    assert (result.exit_code, said in result.output) == (Exit.BAD_INPUT, True), result.output
+
+
+def test_a_list_of_nothing_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    """No bare head of a table."""
+    print_table(("id", "reference"), [], empty="Nothing is quarantined.")
+    assert capsys.readouterr().out == "Nothing is quarantined.\n"
+
+
+def test_one_is_counted_as_one() -> None:
+    """A line, and two lines."""
+    assert [counted(n, "line") for n in (1, 2_000)] == ["1 line", "2,000 lines"]
