@@ -302,6 +302,24 @@ class ResizingLog(Log):
         return super().read(partition, after, count, bytes_max)
 
 
+def test_a_closed_partition_tells_once_more_what_the_log_lost(installation: Installation) -> None:
+    """No batch comes to it any more, so the sweeper says what became of its last requests."""
+    balances, receipts = make_balances(installation, 8, seed=3)
+    receipts += installation.client.enqueue_many(
+        [deposit(f"in-{number}", name, 100) for number, name in enumerate(balances)]
+    )
+    installation.drain()
+    keys, redis = installation.log.keys, installation.redis
+    begin(installation.engine, installation.log, 1)
+    sweep(installation)
+    assert epoch_of(installation)[1] == 1
+    for receipt in receipts:  # as they stood before any batch
+        redis.delete(keys.outcome(receipt.key))
+    redis.delete(keys.replied, keys.told)
+    sweep(installation)
+    assert_all_told(installation, receipts)
+
+
 def test_a_batch_that_reads_over_the_fence_stops_at_it(installation: Installation) -> None:
     """The end of the epoch is asked for after the entries were read, not before."""
     requests = [deposit(f"in-{i}", "@Till", 1) | {"ordering_key": str(i)} for i in range(40)]

@@ -14,7 +14,6 @@ from daybook.requests import decode, fingerprint_of
 from tests.engine.compare import shown_of_record, shown_of_row
 from tests.engine.entries import accepted_row
 from tests.oracle.judge import audit
-from tests.simulation.chaos import Fault
 from tests.simulation.poison import is_spoilt
 from tests.traffic.purses import expected_of
 
@@ -142,12 +141,9 @@ class _Judgement:
                 continue
             if (record.status, record.reason) != (outcome.status, outcome.reason):
                 yield f"3: {key} was told {outcome.status}, and is {record.status}"
-        lost_its_end = self._world.chaos.loss in (Fault.TAIL_LOST, Fault.LOG_EMPTY)
         for key, value in (self._log.state.queued | self._log.state.outcomes).items():
             record = by_reference.get(key)
             state = read_value(value)
-            if lost_its_end and state.partition not in self._store.tables.open_rows():
-                continue  # nobody comes back to say once more what became of it
             if record is not None and state.request_id != record.transaction_id:
                 continue  # a rival's, which a log without its end may have forgotten
             if record is not None and state.status not in (record.status, "SCHEDULED"):

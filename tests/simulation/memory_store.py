@@ -306,14 +306,15 @@ class MemoryUnit:
         self._insert(("epoch", epoch.number), epoch.number <= self._tables.epochs[-1].number)
         self._changes.append(lambda: self._tables.advance(epoch))
 
-    def lock_if_free(self, partition: int) -> PartitionRow | None:
+    def lock_if_free(self, partition: int, *, closed: bool = False) -> PartitionRow | None:
         self._say("lock_if_free")
         holder = self._store.holders.get(("partition", partition))
         if holder is not None and not holder.is_idle():
             return None
-        row = self._tables.open_rows().get(partition)
-        if row is not None:
-            self._take(("partition", partition))
+        row = self._tables.rows.get(partition)
+        if row is None or (partition >= row.partitions) != closed:
+            return None
+        self._take(("partition", partition))
         return row
 
     def lock_internal(self, balance_ids: Iterable[str]) -> None:

@@ -403,6 +403,10 @@ def test_all_partitions_go_on_to_another_epoch(units: Units, store: AnyStore) ->
     assert two.lock([0, 1, 2]).keys() == {0}
     two.rollback()
     assert two.lock_if_free(1) is None
+    assert two.lock_if_free(0, closed=True) is None
+    closed = two.lock_if_free(1, closed=True)
+    assert closed is not None
+    assert (closed.partition, closed.batch) == (1, 1)
     row = two.lock_if_free(0)
     assert row is not None
     assert (row.partitions, row.epoch, row.batch) == (1, 3, 0)

@@ -89,6 +89,13 @@ class Applier:
         """Apply the next batch, as large as may be; wait for a partition that somebody has."""
         self.apply_batch(partition, self.settings.batch_entries_max, patient=True)
 
+    def reply_to_closed(self, partition: int) -> None:
+        """Tell once more what a closed partition decided last, if the log has lost it.
+
+        No batch comes to it that would. Raises StoreUnavailable, LogUnavailable.
+        """
+        self._tries.reply_to_closed(partition)
+
     def _stays_empty(self, report: BatchReport) -> bool:
         """Whether the partition is still empty now that its lock is released.
 

@@ -128,8 +128,8 @@ class Unit(Protocol):
     def lock(self, partitions: Sequence[int]) -> dict[int, PartitionRow]:
         """Lock partitions in the order given, waiting for each; closed ones are left out."""
 
-    def lock_if_free(self, partition: int) -> PartitionRow | None:
-        """Lock one partition, unless somebody else has it."""
+    def lock_if_free(self, partition: int, *, closed: bool = False) -> PartitionRow | None:
+        """Lock one partition, unless somebody else has it. closed: one that is closed, or none."""
 
     def lock_all(self) -> None:
         """Lock every partition, closed ones too."""

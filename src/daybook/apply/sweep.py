@@ -116,7 +116,7 @@ def _sweep_partitions(
         return {"rung": []}
     if known is not None:
         steps.run("set back", set_marks_back, request_log, known, marks.cursors)
-    rung = steps.run("look", _to_ring, request_log, marks) or []
+    rung = steps.run("look", _to_ring, request_log, applier, marks) or []
     if clock is not None:
         steps.run("vouch", _vouch, store, request_log, marks, clock)
     failures = 0
@@ -128,11 +128,13 @@ def _sweep_partitions(
     return {"rung": rung}
 
 
-def _to_ring(request_log: Log, marks: Marks) -> list[int]:
-    """The partitions that somebody has to come to."""
+def _to_ring(request_log: Log, applier: Applier, marks: Marks) -> list[int]:
+    """The partitions that somebody has to come to; nobody does to those that are closed."""
     unread = set(request_log.first_unread(marks.cursors))
     replied = request_log.replied_batches()
     unsent = {own for own, batch in marks.batches.items() if batch > replied.get(own, 0)}
+    for partition in sorted(unsent & marks.closed):
+        applier.reply_to_closed(partition)
     return sorted((unread | marks.waiting | unsent) - marks.closed)
 
 

@@ -13,6 +13,7 @@ import structlog
 
 from daybook.apply.attempt import Attempt, Surroundings
 from daybook.apply.decoding import LargeDecoded
+from daybook.apply.late import reply_for_the_dead
 from daybook.apply.ports import Answers, Log, Store
 from daybook.apply.report import BatchReport
 from daybook.apply.tactics import BUSY, TRY_OTHERWISE, Again, Done, Tactics, Why, after_fault
@@ -58,6 +59,15 @@ class Tries:
             check_taken = self._wary.get(partition, 0) > 0
             tactics = Tactics(count, patient=patient, check_taken=check_taken)
             return self._try(partition, tactics)
+
+    def reply_to_closed(self, partition: int) -> None:
+        """Tell once more what a closed partition decided last, if the log has lost it."""
+        with self._store.units() as begin:
+            unit = begin()
+            row = unit.lock_if_free(partition, closed=True)
+            if row is not None:
+                reply_for_the_dead(self._log, unit, [row], self._reply)
+            unit.rollback()
 
     def _try(self, partition: int, tactics: Tactics) -> BatchReport:
         with self._store.units() as begin:

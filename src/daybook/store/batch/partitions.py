@@ -18,6 +18,7 @@ ORDER BY partition FOR NO KEY UPDATE
 """How many partitions there are stands in the locked row itself: after a wait for the lock it is
 read as it is now, while other tables are read as they were when the statement began."""
 _LOCK_IF_FREE = _LOCK + " SKIP LOCKED"
+_LOCK_CLOSED = _LOCK_IF_FREE.replace("partition < total", "partition >= total")
 _CURSORS = "SELECT partition, cursor FROM partitions WHERE partition < total"
 _SAVE = """
 UPDATE partitions SET cursor = %s, sequence = %s, head = %s, batch = batch + 1,
@@ -34,9 +35,11 @@ def lock_partitions(
     return {row[0]: PartitionRow(*row) for row in cursor}
 
 
-def lock_if_free(cursor: psycopg.Cursor[Any], partition: int) -> PartitionRow | None:
-    """Lock one partition, unless somebody else has it."""
-    cursor.execute(_LOCK_IF_FREE, ([partition],))
+def lock_if_free(
+    cursor: psycopg.Cursor[Any], partition: int, *, closed: bool = False
+) -> PartitionRow | None:
+    """Lock one partition, unless somebody else has it. closed: one that is closed, or none."""
+    cursor.execute(_LOCK_CLOSED if closed else _LOCK_IF_FREE, ([partition],))
     row = cursor.fetchone()
     return None if row is None else PartitionRow(*row)
 

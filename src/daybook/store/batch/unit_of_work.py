@@ -48,9 +48,9 @@ class UnitOfWork:
         """Lock partitions in ascending order, waiting for each; closed ones are left out."""
         return lock_partitions(self.cursor, partitions)
 
-    def lock_if_free(self, partition: int) -> PartitionRow | None:
-        """Lock one partition, unless somebody else has it."""
-        return lock_if_free(self.cursor, partition)
+    def lock_if_free(self, partition: int, *, closed: bool = False) -> PartitionRow | None:
+        """Lock one partition, unless somebody else has it. closed: one that is closed, or none."""
+        return lock_if_free(self.cursor, partition, closed=closed)
 
     def lock_all(self) -> None:
         """Lock every partition, closed ones too."""
