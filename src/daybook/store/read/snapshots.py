@@ -5,7 +5,7 @@ moment. It is taken only up to where everything accepted has been applied, so wh
 changes, and what is dated back behind it later is added when it is read (``store.read.history``).
 
 One of an earlier moment can be taken for a history that was brought in later, or dated back. It is
-as good as any for reading, and stands beside the chain of those that follow each other.
+as good as any for reading, and stands apart from the chain of those that follow each other.
 """
 
 # ruff: noqa: S608 - every part of these statements stands in this program
@@ -58,7 +58,7 @@ WITH slice AS MATERIALIZED (
         coalesce(last.debit_balance, 0) AS last_debit
     FROM slice LEFT JOIN LATERAL (
         SELECT credit_balance, debit_balance FROM balance_snapshots kept
-        WHERE kept.balance_id = slice.balance_id AND NOT :alone AND kept.moment <> ALL(:beside)
+        WHERE kept.balance_id = slice.balance_id AND NOT :alone AND kept.moment <> ALL(:apart)
         ORDER BY moment DESC LIMIT 1
     ) last ON true
     WHERE (slice.credit_balance, slice.debit_balance)
@@ -80,14 +80,14 @@ SELECT (SELECT balance_id FROM slice ORDER BY balance_id DESC LIMIT 1) AS last,
     (SELECT count(*) FROM slice) AS seen, (SELECT count(*) FROM kept) AS kept
 """
 _KEEP = text(_KEEP_TEXT).bindparams(
-    bindparam("alone", type_=Boolean), bindparam("beside", type_=ARRAY(DateTime(timezone=True)))
+    bindparam("alone", type_=Boolean), bindparam("apart", type_=ARRAY(DateTime(timezone=True)))
 )
 """Figures only grow, so a balance whose figures are those of its last snapshot has not changed.
 
-alone: of an earlier moment, with the figures of all balances. beside: moments of such ones, which
+alone: of an earlier moment, with the figures of all balances. apart: moments of such ones, which
 those that follow each other don't count on."""
 
-_BESIDE = text("""
+_APART = text("""
 SELECT moment FROM (
     SELECT moment, moment >= coalesce(max(moment) OVER (
             ORDER BY position, moment ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
@@ -214,7 +214,7 @@ def newest_position(connection: Connection) -> int:
 
 def _keep_all(connection: Connection, moment: datetime, position: int, *, alone: bool) -> int:
     """Keep what changed, so many balances at a time; returns how many were kept."""
-    beside = list(connection.execute(_BESIDE).scalars())
+    apart = list(connection.execute(_APART).scalars())
     undated_from = min(position, first_position(moment, after=True))
     after: UUID = _BEFORE_ALL
     kept = 0
@@ -228,7 +228,7 @@ def _keep_all(connection: Connection, moment: datetime, position: int, *, alone:
                 "position": position,
                 "undated_from": undated_from,
                 "alone": alone,
-                "beside": beside,
+                "apart": apart,
             },
         ).one()
         kept += int(found.kept)
