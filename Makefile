@@ -11,6 +11,8 @@ KINDS ?=
 PAIRS ?=
 # Tests wait more than they compute: four at a time keep two cores busy.
 TESTS_AT_ONCE ?= 4
+# Each process that runs tests would compile all of them again.
+export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test quick check bench simulate faults mutants up down image-steps constraints clean

@@ -24,6 +24,12 @@ from tests.harness import (
 keep_files_in_memory()
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what has servers, so that `make quick` has none."""
+    if isinstance(item, pytest.Function) and "cluster" in item.fixturenames:
+        item.add_marker("servers")
+
+
 @pytest.hookimpl(trylast=True)  # after what is not asked for was left out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let each process begin with its share of what is long: none of it is left at the end.

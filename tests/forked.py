@@ -6,8 +6,6 @@ starts hundreds. Nothing of Daybook is opened or read at import, so a fork is as
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import json
 import os
 import signal
@@ -19,7 +17,9 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+from tests.forks import be, load
 
 ROOT = Path(__file__).parents[1]
 LOADED = (
@@ -105,9 +105,7 @@ class ForkServer:
 
 def serve(link: socket.socket) -> None:
     """Fork whatever is asked for, until the other side is gone."""
-    for name in LOADED:
-        import_module(name)
-    gc.freeze()  # a fork that collects would copy every page
+    load(LOADED)
     lines = link.makefile("rw", encoding="utf-8")
     for line in lines:
         wanted = json.loads(line)
@@ -123,33 +121,16 @@ def serve(link: socket.socket) -> None:
         lines.flush()
 
 
-def _be(arguments: list[str], environment: dict[str, str], folder: str, log: str) -> None:
-    """Be the process that was asked for; never returns."""
-    code = 1
-    try:
-        os.setsid()
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        for number in (1, 2):
-            os.dup2(output, number)
-        os.close(output)
-        os.chdir(folder)
-        os.environ.clear()
-        os.environ.update(environment)
-        sys.argv = ["celery", *arguments]
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        from celery.__main__ import main
-
-        main()
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        if isinstance(end.code, str):
-            print(end.code, file=sys.stderr)
-    finally:
-        with contextlib.suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
+def _be(arguments: list[str], environment: dict[str, str], folder: str, log: str) -> NoReturn:
+    """Be the process that was asked for."""
+    os.setsid()
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for number in (1, 2):
+        os.dup2(output, number)
+    os.close(output)
+    sys.argv = ["celery", *arguments]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    be(import_module("celery.__main__").main, folder, environment)
 
 
 if __name__ == "__main__":

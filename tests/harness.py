@@ -189,19 +189,18 @@ class Cluster:
         """The address of a new database with the schema, as its owner."""
         return self._copy(self._template)
 
-    def installed_database(self, redis_url: str, partitions: int, settings: Settings) -> str:
-        """The address of a new database with so many partitions, as its owner.
+    def installed_database(self, log: Log, partitions: int, settings: Settings) -> str:
+        """The address of a new database with so many partitions, as its owner, for an empty log.
 
-        redis_url: an empty database, for the log. ``install`` runs once for each number.
+        What ``install`` does, which itself runs once for each number.
         """
         template = f"{self._template}_{partitions}"
         if partitions not in self._installed:
+            self._execute(f"DROP DATABASE IF EXISTS {template}")
             self._copy(self._template, template)
-            install(self._url(template), redis_url, partitions, settings)
+            install(self._url(template), settings.require_redis_url(), partitions, settings)
             self._installed[partitions] = template
-        with contextlib.closing(connect(redis_url, settings)) as client:
-            log = Log(client, settings.namespace)
-            log.install(partitions, settings.log_entries_max, clock=0)
+        log.install(partitions, settings.log_entries_max, clock=0)
         return self._copy(template)
 
     def _copy(self, template: str, name: str | None = None) -> str:
@@ -237,12 +236,12 @@ class Installation:
         self.folder = folder
         self.redis_url = cluster.empty_redis()
         settings = Settings(home=folder, redis_url=self.redis_url)
-        self.owner_url = cluster.installed_database(self.redis_url, partitions, settings)
+        self.redis = connect(self.redis_url, settings)
+        self.log = Log(self.redis, settings.namespace)
+        self.owner_url = cluster.installed_database(self.log, partitions, settings)
         worker_url = make_url(self.owner_url).set(username=WORKER_LOGIN, password=WORKER_PASSWORD)
         self.worker_url = worker_url.render_as_string(hide_password=False)
         self.settings = settings.model_copy(update={"database_url": self.worker_url})
-        self.redis = connect(self.redis_url, self.settings)
-        self.log = Log(self.redis, self.settings.namespace)
         self.engine: Engine = make_worker_engine(self.worker_url, self.settings)
         self.owner: Engine = make_engine(self.owner_url)
         self.client = Client(settings=self.settings)

@@ -5,7 +5,6 @@ A page has a dozen commands, and a start of Python takes longer than most of the
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import runpy
@@ -13,15 +12,18 @@ import signal
 import socket
 import subprocess
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from typer.main import get_command
 
+from tests.forks import be, load
+
+ROOT = Path(__file__).parents[1]
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as link:
@@ -34,6 +36,7 @@ with socket.socket(socket.AF_UNIX) as link:
 READY = b"ready\n"
 LOADED = (
     "celery.app.control",
+    "daybook.cli",
     "daybook.cli.sending",
     "daybook.apply.dry_run",
     "daybook.embedded",
@@ -55,7 +58,9 @@ def preloaded_daybook(folder: Path) -> Iterator[Path]:
         text = CLIENT.format(python=sys.executable, address=address, program=program)
         (folder / program).write_text(text, encoding="utf-8")
         (folder / program).chmod(0o755)
-    server = subprocess.Popen([sys.executable, __file__, address], stdout=subprocess.PIPE)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.preloaded", address], cwd=ROOT, stdout=subprocess.PIPE
+    )
     try:
         assert server.stdout is not None
         assert server.stdout.readline() == READY
@@ -69,10 +74,8 @@ def preloaded_daybook(folder: Path) -> Iterator[Path]:
 
 def serve(address: str) -> None:
     """Fork for each command that comes, until killed."""
-    for module in LOADED:
-        import_module(module)
+    load(LOADED)
     command = get_command(import_module("daybook.cli.commands").app)
-    gc.freeze()  # a fork that collects would copy every page
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(address)
@@ -88,31 +91,18 @@ def serve(address: str) -> None:
             link.close()
 
 
-def answer(link: socket.socket, command: Any) -> None:
+def answer(link: socket.socket, command: Any) -> NoReturn:
     """Be the command that the other side asks for, and tell it the exit code."""
     _, streams, _, _ = socket.recv_fds(link, 1, 3)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     program, arguments, folder, environment = json.loads(link.makefile().readline())
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
-    code = 1
-    try:
-        run(program, arguments, command)
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        if isinstance(end.code, str):
-            print(end.code, file=sys.stderr)
-    except BaseException:
-        traceback.print_exc()
-        raise
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        link.sendall(b"%d\n" % code)
-        os._exit(code)
+    be(
+        partial(run, program, arguments, command),
+        folder,
+        environment,
+        tell=lambda code: link.sendall(b"%d\n" % code),
+    )
 
 
 def run(program: str, arguments: list[str], command: Any) -> None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "daybook"
-TREES = {
-    path.relative_to(SOURCE).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
-    for path in sorted(SOURCE.rglob("*.py"))
-}
 SQL = re.compile(
     r"\b(SELECT|INSERT|UPDATE|DELETE|FROM|WHERE|COPY|SET LOCAL|LOCK|CREATE|DROP|ALTER|GRANT"
     r"|TRUNCATE)\b"
@@ -53,6 +50,15 @@ ALLOWED = {
     "monitoring/health/postgres_safety.py:_replica": "spellings of a setting, of this module",
 }
 """Functions that put SQL together while the program runs, and of what."""
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Every module of the package, parsed."""
+    return {
+        path.relative_to(SOURCE).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted(SOURCE.rglob("*.py"))
+    }
 
 
 def literals(node: ast.AST) -> str:
@@ -98,14 +104,14 @@ def names_in(script: ast.AST) -> list[str]:
 def test_sql_is_made_of_constants() -> None:
     """Functions that build SQL are those of the list, and every one has its reason there."""
     found = {
-        f"{name}:{function}" for name, tree in TREES.items() for function in sql_built_in(tree)
+        f"{name}:{function}" for name, tree in trees().items() for function in sql_built_in(tree)
     }
     assert found == set(ALLOWED)
 
 
 def test_lua_is_never_put_together() -> None:
     """No script is formatted, and each is registered as a constant, or a sum of them."""
-    for name, tree in TREES.items():
+    for name, tree in trees().items():
         for node in ast.walk(tree):
             assert not (is_built(node) and LUA.search(literals(node))), name
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in SCRIPTS:
