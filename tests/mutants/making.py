@@ -90,6 +90,7 @@ _NOT_MUTATED: dict[str, m.BaseMatcherNode | Any] = {
         | m.Assign(targets=[m.AssignTarget(m.Name("__slots__"))])
     ),
     "a cast says nothing while the program runs": m.Call(func=m.Name("cast")),
+    "a point of the pipeline does nothing but let tests strike": m.Call(func=m.Name("reach")),
 }
 """What is left as it is, by the reason."""
 

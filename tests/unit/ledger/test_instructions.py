@@ -9,7 +9,8 @@ from tests.oracle.entries import entry_of
 from tests.oracle.scenario import Parser, id_of
 from tests.oracle.shelf import Shelf
 
-from daybook.ledger.balance import internal_balance_id, may_be_internal
+from daybook.ledger.balance import internal_balance_id, may_be_internal, named_balance_id
+from daybook.ledger.batch import decide_batch
 from daybook.ledger.book import Book, Original, Recorded, Schedule
 from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.ids import is_bulk, part_id, part_ids, public_id
@@ -135,6 +136,17 @@ def test_what_a_request_uses_up() -> None:
     }
 
 
+def test_a_cancel_gives_what_it_withdraws_its_outcome() -> None:
+    """Anyone who waits for the scheduled transaction is told that it is cancelled, and by what."""
+    shelf, entry, parser = entry_in("cancel s")
+    book = shelf.book_for([entry])
+    decide_batch(book, [], [entry])
+    own, why = parser.ids["s"], f"cancelled by {entry.request_id}"
+    expected = Decision(entry.position, own, own, "s", "REJECTED", "cancelled", why)
+    ((schedule, outcome),) = book.cancelled
+    assert (schedule.transaction_id, outcome) == (own, expected)
+
+
 def test_derived_ids_are_pinned() -> None:
     """A replay makes the same ids, also by a later version of this code."""
     assert internal_balance_id("@World", "USD") == "bln_8a9670b2-2609-8219-8297-df86b5fb7472"
@@ -150,6 +162,8 @@ def test_the_form_of_an_id_says_whose_it_is() -> None:
     """Those of internal balances and bulks have version 8, as no UUID that a client makes."""
     internal = internal_balance_id("@World", "USD")
     assert may_be_internal(internal)
+    assert named_balance_id("@World", "USD") == internal
+    assert named_balance_id(f"bln_{UUID}", "USD") == f"bln_{UUID}"
     assert not may_be_internal(f"bln_{UUID}")
     bulk = f"{UUID[:14]}8{UUID[15:19]}9{UUID[20:]}"
     assert (is_bulk(bulk), public_id(bulk)) == (True, f"bulk_{bulk}")
