@@ -22,7 +22,7 @@ from daybook.ledger.book import Book, Recorded
 from daybook.ledger.conservation import ConservationError
 from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.instructions import DISCARDED, RETRIED, Resolve
-from daybook.ledger.posting.kinds import KINDS, KindOfInstruction, add_kind
+from daybook.ledger.posting.kinds import KINDS, KindOfInstruction, Reads, add_kind, reads_of
 
 OPEN = Horizon(open_from=1)
 """Something older than every entry below is unread in another partition."""
@@ -289,6 +289,7 @@ def test_what_was_quarantined_is_resolved_once(how: str, reference: str | None) 
         book.references[reference] = kept
     wanted = Resolve(again.request_id, 5, how)
     resolve = again._replace(request_id="act_1", instruction=wanted, position=3 << 20)
+    assert reads_of([resolve]) == Reads(quarantined=((again.request_id, 5),))
     decision = decide_batch(book, [], [resolve, resolve._replace(position=4 << 20)])
     assert decision.decisions == [
         Decision(3 << 20, "act_1", "act_1", None, "APPLIED"),
