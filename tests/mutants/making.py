@@ -82,7 +82,7 @@ _NOT_MUTATED: dict[str, m.BaseMatcherNode | Any] = {
         m.Annotation() | m.Assign(targets=[_ALIAS]) | m.If(test=m.Name("TYPE_CHECKING"))
     ),
     "texts for people are read by people": m.Raise() | _LOGGED,
-    "an assertion states what holds anyway": m.Assert(),
+    "an assertion states what holds anyway": m.Assert() | m.Arg(keyword=m.Name("strict")),
     "a decorator, an import and slots show on loading": (
         m.Decorator()
         | m.Import()

@@ -10,7 +10,18 @@ from typing import Any, NamedTuple, get_type_hints
 
 from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.ids import part_id
-from daybook.ledger.instructions import Bulk, Cancel, Change, Commit, MultiLeg, Refund, Void
+from daybook.ledger.instructions import (
+    Bulk,
+    Cancel,
+    Change,
+    Commit,
+    MultiLeg,
+    NewBalance,
+    NewIdentity,
+    NewLedger,
+    Refund,
+    Void,
+)
 from daybook.ledger.record import Record
 from daybook.requests import load_json
 from daybook.requests.fields import canonical_meta_data
@@ -93,6 +104,8 @@ def _said(wanted: Any) -> dict[str, Any]:
             del fields["meta_data"]  # merged, or a part of the change
         if wanted.reference is None:
             del fields["reference"]
+    elif isinstance(wanted, NewLedger | NewBalance | NewIdentity):
+        fields = {"derived": True, "change": _creation_text(wanted)}
     elif not hasattr(wanted, "precise_amount") and not isinstance(wanted, Bulk):
         fields = {}
     return fields
@@ -106,6 +119,17 @@ def _change_text(wanted: Change) -> str:
         "meta_data": load_json(wanted.meta_data or "{}"),
     }
     return canonical_meta_data({name: value for name, value in said.items() if value})
+
+
+def _creation_text(wanted: NewLedger | NewBalance | NewIdentity) -> str:
+    """What a creation says of the thing, as canonical JSON: all but its own id."""
+    said = {
+        name: value for name in wanted._fields[1:] if (value := getattr(wanted, name)) is not None
+    }
+    for name in ("fields", "meta_data"):
+        if name in said:
+            said[name] = load_json(said[name])
+    return canonical_meta_data(said)
 
 
 def _with_legs(own_id: str, wanted: MultiLeg) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from tests.oracle.entries import entry_of
-from tests.oracle.scenario import Parser
+from tests.oracle.scenario import Parser, id_of
 
 from daybook.ledger.batch import (
     POSITION_MAX,
@@ -144,8 +144,8 @@ def test_what_lacks_money_waits_with_its_slot_for_what_is_open() -> None:
 
 def test_what_an_older_entry_may_fund_waits_for_it() -> None:
     """Deferred entries of the same batch are open, too, for what they may credit."""
-    table = "poor: A > B 1 USD\nbeside: B > C 1 USD"
-    assert names(decided(table))[1] == ["poor", "beside"]
+    table, elsewhere = "poor: A > B 1 USD\nbeside: B > C 1 USD", {id_of("bln", "A"): 5}
+    assert names(decided(table, Horizon(None, elsewhere)))[1] == ["poor", "beside"]
     unrelated = decided("poor: A > B 1 USD\nbeside: C > B 1 USD", Horizon(None, {"*": 14}))
     assert names(unrelated)[0]["beside"] == "REJECTED"
 

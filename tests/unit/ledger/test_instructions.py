@@ -136,6 +136,45 @@ def test_what_a_request_uses_up() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("line", "detail"),
+    [
+        ("void s", "is SCHEDULED, cancel it instead"),
+        ("commit in", "is APPLIED, it holds nothing"),
+        ("refund h", "void it instead"),
+    ],
+)
+def test_a_rejection_says_what_to_do(line: str, detail: str) -> None:
+    """What can be done about it depends on what became of the transaction."""
+    shelf, entry, _ = entry_in(line)
+    (outcome,) = decide_batch(shelf.book_for([entry]), [], [entry]).decisions
+    assert outcome.detail is not None
+    assert outcome.detail.endswith(detail)
+
+
+def test_a_refused_commit_shows_the_sides_of_its_hold() -> None:
+    """The record is of the hold's balances, with what was asked for."""
+    shelf, entry, _ = entry_in("commit h 99m")
+    book = shelf.book_for([entry])
+    decide_batch(book, [], [entry])
+    (record,) = book.records
+    sides = (record.source_id, record.destination_id, record.currency, record.precision)
+    assert sides == (id_of("bln", "A"), id_of("bln", "B"), "USD", 1)
+    assert (record.precise_amount, record.reason) == (99, "commit_exceeds_hold")
+
+
+@pytest.mark.parametrize("line", ["ledger L", "balance C USD", "identity P"])
+def test_the_uuid_of_a_thing_is_its_own(line: str) -> None:
+    """What the journal knows by its UUID can't be something else under another prefix."""
+    shelf, entry, parser = entry_in(line)
+    taken = f"{entry.request_id[:4]}{parser.ids['in'][-36:]}"
+    again = entry._replace(request_id=taken)
+    (outcome,) = decide_batch(shelf.book_for([again]), [], [again]).decisions
+    kind = line.split()[0]
+    assert outcome.reason == "reference_conflict"
+    assert (outcome.detail or "").startswith(f"{kind}_id: the UUID of {taken} is taken")
+
+
 def test_a_cancel_gives_what_it_withdraws_its_outcome() -> None:
     """Anyone who waits for the scheduled transaction is told that it is cancelled, and by what."""
     shelf, entry, parser = entry_in("cancel s")
