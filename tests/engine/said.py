@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_type_hints
 
 from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.ids import part_id
-from daybook.ledger.instructions import Bulk, Cancel, Change, Commit, MultiLeg, Refund, Void
+from daybook.ledger.instructions import (
+    Bulk,
+    Cancel,
+    Change,
+    Commit,
+    MultiLeg,
+    NewBalance,
+    NewIdentity,
+    NewLedger,
+    Refund,
+    Void,
+)
 from daybook.ledger.record import Record
+from daybook.requests import load_json
+from daybook.requests.fields import canonical_meta_data
 
 
 def missaid(
@@ -81,13 +95,38 @@ def _said(wanted: Any) -> dict[str, Any]:
         fields["derived"] = wanted.reference is None
         for name in ("transaction_id", "precise_amount"):
             fields.pop(name, None)
+        if isinstance(wanted, Change):
+            fields["change"] = _change_text(wanted)
         if isinstance(wanted, Refund | Change):
-            del fields["meta_data"]  # merged
+            del fields["meta_data"]  # merged, or a part of the change
         if wanted.reference is None:
             del fields["reference"]
+    elif isinstance(wanted, NewLedger | NewBalance | NewIdentity):
+        fields = {"derived": True, "change": _creation_text(wanted)}
     elif not hasattr(wanted, "precise_amount") and not isinstance(wanted, Bulk):
         fields = {}
     return fields
+
+
+def _change_text(wanted: Change) -> str:
+    """What a change says, as canonical JSON: the fields, the meta_data and who makes it."""
+    said = {
+        "fields": json.loads(wanted.fields),
+        "made_by": wanted.made_by,
+        "meta_data": load_json(wanted.meta_data or "{}"),
+    }
+    return canonical_meta_data({name: value for name, value in said.items() if value})
+
+
+def _creation_text(wanted: NewLedger | NewBalance | NewIdentity) -> str:
+    """What a creation says of the thing, as canonical JSON: all but its own id."""
+    said = {
+        name: value for name in wanted._fields[1:] if (value := getattr(wanted, name)) is not None
+    }
+    for name in ("fields", "meta_data"):
+        if name in said:
+            said[name] = load_json(said[name])
+    return canonical_meta_data(said)
 
 
 def _with_legs(own_id: str, wanted: MultiLeg) -> dict[str, dict[str, Any]]:

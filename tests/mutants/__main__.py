@@ -151,7 +151,7 @@ def _table(
 
 def _toml(mutant: Mutant) -> str:
     """The survivor as the list has it, without its reason."""
-    lines = (f'{name} = """{getattr(mutant, name)}"""' for name in Survivor._fields)
+    lines = (f"{name} = '''{getattr(mutant, name)}'''" for name in Survivor._fields)
     return "\n".join([f"\n# line {mutant.lines[0]}", "[[survivor]]", *lines, 'why = ""'])
 
 

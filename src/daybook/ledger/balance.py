@@ -139,11 +139,6 @@ class Balance:
         """What may be spent: balance minus inflight debits. Inflight credits never count."""
         return self.credit - self.debit - self.inflight_debit
 
-    @property
-    def inflight_balance(self) -> int:
-        """Inflight credit minus inflight debit, in minor units."""
-        return self.inflight_credit - self.inflight_debit
-
     def add(
         self, credit: int = 0, debit: int = 0, inflight_credit: int = 0, inflight_debit: int = 0
     ) -> None:

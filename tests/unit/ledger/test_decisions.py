@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from tests.engine.entries import entry_of
-from tests.oracle.scenario import Parser
+from tests.oracle.scenario import Parser, id_of
 
 from daybook.ledger.batch import (
     POSITION_MAX,
@@ -22,7 +22,7 @@ from daybook.ledger.book import Book, Recorded
 from daybook.ledger.conservation import ConservationError
 from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.instructions import DISCARDED, RETRIED, Resolve
-from daybook.ledger.posting.kinds import KINDS, KindOfInstruction, add_kind
+from daybook.ledger.posting.kinds import KINDS, KindOfInstruction, Reads, add_kind, reads_of
 
 OPEN = Horizon(open_from=1)
 """Something older than every entry below is unread in another partition."""
@@ -144,8 +144,8 @@ def test_what_lacks_money_waits_with_its_slot_for_what_is_open() -> None:
 
 def test_what_an_older_entry_may_fund_waits_for_it() -> None:
     """Deferred entries of the same batch are open, too, for what they may credit."""
-    table = "poor: A > B 1 USD\nbeside: B > C 1 USD"
-    assert names(decided(table))[1] == ["poor", "beside"]
+    table, elsewhere = "poor: A > B 1 USD\nbeside: B > C 1 USD", {id_of("bln", "A"): 5}
+    assert names(decided(table, Horizon(None, elsewhere)))[1] == ["poor", "beside"]
     unrelated = decided("poor: A > B 1 USD\nbeside: C > B 1 USD", Horizon(None, {"*": 14}))
     assert names(unrelated)[0]["beside"] == "REJECTED"
 
@@ -293,6 +293,7 @@ def test_what_was_quarantined_is_resolved_once(how: str, reference: str | None) 
         book.references[reference] = kept
     wanted = Resolve(again.request_id, 5, how)
     resolve = again._replace(request_id="act_1", instruction=wanted, position=3 << 20)
+    assert reads_of([resolve]) == Reads(quarantined=((again.request_id, 5),))
     decision = decide_batch(book, [], [resolve, resolve._replace(position=4 << 20)])
     assert decision.decisions == [
         Decision(3 << 20, "act_1", "act_1", None, "APPLIED"),

@@ -9,7 +9,8 @@ from tests.engine.entries import entry_of
 from tests.engine.shelf import Shelf
 from tests.oracle.scenario import Parser, id_of
 
-from daybook.ledger.balance import internal_balance_id, may_be_internal
+from daybook.ledger.balance import internal_balance_id, may_be_internal, named_balance_id
+from daybook.ledger.batch import decide_batch
 from daybook.ledger.book import Book, Original, Recorded, Schedule
 from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.ids import is_bulk, part_id, part_ids, public_id
@@ -135,6 +136,56 @@ def test_what_a_request_uses_up() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("line", "detail"),
+    [
+        ("void s", "is SCHEDULED, cancel it instead"),
+        ("commit in", "is APPLIED, it holds nothing"),
+        ("refund h", "void it instead"),
+    ],
+)
+def test_a_rejection_says_what_to_do(line: str, detail: str) -> None:
+    """What can be done about it depends on what became of the transaction."""
+    shelf, entry, _ = entry_in(line)
+    (outcome,) = decide_batch(shelf.book_for([entry]), [], [entry]).decisions
+    assert outcome.detail is not None
+    assert outcome.detail.endswith(detail)
+
+
+def test_a_refused_commit_shows_the_sides_of_its_hold() -> None:
+    """The record is of the hold's balances, with what was asked for."""
+    shelf, entry, _ = entry_in("commit h 99m")
+    book = shelf.book_for([entry])
+    decide_batch(book, [], [entry])
+    (record,) = book.records
+    sides = (record.source_id, record.destination_id, record.currency, record.precision)
+    assert sides == (id_of("bln", "A"), id_of("bln", "B"), "USD", 1)
+    assert (record.precise_amount, record.reason) == (99, "commit_exceeds_hold")
+
+
+@pytest.mark.parametrize("line", ["ledger L", "balance C USD", "identity P"])
+def test_the_uuid_of_a_thing_is_its_own(line: str) -> None:
+    """What the journal knows by its UUID can't be something else under another prefix."""
+    shelf, entry, parser = entry_in(line)
+    taken = f"{entry.request_id[:4]}{parser.ids['in'][-36:]}"
+    again = entry._replace(request_id=taken)
+    (outcome,) = decide_batch(shelf.book_for([again]), [], [again]).decisions
+    kind = line.split()[0]
+    assert outcome.reason == "reference_conflict"
+    assert (outcome.detail or "").startswith(f"{kind}_id: the UUID of {taken} is taken")
+
+
+def test_a_cancel_gives_what_it_withdraws_its_outcome() -> None:
+    """Anyone who waits for the scheduled transaction is told that it is cancelled, and by what."""
+    shelf, entry, parser = entry_in("cancel s")
+    book = shelf.book_for([entry])
+    decide_batch(book, [], [entry])
+    own, why = parser.ids["s"], f"cancelled by {entry.request_id}"
+    expected = Decision(entry.position, own, own, "s", "REJECTED", "cancelled", why)
+    ((schedule, outcome),) = book.cancelled
+    assert (schedule.transaction_id, outcome) == (own, expected)
+
+
 def test_derived_ids_are_pinned() -> None:
     """A replay makes the same ids, also by a later version of this code."""
     assert internal_balance_id("@World", "USD") == "bln_8a9670b2-2609-8219-8297-df86b5fb7472"
@@ -150,6 +201,8 @@ def test_the_form_of_an_id_says_whose_it_is() -> None:
     """Those of internal balances and bulks have version 8, as no UUID that a client makes."""
     internal = internal_balance_id("@World", "USD")
     assert may_be_internal(internal)
+    assert named_balance_id("@World", "USD") == internal
+    assert named_balance_id(f"bln_{UUID}", "USD") == f"bln_{UUID}"
     assert not may_be_internal(f"bln_{UUID}")
     bulk = f"{UUID[:14]}8{UUID[15:19]}9{UUID[20:]}"
     assert (is_bulk(bulk), public_id(bulk)) == (True, f"bulk_{bulk}")
