@@ -14,6 +14,7 @@ from daybook.queue.entries import (
     BY_ID,
     COUNTER_MAX,
     DUE,
+    FOLLOWED,
     RETRY,
     NewEntry,
     RawEntry,
@@ -197,15 +198,18 @@ class MemoryLog:
         results: list[Appended] = []
         bells: dict[int, None] = {}
         is_full = False
-        for entry in entries:
+        for index, entry in enumerate(entries):
             known = self._known(entry)
             if known is not None:
                 same = known.startswith(entry.fingerprint.hex())
                 results.append(Appended("duplicate" if same else "conflict", value=known))
                 continue
-            home = entry.slot % partitions
-            places = {home: None} | {slot % partitions: None for slot in entry.slots}
+            home, places = entry.slot % partitions, self._places(entry)
             is_full = is_full or not all(self._has_room(place) for place in places)
+            if not is_full and FOLLOWED in entry.flags:
+                following = entries[index + 1]
+                beside = {place: place == home for place in self._places(following)}
+                is_full = not all(self._has_room(*one) for one in beside.items())
             if is_full:
                 results.append(Appended("full"))
                 continue
@@ -243,12 +247,16 @@ class MemoryLog:
         state = read_value(mark)
         return (state.position or 0) <= self.state.cursors.get(state.partition or 0, -1)
 
-    def _has_room(self, partition: int) -> bool:
+    def _places(self, entry: NewEntry) -> dict[int, None]:
+        """Its home, and the other partitions of a wide request."""
+        return dict.fromkeys(slot % self.installed() for slot in (entry.slot, *entry.slots))
+
+    def _has_room(self, partition: int, beside: int = 0) -> bool:
         stream = self.state.streams.setdefault(partition, [])
-        if len(stream) >= self.state.entries_max and partition in self.state.cursors:
+        if len(stream) + beside >= self.state.entries_max and partition in self.state.cursors:
             cursor = self.state.cursors[partition]
             stream[:] = [raw for raw in stream if raw.position > cursor]
-        return len(stream) < self.state.entries_max
+        return len(stream) + beside < self.state.entries_max
 
     def _tick(self) -> int:
         """The next position: by the server's time, and never behind one that was given."""

@@ -22,7 +22,7 @@ from daybook.errors import LogNotInstalled, LogUnavailable, StoreUnavailable
 from daybook.installation.resize import begin_after
 from daybook.ledger.batch import decide_batch
 from daybook.ledger.book import Book
-from daybook.queue.entries import BARRIER, BY_ID, DUE, NewEntry, RawEntry, outcome_value
+from daybook.queue.entries import BARRIER, BY_ID, DUE, FOLLOWED, NewEntry, RawEntry, outcome_value
 from daybook.queue.epochs import NO_END, NOTHING, Epoch
 from daybook.queue.log import Log
 from daybook.queue.wire import body_call, partitions_call
@@ -164,6 +164,20 @@ def test_a_full_partition_refuses_and_all_behind(log: AnyLog) -> None:
     assert states(log, entry("c"), entry("d", 1)) == ["full", "full"]
     log.reply(0, 1, first, (0, 0), [], 60)
     assert states(log, entry("c"), entry("e")) == ["accepted", "full"]
+
+
+def test_what_belongs_together_is_accepted_together(log: AnyLog) -> None:
+    """An entry that another one must follow needs room for both, also where that one is wide."""
+    log.install(2, 2, 0)
+    pair = entry("a", flags=FOLLOWED), entry("b")
+    wide = entry("c", 1, flags=FOLLOWED), entry("w", 1, slots=(0, 1))
+    assert states(log, entry("x")) == ["accepted"]
+    assert states(log, *pair) == ["full", "full"]
+    assert states(log, entry("y"), *wide) == ["accepted", "full", "full"]
+    log.reply(0, 1, log.clock(), (0, 0), [], 60)
+    assert states(log, *pair) == ["accepted", "accepted"]
+    log.reply(0, 2, log.clock(), (0, 0), [], 60)
+    assert states(log, *wide) == ["accepted", "accepted"]
 
 
 def test_what_is_due_comes_once_more(log: AnyLog) -> None:

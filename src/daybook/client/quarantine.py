@@ -5,7 +5,7 @@ from __future__ import annotations
 from daybook.errors import ConfigError
 from daybook.ledger.instructions import DISCARDED, RETRIED, Resolve
 from daybook.ledger.rejection import Rejected
-from daybook.queue.entries import RETRY, NewEntry, key_of_id, key_of_request
+from daybook.queue.entries import FOLLOWED, RETRY, NewEntry, key_of_id, key_of_request
 from daybook.requests import (
     Decoded,
     decode,
@@ -40,7 +40,7 @@ def retrying(
         RETRY,
         tuple(sorted(decoded.slots)),
     )
-    return [_resolving(wanted, decoded.slot), again]
+    return [_resolving(wanted, decoded.slot)._replace(flags=FOLLOWED), again]
 
 
 def discarding(

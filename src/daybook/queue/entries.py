@@ -42,6 +42,12 @@ RETRY = "r"
 It is accepted, once, where the same request would be answered with that outcome.
 """
 
+FOLLOWED = "f"
+"""Flag of an entry that is accepted only if there is room for the next one of the same append, too.
+
+Both have one home.
+"""
+
 BARRIER = "b"
 """Flag of an entry that is no request: the mark of a wide request of another partition.
 
@@ -88,7 +94,8 @@ def key_of_request(reference: str | None, request_id: str) -> str:
 class NewEntry(NamedTuple):
     """What a producer appends.
 
-    fingerprint: 32 bytes. flags: of ``CELERY_RESULT``, ``BY_ID``, ``DUE`` and ``RETRY``, or empty.
+    fingerprint: 32 bytes. flags: of ``CELERY_RESULT``, ``BY_ID``, ``DUE``, ``RETRY`` and
+    ``FOLLOWED``, or empty.
     slots: of a wide request, which spends from balances of several slots: all of them.
     """
 

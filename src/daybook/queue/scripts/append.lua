@@ -72,15 +72,16 @@ local function make_room(partition)
   return type(gone) == 'number' and gone or 0
 end
 
-local function has_room(partition)
+-- beside: how many more are to have room there first.
+local function has_room(partition, beside)
   local stream = prefix .. 'log:' .. partition
   local length = lengths[partition] or redis.call('XLEN', stream)
-  if length >= entries_max then
+  if length + beside >= entries_max then
     make_room(partition)
     length = redis.call('XLEN', stream)
   end
   lengths[partition] = length
-  return length < entries_max
+  return length + beside < entries_max
 end
 
 -- The partitions of a wide request beside its home.
@@ -113,6 +114,34 @@ local function overtake(partition)
     end
   end
   return true
+end
+
+-- Where the entry whose arguments begin at i goes: its home, and the others of a wide request.
+local function places_of(i)
+  local home = tonumber(ARGV[i]) % partitions
+  return home, ARGV[i + 6] == '' and NONE or others_of(ARGV[i + 6], home)
+end
+
+local function have_room(home, others, beside)
+  if not has_room(home, beside) then
+    return false
+  end
+  for _, other in ipairs(others) do
+    if not has_room(other, 0) then
+      return false
+    end
+  end
+  return true
+end
+
+-- Whether there is room for the entry whose arguments begin at i, which lies in the same partition
+-- as the one before it, and for that one, too.
+local function follows(i)
+  if not ARGV[i] then
+    return true
+  end
+  local home, others = places_of(i)
+  return have_room(home, others, 1)
 end
 
 local function failed(added, words)
@@ -218,15 +247,9 @@ for i = 3, #ARGV, ARGUMENTS do
     local same = string.sub(known, 1, 64) == fingerprint
     results[#results + 1] = (same and 'D' or 'C') .. known
   else
-    local home = tonumber(ARGV[i]) % partitions
-    local others = NONE
-    full = full or not has_room(home)
-    if not full and ARGV[i + 6] ~= '' then
-      others = others_of(ARGV[i + 6], home)
-      for _, other in ipairs(others) do
-        full = full or not has_room(other)
-      end
-    end
+    local home, others = places_of(i)
+    full = full or not have_room(home, others, 0)
+      or string.find(ARGV[i + 4], 'f', 1, true) and not follows(i + ARGUMENTS)
     if not full then
       tick()
       local added = write(i, home, others)
