@@ -116,7 +116,8 @@ def _sweep_partitions(
         return {"rung": []}
     if known is not None:
         steps.run("set back", set_marks_back, request_log, known, marks.cursors)
-    rung = steps.run("look", _to_ring, request_log, applier, marks) or []
+    rung = steps.run("look", _to_ring, request_log, marks) or []
+    steps.run("closed", _tell_of_closed, request_log, applier, marks)
     if clock is not None:
         steps.run("vouch", _vouch, store, request_log, marks, clock)
     failures = 0
@@ -128,14 +129,22 @@ def _sweep_partitions(
     return {"rung": rung}
 
 
-def _to_ring(request_log: Log, applier: Applier, marks: Marks) -> list[int]:
-    """The partitions that somebody has to come to; nobody does to those that are closed."""
+def _to_ring(request_log: Log, marks: Marks) -> list[int]:
+    """The partitions that somebody has to come to."""
     unread = set(request_log.first_unread(marks.cursors))
-    replied = request_log.replied_batches()
-    unsent = {own for own, batch in marks.batches.items() if batch > replied.get(own, 0)}
-    for partition in sorted(unsent & marks.closed):
+    return sorted((unread | marks.waiting | _unsent(request_log, marks)) - marks.closed)
+
+
+def _tell_of_closed(request_log: Log, applier: Applier, marks: Marks) -> None:
+    """Tell what the log has lost of partitions to which nobody comes any more."""
+    for partition in sorted(_unsent(request_log, marks) & marks.closed):
         applier.reply_to_closed(partition)
-    return sorted((unread | marks.waiting | unsent) - marks.closed)
+
+
+def _unsent(request_log: Log, marks: Marks) -> set[int]:
+    """The partitions whose last batch the log knows nothing of."""
+    replied = request_log.replied_batches()
+    return {own for own, batch in marks.batches.items() if batch > replied.get(own, 0)}
 
 
 def _vouch(store: Store, request_log: Log, marks: Marks, clock: int) -> None:
