@@ -268,12 +268,6 @@ MUTATIONS = [
         "            pass\n",
     ),
     Mutation(
-        "let the marks of a worker be ahead of a restored database",
-        "apply.late",
-        "        log.set_back(row.partition, row.cursor)\n",
-        "        pass\n",
-    ),
-    Mutation(
         "schedule what is due at this very instant",
         "ledger.posting.transactions",
         "return scheduled_micros > entry.accepted_ms * 1000",
