@@ -188,6 +188,6 @@ def test_arguments_of_another_form_are_told_the_right_one(installation: Installa
             sent = app.send_task(
                 "daybook.enqueue", kwargs=arguments, task_id=f"odd{number}", queue="daybook.intake"
             )
-            with pytest.raises(Exception, match=r"kwargs=\{'request': \{…\}\}") as caught:
+            with pytest.raises(Exception, match=r'kwargs=\{"request": \{…\}\}') as caught:
                 sent.get(timeout=60)
             assert type(caught.value).__name__ == "MalformedRequest"

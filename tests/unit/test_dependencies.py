@@ -229,7 +229,7 @@ def test_a_command_tells_which_extra_it_lacks(
 def test_every_extra_says_what_it_installs() -> None:
     """What `require` looks for is what the extra, and no other, installs."""
     declared = PYPROJECT["optional-dependencies"]
-    assert {*MODULES, "all", "dev"} == {*declared}
+    assert {*MODULES, "all", "dev", "mutants"} == {*declared}
     for extra, modules in MODULES.items():
         direct = {canonicalize_name(Requirement(text).name) for text in declared[extra]}
         brought = {canonicalize_name(owners()[module][0]) for module in modules}
