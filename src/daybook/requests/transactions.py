@@ -116,13 +116,22 @@ class TransactionRequest(Request):
 
     @property
     def source_names(self) -> tuple[str, ...]:
-        """Every source as it was named, in the order of the request."""
-        return _names(self.source, self.sources)
+        """Every source once, as its body names it, in the order of the request."""
+        return self._once(self.source, self.sources)
 
     @property
     def destination_names(self) -> tuple[str, ...]:
-        """Every destination as it was named, in the order of the request."""
-        return _names(self.destination, self.destinations)
+        """Every destination once, as its body names it, in the order of the request."""
+        return self._once(self.destination, self.destinations)
+
+    def _once(self, one: str | None, legs: tuple[LegRequest, ...] | None) -> tuple[str, ...]:
+        """The first name of each balance: one has two, its id and its indicator."""
+        if one is not None:
+            return (one,)
+        first: dict[str, str] = {}
+        for leg in legs or ():
+            first.setdefault(self._id_of(leg.identifier), leg.identifier)
+        return tuple(first.values())
 
     @property
     def slot(self) -> int:
@@ -251,8 +260,8 @@ class TransactionRequest(Request):
         if not self.source_names or not self.destination_names:
             return []  # said of the fields themselves
         ids = {
-            "sources": list(map(self._id_of, self.source_names)),
-            "destinations": list(map(self._id_of, self.destination_names)),
+            many: list(map(self._id_of, _names(getattr(self, one), getattr(self, many))))
+            for one, many in _SIDES
         }
         errors: list[FieldError] = []
         misfits: list[FieldError] = []

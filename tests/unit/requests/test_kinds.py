@@ -493,6 +493,23 @@ def test_fixed_shares_of_one_balance_are_added_up() -> None:
     assert request_of(single).body() == request_of(item()).body()
 
 
+@pytest.mark.parametrize("side", ["sources", "destinations"])
+@pytest.mark.parametrize("is_id_first", [True, False])
+def test_a_balance_may_be_named_by_its_id_and_its_indicator(side: str, is_id_first: bool) -> None:
+    """The worker finds the slot that the producer took, whichever name of it comes first."""
+    names = ["@World", internal_balance_id("@World", "USD")]
+    named = legs(*((name, 2_000) for name in (reversed(names) if is_id_first else names)))
+    several = [*named, *legs((A, 6_000))]
+    other = legs((B, 6_000), (C, 4_000))
+    request = request_of(both(several, other) if side == "sources" else both(other, several))
+    assert isinstance(request, TransactionRequest)
+    found = decode(request.body(), mint_id("txn", request.slot), 0)
+    assert isinstance(found, Decoded), found
+    assert (found.slot, found.slots) == (request.slot, request.slots)
+    assert isinstance(found.instruction, MultiLeg)
+    assert sum(leg.precise_amount for leg in found.instruction.legs) == 10_000
+
+
 @pytest.mark.parametrize(
     ("sources", "destinations", "code", "said"),
     [
