@@ -116,8 +116,10 @@ def _sweep_partitions(
         return {"rung": []}
     if known is not None:
         steps.run("set back", set_marks_back, request_log, known, marks.cursors)
-    rung = steps.run("look", _to_ring, request_log, marks) or []
-    steps.run("closed", _tell_of_closed, request_log, applier, marks)
+    unsent = steps.run("replies", _unsent, request_log, marks) or set()
+    rung = steps.run("look", _to_ring, request_log, marks, unsent) or []
+    for partition in sorted(unsent & marks.closed):  # nobody else comes there any more
+        steps.run("closed", applier.reply_to_closed, partition)
     if clock is not None:
         steps.run("vouch", _vouch, store, request_log, marks, clock)
     failures = 0
@@ -129,16 +131,10 @@ def _sweep_partitions(
     return {"rung": rung}
 
 
-def _to_ring(request_log: Log, marks: Marks) -> list[int]:
+def _to_ring(request_log: Log, marks: Marks, unsent: set[int]) -> list[int]:
     """The partitions that somebody has to come to."""
     unread = set(request_log.first_unread(marks.cursors))
-    return sorted((unread | marks.waiting | _unsent(request_log, marks)) - marks.closed)
-
-
-def _tell_of_closed(request_log: Log, applier: Applier, marks: Marks) -> None:
-    """Tell what the log has lost of partitions to which nobody comes any more."""
-    for partition in sorted(_unsent(request_log, marks) & marks.closed):
-        applier.reply_to_closed(partition)
+    return sorted((unread | marks.waiting | unsent) - marks.closed)
 
 
 def _unsent(request_log: Log, marks: Marks) -> set[int]:

@@ -90,7 +90,11 @@ class RequestEvents:
             self._quiet_until = self._clock() + QUIET_SECONDS
 
     def _connected(self) -> Any:
-        options = {"socket_timeout": SEND_SECONDS_MAX, "socket_connect_timeout": SEND_SECONDS_MAX}
+        options = {
+            "socket_timeout": SEND_SECONDS_MAX,
+            "socket_connect_timeout": SEND_SECONDS_MAX,
+            "max_retries": 0,
+        }
         connection = Connection(
             self._app.conf.broker_url, connect_timeout=SEND_SECONDS_MAX, transport_options=options
         )

@@ -72,16 +72,16 @@ local function make_room(partition)
   return type(gone) == 'number' and gone or 0
 end
 
--- beside: how many more are to have room there first.
-local function has_room(partition, beside)
+-- more: how many others are to have room there first.
+local function has_room(partition, more)
   local stream = prefix .. 'log:' .. partition
   local length = lengths[partition] or redis.call('XLEN', stream)
-  if length + beside >= entries_max then
+  if length + more >= entries_max then
     make_room(partition)
     length = redis.call('XLEN', stream)
   end
   lengths[partition] = length
-  return length + beside < entries_max
+  return length + more < entries_max
 end
 
 -- The partitions of a wide request beside its home.
@@ -122,8 +122,8 @@ local function places_of(i)
   return home, ARGV[i + 6] == '' and NONE or others_of(ARGV[i + 6], home)
 end
 
-local function have_room(home, others, beside)
-  if not has_room(home, beside) then
+local function have_room(home, others, more)
+  if not has_room(home, more) then
     return false
   end
   for _, other in ipairs(others) do
@@ -183,12 +183,13 @@ local function ring(partition)
   end
 end
 
--- Whether a request is still queued, by the mark that it left (Q, or P with a pointer under its id):
--- a position between what is decided and the clock. Producers may write marks, so one that says anything else says nothing: of a
--- reference that was used the journal knows.
+-- Whether a request is still queued, by the mark that it left (Q, or P with a pointer under its
+-- id): a position between what is decided and the clock. Producers may write marks, so one that
+-- says anything else says nothing: of a reference that was used the journal knows.
 local function is_queued(mark)
   local at_ms, at_counter = parts_of(string.match(mark, '^%x+[QP]%S+ %d+ (%d+%-%d+)$'))
-  if not at_ms or not string.find(mark, '^[QP]', 65) or is_behind(ms, counter, at_ms, at_counter) then
+  if not at_ms or not string.find(mark, '^[QP]', 65)
+    or is_behind(ms, counter, at_ms, at_counter) then
     return false
   end
   local decided_ms, decided_counter = parts_of(state[4])
