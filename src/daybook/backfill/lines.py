@@ -96,16 +96,17 @@ class Line:
         """The key of idempotency; None of a creation."""
         return getattr(self.request, "reference", None)
 
-    def currency_of(self, balance_id: str) -> str:
-        """In which it moves money of this balance."""
-        if isinstance(self.request, BulkRequest):
-            return next(
-                item.currency
-                for item in self.request.transactions
-                if balance_id in (item.source, item.destination)
-            )
-        assert isinstance(self.request, TransactionRequest)
-        return self.request.currency
+    @property
+    def currencies(self) -> dict[str | None, str]:
+        """In which it moves money first, by balance."""
+        request = self.request
+        items = request.transactions if isinstance(request, BulkRequest) else (request,)
+        return {
+            balance: item.currency
+            for item in reversed(items)
+            if isinstance(item, TransactionRequest)
+            for balance in (item.source, item.destination)
+        }
 
     @property
     def references(self) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def test_postings_are_paired_into_one_request() -> None:
     ]
     assert isinstance(first, Line)
     assert (first.reference, first.number, len(first.rows)) == ("entry-7", 2, 4)
-    assert first.currency_of(named("Bob")) == "EUR"
+    assert first.currencies[named("Bob")] == "EUR"
     assert len(items_of(second)) == 1
     again, _ = BUILDER.lines(salaries)
     assert isinstance(again, Line)
