@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from daybook.backfill.numbers import NumberForm, WrittenNumber, decimals_max
+from daybook.backfill.numbers import CellNumber, NumberForm, decimals_max
 from daybook.backfill.rules import SideRule, ValueRule, When
 from daybook.backfill.template import CellError, Columns, Template, cell, text_of
 from daybook.requests.naming import naming_fault, normalised
@@ -40,7 +40,7 @@ class Cells:
     def __init__(self, columns: Columns, form: NumberForm, number_columns: set[str]) -> None:
         self._raw = columns
         self._form = form
-        self._numbers: dict[str, WrittenNumber] = {}
+        self._numbers: dict[str, CellNumber] = {}
         for name in number_columns:
             text = cell(columns, name)
             number = form.read(text) if isinstance(text, str) else None

@@ -28,11 +28,13 @@ class Checks:
         """The lines; one that repeats a reference is refused, whatever else it says.
 
         It may be a second coffee, and it may be the first one twice: nobody but the one who made
-        the file can tell.
+        the file can tell. A refused line keeps its reference, too: corrected, it needs it.
         """
         try:
             for line in built:
                 if isinstance(line, Reject):
+                    if line.reference is not None:
+                        self._seen.add(line.reference, line.number)
                     yield line
                 else:
                     yield from self._judge(line)
@@ -40,16 +42,16 @@ class Checks:
             self._seen.close()
 
     def _judge(self, line: Line) -> Iterator[Line | Reject]:
-        for reference in line.references:
-            earlier = self._seen.add(reference, line.number)
-            if earlier is not None and earlier != line.number:
-                reason = (
-                    f"reference: {reference} is that of line {earlier}, too; give each line its "
-                    "own, or take the second out"
-                )
-                code, own = Reason.REFERENCE_CONFLICT, line.reference
-                yield from rejects_of(line.rows, code, reason, own)
-                return
+        seen = [(named, self._seen.add(named, line.number)) for named in line.references]
+        twice = [one for one in seen if one[1] not in (None, line.number)]
+        if twice:
+            reference, earlier = twice[0]
+            reason = (
+                f"reference: {reference} is that of line {earlier}, too; give each line its "
+                "own, or take the second out"
+            )
+            yield from rejects_of(line.rows, Reason.REFERENCE_CONFLICT, reason, line.reference)
+            return
         self._note_date(line)
         yield line
 

@@ -1,15 +1,15 @@
-"""Rows that are one entry of a journal: grouped into one request that is posted whole or not.
+"""Rows that are one of a bookkeeper's entries: grouped into one request, posted whole or not.
 
-A bookkeeper's export has a row for each posting: it takes from a balance, or gives to one. The rows
-of an entry are paired in their order until each amount is used up; what comes of it is an atomic
-bulk. Rows that name both sides are transactions of it as they are.
+The bookkeeper's journal has a row for each side of an entry: it takes from a balance, or gives to
+one. The rows of an entry are paired in their order until each amount is used up; what comes of it
+is an atomic bulk. Rows that name both sides are transactions of it as they are.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, groupby, islice
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 from daybook.backfill.mapping import GROUP_ROW
@@ -17,16 +17,19 @@ from daybook.backfill.rows import Row
 from daybook.ledger.money import amount_text
 from daybook.ledger.shares import pair_up
 from daybook.requests import TransactionRequest
-from daybook.requests.bounds import BULK_ITEMS_MAX
+from daybook.requests.bounds import BULK_BODY_BYTES_MAX, BULK_ITEMS_MAX
 
 GROUP_ROWS_MAX = BULK_ITEMS_MAX
 """Most rows of one group."""
 
-OTHER_SIDE = {"source": "@Taken", "destination": "@Given"}
-"""What stands for the side that a posting leaves open, until it is paired."""
+GROUP_CHARACTERS_MAX = BULK_BODY_BYTES_MAX
+"""Most characters of these rows together."""
+
+STAND_INS = ("@Open", "@Left-open")
+"""One of them stands for the side that a row leaves open until it is paired: not its other side."""
 
 
-class Posting(NamedTuple):
+class GroupRow(NamedTuple):
     """What a row says. open_side: the side that it does not name, None when it names both."""
 
     row: Row
@@ -38,39 +41,67 @@ class UnbalancedError(ValueError):
     """The rows of a group take another sum than they give."""
 
 
-def grouped(
-    rows: Iterable[Row], key_of: Callable[[Row], str | None]
-) -> Iterator[tuple[list[Row], Iterator[Row]]]:
-    """The rows of each group, counted, at most GROUP_ROWS_MAX of them; and those beyond.
+class Group(NamedTuple):
+    """The rows of a group, counted. beyond: those beyond the bounds, one by one.
 
-    key_of: None for a row that can't say its group: it belongs to the rows before it.
+    stray: the line before it that can't say its group, and may be of this one.
     """
-    latest: str | None = None
 
-    def key(row: Row) -> str | None:
-        nonlocal latest
+    rows: list[Row]
+    beyond: Iterator[Row]
+    stray: int | None
+
+
+def grouped(rows: Iterable[Row], key_of: Callable[[Row], str | None]) -> Iterator[Group]:
+    """The groups of a file, one by one.
+
+    key_of: None for a row that can't say its group: it is put to the rows before it.
+    """
+    latest: tuple[str | None, int | None] = (None, None)
+    stray: int | None = None
+
+    def key(row: Row) -> tuple[str | None, int | None]:
+        nonlocal latest, stray
         found = key_of(row)
-        latest = latest if found is None else found
+        if found is not None and found != latest[0]:
+            latest = (found, stray)
+        stray = row.number if found is None else None
         return latest
 
-    for _, members in groupby(rows, key):
+    for (_, before), members in groupby(rows, key):
         counted = (
             Row(row.number, {**row.columns, GROUP_ROW: str(n)}, row.fault, row.content)
             for n, row in enumerate(members, 1)
         )
-        yield list(islice(counted, GROUP_ROWS_MAX)), counted
+        yield Group(*_bounded(counted), before)
 
 
-def items_of(postings: Sequence[Posting]) -> list[dict[str, Any]]:
-    """The transactions of the postings of one group. Raises UnbalancedError."""
-    items = [_fields(posting.request) for posting in postings if posting.open_side is None]
-    sides: dict[tuple[str, int], dict[str, list[Posting]]] = defaultdict(
+def _bounded(rows: Iterator[Row]) -> tuple[list[Row], Iterator[Row]]:
+    kept: list[Row] = []
+    characters = 0
+    for row in rows:
+        characters += row.characters
+        if len(kept) == GROUP_ROWS_MAX or characters > GROUP_CHARACTERS_MAX:
+            return kept, chain([row], rows)
+        kept.append(row)
+    return kept, rows
+
+
+def stand_in(named: str | None) -> str:
+    """What stands for the open side of a row that names this one."""
+    return next(name for name in STAND_INS if name != named)
+
+
+def items_of(rows: Sequence[GroupRow]) -> list[dict[str, Any]]:
+    """The transactions of the rows of one group. Raises UnbalancedError."""
+    items = [_fields(row.request) for row in rows if row.open_side is None]
+    sides: dict[tuple[str, int], dict[str, list[GroupRow]]] = defaultdict(
         lambda: {"source": [], "destination": []}
     )
-    for posting in postings:
-        if posting.open_side is not None:
-            unit = (posting.request.currency, posting.request.precision)
-            sides[unit][posting.open_side].append(posting)
+    for row in rows:
+        if row.open_side is not None:
+            unit = (row.request.currency, row.request.precision)
+            sides[unit][row.open_side].append(row)
     paired = (
         _paired(given_by["destination"], given_by["source"], *unit)
         for unit, given_by in sides.items()
@@ -79,7 +110,7 @@ def items_of(postings: Sequence[Posting]) -> list[dict[str, Any]]:
 
 
 def _paired(
-    takes: list[Posting], gives: list[Posting], currency: str, precision: int
+    takes: list[GroupRow], gives: list[GroupRow], currency: str, precision: int
 ) -> Iterator[dict[str, Any]]:
     """Each amount that is taken goes to those that are given something, in order.
 

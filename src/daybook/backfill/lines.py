@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
@@ -12,12 +13,13 @@ from uuid import UUID, uuid5
 
 from daybook.backfill.cells import Cells, normalised_columns, shown
 from daybook.backfill.groups import (
+    GROUP_CHARACTERS_MAX,
     GROUP_ROWS_MAX,
-    OTHER_SIDE,
-    Posting,
+    GroupRow,
     UnbalancedError,
     grouped,
     items_of,
+    stand_in,
 )
 from daybook.backfill.mapping import GroupTable, Mapping
 from daybook.backfill.ordering import OrderKey, natural_key
@@ -96,16 +98,17 @@ class Line:
         """The key of idempotency; None of a creation."""
         return getattr(self.request, "reference", None)
 
-    def currency_of(self, balance_id: str) -> str:
-        """In which it moves money of this balance."""
-        if isinstance(self.request, BulkRequest):
-            return next(
-                item.currency
-                for item in self.request.transactions
-                if balance_id in (item.source, item.destination)
-            )
-        assert isinstance(self.request, TransactionRequest)
-        return self.request.currency
+    @property
+    def currencies(self) -> dict[str | None, str]:
+        """In which it moves money first, by balance."""
+        request = self.request
+        items = request.transactions if isinstance(request, BulkRequest) else (request,)
+        return {
+            balance: item.currency
+            for item in reversed(items)
+            if isinstance(item, TransactionRequest)
+            for balance in (item.source, item.destination)
+        }
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -156,6 +159,9 @@ class LineBuilder:
                          "inflight", "ordering_key")
             if (rules := getattr(table, name)) is not None
         ]  # fmt: skip
+        self._placing = [("order_by", mapping.order_by)] if mapping.order_by else []
+        if mapping.group is not None:
+            self._placing += [("by", column) for column in mapping.group.by.columns]
         self.ledger_id = ""
         if mapping.ledger is not None:
             self.ledger_id = mapping.ledger.id or ledger_id_of(mapping.ledger.name or "")
@@ -183,23 +189,35 @@ class LineBuilder:
 
     def _groups(self, rows: Iterable[Row], group: GroupTable) -> Iterator[Line | Reject]:
         def key_of(row: Row) -> str | None:
-            return None if row.fault else group.by.render(self._columns(row))
+            with suppress(CellError):  # the row is refused for it when it is built
+                return None if row.fault else group.by.render(self._columns(row))
+            return None
 
-        for members, beyond in grouped(rows, key_of):
+        for members, beyond, stray in grouped(rows, key_of):
             first = next(beyond, None)
             if first is None:
-                yield from self._group(members, group)
+                yield from self._group(members, group, stray)
                 continue
-            reason = f"is in a group of more than {GROUP_ROWS_MAX} rows"
+            reason = (
+                f"is in a group of more than {GROUP_ROWS_MAX} rows or {GROUP_CHARACTERS_MAX} "
+                "characters: make several of it, each with a text of its own for by"
+            )
             yield from rejects_of(chain(members, [first], beyond), Reason.MALFORMED, reason, None)
 
-    def _group(self, rows: list[Row], group: GroupTable) -> Iterator[Line | Reject]:
-        """One request of rows; if one of them can't be posted, none of them is."""
+    def _group(
+        self, rows: list[Row], group: GroupTable, stray: int | None
+    ) -> Iterator[Line | Reject]:
+        """One request of rows; if one of them can't be posted, none of them is.
+
+        stray: a refused line that may be one of them.
+        """
         keys: dict[str, str] = {}
-        built = [self._posting(row, keys) for row in rows]
+        built = [self._group_row(row, keys) for row in rows]
         wrong = [one for one in built if isinstance(one, Reject)]
-        if wrong:
-            neighbour = f"line {wrong[0].number} of its group is refused"
+        if wrong or stray is not None:
+            neighbour = f"line {stray}, which may be of its group, is refused"
+            if wrong:
+                neighbour = f"line {wrong[0].number} of its group is refused"
             for row, one in zip(rows, built, strict=True):
                 if isinstance(one, Reject):
                     yield one
@@ -210,7 +228,7 @@ class LineBuilder:
         reference = None
         try:
             reference = self._cells(rows[0]).named(group.reference)
-            items = items_of([one for one in built if isinstance(one, Posting)])
+            items = items_of([one for one in built if isinstance(one, GroupRow)])
             given = {"reference": reference, "atomic": True, "transactions": items}
             request = validate(BulkRequest, given)
         except (UnbalancedError, CellError) as fault:
@@ -223,36 +241,51 @@ class LineBuilder:
         named = request.model_copy(update={"bulk_id": own_id})
         yield Line(tuple(rows), named, keys, own_id)
 
-    def _posting(self, row: Row, keys: dict[str, str]) -> Posting | Reject:
+    def _group_row(self, row: Row, keys: dict[str, str]) -> GroupRow | Reject:
         """What a row of a group says: it may name one side only."""
         if row.fault is not None:
             return Reject(row, Reason.MALFORMED, row.fault, None)
         given: dict[str, Any] = {}
-        cells, table = self._cells(row), self._mapping.transaction
+        cells = self._cells(row)
         errors = self._fill(cells, given, keys)
-        sides = {"source": table.source, "destination": table.destination}
-        unnamed = [name for name, rules in sides.items() if cells.first(rules) is None]
-        open_side = unnamed[0] if len(unnamed) == 1 else None
+        open_side = self._open_side(cells)
         if open_side is not None:
             errors = [error for error in errors if error.field != open_side]
-            given[open_side] = OTHER_SIDE[open_side]
+            other = "destination" if open_side == "source" else "source"
+            given[open_side] = stand_in(given.get(other))
         try:
-            return Posting(row, self._checked(given, errors), open_side)
+            return GroupRow(row, self._checked(given, errors), open_side)
         except MalformedRequest as fault:
             return Reject(row, fault.code, str(fault), given.get("reference"))
 
-    def _order_key(self, row: Row) -> int | str | None:
-        """What ``order_by`` orders a row by: the moment of a date, else the text, naturally."""
+    def _open_side(self, cells: Cells) -> str | None:
+        """The side that a row leaves open; None when it names both, or none."""
+        table = self._mapping.transaction
+        sides = {"source": table.source, "destination": table.destination}
+        try:
+            unnamed = [name for name, rules in sides.items() if cells.first(rules) is None]
+        except CellError:
+            return None  # said of the side itself
+        return unnamed[0] if len(unnamed) == 1 else None
+
+    def _order_key(self, row: Row) -> int | bytes | None:
+        """What ``order_by`` orders a row by: the moment of a date, else the text, naturally.
+
+        None: it can't tell, and is refused for it when it is built.
+        """
         column = self._mapping.order_by
         assert column is not None
-        text = self._cells(row).text(column)
+        try:
+            text = self._cells(row).text(column)
+        except CellError:
+            return None
         rules = [rule for _, rule in self._mapping.transaction.dates() if rule.column == column]
         if not rules:
-            return natural_key(text)
+            return natural_key(text).encode(errors="surrogatepass")
         try:
             return (rules[0].read(text) - EPOCH) // timedelta(microseconds=1)
         except (ValueError, OverflowError):
-            return None  # refused when it is built
+            return None
 
     def build(self, row: Row) -> Line | Reject:
         """The request of a row, its transaction id minted, or everything that is wrong with it."""
@@ -281,6 +314,8 @@ class LineBuilder:
         errors: list[FieldError] = []
         for name, rules in self._fields:
             _read(errors, given, name, partial(cells.value, name, rules))
+        for name, column in self._placing:
+            _read(errors, {}, name, partial(cells.text, column))
         table = self._mapping.transaction
         for name, side in (("source", table.source), ("destination", table.destination)):
             _read(errors, given, name, partial(self._balance, side, cells, keys))

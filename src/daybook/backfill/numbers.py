@@ -18,7 +18,7 @@ _BLANKS = " \u00a0\u202f"
 """One blank between thousands stands for these."""
 
 
-class WrittenNumber(NamedTuple):
+class CellNumber(NamedTuple):
     """A number of a cell. text: as ``plain_text`` has it. decimals: digits behind the point."""
 
     text: str
@@ -31,11 +31,11 @@ class NumberForm(NamedTuple):
     decimal: str = "."
     thousands: str | None = None
 
-    def read(self, text: str) -> WrittenNumber | None:
+    def read(self, text: str) -> CellNumber | None:
         """The number in a cell; None when it is not written so.
 
         >>> NumberForm(",", ".").read("1.080,50")
-        WrittenNumber(text='1080.5', decimals=2)
+        CellNumber(text='1080.5', decimals=2)
         """
         found = _pattern(self).fullmatch(text) if len(text) <= NUMBER_LENGTH_MAX else None
         if found is None or not (found["whole"] or found["fraction"]):
@@ -45,7 +45,7 @@ class NumberForm(NamedTuple):
         number = Decimal(f"{found['sign']}{whole or 0}.{fraction or 0}{found['exponent'] or ''}")
         if not is_reasonable(number):
             return None
-        return WrittenNumber(plain_text(number), len(fraction))
+        return CellNumber(plain_text(number), len(fraction))
 
     def describe(self) -> str:
         """How a number must look, for messages."""

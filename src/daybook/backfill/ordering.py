@@ -25,8 +25,8 @@ PAGES_MAX = (1 << 32) - 2
 _DIGEST_BYTES = 16
 _DIGITS = re.compile("[0-9]+")
 
-OrderKey = Callable[[Row], int | str | None]
-"""What a row is ordered by; None comes first: such a row has no date, and is refused for it."""
+OrderKey = Callable[[Row], int | bytes | None]
+"""What a row is ordered by; None comes first: such a row can't tell, and is refused for it."""
 
 
 class SeenReferences:
@@ -37,7 +37,9 @@ class SeenReferences:
 
     def add(self, reference: str, line: int) -> int | None:
         """The earlier line with this reference; None, and it is kept, when it is the first."""
-        digest = blake2b(reference.encode(), digest_size=_DIGEST_BYTES).digest()
+        digest = blake2b(
+            reference.encode(errors="surrogatepass"), digest_size=_DIGEST_BYTES
+        ).digest()
         try:
             added = self._seen.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (digest, line))
             if added.rowcount:

@@ -12,6 +12,7 @@ from daybook.backfill.lines import Line, Reject, rejects_of
 from daybook.backfill.pace import Clock, Pace
 from daybook.backfill.report import Summary, backwards_warning
 from daybook.backfill.rows import Row
+from daybook.client.drafts import ENQUEUE_MANY_MAX
 from daybook.client.receipts import Outcome, Receipt
 from daybook.errors import ConfigError, LogFull, LogUnavailable
 from daybook.ledger.record import Status
@@ -225,11 +226,14 @@ class Backfill:
         requests: list[Request] = []
         lines: list[Line | None] = []
         for line in chunk:
-            for balance_id, key in line.keys.items():
-                if self._is_new(balance_id):
-                    currency = line.currency_of(balance_id)
-                    requests.append(self._builder.balance_request(balance_id, key, currency))
-                    lines.append(None)
+            new = {
+                balance_id: key for balance_id, key in line.keys.items() if self._is_new(balance_id)
+            }
+            currencies = line.currencies if new else {}
+            for balance_id, key in new.items():
+                currency = currencies[balance_id]
+                requests.append(self._builder.balance_request(balance_id, key, currency))
+                lines.append(None)
             requests.append(line.request)
             lines.append(line)
         return requests, lines
@@ -255,13 +259,16 @@ class Backfill:
     def _accepted(self, requests: Sequence[Request]) -> list[Receipt]:
         """A receipt for each request, in order, however often the log must be asked.
 
+        One line of many rows may bring more new balances than one call takes.
         Sending again what may have been accepted is safe: the log answers it as a duplicate.
         """
         receipts: list[Receipt] = []
         retries = 0
-        while True:
+        while len(receipts) < len(requests):
+            start = len(receipts)
             try:
-                return receipts + self._door.enqueue_many(requests[len(receipts) :])
+                receipts += self._door.enqueue_many(requests[start : start + ENQUEUE_MANY_MAX])
+                retries = 0
             except LogFull as fault:
                 receipts += fault.accepted
                 retries = 0 if fault.accepted else retries + 1
@@ -269,6 +276,7 @@ class Backfill:
             except LogUnavailable as fault:
                 retries += 1
                 self._pause(fault, retries, LOG_UNAVAILABLE_RETRIES_MAX)
+        return receipts
 
     def _pause(
         self, fault: Exception, retries: int, retries_max: int, seconds_min: float = 0.0

@@ -1,16 +1,18 @@
-"""Rows that are one entry of a journal become one request, or none."""
+"""Rows that are one of a bookkeeper's entries become one request, or none."""
 
 from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.backfill.builders import builder_of
 
+from daybook.backfill.groups import STAND_INS
 from daybook.backfill.lines import Line, Reject, balance_id_of
 from daybook.backfill.rows import Row
 from daybook.requests import BulkRequest, TransactionRequest
@@ -37,12 +39,14 @@ destination = [{ when = { credit = { empty = false } }, balance = "{account}" }]
 BUILDER = builder_of(JOURNAL)
 
 
-def row(number: int, entry: str, account: str, debit: str, credit: str, text: str = "") -> Row:
+def row(
+    number: int, group: str, account: str, taken: str, given: str, text: str = "", **cells: Any
+) -> Row:
     columns = {
-        "entry": entry, "account": account, "debit": debit, "credit": credit, "text": text,
+        "entry": group, "account": account, "debit": taken, "credit": given, "text": text,
         "currency": "EUR",
-    }  # fmt: skip
-    return Row(number, columns, None, list(columns.values()))
+    } | cells  # fmt: skip
+    return Row(number, columns, None, [str(value) for value in columns.values()])
 
 
 def items_of(line: Line | Reject) -> tuple[TransactionRequest, ...]:
@@ -77,7 +81,7 @@ def test_postings_are_paired_into_one_request() -> None:
     ]
     assert isinstance(first, Line)
     assert (first.reference, first.number, len(first.rows)) == ("entry-7", 2, 4)
-    assert first.currency_of(named("Bob")) == "EUR"
+    assert first.currencies[named("Bob")] == "EUR"
     assert len(items_of(second)) == 1
     again, _ = BUILDER.lines(salaries)
     assert isinstance(again, Line)
@@ -121,11 +125,23 @@ def test_what_is_paired_adds_up(takes: list[int], cuts: list[int], chance: Rando
          {2: "line 3 of its group", 3: "not CSV", 4: "line 3 of its group"}),
         ([row(2, "1", "A", "5.00", ""), row(3, "1", "A", "", "5.00")],
          {2: "cannot be the same balance", 3: "cannot be the same balance"}),
+        ([row(2, "1", "A", "5.00", ""), Row(3, {}, "not CSV"), row(4, "2", "A", "7.00", ""),
+          row(5, "2", "B", "", "7.00")],
+         {2: "line 3 of its group", 3: "not CSV", 4: "line 3, which may be of its group",
+          5: "line 3, which may be of its group"}),
+        ([Row(2, {}, "not CSV"), row(3, "1", "A", "5.00", ""), row(4, "1", "B", "", "5.00")],
+         {2: "not CSV", 3: "line 2, which may be of its group",
+          4: "line 2, which may be of its group"}),
+        ([row(2, "1", "A", "5.00", ""), row(3, "1", "B", "", "5.00", entry=["1"])],
+         {2: "line 3 of its group", 3: "by: column 'entry' is a JSON list"}),
+        ([row(2, "1", "A", "5.00", ""), row(3, "1", "B", "", "5.00", debit={})],
+         {2: "line 3 of its group", 3: "column 'debit' is a JSON dict"}),
     ],
 )  # fmt: skip
 def test_a_group_is_posted_whole_or_not(rows: list[Row], said: dict[int, str]) -> None:
     """Each of its rows is refused, and says which of them is wrong, or what does not add up."""
     rejects = list(BUILDER.lines(rows))
+    assert len(rejects) == len(rows)
     assert all(isinstance(reject, Reject) for reject in rejects)
     for reject in rejects:
         assert isinstance(reject, Reject)
@@ -140,11 +156,24 @@ def test_rows_that_name_both_sides_are_transactions_as_they_are() -> None:
     assert [item.reference for item in items_of(line)] == ["entry-1-1", "entry-1-2"]
 
 
-def test_a_group_without_end_is_refused_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("bound", "most"), [("GROUP_ROWS_MAX", 3), ("GROUP_CHARACTERS_MAX", 20)])
+def test_a_group_without_end_is_refused_in_bounded_memory(
+    bound: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All of its rows, also those beyond the bound; the next group is not touched."""
-    monkeypatch.setattr("daybook.backfill.groups.GROUP_ROWS_MAX", 3)
+    monkeypatch.setattr(f"daybook.backfill.groups.{bound}", most)
     rows = [row(n, "1", "A", "5", "") for n in range(10)]
     rows += [row(20, "2", "A", "5", ""), row(21, "2", "B", "", "5")]
     *rejects, line = BUILDER.lines(rows)
     assert [reject.number for reject in rejects if isinstance(reject, Reject)] == list(range(10))
     assert len(items_of(line)) == 1
+
+
+@pytest.mark.parametrize("indicator", STAND_INS)
+def test_no_name_of_a_balance_is_taken_by_the_side_that_a_row_leaves_open(indicator: str) -> None:
+    """An internal balance may be called as it likes."""
+    builder = builder_of(JOURNAL.replace('balance = "{account}"', 'indicator = "@{account}"'))
+    for takes, gives in ((indicator[1:], "Other"), ("Other", indicator[1:])):
+        (line,) = builder.lines([row(2, "1", takes, "5", ""), row(3, "1", gives, "", "5")])
+        (item,) = items_of(line)
+        assert (item.source, item.destination) == (f"@{takes}", f"@{gives}")

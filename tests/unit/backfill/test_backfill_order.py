@@ -102,6 +102,56 @@ def test_a_reference_stands_in_a_file_once() -> None:
     assert reject.reason.startswith("reference: coffee is that of line 2, too")
 
 
+def test_a_refused_line_keeps_its_reference() -> None:
+    """Corrected, it will be sent with it: whatever else has it is refused, too."""
+    lines, _ = judged(
+        b"id,amount,day\n"
+        b"tea,?,01.03.2026\ntea,4.50,01.03.2026\ntea,?,01.03.2026\nmilk,1,02.03.2026\n"
+    )
+    reasons = [line.reason if isinstance(line, Reject) else None for line in lines]
+    assert [str(reason)[:32] for reason in reasons] == [
+        "amount: '?' in column 'amount' i",
+        "reference: tea is that of line 2",
+        "amount: '?' in column 'amount' i",
+        "None",
+    ]
+
+
+def test_the_other_references_of_a_refused_bulk_are_kept() -> None:
+    """One of them stood in the file before; the others may not come again, either."""
+    item: dict[str, Any] = {
+        "source": "@World", "destination": "@F", "currency": "EUR", "precise_amount": 1,
+        "precision": 100,
+    }  # fmt: skip
+    first, second = item | {"reference": "a"}, item | {"reference": "b"}
+    bulk = {"transactions": [first, second], "reference": "c"}
+    requests: list[dict[str, Any]] = [first, bulk, second]
+    rows = [Row(number, columns) for number, columns in enumerate(requests, 1)]
+    rejects: list[Reject] = []
+    *_, summary = dry_run(rows, RequestLines(), rejects.append)
+    assert [reject.number for reject in rejects] == [2, 3]
+    assert summary.valid == 1
+
+
+@pytest.mark.parametrize(("column", "cell"), [("day", ["x"]), ("note", {"a": 1})])
+def test_a_cell_that_orders_nothing_is_named(column: str, cell: Any) -> None:
+    """A list or an object: the row is refused for it, and the others are posted."""
+    mapping = check_mapping(tomllib.loads(MAPPING.format(more=f'order_by = "{column}"')))
+    builder = LineBuilder(mapping)
+    assert builder.order_key is not None
+    row = Row(1, {"id": "1", "amount": "1", "day": "01.02.2026", column: cell})
+    assert builder.order_key(row) is None
+    (reject,) = builder.lines([row])
+    assert isinstance(reject, Reject)
+    assert f"order_by: column '{column}' is a JSON {type(cell).__name__}" in reject.reason
+
+
+def test_bytes_that_are_no_text_order_rows_too() -> None:
+    """They stand behind what is text."""
+    content = b"id,amount,day\n\xff,1,01.01.2026\n2,1,01.01.2026\n"
+    assert ids(source_of(content, 'order_by = "id"')) == ["2", "\udcff"]
+
+
 def test_the_references_within_a_bulk_count_too() -> None:
     """Another line may not have that of a transaction of a bulk."""
     item = {
