@@ -141,6 +141,11 @@ def test_the_tail_skips_nothing_whatever_partition_commits_first(
         read(reader)
         assert reader.records_after(cursor) == []
         whole = reader.records_after({}, limit=100)
+        for partition in (0, 7):
+            ahead = {**cursor, partition: cursor.get(partition, 0) + 1}
+            said = f"after: .* lies ahead of the journal of partition {partition}"
+            with pytest.raises(MalformedRequest, match=said):
+                reader.records_after(ahead)
     assert behind == 1
     everything = installation.rows("SELECT partition, sequence FROM transactions ORDER BY 1, 2")
     assert sorted(seen) == everything
@@ -158,6 +163,8 @@ def test_a_cursor_is_read_as_it_is_written() -> None:
     for bad in ("", "0", "0:1,", "0:-1", "x:1"):
         with pytest.raises(MalformedRequest, match="is no cursor like"):
             read_cursor(bad)
+    with pytest.raises(MalformedRequest, match="after: 0:1,0:5 names a partition twice"):
+        read_cursor("0:1,0:5")
 
 
 def test_transactions_are_chosen_and_paged(installation: Installation) -> None:

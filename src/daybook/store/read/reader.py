@@ -209,7 +209,8 @@ class Reader:
     def records_after(self, cursor: Cursor, *, limit: int = 100) -> list[TransactionView]:
         """The next records behind a cursor, the sequence last seen of each partition.
 
-        ``{}`` is the start. Every record has its ``partition`` and ``sequence``; none is skipped.
+        ``{}`` is the start. Every record has its ``partition`` and ``sequence``; none is skipped:
+        a cursor ahead of the journal, as after a restore, is a MalformedRequest.
         """
         with queries.reading(self._engine) as connection:
             return records_after(connection, cursor, limit=limit)
