@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -76,6 +77,18 @@ def test_a_reader_shows_what_the_ledger_knows(installation: Installation, reader
         for bad in ("\x00", "\udcff"):
             with pytest.raises(MalformedRequest):
                 reader.balances(currency=bad)
+        bare = datetime(2026, 4, 22)  # noqa: DTZ001 - what is refused
+        for argument, call in (
+            ("at", partial(reader.balance_at, "anna")),
+            ("at", reader.trial_balance),
+            ("since", partial(reader.statement, "anna")),
+            ("until", reader.transactions),
+            ("due_before", reader.schedules),
+            ("due_before", reader.holds),
+        ):
+            given: dict[str, Any] = {argument: bare}
+            with pytest.raises(MalformedRequest, match=f"{argument}: .* is no datetime with a zo"):
+                call(**given)
         with pytest.raises(TypeError):
             reader.transaction()
     with pytest.raises(StoreUnavailable), daybook.Reader("postgresql://u@127.0.0.1:1/x") as away:
