@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.harness import Installation, wait_until
 from tests.integration.test_client import fields
 
 from daybook.apply.lookup import find
+from daybook.cli.naming import request_named, subject_named
 from daybook.client.receipts import Outcome, Receipt
 from daybook.errors import NotFound, OutcomeUnknown
 from daybook.installation.resize import begin
 from daybook.requests import mint_id
+from daybook.settings import current
 
 
 def every_kind(installation: Installation) -> list[Receipt]:
@@ -138,3 +141,26 @@ def test_an_id_is_found_while_the_number_of_partitions_changes(
     installation.drain()
     found = json.loads(find(installation.engine, log, old[0].id))
     assert '"status":"APPLIED"' in found["value"]
+
+
+def test_a_planted_mark_names_nothing_that_the_ledger_knows(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A producer may write the log's marks: whose reference it is, the ledger is asked first."""
+    for name, value in installation.environment.items():
+        monkeypatch.setenv(name, value)
+    current.cache_clear()
+    client, keys = installation.client, installation.log.keys
+    names = ("order-1", "my_ledger_id")
+    recorded = {name: client.enqueue(fields(name)) for name in names}
+    installation.drain()
+    queued = client.enqueue(fields("other"))
+    assert request_named("other") == queued.id
+    mark: Any = installation.redis.get(keys.queued(queued.key))
+    for name, receipt in recorded.items():
+        installation.redis.delete(keys.outcome(receipt.key))
+        installation.redis.set(keys.queued(receipt.key), mark)
+        assert client.status(reference=name).transaction_id == queued.id
+        assert (request_named(name), subject_named(name)) == (receipt.id, receipt.id)
+    assert subject_named("general_ledger_id") == "general_ledger_id"
+    current.cache_clear()

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -76,6 +77,18 @@ def test_a_reader_shows_what_the_ledger_knows(installation: Installation, reader
         for bad in ("\x00", "\udcff"):
             with pytest.raises(MalformedRequest):
                 reader.balances(currency=bad)
+        bare = datetime(2026, 4, 22)  # noqa: DTZ001 - what is refused
+        for argument, call in (
+            ("at", partial(reader.balance_at, "anna")),
+            ("at", reader.trial_balance),
+            ("since", partial(reader.statement, "anna")),
+            ("until", reader.transactions),
+            ("due_before", reader.schedules),
+            ("due_before", reader.holds),
+        ):
+            given: dict[str, Any] = {argument: bare}
+            with pytest.raises(MalformedRequest, match=f"{argument}: .* is no datetime with a zo"):
+                call(**given)
         with pytest.raises(TypeError):
             reader.transaction()
     with pytest.raises(StoreUnavailable), daybook.Reader("postgresql://u@127.0.0.1:1/x") as away:
@@ -141,6 +154,11 @@ def test_the_tail_skips_nothing_whatever_partition_commits_first(
         read(reader)
         assert reader.records_after(cursor) == []
         whole = reader.records_after({}, limit=100)
+        for partition in (0, 7):
+            ahead = {**cursor, partition: cursor.get(partition, 0) + 1}
+            said = f"after: .* lies ahead of the journal of partition {partition}"
+            with pytest.raises(MalformedRequest, match=said):
+                reader.records_after(ahead)
     assert behind == 1
     everything = installation.rows("SELECT partition, sequence FROM transactions ORDER BY 1, 2")
     assert sorted(seen) == everything
@@ -158,6 +176,8 @@ def test_a_cursor_is_read_as_it_is_written() -> None:
     for bad in ("", "0", "0:1,", "0:-1", "x:1"):
         with pytest.raises(MalformedRequest, match="is no cursor like"):
             read_cursor(bad)
+    with pytest.raises(MalformedRequest, match="after: 0:1,0:5 names a partition twice"):
+        read_cursor("0:1,0:5")
 
 
 def test_transactions_are_chosen_and_paged(installation: Installation) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import structlog
+from sqlalchemy import QueuePool, create_engine
 from typer.testing import CliRunner, Result
 
 from daybook.backfill.report import counted
@@ -58,6 +59,17 @@ def test_what_postgres_refuses_is_no_outage(said: str, kind: type[Exception] | N
     with pytest.raises(StoreUnavailable) as raised, translated_faults():
         raise psycopg.OperationalError(said)
     assert type(raised.value) is (kind or StoreUnavailable)
+
+
+def test_a_pool_without_a_free_connection_is_an_outage() -> None:
+    """SQLAlchemy's own time-out, which is no error of the driver."""
+    engine = create_engine(
+        "sqlite://", poolclass=QueuePool, pool_size=1, max_overflow=0, pool_timeout=0.01
+    )
+    said = "all connections of this process are in use"
+    with engine.connect(), pytest.raises(StoreUnavailable, match=said), translated_faults():
+        engine.connect()
+    engine.dispose()
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,18 @@
 """What people call things: a transaction by its reference, a balance by its external_id.
 
-An id is taken as it is, and asks nobody. Anything else is looked up, first in the log, which knows
-what is queued, then in the ledger, which knows what was recorded.
+An id is taken as it is, and asks nobody. Anything else is looked up, first in the ledger, which
+knows what was recorded, then in the log, which knows what is queued.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import typer
 
 from daybook.cli.wiring import open_client, open_reading
-from daybook.errors import ConfigError, LogUnavailable, NotFound, StoreUnavailable
+from daybook.errors import ConfigError, NotFound, StoreUnavailable
 
 
 def request_named(name: str) -> str:
@@ -58,9 +57,10 @@ def subject_named(name: str) -> str:
 
     Raises NotFound, BadParameter when it could be several things.
     """
+    from daybook.ledger.balance import GENERAL_LEDGER_ID
     from daybook.requests.bounds import ANY_ID
 
-    if ANY_ID.match(name) or name.endswith("ledger_id"):
+    if ANY_ID.match(name) or name == GENERAL_LEDGER_ID:
         return name
     found = [each for each in (_reference(name), external(name)) if each is not None]
     if len(found) > 1:
@@ -96,22 +96,14 @@ def no_balance(name: str, currency: str | None) -> NotFound:
 def _reference(name: str) -> str | None:
     """The id of the request with this reference, or label.
 
-    What can't be asked is a fault only if the other does not know it either.
+    Any producer may write what the log says of a reference, so it is asked only for what the ledger
+    does not know. A reader has no log, a producer no database: then the other alone is asked.
     """
-    fault: Exception | None = None
-    looks: tuple[Callable[[str], str | None], ...] = (_in_log, _in_ledger)
-    for look in looks:
-        try:
+    for look in (_in_ledger, _in_log):
+        with suppress(ConfigError):
             found = look(name)
-        except ConfigError:  # a producer has no database, a reader no log
-            continue
-        except (LogUnavailable, StoreUnavailable) as away:
-            fault = fault or away
-            continue
-        if found is not None:
-            return found
-    if fault is not None:
-        raise fault
+            if found is not None:
+                return found
     return None
 
 

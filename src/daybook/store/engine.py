@@ -11,6 +11,7 @@ import psycopg
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from daybook.errors import ConfigError, SchemaOutdated, StoreRefused, StoreUnavailable
@@ -122,6 +123,10 @@ def translated_faults() -> Iterator[None]:
     """
     try:
         yield
+    except PoolTimeout as fault:
+        raise StoreUnavailable(
+            "Postgres: all connections of this process are in use, and none came free in time"
+        ) from fault
     except (psycopg.Error, DBAPIError) as fault:
         original = fault.orig if isinstance(fault, DBAPIError) else fault
         state = getattr(original, "sqlstate", None)

@@ -64,9 +64,18 @@ class Reader:
         """Close the connections."""
         self._engine.dispose()
 
+    @contextmanager
+    def _reading(self, **moments: object) -> Iterator[Connection]:
+        """One instant of the ledger. moments: what a call was given, by the argument's name."""
+        for name, moment in moments.items():
+            if moment is not None and not (isinstance(moment, datetime) and moment.tzinfo):
+                raise bad_value(name, f"{moment} is no datetime with a zone: give it its tzinfo")
+        with queries.reading(self._engine) as connection:
+            yield connection
+
     def ledgers(self, *, after: str | None = None, limit: int = 100) -> list[LedgerView]:
         """Ledgers by id, from the one behind ``after``."""
-        with queries.reading(self._engine) as connection:
+        with self._reading() as connection:
             return queries.list_ledgers(connection, after=after, limit=limit)
 
     def balances(
@@ -81,7 +90,7 @@ class Reader:
         limit: int = 100,
     ) -> list[BalanceView]:
         """Balances by id that fit all filters, from the one behind ``after``."""
-        with queries.reading(self._engine) as connection:
+        with self._reading() as connection:
             return queries.list_balances(
                 connection,
                 ledger_id=ledger_id,
@@ -98,7 +107,7 @@ class Reader:
 
         Raises NotFound; MalformedRequest when several have that external_id.
         """
-        with queries.reading(self._engine) as connection:
+        with self._reading() as connection:
             return _named(connection, name, currency)
 
     def balance_at(
@@ -108,7 +117,7 @@ class Reader:
 
         from_journal: summed up from the journal alone. Raises like ``balance``.
         """
-        with queries.reading(self._engine) as connection:
+        with self._reading(at=at) as connection:
             balance_id = _named(connection, name, currency).balance_id
             found = history.balance_at(connection, balance_id, at, from_journal=from_journal)
             assert found is not None
@@ -143,7 +152,7 @@ class Reader:
         last: int | None = None,
     ) -> Iterator[Statement]:
         """A statement of any length, whose lines are read while the block lasts."""
-        with queries.reading(self._engine) as connection:
+        with self._reading(since=since, until=until) as connection:
             balance_id = _named(connection, name, currency).balance_id
             found = history.open_statement(
                 connection, balance_id, since=since, until=until, last=last
@@ -155,7 +164,7 @@ class Reader:
         self, *, at: datetime | None = None, prefix: str | None = None, limit: int = 1_000
     ) -> TrialBalanceView:
         """All balances at a moment, and their sums by currency, ledger and prefix."""
-        with queries.reading(self._engine) as connection:
+        with self._reading(at=at) as connection:
             return trial_balance(connection, at=at, prefix=prefix, limit=limit)
 
     def transactions(
@@ -176,7 +185,7 @@ class Reader:
         limit: int = 100,
     ) -> list[TransactionView]:
         """The newest records that fit all filters: see ``daybook transactions``."""
-        with queries.reading(self._engine) as connection:
+        with self._reading(since=since, until=until) as connection:
             return queries.list_transactions(
                 connection,
                 balance_id=balance_id,
@@ -200,7 +209,7 @@ class Reader:
         """A transaction in full, by its reference or its id: one of the two. Raises NotFound."""
         if (reference is None) == (id is None):
             raise TypeError("say what it is: give reference=… or id=…, one of them")
-        with queries.reading(self._engine) as connection:
+        with self._reading() as connection:
             found = queries.find_transaction(connection, reference=reference, id=id)
         if found is None:
             raise NotFound(f"the ledger has no transaction {reference or id}; it may be queued")
@@ -209,31 +218,32 @@ class Reader:
     def records_after(self, cursor: Cursor, *, limit: int = 100) -> list[TransactionView]:
         """The next records behind a cursor, the sequence last seen of each partition.
 
-        ``{}`` is the start. Every record has its ``partition`` and ``sequence``; none is skipped.
+        ``{}`` is the start. Every record has its ``partition`` and ``sequence``; none is skipped:
+        a cursor ahead of the journal, as after a restore, is a MalformedRequest.
         """
-        with queries.reading(self._engine) as connection:
+        with self._reading() as connection:
             return records_after(connection, cursor, limit=limit)
 
     def schedules(
         self, *, due_before: datetime | None = None, limit: int = 100
     ) -> list[ScheduleView]:
         """Transactions that wait for their time, the next one first."""
-        with queries.reading(self._engine) as connection:
+        with self._reading(due_before=due_before) as connection:
             return queries.list_schedules(connection, due_before=due_before, limit=limit)
 
     def holds(self, *, due_before: datetime | None = None, limit: int = 100) -> list[OpenHoldView]:
         """Open holds: those with a date first, the next one first."""
-        with queries.reading(self._engine) as connection:
+        with self._reading(due_before=due_before) as connection:
             return queries.list_holds(connection, due_before=due_before, limit=limit)
 
     def identities(self, *, after: str | None = None, limit: int = 100) -> list[IdentityView]:
         """Identities by id, from the one behind ``after``."""
-        with queries.reading(self._engine) as connection:
+        with self._reading() as connection:
             return queries.list_identities(connection, after=after, limit=limit)
 
     def identity(self, identity_id: str) -> IdentityView:
         """One identity. Raises NotFound."""
-        with queries.reading(self._engine) as connection:
+        with self._reading() as connection:
             found = queries.find_identity(connection, identity_id)
         if found is None:
             raise NotFound(f"there is no identity {identity_id}")
@@ -241,7 +251,7 @@ class Reader:
 
     def changes(self, subject: str, *, limit: int = 100) -> list[ChangeView]:
         """How a thing became what it is, newest first. subject: its id."""
-        with queries.reading(self._engine) as connection:
+        with self._reading() as connection:
             return queries.list_changes(connection, subject, limit=limit)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection, select
 
+from daybook.errors import MalformedRequest
 from daybook.store.read.recorded import views_of
 from daybook.store.read.rows import bad_value, bounded, columns_of
 from daybook.store.read.views import TransactionView
@@ -36,11 +37,16 @@ def records_after(
 ) -> list[TransactionView]:
     """The next records behind a cursor, those of each partition in their order.
 
-    A partition that the cursor does not name is read from its beginning.
+    A partition that the cursor does not name is read from its beginning. Raises MalformedRequest
+    for a cursor that lies ahead of the journal: what is recorded next would be passed over.
     """
     limit = bounded(limit)
     found = []
-    for partition, end in present_end(connection).items():
+    ends = present_end(connection)
+    for partition, seen in cursor.items():
+        if seen > ends.get(partition, 0):
+            raise _ahead(partition, seen, ends)
+    for partition, end in ends.items():
         seen = cursor.get(partition, 0)
         if end > seen:
             query = columns_of(transactions).where(
@@ -51,6 +57,15 @@ def records_after(
     # About by acceptance; within a partition as it was recorded, which may be otherwise.
     merged = heapq.merge(*found, key=lambda row: row.position)
     return views_of(connection, [row for row, _ in zip(merged, range(limit), strict=False)])
+
+
+def _ahead(partition: int, seen: int, ends: Cursor) -> MalformedRequest:
+    return bad_value(
+        "after",
+        f"{partition}:{seen} lies ahead of the journal of partition {partition}, which ends at "
+        f"{ends.get(partition, 0)}: the database was restored, or is another one; begin at {START} "
+        f"or at the present end, {cursor_text(ends)}",
+    )
 
 
 def moved_on(cursor: Cursor, records: Iterable[TransactionView]) -> dict[int, int]:
@@ -71,4 +86,7 @@ def read_cursor(text: str) -> dict[int, int]:
     places = [_PLACE.fullmatch(part) for part in text.split(",")]
     if None in places:
         raise bad_value("after", f"{text[:60]} is no cursor like 0:12,1:7, nor {START}")
-    return {int(place[1]): int(place[2]) for place in places if place is not None}
+    cursor = {int(place[1]): int(place[2]) for place in places if place is not None}
+    if len(cursor) < len(places):
+        raise bad_value("after", f"{text[:60]} names a partition twice: give each once")
+    return cursor
