@@ -72,6 +72,11 @@ def test_a_reader_shows_what_the_ledger_knows(installation: Installation, reader
                 reader.balance(name)
         with pytest.raises(MalformedRequest, match="currency: is required"):
             reader.balance("@World")
+        for limit in (0, -5, 10_001):
+            with pytest.raises(MalformedRequest, match=r"limit: .* is not 1 to 10,000"):
+                reader.transactions(limit=limit)
+        with pytest.raises(MalformedRequest, match="status: APLIED is none of QUEUED, SCHEDULED"):
+            reader.transactions(status="APLIED")
         with pytest.raises(MalformedRequest, match="after: x is no id"):
             reader.balances(after="x")
         for bad in ("\x00", "\udcff"):

@@ -121,6 +121,8 @@ def list_transactions(
     elif kind is not None and kind != ALL_KINDS:
         conditions.append(transactions.c.kind == kind)
     if status is not None:
+        if status not in set(Status):
+            raise bad_value("status", f"{status} is none of {', '.join(Status)}")
         conditions.append(transactions.c.status == status)
     if since is not None:
         conditions.append(transactions.c.position >= first_position(since))

@@ -67,8 +67,10 @@ def bad_value(field: str, message: str) -> MalformedRequest:
 
 
 def bounded(limit: int) -> int:
-    """A limit that a list may have."""
-    return max(1, min(limit, LIMIT_MAX))
+    """A limit that a list may have. Raises MalformedRequest."""
+    if not 1 <= limit <= LIMIT_MAX:
+        raise bad_value("limit", f"{limit} is not 1 to {LIMIT_MAX:,}")
+    return limit
 
 
 def first_position(moment: datetime, *, after: bool = False) -> int:
