@@ -33,8 +33,8 @@ class Checks:
         try:
             for line in built:
                 if isinstance(line, Reject):
-                    if line.reference is not None:
-                        self._seen.add(line.reference, line.number)
+                    for reference in line.references:
+                        self._seen.add(reference, line.number)
                     yield line
                 else:
                     yield from self._judge(line)

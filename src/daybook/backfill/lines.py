@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from itertools import chain
@@ -121,17 +121,27 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A line that moves nothing. code: the stable rejection code; reason: one sentence."""
+    """A line that moves nothing. code: the stable rejection code; reason: one sentence.
+
+    other: of a row of a group, the reference of the group or of the row, if ``reference`` is the
+    other one.
+    """
 
     row: Row
     code: str
     reason: str
     reference: str | None
+    other: str | None = None
 
     @property
     def number(self) -> int:
         """Of its row."""
         return self.row.number
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """What the line needs once it is corrected."""
+        return tuple(named for named in (self.reference, self.other) if named is not None)
 
 
 def rejects_of(
@@ -213,29 +223,28 @@ class LineBuilder:
         """
         keys: dict[str, str] = {}
         built = [self._group_row(row, keys) for row in rows]
+        right = [one for one in built if isinstance(one, GroupRow)]
         wrong = [one for one in built if isinstance(one, Reject)]
         if wrong or stray is not None:
             neighbour = f"line {stray}, which may be of its group, is refused"
             if wrong:
                 neighbour = f"line {wrong[0].number} of its group is refused"
             for row, one in zip(rows, built, strict=True):
-                if isinstance(one, Reject):
-                    yield one
-                else:
-                    own = one.request.reference
-                    yield Reject(row, Reason.BULK_ABORTED, neighbour, own)
+                reject = one
+                if isinstance(reject, GroupRow):
+                    own = reject.request.reference
+                    reject = Reject(row, Reason.BULK_ABORTED, neighbour, own)
+                yield replace(reject, other=self._group_reference(row, group))
             return
         reference = None
         try:
             reference = self._cells(rows[0]).named(group.reference)
-            items = items_of([one for one in built if isinstance(one, GroupRow)])
-            given = {"reference": reference, "atomic": True, "transactions": items}
+            given = {"reference": reference, "atomic": True, "transactions": items_of(right)}
             request = validate(BulkRequest, given)
-        except (UnbalancedError, CellError) as fault:
-            yield from rejects_of(rows, Reason.MALFORMED, str(fault), reference)
-            return
-        except MalformedRequest as fault:
-            yield from rejects_of(rows, fault.code, str(fault), reference)
+        except (UnbalancedError, CellError, MalformedRequest) as fault:
+            code = fault.code if isinstance(fault, MalformedRequest) else Reason.MALFORMED
+            for one in right:
+                yield Reject(one.row, code, str(fault), reference, one.request.reference)
             return
         own_id = mint_bulk_id(request.slot)
         named = request.model_copy(update={"bulk_id": own_id})
@@ -257,6 +266,11 @@ class LineBuilder:
             return GroupRow(row, self._checked(given, errors), open_side)
         except MalformedRequest as fault:
             return Reject(row, fault.code, str(fault), given.get("reference"))
+
+    def _group_reference(self, row: Row, group: GroupTable) -> str | None:
+        with suppress(CellError):
+            return self._cells(row).named(group.reference)
+        return None
 
     def _open_side(self, cells: Cells) -> str | None:
         """The side that a row leaves open; None when it names both, or none."""

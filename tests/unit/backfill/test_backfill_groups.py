@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.backfill.builders import builder_of
 
+from daybook.backfill.checks import Checks
 from daybook.backfill.groups import STAND_INS
 from daybook.backfill.lines import Line, Reject, balance_id_of
 from daybook.backfill.rows import Row
@@ -146,6 +147,19 @@ def test_a_group_is_posted_whole_or_not(rows: list[Row], said: dict[int, str]) -
     for reject in rejects:
         assert isinstance(reject, Reject)
         assert said[reject.number] in reject.reason
+
+
+@pytest.mark.parametrize("cell", ["4.99", "five"])
+def test_a_refused_group_keeps_its_references(cell: str) -> None:
+    """Its own and those of its rows, whether a row is wrong or their sum: it needs them later."""
+    refused = [row(2, "1", "A", "5.00", ""), row(3, "1", "B", "", cell)]
+    rejects = list(BUILDER.lines(refused))
+    kept = {name for one in rejects if isinstance(one, Reject) for name in one.references}
+    assert kept == {"entry-1", "entry-1-1", "entry-1-2"}
+    between = [row(4, "2", "A", "5.00", ""), row(5, "2", "B", "", "5.00")]
+    again = [row(6, "1", "A", "5.00", ""), row(7, "1", "B", "", "5.00")]
+    judged = list(Checks().judged(BUILDER.lines(refused + between + again)))
+    assert [type(one) for one in judged] == [Reject, Reject, Line, Reject, Reject]
 
 
 def test_rows_that_name_both_sides_are_transactions_as_they_are() -> None:
