@@ -15,6 +15,7 @@ from tests.harness import Installation
 
 import daybook
 from daybook.errors import MalformedRequest, NotFound, StoreUnavailable
+from daybook.ledger.balance import internal_balance_id
 from daybook.store.read.tail import cursor_text, moved_on, read_cursor
 
 
@@ -44,6 +45,9 @@ def test_a_reader_shows_what_the_ledger_knows(installation: Installation, reader
     """Balances, history and transactions, by every name, and with no right to write."""
     client = installation.client
     anna = client.create_balance("general_ledger_id", "USD", meta_data={"external_id": "anna"}).id
+    for name in ("@Nobody", "bln_x"):  # no external_id is mistaken for another name
+        meta_data = {"external_id": internal_balance_id(name, "USD") if name[0] == "@" else name}
+        client.create_balance("general_ledger_id", "USD", meta_data=meta_data)
     client.enqueue(of_money(reference="first", destination=anna))
     client.enqueue(of_money(reference="held", destination=anna, inflight=True))
     installation.drain()
@@ -67,9 +71,11 @@ def test_a_reader_shows_what_the_ledger_knows(installation: Installation, reader
         assert [each.ledger_id for each in reader.ledgers()] == ["general_ledger_id"]
         assert [each.kind for each in reader.changes(anna)] == ["balance"]
         assert (reader.schedules(), reader.identities()) == ([], [])
-        for name in ("nobody", "bln_x"):
-            with pytest.raises(NotFound, match=name):
-                reader.balance(name)
+        for name in ("nobody", "bln_x", "@Nobody"):
+            with pytest.raises(NotFound, match=f"there is no balance {name} USD: a balance is"):
+                reader.balance(name, currency="USD")
+            said = installation.run("balance", name, "--currency", "USD").stderr
+            assert f"there is no balance {name} USD: a balance is called by" in said
         with pytest.raises(MalformedRequest, match="currency: is required"):
             reader.balance("@World")
         for limit in (0, -5, 10_001):

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from daybook.cli.naming import external, no_balance, request_named, subject_named
+from daybook.cli.naming import request_named, subject_named
 from daybook.cli.output import AsJson, print_fields, print_json, print_table
 from daybook.cli.records import fields_of, print_transaction
 from daybook.cli.sending import pairs, wrong
 from daybook.cli.showing import Limit, checked_id, end_of, major, moment_of, say_more
 from daybook.cli.wiring import open_client, open_reading
 from daybook.errors import ConfigError, LogUnavailable, MalformedRequest, NotFound, OutcomeUnknown
-from daybook.ledger.balance import internal_balance_id
 
 if TYPE_CHECKING:
     from daybook.client.names import Name
@@ -182,26 +181,15 @@ def _balance_at(balance_id: str, moment: datetime, *, from_journal: bool) -> Bal
 
 
 def named_balance(name: str | None, currency: str | None, external_id: str | None) -> BalanceView:
-    """The balance that a command names. Raises BadParameter, NotFound."""
-    from daybook.store.read import queries
+    """The balance that a command names. Raises BadParameter, NotFound, MalformedRequest."""
+    from daybook.store.read.named import find_external_balance, find_named_balance
 
     if (name is None) == (external_id is None):
         raise typer.BadParameter("give either a balance or --external-id")
-    if name is not None and name.startswith("@") and currency is None:
-        raise typer.BadParameter(f"{name} exists once for each currency: add --currency")
-    from daybook.requests.bounds import BALANCE_ID
-
-    if name is None or not (name.startswith("@") or BALANCE_ID.match(name)):
-        balance_id = external(external_id or name or "", currency)
-    else:
-        balance_id = internal_balance_id(name, currency or "") if name.startswith("@") else name
-    found = None
-    if balance_id is not None:
-        with open_reading() as connection:
-            found = queries.find_balance(connection, balance_id)
-    if found is None:
-        raise no_balance(name or f"with external_id {external_id}", currency)
-    return found
+    with open_reading() as connection:
+        if name is not None:
+            return find_named_balance(connection, name, currency)
+        return find_external_balance(connection, external_id or "", currency)
 
 
 def transactions(

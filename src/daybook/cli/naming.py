@@ -33,16 +33,16 @@ def request_named(name: str) -> str:
 def balance_named(name: str, currency: str | None = None) -> str:
     """What a request calls a balance: an id, an ``@Name``, or the id of an external_id.
 
-    Raises NotFound, BadParameter when several balances have that external_id.
+    Raises NotFound, MalformedRequest when several balances have that external_id.
     """
     from daybook.requests.bounds import BALANCE_ID
 
     if name.startswith("@") or BALANCE_ID.match(name):
         return name
-    found = external(name, currency)
-    if found is None:
-        raise no_balance(name, currency)
-    return found
+    from daybook.store.read.named import find_named_balance
+
+    with open_reading() as connection:
+        return find_named_balance(connection, name, currency).balance_id
 
 
 def balance_if_known(name: str, currency: Any) -> str:
@@ -55,14 +55,14 @@ def balance_if_known(name: str, currency: Any) -> str:
 def subject_named(name: str) -> str:
     """The id of what a change is about: any id, a reference, or an external_id of a balance.
 
-    Raises NotFound, BadParameter when it could be several things.
+    Raises NotFound, BadParameter or MalformedRequest when it could be several things.
     """
     from daybook.ledger.balance import GENERAL_LEDGER_ID
     from daybook.requests.bounds import ANY_ID
 
     if ANY_ID.match(name) or name == GENERAL_LEDGER_ID:
         return name
-    found = [each for each in (_reference(name), external(name)) if each is not None]
+    found = [each for each in (_reference(name), _external(name)) if each is not None]
     if len(found) > 1:
         raise typer.BadParameter(f"{name} is a reference and an external_id: give the id")
     if not found:
@@ -70,27 +70,12 @@ def subject_named(name: str) -> str:
     return found[0]
 
 
-def external(name: str, currency: str | None = None) -> str | None:
-    """The id of the balance with this external_id. Raises BadParameter when there are several."""
-    from daybook.store.read import queries
+def _external(name: str) -> str | None:
+    from daybook.store.read.named import find_external_balance
 
-    with open_reading() as connection:
-        found = queries.list_balances(connection, external_id=name, currency=currency, limit=2)
-    if len(found) > 1:
-        raise typer.BadParameter(
-            f"several balances have external_id {name}: list them with "
-            f"`daybook balances --external-id {name}`"
-        )
-    return found[0].balance_id if found else None
-
-
-def no_balance(name: str, currency: str | None) -> NotFound:
-    """The fault of a name that no balance has."""
-    wanted = f"{name} {currency or ''}".strip()
-    return NotFound(
-        f"there is no balance {wanted}: a balance is called by its id (bln_<uuid>), as @Name with "
-        "--currency, or by its meta_data.external_id; list those that are with `daybook balances`"
-    )
+    with suppress(NotFound), open_reading() as connection:
+        return find_external_balance(connection, name).balance_id
+    return None
 
 
 def _reference(name: str) -> str | None:

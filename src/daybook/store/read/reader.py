@@ -15,11 +15,11 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from sqlalchemy import Connection
 
 from daybook.errors import NotFound
-from daybook.ledger.balance import internal_balance_id
 from daybook.settings import Settings, read_settings
 from daybook.store.engine import make_engine
 from daybook.store.read import history, queries
 from daybook.store.read.history import BalanceAtView, Statement, StatementView
+from daybook.store.read.named import find_named_balance
 from daybook.store.read.rows import bad_value
 from daybook.store.read.tail import Cursor, records_after
 from daybook.store.read.trial_balance import TrialBalanceView, trial_balance
@@ -108,7 +108,7 @@ class Reader:
         Raises NotFound; MalformedRequest when several have that external_id.
         """
         with self._reading() as connection:
-            return _named(connection, name, currency)
+            return find_named_balance(connection, name, currency)
 
     def balance_at(
         self, name: str, at: datetime, *, currency: str | None = None, from_journal: bool = False
@@ -118,7 +118,7 @@ class Reader:
         from_journal: summed up from the journal alone. Raises like ``balance``.
         """
         with self._reading(at=at) as connection:
-            balance_id = _named(connection, name, currency).balance_id
+            balance_id = find_named_balance(connection, name, currency).balance_id
             found = history.balance_at(connection, balance_id, at, from_journal=from_journal)
             assert found is not None
             return found
@@ -153,7 +153,7 @@ class Reader:
     ) -> Iterator[Statement]:
         """A statement of any length, whose lines are read while the block lasts."""
         with self._reading(since=since, until=until) as connection:
-            balance_id = _named(connection, name, currency).balance_id
+            balance_id = find_named_balance(connection, name, currency).balance_id
             found = history.open_statement(
                 connection, balance_id, since=since, until=until, last=last
             )
@@ -253,22 +253,6 @@ class Reader:
         """How a thing became what it is, newest first. subject: its id."""
         with self._reading() as connection:
             return queries.list_changes(connection, subject, limit=limit)
-
-
-def _named(connection: Connection, name: str, currency: str | None) -> BalanceView:
-    if name.startswith("@"):
-        if currency is None:
-            raise bad_value("currency", f"is required: {name} exists once for each")
-        name = internal_balance_id(name, currency)
-    found = queries.find_balance(connection, name) if name.startswith("bln_") else None
-    if found is None:
-        several = queries.list_balances(connection, external_id=name, currency=currency, limit=2)
-        if len(several) > 1:
-            raise bad_value("name", f"{name} is the external_id of several balances: give the id")
-        found = several[0] if several else None
-    if found is None:
-        raise NotFound(f"there is no balance {name}")
-    return found
 
 
 def _awaited(
