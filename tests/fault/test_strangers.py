@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -422,6 +423,26 @@ def test_what_is_due_is_not_stopped_by_a_strangers_key(installation: Installatio
     )
     assert rows == [("transaction", "APPLIED"), ("void", "VOID")]
     assert installation.client.status(reference="later").status == "APPLIED"
+
+
+def test_a_mark_that_was_forged_is_believed_until_all_before_it_is_decided(
+    installation: Installation,
+) -> None:
+    """Then a look-up says again what is true: nothing stands under that reference."""
+    first, second = purses(installation)
+    ahead = f"{int(time.time() * 1_000) + 2_000}-0"
+    installation.redis.set(installation.log.keys.queued("t:free"), "0" * 64 + f"Qtxn_x 0 {ahead}")
+    assert installation.client.status(reference="free").status == "QUEUED"
+
+    def is_unknown() -> bool:
+        installation.client.enqueue(move(f"on-{time.time()}", first, second, 1))
+        installation.drain()
+        sweep(installation)
+        with suppress(NotFound):
+            return not installation.client.status(reference="free")
+        return True
+
+    wait_until(is_unknown, "the mark is overtaken")
 
 
 def test_a_body_with_a_million_faults_is_told_in_short() -> None:

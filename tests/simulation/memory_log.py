@@ -296,6 +296,7 @@ class MemoryLog:
         server: dict[Any, Callable[..., Any]] = {
             "MGET": lambda *names: [self._value_at(name) for name in names],
             "HGETALL": lambda _: self._hash(),
+            "HGET": lambda _, name: self._hash().get(name.encode()),
             "XRANGE": self._entries_from,
         }
         return call.read(server[command](*arguments))
@@ -314,6 +315,7 @@ class MemoryLog:
             "partitions": f"{self.installed()}",
             "entries_max": f"{self.state.entries_max}",
             "epoch": f"{self.state.epoch}",
+            "decided": entry_id_of(max(0, self.state.decided)),
             **{
                 f"epoch:{each.number}": f"{each.partitions} {entry_id_of(each.fence)}"
                 for each in self.state.epochs.values()

@@ -27,6 +27,7 @@ from daybook.client.receipts import (
 )
 from daybook.errors import LogFull, LogRefused, OutcomeUnknown
 from daybook.ledger.preview import Preview
+from daybook.ledger.record import Status
 from daybook.queue.doorbell import Doorbell
 from daybook.queue.entries import NewEntry, read_value
 from daybook.queue.keys import Keys
@@ -37,6 +38,7 @@ from daybook.queue.wire import (
     ReplyT,
     answer_call,
     body_call,
+    decided_call,
     outcomes_call,
     partitions_call,
     pointer_call,
@@ -256,4 +258,11 @@ class Flows:
         (value,) = await self._outcomes([key])
         value = recorded or value
         receipt = found_by(name, key, value)
-        return None if receipt is None or value is None else (receipt, value)
+        if receipt is None or value is None:
+            return None
+        state = read_value(value)
+        if state.status == Status.QUEUED and state.position is not None:
+            decided = await self._patiently(partial(self._transport.call, decided_call(self._keys)))
+            if state.position <= decided:
+                return None  # a producer may write marks, and this one is not true any more
+        return receipt, value

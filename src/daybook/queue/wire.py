@@ -10,7 +10,7 @@ from daybook.queue.connect import not_installed, strange
 from daybook.queue.entries import NewEntry, entry_id_of, key_of_id, position_of
 from daybook.queue.epochs import partitions_at
 from daybook.queue.keys import Keys
-from daybook.queue.parsing import key_state_in, known_values, pointer_in
+from daybook.queue.parsing import key_state_in, known_values, pointer_in, position_in
 
 ReplyT = TypeVar("ReplyT")
 
@@ -94,6 +94,15 @@ def pointer_call(keys: Keys, request_id: str) -> Call[str | None]:
 def partitions_call(keys: Keys, position: int) -> Call[int]:
     """How many partitions there were when ``position`` was accepted. May raise LogNotInstalled."""
     return Call(("HGETALL", keys.state), lambda state: partitions_at(state, position))
+
+
+def decided_call(keys: Keys) -> Call[int]:
+    """The position up to which workers say that all is decided; 0 where they have not said."""
+    return Call(("HGET", keys.state, "decided"), lambda found: _position(keys.state, found))
+
+
+def _position(key: str, found: bytes | None) -> int:
+    return (position_in(key, found) or 0) if found else 0
 
 
 def body_call(keys: Keys, partition: int, position: int) -> Call[bytes | None]:
