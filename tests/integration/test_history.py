@@ -411,6 +411,8 @@ def test_a_balance_is_shown_at_a_time(dated: tuple[Book, str]) -> None:
         )
         assert shown["balance"] == expected
         assert (shown["based_on"] == "journal") >= bool(more)
+    table = book.installation.run("balance", ann, "--at", "2025-03-03").stdout
+    assert ("6  (0.06)" in table, "balance_string" in table) == (True, False)
     refused = book.installation.run("balance", ann, "--from-journal")
     assert refused.returncode == 2
 
