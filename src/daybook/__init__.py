@@ -44,15 +44,15 @@ if TYPE_CHECKING:
         TransactionRequest,
         VoidRequest,
     )
-
-if TYPE_CHECKING:
-    from daybook.store.read.reader import AsyncReader, Reader
+    from daybook.store.read.reader import AsyncReader as AsyncReader
+    from daybook.store.read.reader import Reader as Reader
 
 __version__ = "0.1.0"
 
+# Not the readers: ``from daybook import *`` has to work where only a producer is installed.
+
 __all__ = [
     "AsyncClient",
-    "AsyncReader",
     "AsyncReceipt",
     "BalanceRequest",
     "BulkRequest",
@@ -76,7 +76,6 @@ __all__ = [
     "Outcome",
     "OutcomeUnknown",
     "Preview",
-    "Reader",
     "Receipt",
     "ReferenceConflict",
     "RefundRequest",
@@ -101,7 +100,7 @@ _MODULE_OF = {
 
 def __getattr__(name: str) -> Any:
     """A public name, imported on first use."""
-    if name not in __all__:
+    if name not in __all__ and name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_MODULE_OF.get(name, "daybook.requests")), name)
     globals()[name] = value

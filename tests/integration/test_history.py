@@ -411,6 +411,8 @@ def test_a_balance_is_shown_at_a_time(dated: tuple[Book, str]) -> None:
         )
         assert shown["balance"] == expected
         assert (shown["based_on"] == "journal") >= bool(more)
+    table = book.installation.run("balance", ann, "--at", "2025-03-03").stdout
+    assert ("6  (0.06)" in table, "balance_string" in table) == (True, False)
     refused = book.installation.run("balance", ann, "--from-journal")
     assert refused.returncode == 2
 
@@ -518,12 +520,14 @@ def test_every_arm_reads_a_partial_index(installation: Installation) -> None:
     whole = {"at": moment.isoformat(), "high": position, "prefix": None, "limit": 10}
     for statement, given in (
         (history._SUM_SINCE_SNAPSHOT, values),
-        (trial_balances._STATEMENT, whole),
+        (trial_balances._AT, whole),
     ):
         found = plan_of(installation, statement, given)  # dated ones have two, either will do
         assert sorted(name.replace("_dated_position", "_dated") for name in found) == sorted(
             [*sums, *names["_dated"]]
         )
+    present = plan_of(installation, trial_balances._PRESENT, {"prefix": None, "limit": 10})
+    assert [name for name in present if name.startswith("transactions")] == []
 
 
 def test_a_trial_balance_adds_up_by_currency_ledger_and_prefix(book: Book) -> None:
@@ -535,6 +539,7 @@ def test_a_trial_balance_adds_up_by_currency_ledger_and_prefix(book: Book) -> No
     book.installation.drain()
     with queries.reading(book.installation.engine) as connection:
         whole = trial_balance(connection)
+        assert connection.exec_driver_sql("SHOW statement_timeout").scalar() == "1h"
         below = trial_balance(connection, prefix="@Assets:", limit=2)
     assert [(each.name, each.balance) for each in whole.prefixes] == [
         ("@Assets:", 100),

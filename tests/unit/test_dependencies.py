@@ -266,3 +266,24 @@ def test_extras_bring_what_they_declare() -> None:
     """The extra of celery asks for an extra of kombu, which asks for `packaging`."""
     assert closure(["celery[redis]"]) - closure(["celery"]) >= {"packaging", "redis"}
     assert closure(["celery; python_version < '3'"]) == set()
+
+
+def test_a_producer_may_import_everything() -> None:
+    """``from daybook import *`` where only the base is installed; the readers say what to add."""
+    script = f"""{ONLY}
+from daybook import *
+import daybook
+try:
+    daybook.Reader
+except ExtraMissing as missing:
+    print(Client.__name__, missing)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, json.dumps([*MODULES["worker"]])],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.startswith("Client "), done.stderr
+    assert "daybook[worker]" in done.stdout

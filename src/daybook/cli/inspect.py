@@ -167,6 +167,7 @@ def balance(
         {
             name: f"{value}  ({major(value, view.precision)})" if name in FIGURES else value
             for name, value in fields.items()
+            if name != "balance_string"  # stands beside the figure already
         }
     )
 

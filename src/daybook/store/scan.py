@@ -14,8 +14,10 @@ from daybook.store.engine import translated_faults
 
 ROWS_PER_FETCH = 2_000
 
+STATEMENT_HOURS_MAX = 24
+"""Most time for one statement about a whole database, such as the sorting of its journal."""
+
 _PATIENT = (
-    "statement_timeout = 0",
     "idle_in_transaction_session_timeout = 0",
     "work_mem = '64MB'",
     "jit = off",  # compiling takes longer than most of these queries
@@ -41,9 +43,9 @@ def one_instant(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def be_patient(connection: Connection) -> None:
-    """Let the statements of this unit of work take the time and the memory that they need."""
-    for setting in _PATIENT:
+def be_patient(connection: Connection, hours: int = STATEMENT_HOURS_MAX) -> None:
+    """Let the statements of this unit of work take the memory that they need, and so many hours."""
+    for setting in (*_PATIENT, f"statement_timeout = '{hours}h'"):
         connection.execute(text(f"SET LOCAL {setting}"))
 
 

@@ -21,20 +21,34 @@ from daybook.store.read.rows import POSITION_MAX, bounded, first_position
 from daybook.store.read.views import View
 from daybook.store.scan import be_patient
 
-_STATEMENT = text(f"""
+STATEMENT_HOURS_MAX = 1
+"""Most time for a trial balance: as long as it lasts, no row that it may need is cleaned up."""
+
+_CHOSEN = "CAST(:prefix AS text) IS NULL OR starts_with(indicator, :prefix)"
+
+_NAMED = """balance_id, ledger_id, currency, precision, indicator,
+        meta_data ->> 'external_id' AS external_id,
+        substr(indicator, length(coalesce(:prefix, '')) + 1) AS rest"""
+
+_PRESENT_FIGURES = f"""
+WITH counted AS (
+    SELECT {_NAMED}, credit_balance AS credit, debit_balance AS debit FROM balances WHERE {_CHOSEN}
+)"""
+
+_FIGURES_AT = f"""
 WITH base AS (
     SELECT balances.*, kept.credit_balance AS kept_credit, kept.debit_balance AS kept_debit,
         coalesce(kept.moment, '-infinity') AS kept_at, kept.position AS kept_position,
         least(kept.position, (floor(extract(epoch FROM kept.moment) * 1000)::bigint + 1)
             << {POSITION_COUNTER_BITS}) AS kept_low,
-        CASE WHEN isfinite(CAST(:at AS timestamptz)) THEN now() - CAST(:at AS timestamptz)
-            <= CAST(:at AS timestamptz) - coalesce(kept.moment, created_at) ELSE true END AS is_near
+        now() - CAST(:at AS timestamptz)
+            <= CAST(:at AS timestamptz) - coalesce(kept.moment, created_at) AS is_near
     FROM balances LEFT JOIN LATERAL (
         SELECT * FROM balance_snapshots
         WHERE balance_id = balances.balance_id AND moment <= CAST(:at AS timestamptz)
         ORDER BY moment DESC LIMIT 1
     ) kept ON true
-    WHERE CAST(:prefix AS text) IS NULL OR starts_with(indicator, :prefix)
+    WHERE {_CHOSEN}
 ), span AS (
     SELECT base.*,
         CASE WHEN is_near THEN CAST(:at AS timestamptz) ELSE kept_at END AS after,
@@ -45,18 +59,18 @@ WITH base AS (
             ELSE coalesce(kept_position, {POSITION_MAX}) END AS late
     FROM base
 ), counted AS (
-    SELECT balance_id, ledger_id, currency, precision, indicator,
-        meta_data ->> 'external_id' AS external_id,
+    SELECT {_NAMED},
         CASE WHEN is_near THEN credit_balance - moved.credit
             ELSE coalesce(kept_credit, 0) + moved.credit END AS credit,
         CASE WHEN is_near THEN debit_balance - moved.debit
-            ELSE coalesce(kept_debit, 0) + moved.debit END AS debit,
-        substr(indicator, length(coalesce(:prefix, '')) + 1) AS rest
+            ELSE coalesce(kept_debit, 0) + moved.debit END AS debit
     FROM span, LATERAL (
         SELECT coalesce(sum(credit), 0) AS credit, coalesce(sum(debit), 0) AS debit
         FROM ({moved_since("span")}) records
     ) moved
-), figures AS MATERIALIZED (
+)"""
+
+_SUMS = """, figures AS MATERIALIZED (
     SELECT *, coalesce(:prefix, '') || split_part(rest, ':', 1)
             || CASE WHEN strpos(rest, ':') > 0 THEN ':' ELSE '' END AS beginning
     FROM counted WHERE credit <> 0 OR debit <> 0
@@ -75,7 +89,10 @@ UNION ALL
     credit, debit
 FROM figures ORDER BY indicator, balance_id LIMIT :limit)
 ORDER BY sort, indicator, name, currency, precision
-""")
+"""
+
+_PRESENT = text(_PRESENT_FIGURES + _SUMS)
+_AT = text(_FIGURES_AT + _SUMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +100,8 @@ class SumView(View):
     """What balances of one currency and precision add up to.
 
     name: of the ledger or the prefix that they share; None for all of a currency. balances: how
-    many have moved. balance: credit minus debit, of a whole ledger's currencies zero.
+    many have moved. balance: credit minus debit; of all balances in a currency zero, unless a
+    prefix chooses.
     """
 
     name: str | None
@@ -141,14 +159,11 @@ def trial_balance(
 
     limit: balances that are listed; sums are of all. The moment must have a zone.
     """
-    be_patient(connection)
-    parameters = {
-        "at": "infinity" if at is None else at.isoformat(),
-        "high": POSITION_MAX if at is None else first_position(at, after=True),
-        "prefix": prefix,
-        "limit": bounded(limit),
-    }
-    rows = connection.execute(_STATEMENT, parameters).all()
+    be_patient(connection, STATEMENT_HOURS_MAX)
+    parameters: dict[str, Any] = {"prefix": prefix, "limit": bounded(limit)}
+    if at is not None:
+        parameters |= {"at": at.isoformat(), "high": first_position(at, after=True)}
+    rows = connection.execute(_PRESENT if at is None else _AT, parameters).all()
     currencies = _sums(rows, "currency")
     return TrialBalanceView(
         None if at is None else at.astimezone(UTC),
