@@ -26,6 +26,8 @@ SUPERVISOR_LOCK = "supervisor.lock"
 
 PREFIX = "DAYBOOK_"
 FILE_ENDING = "_FILE"
+FILE_CHARACTERS_MAX = 10_000
+"""Most that a file with the value of a setting may hold."""
 DAY_SECONDS = 86_400
 YEAR_SECONDS = 366 * DAY_SECONDS
 BROKER_SCHEMES = frozenset({"redis", "rediss", "unix", "redis+socket"})
@@ -66,13 +68,20 @@ def _text_in(path: str, variable: str) -> str:
     if os.environ.get(variable):
         raise ConfigError(f"{variable} and {variable}{FILE_ENDING} are both set: set one of them")
     try:
-        text = Path(path).read_text(encoding="utf-8").strip()
+        with Path(path).open(encoding="utf-8-sig") as file:
+            text = file.read(FILE_CHARACTERS_MAX + 1)
     except (OSError, ValueError) as fault:
         why = fault.strerror if isinstance(fault, OSError) else "it is no text"
         raise ConfigError(f"{variable}{FILE_ENDING}: can't read {path}: {why}") from None
-    if not text:
+    value = text.strip()
+    if not value:
         raise ConfigError(f"{variable}{FILE_ENDING}: {path} is empty")
-    return text
+    if len(text) > FILE_CHARACTERS_MAX or not value.isprintable():
+        raise ConfigError(
+            f"{variable}{FILE_ENDING}: {path} holds more than one line of printable text: leave "
+            "the value of the setting alone in it"
+        )
+    return value
 
 
 class Settings(BaseSettings):

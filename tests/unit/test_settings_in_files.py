@@ -10,6 +10,7 @@ from daybook.embedded.work import Addresses, environment
 from daybook.errors import ConfigError
 from daybook.settings import Settings, read_settings, variable_of
 
+VALUES = ("100\n", "\ufeffredis://:a b@h/0\n")
 SECRETS = [name for name in Settings.model_fields if name.endswith("_url")]
 
 
@@ -18,17 +19,25 @@ def test_each_setting_may_be_in_a_file(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the line end that an editor adds; what is wrong with it names the setting."""
-    (file := tmp_path / "secret").write_text("redis://:a b@h/0\n" if name in SECRETS else "100\n")
+    (file := tmp_path / "secret").write_text(VALUES[name in SECRETS])
     monkeypatch.delenv(variable_of(name), raising=False)
     monkeypatch.setenv(f"{variable_of(name)}_FILE", str(file))
-    assert str(getattr(read_settings(), name)) == file.read_text().strip()
+    assert str(getattr(read_settings(), name)) == VALUES[name in SECRETS].strip("\ufeff\n")
     monkeypatch.setenv(variable_of(name), "100")
     with pytest.raises(ConfigError, match=f"{variable_of(name)} and {variable_of(name)}_FILE are"):
         read_settings()
 
 
 @pytest.mark.parametrize(
-    ("content", "why"), [(None, "No such file"), (b"\n", "is empty"), (b"\xff", "it is no text")]
+    ("content", "why"),
+    [
+        (None, "No such file"),
+        (b"\n", "is empty"),
+        (b"\xff", "it is no text"),
+        (b"redis://a\nredis://b\n", "more than one line"),
+        (b"\0" * 20, "more than one line"),
+        (b"x" * 10_001, "more than one line"),
+    ],
 )
 def test_a_file_that_says_nothing_is_named(
     content: bytes | None, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
