@@ -107,7 +107,11 @@ def test_every_session_has_what_is_pinned(hostile: Installation) -> None:
         (hostile.engine, {"enable_nestloop": "on", "statement_timeout": "1min"}),
     ):
         with engine.connect() as connection:
+            there = set(connection.exec_driver_sql("SELECT lower(name) FROM pg_settings").scalars())
+            assert {*PINNED} - there <= {"transaction_timeout"}  # younger than PostgreSQL 16
             for name, value in {**PINNED, **more}.items():
+                if name not in there:
+                    continue
                 is_own = name.endswith("_timeout") and more and name not in more
                 shown = connection.exec_driver_sql(f"SHOW {name}").scalar()
                 assert is_own or shown == value, name
