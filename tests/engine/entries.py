@@ -34,8 +34,16 @@ def entry_of(request: dict[str, Any], request_id: str, position: int) -> LogEntr
     Raises MalformedRequest when the request is refused at the door.
     """
     body = body_of(request, request_id)
+    entry = read_entry(body, request_id, position)
+    assert not isinstance(entry, Rejected), f"an accepted request cannot be read: {entry}"
+    return entry
+
+
+def read_entry(body: bytes, request_id: str, position: int) -> LogEntry | Rejected:
+    """What stands at a position of the log, decoded."""
     decoded = decode(body, request_id, position >> 20)
-    assert not isinstance(decoded, Rejected), f"an accepted request cannot be read: {decoded}"
+    if isinstance(decoded, Rejected):
+        return decoded
     return LogEntry(
         position,
         decoded.slot,

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from daybook.ledger.entry import LogEntry
 from daybook.ledger.identity import IDENTITY_FIELDS
 from daybook.ledger.rejection import Rejected
 from daybook.queue.entries import BARRIER, entry_id_of, position_of
-from daybook.requests import decode, fingerprint_of
 from daybook.store.proof.verify import verify
 from daybook.store.scan import RECORD_ID_SQL, request_id_sql
-from tests.engine.entries import accepted_row
+from tests.engine.entries import accepted_row, read_entry
 from tests.harness import Installation
 from tests.oracle.judge import audit
 
@@ -70,19 +68,9 @@ def accepted(installation: Installation) -> list[dict[str, Any]]:
             body, request_id = fields.get(b"b", b""), fields.get(b"i", b"").decode(errors="replace")
             position = position_of(entry_id)
             assert entry_id_of(position).encode() == entry_id
-            decoded = decode(body, request_id, position >> 20)
-            if isinstance(decoded, Rejected):
-                continue
-            entry = LogEntry(
-                position,
-                decoded.slot,
-                request_id,
-                decoded.instruction,
-                fingerprint_of(body),
-                body,
-                decoded.slots,
-            )
-            rows.append(accepted_row(entry))
+            entry = read_entry(body, request_id, position)
+            if not isinstance(entry, Rejected):
+                rows.append(accepted_row(entry))
     return rows
 
 

@@ -10,9 +10,8 @@ from daybook.ledger.entry import LogEntry
 from daybook.ledger.instructions import DISCARDED, RETRIED
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.queue.entries import NewEntry, read_value
-from daybook.requests import decode, fingerprint_of
 from tests.engine.compare import shown_of_record, shown_of_row
-from tests.engine.entries import accepted_row
+from tests.engine.entries import accepted_row, read_entry
 from tests.oracle.judge import audit
 from tests.simulation.poison import is_spoilt
 from tests.traffic.purses import expected_of
@@ -68,17 +67,9 @@ class _Judgement:
 
     def _accepted(self) -> Iterator[LogEntry]:
         for position, new in sorted((self._log.accepted | self._saved()).items()):
-            decoded = decode(new.body, new.request_id, position >> 20)
-            assert not isinstance(decoded, Rejected), decoded
-            yield LogEntry(
-                position,
-                decoded.slot,
-                new.request_id,
-                decoded.instruction,
-                fingerprint_of(new.body),
-                new.body,
-                decoded.slots,
-            )
+            entry = read_entry(new.body, new.request_id, position)
+            assert not isinstance(entry, Rejected), entry
+            yield entry
 
     def _broken_purses(self) -> Iterator[str]:
         """Requests of which it is known what becomes of them, and that became something else."""

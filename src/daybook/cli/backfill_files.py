@@ -23,14 +23,13 @@ from daybook.backfill.report import Summary
 from daybook.backfill.request_lines import RequestLines
 from daybook.backfill.run import Backfill, Builder, dry_run
 from daybook.backfill.source import Source, open_source
-from daybook.cli.exits import Exit, show_error
+from daybook.cli.exits import INTERRUPTED, Exit, show_error
 from daybook.cli.output import print_json, print_table
 from daybook.cli.wiring import open_client
 from daybook.client.client import Client
 from daybook.errors import ConfigError
 
-INTERRUPTED = "interrupted from the keyboard."
-EXIT_INTERRUPTED = 130
+BROKEN_OFF = "interrupted from the keyboard."
 """What shells expect of a program that Ctrl-C ended."""
 
 PROGRESS_SECONDS = 10.0
@@ -117,7 +116,7 @@ def _post(
         try:
             _follow(notes, source, run.run(source))
         except KeyboardInterrupt:
-            run.summary.stopped = INTERRUPTED
+            run.summary.stopped = BROKEN_OFF
     run.summary.rejects_path = str(path) if rejects.count else None
     run.summary.unseen_columns = sorted(source.unseen)
     return run.summary
@@ -195,5 +194,5 @@ def _print(summary: Summary, as_json: bool) -> None:
 
 def _exit_code(summary: Summary, is_strict: bool) -> int:
     if summary.stopped is not None:
-        return EXIT_INTERRUPTED if summary.stopped == INTERRUPTED else Exit.UNAVAILABLE
+        return INTERRUPTED if summary.stopped == BROKEN_OFF else Exit.UNAVAILABLE
     return Exit.BAD_ANSWER if is_strict and summary.rejects else Exit.OK

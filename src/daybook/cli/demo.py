@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from daybook.cli.exits import Exit
+from daybook.cli.exits import INTERRUPTED, Exit
 from daybook.cli.output import AsJson, print_json, print_table
 from daybook.cli.wiring import warn_on_stderr
 from daybook.errors import ConfigError
@@ -34,7 +34,6 @@ CLAIM_WIDTH = 52
 KINDS_WIDTH = 90
 """Characters of the reasons that are named on one line."""
 
-INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 

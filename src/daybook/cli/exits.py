@@ -37,6 +37,9 @@ class Exit(IntEnum):
     """Only of ``daybook health``: all works, and something is at risk or waits for a person."""
 
 
+INTERRUPTED = 130
+"""What a program ends with after Ctrl-C, as shells have it."""
+
 MEANINGS = """Exit codes: 0 all is well · 1 the answer is bad (refused, not found, proof failed) ·
 2 bad input, nothing was sent · 3 Redis or Postgres is unavailable, not set up or full ·
 4 the wait ended without an outcome: the request may still be posted ·

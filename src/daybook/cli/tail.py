@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from daybook.cli.exits import INTERRUPTED
 from daybook.cli.output import moment_text, printable, to_json
 from daybook.cli.records import fields_of
 from daybook.cli.showing import major
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.5
 RECORDS_AT_ONCE = 1_000
-EXIT_INTERRUPTED = 130
 
 
 def tail(
@@ -59,7 +59,7 @@ def tail(
                 if is_end:
                     time.sleep(LOOK_SECONDS)
         except KeyboardInterrupt:
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+            raise typer.Exit(INTERRUPTED) from None
         finally:
             typer.echo(f"go on: --after {cursor_text(cursor)}", err=True)
 

@@ -29,6 +29,7 @@ from daybook.queue.parsing import (
     mark_in,
     numbers_in,
     position_in,
+    position_or_zero,
     positions_in,
     state_in,
 )
@@ -155,7 +156,7 @@ class Log:
         """
         with translated_faults():
             found = self.client.get(self.keys.clock)
-        return (position_in(self.keys.clock, found) or 0) if found else 0
+        return position_or_zero(self.keys.clock, found)
 
     def front(self) -> int:
         """A position that no later entry lies behind, at or before the newest as a rule.

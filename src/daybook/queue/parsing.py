@@ -126,6 +126,11 @@ def _epochs(key: str, fields: Mapping[bytes, bytes]) -> dict[int, tuple[int, int
     return found
 
 
+def position_or_zero(key: str, found: bytes | None) -> int:
+    """The position that stands at a key; 0 where nothing sound does."""
+    return (position_in(key, found) or 0) if found else 0
+
+
 def mark_in(key: str, entry_id: bytes, fields: Mapping[bytes, bytes]) -> tuple[int, int] | None:
     """The position and the bytes of a large entry, by the mark of it."""
     position = position_in(key, entry_id)

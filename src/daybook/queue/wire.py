@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from daybook.queue.connect import not_installed, strange
 from daybook.queue.entries import NewEntry, entry_id_of, key_of_id, position_of
 from daybook.queue.epochs import partitions_at
 from daybook.queue.keys import Keys
-from daybook.queue.parsing import key_state_in, known_values, pointer_in, position_in
+from daybook.queue.parsing import key_state_in, known_values, pointer_in, position_or_zero
 
 ReplyT = TypeVar("ReplyT")
 
@@ -98,11 +99,7 @@ def partitions_call(keys: Keys, position: int) -> Call[int]:
 
 def decided_call(keys: Keys) -> Call[int]:
     """The position up to which workers say that all is decided; 0 where they have not said."""
-    return Call(("HGET", keys.state, "decided"), lambda found: _position(keys.state, found))
-
-
-def _position(key: str, found: bytes | None) -> int:
-    return (position_in(key, found) or 0) if found else 0
+    return Call(("HGET", keys.state, "decided"), partial(position_or_zero, keys.state))
 
 
 def body_call(keys: Keys, partition: int, position: int) -> Call[bytes | None]:

@@ -25,9 +25,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, TextClause, text
 
+from daybook.ledger.batch import POSITION_MAX
 from daybook.ledger.money import amount_text
 from daybook.store.read.queries import find_balance, stored_id
-from daybook.store.read.rows import POSITION_MAX, first_position
+from daybook.store.read.rows import first_position
 from daybook.store.read.views import BalanceView, View
 
 LAST_MAX = 10_000

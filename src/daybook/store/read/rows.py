@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import JSON, ColumnElement, DateTime, Row, Select, Text, cast, func, literal, select
 
 from daybook.errors import FieldError, MalformedRequest
+from daybook.ledger.batch import POSITION_MAX
 from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.ledger.identity import IDENTITY_FIELDS
 from daybook.ledger.ids import public_id
@@ -20,6 +21,7 @@ from daybook.ledger.money import amount_text
 from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
 from daybook.requests import load_json
+from daybook.requests.bounds import EPOCH
 from daybook.requests.models import malformed
 from daybook.store.read.views import (
     BalanceView,
@@ -37,9 +39,6 @@ from daybook.store.schema import balances
 LIMIT_MAX = 10_000
 """Most rows that one call returns."""
 
-POSITION_MAX = (1 << 63) - 1
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 CREATION_PREFIXES = {Kind.LEDGER: "ldg_", Kind.BALANCE: "bln_", Kind.IDENTITY: "idt_"}
@@ -75,7 +74,7 @@ def bounded(limit: int) -> int:
 
 def first_position(moment: datetime, *, after: bool = False) -> int:
     """The first position of the millisecond of a moment, or of the one after it."""
-    milliseconds = (moment - _EPOCH) // _MILLISECOND + after
+    milliseconds = (moment - EPOCH) // _MILLISECOND + after
     return max(0, min(milliseconds << POSITION_COUNTER_BITS, POSITION_MAX))
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from sqlalchemy import Boolean, Connection, DateTime, Engine, bindparam, func, s
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from daybook.ledger.entry import POSITION_COUNTER_BITS
+from daybook.requests.bounds import EPOCH
 from daybook.store.engine import translated_faults
 from daybook.store.read.history import APPLIED
 from daybook.store.read.rows import bad_value, first_position
@@ -32,7 +33,6 @@ BALANCES_AT_ONCE = 5_000
 """Balances of one statement: it stays far below the statement time-out, and so does its memory."""
 
 _LOCK_KEY = 0x0DA7_B00C
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BEFORE_ALL = UUID(int=0)
 
 _LATER = "\nUNION ALL\n".join(
@@ -149,7 +149,7 @@ def take_snapshot(
         if not connection.execute(select(func.pg_try_advisory_xact_lock(_LOCK_KEY))).scalar_one():
             return None
         moment_ms = _decided_ms(connection, request_log)
-        moment = _EPOCH + timedelta(milliseconds=moment_ms)
+        moment = EPOCH + timedelta(milliseconds=moment_ms)
         position = moment_ms << POSITION_COUNTER_BITS
         if not _is_to_keep(connection, moment, at):
             return None

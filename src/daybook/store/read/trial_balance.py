@@ -14,10 +14,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from daybook.ledger.batch import POSITION_MAX
 from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.ledger.money import amount_text
 from daybook.store.read.history import moved_since
-from daybook.store.read.rows import POSITION_MAX, bounded, first_position
+from daybook.store.read.rows import bounded, first_position
 from daybook.store.read.views import View
 from daybook.store.scan import be_patient
 
