@@ -7,6 +7,7 @@ fit is None here, and is judged and explained by that. What fits has the same bo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from json.encoder import encode_basestring as quoted
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, TypeAdapter
@@ -14,7 +15,6 @@ from typing_extensions import TypedDict
 
 from daybook.ledger.balance import named_balance_id
 from daybook.ledger.money import FIGURE_MAX, exact_minor, to_minor
-from daybook.requests.base import json_text
 from daybook.requests.bounds import (
     BALANCE_NAME_PATTERN,
     BODY_VERSION,
@@ -105,19 +105,16 @@ def _body_of(fields: Mapping[str, Any]) -> bytes | None:
 def _text(fields: Mapping[str, Any], minor: int, precision: int) -> str:
     """The body as ``json_text`` would write it: what is said, by name, in the order of names."""
     description, meta_data = fields.get("description"), fields.get("meta_data")
-    return "".join(
-        (
-            '{"allow_overdraft":true,' if fields.get("allow_overdraft") else "{",
-            f'"currency":{json_text(fields["currency"])},',
-            f'"description":{json_text(description)},' if description else "",
-            f'"destination":{json_text(fields["destination"])},',
-            '"inflight":true,' if fields.get("inflight") else "",
-            '"kind":"transaction",',
-            f'"meta_data":{json_text(canonical_meta_data(meta_data))},' if meta_data else "",
-            f'"precise_amount":"{minor}","precision":"{precision}",',
-            f'"reference":{json_text(fields["reference"])},"source":{json_text(fields["source"])},',
-            f'"v":{BODY_VERSION}}}',
-        )
+    overdraft = '"allow_overdraft":true,' if fields.get("allow_overdraft") else ""
+    described = f'"description":{quoted(description)},' if description else ""
+    inflight = '"inflight":true,' if fields.get("inflight") else ""
+    meta = f'"meta_data":{quoted(canonical_meta_data(meta_data))},' if meta_data else ""
+    return (
+        f'{{{overdraft}"currency":{quoted(fields["currency"])},{described}'
+        f'"destination":{quoted(fields["destination"])},{inflight}"kind":"transaction",{meta}'
+        f'"precise_amount":"{minor}","precision":"{precision}",'
+        f'"reference":{quoted(fields["reference"])},"source":{quoted(fields["source"])},'
+        f'"v":{BODY_VERSION}}}'
     )
 
 

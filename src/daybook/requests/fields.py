@@ -114,6 +114,8 @@ def check_amount(value: Any) -> Decimal:
 
 
 def _integer(value: Any, code: Reason) -> int:
+    if type(value) is int:  # nearly all of them
+        return value
     if isinstance(value, str) and DIGITS.match(value) and len(value) <= 2 * FIGURE_DIGITS_MAX:
         return int(value)
     if isinstance(value, Decimal) and is_reasonable(value) and value == value.to_integral_value():
