@@ -83,6 +83,8 @@ def test_a_reader_shows_what_the_ledger_knows(installation: Installation, reader
                 reader.transactions(limit=limit)
         with pytest.raises(MalformedRequest, match="status: APLIED is none of QUEUED, SCHEDULED"):
             reader.transactions(status="APLIED")
+        with pytest.raises(TypeError, match="there is no filter balance"):
+            reader.transactions(balance="bln_x")  # type: ignore[call-arg]
         with pytest.raises(MalformedRequest, match="after: x is no id"):
             reader.balances(after="x")
         for bad in ("\x00", "\udcff"):

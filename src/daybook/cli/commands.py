@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -97,11 +98,6 @@ class ShowByDefault(Group):
         return super().parse_args(ctx, args)
 
 
-def _examples(*lines: str) -> str:
-    """Examples below a command's help, one on each line."""
-    return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
-
-
 def _program(cls: type[Group] = Group, **options: Any) -> Program:
     return Program(cls=cls, pretty_exceptions_enable=False, rich_markup_mode=None, **options)
 
@@ -155,227 +151,221 @@ _SUBMIT = "Submit"
 _DEPLOYING = "Deploying"
 
 
-def _register() -> None:
-    command = app.command
-    command("up", rich_help_panel=_INSTANCE)(up.up)
-    command("down", rich_help_panel=_INSTANCE)(up.down)
-    command("demo", rich_help_panel=_INSTANCE)(demo.demo)
-    command("backfill", rich_help_panel=_SUBMIT)(backfill.backfill)
-    command(
-        "status",
-        rich_help_panel=_INSPECT,
-        epilog=_examples("daybook status", "daybook status --json --no-workers"),
-    )(status.status)
-    command(
-        "health",
-        rich_help_panel=_DEPLOYING,
-        epilog=_examples("daybook health", "daybook health --json", "daybook health --worker"),
-    )(health.health)
-    command("ledgers", rich_help_panel=_INSPECT, epilog=_examples("daybook ledgers --json"))(
-        inspect.ledgers
-    )
-    command(
-        "balances",
-        rich_help_panel=_INSPECT,
-        epilog=_examples(
-            "daybook balances --currency USD --limit 10",
-            "daybook balances --external-id A-17",
-            "daybook balances --identity idt_…",
-        ),
-    )(inspect.balances)
-    command(
-        "transactions",
-        rich_help_panel=_INSPECT,
-        epilog=_examples(
-            "daybook transactions --status REJECTED",
-            "daybook transactions --balance @World --currency USD --since 2026-04-22",
-            "daybook transactions --parent bulk_…",
-            "daybook transactions --kind change",
-        ),
-    )(inspect.transactions)
-    command(
-        "transaction",
-        rich_help_panel=_INSPECT,
-        epilog=_examples("daybook transaction order-1", "daybook transaction txn_… --json"),
-    )(inspect.transaction)
-    command(
-        "schedules",
-        rich_help_panel=_INSPECT,
-        epilog=_examples("daybook schedules --due-before 2026-04-22T15:28Z"),
-    )(dates.schedules)
-    command(
-        "holds",
-        rich_help_panel=_INSPECT,
-        epilog=_examples("daybook holds --limit 10", "daybook holds --due-before 2026-04-22"),
-    )(dates.holds)
-    command("identities", rich_help_panel=_INSPECT, epilog=_examples("daybook identities --json"))(
-        identities.identities
-    )
-    command(
-        "changes",
-        rich_help_panel=_INSPECT,
-        epilog=_examples("daybook changes bln_…", "daybook changes idt_… --json"),
-    )(identities.changes)
-    command(
-        "statement",
-        rich_help_panel=_INSPECT,
-        epilog=_examples(
-            "daybook statement bln_… --last 20",
-            "daybook statement @Revenue --currency USD --from 2026-04-01 --to 2026-04-30",
-            "daybook statement bln_… --from 2020-01-01 --csv > statement.csv",
-        ),
-    )(statement.statement)
-    command(
-        "snapshot",
-        rich_help_panel=_DEPLOYING,
-        epilog=_examples("daybook snapshot", "daybook snapshot --at 2023-12-31"),
-    )(statement.snapshot)
-    command(
-        "tail",
-        rich_help_panel=_INSPECT,
-        epilog=_examples("daybook tail", "daybook tail --after start --no-follow --json"),
-    )(tail.tail)
-    command(
-        "trial-balance",
-        rich_help_panel=_INSPECT,
-        epilog=_examples(
-            "daybook trial-balance --at 2026-04-30",
-            "daybook trial-balance --prefix @Assets: --json",
-        ),
-    )(trial_balance.trial_balance)
-    command("verify", rich_help_panel=_INSPECT, epilog=_examples("daybook verify --json"))(
-        verify.verify
-    )
-    command(
-        "rebuild",
-        rich_help_panel=_DEPLOYING,
-        epilog=_examples("daybook rebuild --check", "daybook rebuild --json"),
-    )(rebuild.rebuild)
-    command(
-        "export",
-        rich_help_panel=_DEPLOYING,
-        epilog=_examples("daybook export ledger.ndjson", "daybook export | gzip > ledger.gz"),
-    )(transfer.export_ledger)
-    command(
-        "import",
-        rich_help_panel=_DEPLOYING,
-        epilog=_examples("daybook import ledger.ndjson", "zcat ledger.gz | daybook import -"),
-    )(transfer.import_ledger)
-    command(
-        "enqueue",
-        rich_help_panel=_SUBMIT,
-        epilog=_examples(
-            "daybook enqueue --reference order-1 --source @World --destination bln_… "
-            "--currency USD --amount 19.99 --precision 100 --allow-overdraft --wait 5",
-            "daybook enqueue --reference sale-7 --source @World --to bln_…=left --to @Fees=2.5% "
-            "--currency USD --amount 40.00 --precision 100 --allow-overdraft",
-            "daybook enqueue - --wait 5 < request.json",
-        ),
-    )(write.enqueue)
-    command(
-        "bulk",
-        rich_help_panel=_SUBMIT,
-        epilog=_examples(
-            "daybook bulk payroll.ndjson --atomic --reference payroll-2026-04 --wait 30",
-            "daybook bulk - --inflight < transactions.json",
-        ),
-    )(write.bulk)
-    command(
-        "commit",
-        rich_help_panel=_SUBMIT,
-        epilog=_examples("daybook commit txn_… --amount 5.00 --reference part-1 --wait 5"),
-    )(write.commit)
-    command("void", rich_help_panel=_SUBMIT, epilog=_examples("daybook void txn_… --wait 5"))(
-        write.void
-    )
-    command(
-        "refund",
-        rich_help_panel=_SUBMIT,
-        epilog=_examples("daybook refund txn_… --description returned --wait 5"),
-    )(write.refund)
-    command("cancel", rich_help_panel=_SUBMIT, epilog=_examples("daybook cancel txn_… --wait 5"))(
-        write.cancel
-    )
-    command(
-        "meta-data",
-        rich_help_panel=_SUBMIT,
-        epilog=_examples('daybook meta-data bln_… \'{"tier": "gold"}\' --by anna --wait 5'),
-    )(change.meta_data)
-    command(
-        "migrate", rich_help_panel=_DEPLOYING, epilog=_examples("daybook migrate --partitions 8")
-    )(serve.migrate)
-    command(
-        "worker",
-        rich_help_panel=_DEPLOYING,
-        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-        epilog=_examples(
-            "daybook worker --concurrency 2",
-            "daybook worker -Q daybook.partition.0 -n first@%h",
-        ),
-    )(serve.worker)
-    ledger_commands.command("create", epilog=_examples("daybook ledger create Customers --wait 5"))(
-        write.create_ledger
-    )
-    ledger_commands.command(
-        "rename", epilog=_examples("daybook ledger rename ldg_… Clients --by anna")
-    )(change.rename_ledger)
-    balance_commands.command(
-        "show",
-        epilog=_examples(
-            "daybook balance bln_…",
-            "daybook balance @World --currency USD",
-            "daybook balance --external-id A-17 --json",
-            "daybook balance bln_… --at 2026-04-22",
-        ),
-    )(inspect.balance)
-    balance_commands.command(
-        "create",
-        epilog=_examples(
-            "daybook balance create ldg_… USD",
-            "daybook balance create general_ledger_id USD --indicator @Fees",
-        ),
-    )(write.create_balance)
-    balance_commands.command(
-        "link", epilog=_examples("daybook balance link bln_… idt_… --by anna")
-    )(change.link_balance)
-    identity_commands.command("show", epilog=_examples("daybook identity idt_…"))(
-        identities.identity
-    )
-    identity_commands.command(
-        "create",
-        epilog=_examples("daybook identity create first_name=Ada last_name=Lovelace --wait 5"),
-    )(change.create_identity)
-    identity_commands.command(
-        "change",
-        epilog=_examples("daybook identity change idt_… email_address=ada@x.org --by anna"),
-    )(change.change_identity)
-    quarantine_commands.command(
-        "list", epilog=_examples("daybook quarantine list", "daybook quarantine list --all --json")
-    )(quarantine.list_open)
-    quarantine_commands.command("show", epilog=_examples("daybook quarantine show order-1"))(
-        quarantine.show
-    )
-    quarantine_commands.command(
-        "retry", epilog=_examples("daybook quarantine retry order-1 --by anna --wait 5")
-    )(quarantine.retry)
-    quarantine_commands.command(
-        "discard",
-        epilog=_examples('daybook quarantine discard order-1 --by anna --why "sent by mistake"'),
-    )(quarantine.discard)
-    partition_commands.command(
-        "show", epilog=_examples("daybook partitions", "daybook partitions --json")
-    )(partitions.show)
-    partition_commands.command(
-        "resize",
-        epilog=_examples(
-            "daybook partitions resize 4", "daybook partitions resize 8 --yes --patience 300"
-        ),
-    )(partitions.resize)
-    app.add_typer(partition_commands, name="partitions", rich_help_panel=_DEPLOYING)
-    app.add_typer(ledger_commands, name="ledger", rich_help_panel=_SUBMIT)
-    app.add_typer(balance_commands, name="balance", rich_help_panel=_INSPECT)
-    app.add_typer(identity_commands, name="identity", rich_help_panel=_INSPECT)
-    app.add_typer(quarantine_commands, name="quarantine", rich_help_panel=_DEPLOYING)
+def _command(
+    name: str, run: Callable[..., None], panel: str, *examples: str, **options: Any
+) -> None:
+    """Register a command of the top, in a panel of its help."""
+    _part(app, name, run, *examples, rich_help_panel=panel, **options)
 
 
-_register()
+def _part(
+    program: Program, name: str, run: Callable[..., None], *examples: str, **options: Any
+) -> None:
+    """Register a command of a group. examples: one on each line below its help."""
+    epilog = "\n".join(("\b", "Examples:", *(f"  {line}" for line in examples)))
+    program.command(name, epilog=epilog if examples else None, **options)(run)
+
+
+_command("up", up.up, _INSTANCE)
+_command("down", up.down, _INSTANCE)
+_command("demo", demo.demo, _INSTANCE)
+_command("backfill", backfill.backfill, _SUBMIT)
+_command("status", status.status, _INSPECT, "daybook status", "daybook status --json --no-workers")
+_command(
+    "health",
+    health.health,
+    _DEPLOYING,
+    "daybook health",
+    "daybook health --json",
+    "daybook health --worker",
+)
+_command("ledgers", inspect.ledgers, _INSPECT, "daybook ledgers --json")
+_command(
+    "balances",
+    inspect.balances,
+    _INSPECT,
+    "daybook balances --currency USD --limit 10",
+    "daybook balances --external-id A-17",
+    "daybook balances --identity idt_…",
+)
+_command(
+    "transactions",
+    inspect.transactions,
+    _INSPECT,
+    "daybook transactions --status REJECTED",
+    "daybook transactions --balance @World --currency USD --since 2026-04-22",
+    "daybook transactions --parent bulk_…",
+    "daybook transactions --kind change",
+)
+_command(
+    "transaction",
+    inspect.transaction,
+    _INSPECT,
+    "daybook transaction order-1",
+    "daybook transaction txn_… --json",
+)
+_command("schedules", dates.schedules, _INSPECT, "daybook schedules --due-before 2026-04-22T15:28Z")
+_command(
+    "holds",
+    dates.holds,
+    _INSPECT,
+    "daybook holds --limit 10",
+    "daybook holds --due-before 2026-04-22",
+)
+_command("identities", identities.identities, _INSPECT, "daybook identities --json")
+_command(
+    "changes", identities.changes, _INSPECT, "daybook changes bln_…", "daybook changes idt_… --json"
+)
+_command(
+    "statement",
+    statement.statement,
+    _INSPECT,
+    "daybook statement bln_… --last 20",
+    "daybook statement @Revenue --currency USD --from 2026-04-01 --to 2026-04-30",
+    "daybook statement bln_… --from 2020-01-01 --csv > statement.csv",
+)
+_command(
+    "snapshot",
+    statement.snapshot,
+    _DEPLOYING,
+    "daybook snapshot",
+    "daybook snapshot --at 2023-12-31",
+)
+_command(
+    "tail", tail.tail, _INSPECT, "daybook tail", "daybook tail --after start --no-follow --json"
+)
+_command(
+    "trial-balance",
+    trial_balance.trial_balance,
+    _INSPECT,
+    "daybook trial-balance --at 2026-04-30",
+    "daybook trial-balance --prefix @Assets: --json",
+)
+_command("verify", verify.verify, _INSPECT, "daybook verify --json")
+_command(
+    "rebuild", rebuild.rebuild, _DEPLOYING, "daybook rebuild --check", "daybook rebuild --json"
+)
+_command(
+    "export",
+    transfer.export_ledger,
+    _DEPLOYING,
+    "daybook export ledger.ndjson",
+    "daybook export | gzip > ledger.gz",
+)
+_command(
+    "import",
+    transfer.import_ledger,
+    _DEPLOYING,
+    "daybook import ledger.ndjson",
+    "zcat ledger.gz | daybook import -",
+)
+_command(
+    "enqueue",
+    write.enqueue,
+    _SUBMIT,
+    "daybook enqueue --reference order-1 --source @World --destination bln_… "
+    "--currency USD --amount 19.99 --precision 100 --allow-overdraft --wait 5",
+    "daybook enqueue --reference sale-7 --source @World --to bln_…=left --to @Fees=2.5% "
+    "--currency USD --amount 40.00 --precision 100 --allow-overdraft",
+    "daybook enqueue - --wait 5 < request.json",
+)
+_command(
+    "bulk",
+    write.bulk,
+    _SUBMIT,
+    "daybook bulk payroll.ndjson --atomic --reference payroll-2026-04 --wait 30",
+    "daybook bulk - --inflight < transactions.json",
+)
+_command(
+    "commit",
+    write.commit,
+    _SUBMIT,
+    "daybook commit txn_… --amount 5.00 --reference part-1 --wait 5",
+)
+_command("void", write.void, _SUBMIT, "daybook void txn_… --wait 5")
+_command("refund", write.refund, _SUBMIT, "daybook refund txn_… --description returned --wait 5")
+_command("cancel", write.cancel, _SUBMIT, "daybook cancel txn_… --wait 5")
+_command(
+    "meta-data",
+    change.meta_data,
+    _SUBMIT,
+    'daybook meta-data bln_… \'{"tier": "gold"}\' --by anna --wait 5',
+)
+_command("migrate", serve.migrate, _DEPLOYING, "daybook migrate --partitions 8")
+_command(
+    "worker",
+    serve.worker,
+    _DEPLOYING,
+    "daybook worker --concurrency 2",
+    "daybook worker -Q daybook.partition.0 -n first@%h",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+_part(ledger_commands, "create", write.create_ledger, "daybook ledger create Customers --wait 5")
+_part(
+    ledger_commands, "rename", change.rename_ledger, "daybook ledger rename ldg_… Clients --by anna"
+)
+_part(
+    balance_commands,
+    "show",
+    inspect.balance,
+    "daybook balance bln_…",
+    "daybook balance @World --currency USD",
+    "daybook balance --external-id A-17 --json",
+    "daybook balance bln_… --at 2026-04-22",
+)
+_part(
+    balance_commands,
+    "create",
+    write.create_balance,
+    "daybook balance create ldg_… USD",
+    "daybook balance create general_ledger_id USD --indicator @Fees",
+)
+_part(balance_commands, "link", change.link_balance, "daybook balance link bln_… idt_… --by anna")
+_part(identity_commands, "show", identities.identity, "daybook identity idt_…")
+_part(
+    identity_commands,
+    "create",
+    change.create_identity,
+    "daybook identity create first_name=Ada last_name=Lovelace --wait 5",
+)
+_part(
+    identity_commands,
+    "change",
+    change.change_identity,
+    "daybook identity change idt_… email_address=ada@x.org --by anna",
+)
+_part(
+    quarantine_commands,
+    "list",
+    quarantine.list_open,
+    "daybook quarantine list",
+    "daybook quarantine list --all --json",
+)
+_part(quarantine_commands, "show", quarantine.show, "daybook quarantine show order-1")
+_part(
+    quarantine_commands,
+    "retry",
+    quarantine.retry,
+    "daybook quarantine retry order-1 --by anna --wait 5",
+)
+_part(
+    quarantine_commands,
+    "discard",
+    quarantine.discard,
+    'daybook quarantine discard order-1 --by anna --why "sent by mistake"',
+)
+_part(
+    partition_commands, "show", partitions.show, "daybook partitions", "daybook partitions --json"
+)
+_part(
+    partition_commands,
+    "resize",
+    partitions.resize,
+    "daybook partitions resize 4",
+    "daybook partitions resize 8 --yes --patience 300",
+)
+app.add_typer(partition_commands, name="partitions", rich_help_panel=_DEPLOYING)
+app.add_typer(ledger_commands, name="ledger", rich_help_panel=_SUBMIT)
+app.add_typer(balance_commands, name="balance", rich_help_panel=_INSPECT)
+app.add_typer(identity_commands, name="identity", rich_help_panel=_INSPECT)
+app.add_typer(quarantine_commands, name="quarantine", rich_help_panel=_DEPLOYING)

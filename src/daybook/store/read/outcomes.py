@@ -10,7 +10,7 @@ from daybook.ledger.balance import GENERAL_LEDGER_ID
 from daybook.ledger.ids import public_id
 from daybook.ledger.record import Status
 from daybook.requests import fingerprint_of
-from daybook.store.read.recorded import by_reference, owner_of
+from daybook.store.read.records import by_reference, owner_of
 from daybook.store.read.rows import record_id, stored_id
 from daybook.store.schema import (
     balances,

@@ -18,8 +18,6 @@ from daybook.store.read.recorded import (
     find_hold,
     find_rejection,
     find_transaction,
-    list_changes,
-    list_transactions,
 )
 from daybook.store.read.rows import (
     LIMIT_MAX,
@@ -32,11 +30,13 @@ from daybook.store.read.rows import (
     ledger_view,
     stored_id,
 )
+from daybook.store.read.transactions import Filters, list_changes, list_transactions
 from daybook.store.read.views import BalanceView, IdentityView, LedgerView, PartitionView
 from daybook.store.schema import balances, deferred_entries, identities, ledgers, partitions
 
 __all__ = [
     "LIMIT_MAX",
+    "Filters",
     "count_dates",
     "find_balance",
     "find_hold",

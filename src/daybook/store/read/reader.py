@@ -6,11 +6,11 @@ It needs the database and nothing else, with a role that may only read (``dayboo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from sqlalchemy import Connection
 
@@ -22,6 +22,7 @@ from daybook.store.read.history import BalanceAtView, Statement, StatementView
 from daybook.store.read.named import find_named_balance
 from daybook.store.read.rows import bad_value
 from daybook.store.read.tail import Cursor, records_after
+from daybook.store.read.transactions import Filters
 from daybook.store.read.trial_balance import TrialBalanceView, trial_balance
 from daybook.store.read.views import (
     BalanceView,
@@ -168,40 +169,11 @@ class Reader:
             return trial_balance(connection, at=at, prefix=prefix, limit=limit)
 
     def transactions(
-        self,
-        *,
-        balance_id: str | None = None,
-        status: str | None = None,
-        reference: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        after: str | None = None,
-        reason: str | None = None,
-        ledger_id: str | None = None,
-        meta_data: Mapping[str, str] | None = None,
-        parent: str | None = None,
-        kind: str | None = None,
-        subject: str | None = None,
-        limit: int = 100,
+        self, *, limit: int = 100, **filters: Unpack[Filters]
     ) -> list[TransactionView]:
         """The newest records that fit all filters: see ``daybook transactions``."""
-        with self._reading(since=since, until=until) as connection:
-            return queries.list_transactions(
-                connection,
-                balance_id=balance_id,
-                status=status,
-                reference=reference,
-                since=since,
-                until=until,
-                after=after,
-                reason=reason,
-                ledger_id=ledger_id,
-                meta_data=meta_data,
-                parent=parent,
-                kind=kind,
-                subject=subject,
-                limit=limit,
-            )
+        with self._reading(since=filters.get("since"), until=filters.get("until")) as connection:
+            return queries.list_transactions(connection, limit=limit, **filters)
 
     def transaction(
         self, *, reference: str | None = None, id: str | None = None

@@ -1,265 +1,52 @@
-"""What the journal shows: its records, a transaction in full, and how a thing was changed.
-
-``store.read.queries`` offers these calls to all who read.
-"""
+"""A transaction in full, as the journal shows it: its hold, its parts, what was done to it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
-    ScalarSelect,
-    Select,
-    Text,
-    Uuid,
     and_,
-    any_,
-    cast,
-    exists,
     func,
-    lateral,
-    literal,
     or_,
     select,
-    true,
-    tuple_,
-    union_all,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 
-from daybook.ledger.ids import bare, part_id, part_ids, public_id
+from daybook.ledger.ids import part_id, public_id
 from daybook.ledger.instructions import Kind
 from daybook.ledger.record import Status
+from daybook.store.read.records import (
+    ACTION_KINDS,
+    by_label,
+    by_reference,
+    is_one_of,
+    leg_labelled,
+    merged_later,
+    owner_of,
+    part_uuids,
+    views_of,
+)
 from daybook.store.read.rows import (
-    bad_value,
-    bounded,
-    change_view,
     columns_of,
-    first_position,
-    given_id,
     hold_view,
     parsed,
     rejection_view,
     stored_id,
-    transaction_view,
 )
-from daybook.store.read.views import ChangeView, HoldView, RejectionView, TransactionView
+from daybook.store.read.views import HoldView, RejectionView, TransactionView
 from daybook.store.schema import (
-    balances,
     holds,
-    partitions,
     rejected_requests,
     schedules,
-    taken_references,
-    transaction_metadata,
     transactions,
 )
 
 PARTS_SHOWN_MAX = 1_000
 """Most records that a transaction is shown with: of those that carry it out, and of actions."""
 
-ACTION_KINDS = (Kind.COMMIT, Kind.VOID, Kind.REFUND, Kind.CANCEL)
-"""Kinds of records of what was done to a transaction later."""
-
-MONEY_KINDS = (Kind.TRANSACTION, Kind.BULK, Kind.SCHEDULE, *ACTION_KINDS)
-"""Kinds of records that move money, or try to."""
-
-ALL_KINDS = "all"
-
 _HOLD_FIGURES = ("amount", "committed", "voided", "commits")
-
-# Lists
-
-
-_LEG_LABEL = re.compile(r"(.+)_([1-9][0-9]{0,3})", re.DOTALL)
-
-
-def list_transactions(
-    connection: Connection,
-    *,
-    balance_id: str | None = None,
-    status: str | None = None,
-    reference: str | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    after: str | None = None,
-    reason: str | None = None,
-    ledger_id: str | None = None,
-    meta_data: Mapping[str, str] | None = None,
-    parent: str | None = None,
-    kind: str | None = None,
-    subject: str | None = None,
-    limit: int = 100,
-) -> list[TransactionView]:
-    """The newest records that fit all filters, newest acceptance first.
-
-    since, until: accepted from this moment on, up to this one. after: go on behind this
-    transaction, the last of a page. reason: of a rejection. ledger_id: with a side in this ledger.
-    meta_data: what was merged later included, has these values, as text.
-    parent: what was done to this transaction, the legs of this request, the items of this bulk.
-    reference: the caller's, or one that the ledger derived.
-    kind: of the record, or ``all``; without it, what moves money or tries to, unless a parent,
-    subject or reference is given. subject: what a creation or change is about.
-    Without ``balance_id``, ``parent``, ``subject`` and ``reference`` they are the records that each
-    partition wrote last.
-    """
-    if any(given is not None and stored_id(given) is None for given in (balance_id, parent)):
-        return []
-    limit = bounded(limit)
-    is_named = not (parent is None and reference is None and subject is None)
-    conditions: list[ColumnElement[bool]] = []
-    if kind is None and not is_named:
-        conditions.append(transactions.c.kind.in_(MONEY_KINDS))
-    elif kind is not None and kind != ALL_KINDS:
-        conditions.append(transactions.c.kind == kind)
-    if status is not None:
-        if status not in set(Status):
-            raise bad_value("status", f"{status} is none of {', '.join(Status)}")
-        conditions.append(transactions.c.status == status)
-    if since is not None:
-        conditions.append(transactions.c.position >= first_position(since))
-    if until is not None:
-        conditions.append(transactions.c.position < first_position(until, after=True))
-    if after is not None:
-        conditions.append(_is_older_than(connection, after))
-    if reason is not None:
-        conditions.append(transactions.c.reason == reason)
-    if ledger_id is not None:
-        conditions.append(_touches_ledger(ledger_id))
-    conditions += [_has_meta(key, value) for key, value in (meta_data or {}).items()]
-    if parent is not None:
-        conditions.append(_names_as_parent(connection, parent))
-    if subject is not None:
-        conditions.append(transactions.c.subject == subject)
-    if reference is not None:  # each way has an index of its own
-        ways = [by_reference(reference), _by_label(reference)]
-        leg = _leg_labelled(connection, reference)
-        if leg is not None:
-            ways.append(transactions.c.transaction_id == leg)
-        conditions.append(or_(*ways))
-    if balance_id is not None:
-        query = _newest_of_balance(stored_id(balance_id), conditions, limit)
-    elif is_named:
-        query = columns_of(transactions).where(*conditions)
-    else:
-        query = _newest_of_partitions(conditions, limit)
-    found = query.subquery()
-    ordered = select(found).order_by(found.c.position.desc(), found.c.sequence.desc())
-    return views_of(connection, connection.execute(ordered.limit(limit)).all())
-
-
-def _is_older_than(connection: Connection, transaction_id: str) -> ColumnElement[bool]:
-    """What a list shows behind a transaction. Raises MalformedRequest when there is none."""
-    columns = transactions.c
-    place = select(columns.position, columns.sequence).where(
-        columns.transaction_id == given_id(transaction_id, "after")
-    )
-    row = connection.execute(place).first()
-    if row is None:
-        raise bad_value("after", f"there is no transaction {transaction_id}")
-    return tuple_(columns.position, columns.sequence) < tuple_(*row)
-
-
-def _touches_ledger(ledger_id: str) -> ColumnElement[bool]:
-    sides = (transactions.c.source, transactions.c.destination)
-    return exists().where(balances.c.balance_id.in_(sides), balances.c.ledger_id == ledger_id)
-
-
-def _has_meta(key: str, value: str) -> ColumnElement[bool]:
-    """Whether a key of meta_data has this value: as it was merged later, or as it was sent."""
-    later = select(transaction_metadata.c.meta_data.op("->>")(key)).where(
-        transaction_metadata.c.transaction_id == transactions.c.transaction_id
-    )
-    sent = transactions.c.meta_data.op("->>")(key)
-    return func.coalesce(later.scalar_subquery(), sent) == value
-
-
-def _newest_of_balance(
-    balance_id: UUID | None, conditions: Sequence[ColumnElement[bool]], limit: int
-) -> Any:
-    """Each side has an index by (balance, position), and another one for records with a date of
-    their own: read the newest of each."""
-    effective, created = transactions.c.effective_date, transactions.c.created_at
-    found = []
-    for side in (transactions.c.source, transactions.c.destination):
-        for dated in (effective == created, effective != created):
-            newest = (
-                columns_of(transactions)
-                .where(side == balance_id, dated, *conditions)
-                .order_by(transactions.c.position.desc())
-                .limit(limit)
-            )
-            found.append(select(newest.subquery()))
-    return union_all(*found)
-
-
-def _newest_of_partitions(conditions: Sequence[ColumnElement[bool]], limit: int) -> Select[Any]:
-    """No index orders the whole journal by position, but each partition ends with its newest."""
-    newest = lateral(
-        columns_of(transactions)
-        .where(transactions.c.partition == partitions.c.partition, *conditions)
-        .order_by(transactions.c.sequence.desc())
-        .limit(limit)
-    )
-    return select(newest).select_from(partitions.join(newest, true()))
-
-
-def list_changes(connection: Connection, subject: str, *, limit: int = 100) -> list[ChangeView]:
-    """How a thing became what it is, newest first: its changes, and its creation.
-
-    subject: the id of a ledger, balance, identity, transaction or bulk.
-    """
-    query = columns_of(transactions).where(transactions.c.subject == subject)
-    query = query.order_by(transactions.c.position.desc()).limit(bounded(limit))
-    return [change_view(row) for row in connection.execute(query)]
-
-
-def views_of(connection: Connection, rows: Sequence[Row[Any]]) -> list[TransactionView]:
-    """Records as they are to be seen: with what was merged onto them later."""
-    merged = _merged_later(connection, [row.transaction_id for row in rows])
-    indicators = _indicators(connection, rows)
-    return [transaction_view(row, merged.get(row.transaction_id), indicators) for row in rows]
-
-
-def _indicators(connection: Connection, rows: Sequence[Row[Any]]) -> dict[UUID, str]:
-    """The ``@Name`` of each internal balance that the records name."""
-    ids = {side for row in rows for side in (row.source, row.destination) if side is not None}
-    if not ids:
-        return {}
-    columns = balances.c
-    query = select(columns.balance_id, columns.indicator).where(
-        _is_one_of(columns.balance_id, list(ids)), columns.indicator.is_not(None)
-    )
-    return {row.balance_id: row.indicator for row in connection.execute(query)}
-
-
-def _merged_later(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, str]:
-    """The meta_data, as JSON text, that was merged onto these transactions."""
-    if not ids:
-        return {}
-    rows = connection.execute(
-        columns_of(transaction_metadata).where(
-            _is_one_of(transaction_metadata.c.transaction_id, ids)
-        )
-    )
-    return {row.transaction_id: row.meta_data for row in rows}
-
-
-def _is_one_of(column: ColumnElement[Any], ids: Sequence[UUID | str]) -> ColumnElement[bool]:
-    """Whether an id is among ``ids``: one parameter, however many there are."""
-    wanted = literal([str(each) for each in ids], ARRAY(Text))
-    return column == any_(cast(wanted, ARRAY(Uuid)))
-
-
-# One transaction
 
 
 def find_transaction(
@@ -286,7 +73,7 @@ def find_transaction(
         view = (
             _recorded(connection, by_reference(reference))
             or _scheduled(connection, schedules.c.transaction_id == owner_of(reference))
-            or _recorded(connection, _by_label(reference))
+            or _recorded(connection, by_label(reference))
             or _labelled_leg(connection, reference)
         )
     if view is None:
@@ -294,61 +81,8 @@ def find_transaction(
     return _in_full(connection, view)
 
 
-def _names_as_parent(connection: Connection, parent: str) -> ColumnElement[bool]:
-    """What was done to a transaction has an index; legs and items have ids that follow from it."""
-    columns, stored = transactions.c, stored_id(parent)
-    parts = connection.execute(select(columns.parts).where(columns.transaction_id == stored))
-    ids = _part_ids(public_id(str(stored)), parts.scalar() or 0)
-    names_it = columns.parent_transaction == stored
-    return or_(
-        and_(names_it, columns.kind != Kind.TRANSACTION.value),
-        and_(names_it, _is_one_of(transactions.c.transaction_id, ids)),
-    )
-
-
-def _part_ids(request_id: str, parts: int) -> list[str]:
-    """The UUIDs of the first ``parts`` parts of a request."""
-    return [bare(part) for part in part_ids(request_id, 1, parts)]
-
-
-def by_reference(reference: str) -> ColumnElement[bool]:
-    """A caller's own reference: the journal has no index of them, but what has taken one has it."""
-    own = transactions.c.transaction_id == owner_of(reference)
-    return and_(own, transactions.c.reference == reference)
-
-
-def owner_of(reference: str) -> ScalarSelect[Any]:
-    """The UUID of the transaction that has taken a reference."""
-    taken = taken_references.c
-    return select(taken.owner).where(taken.reference == reference).scalar_subquery()
-
-
-def _by_label(label: str) -> ColumnElement[bool]:
-    """A label that the ledger derived, but for those of legs, which no index has."""
-    return and_(
-        transactions.c.reference == label,
-        transactions.c.derived,
-        transactions.c.kind != Kind.TRANSACTION.value,
-    )
-
-
-def _leg_labelled(connection: Connection, label: str) -> UUID | None:
-    """The UUID of the leg labelled ``<reference>_<number>``: it follows from its request."""
-    named = _LEG_LABEL.fullmatch(label)
-    if named is None:
-        return None
-    columns = transactions.c
-    whole = select(columns.transaction_id).where(
-        by_reference(named[1]),
-        columns.kind == Kind.TRANSACTION.value,
-        columns.parts >= int(named[2]),
-    )
-    found = connection.execute(whole).scalar_one_or_none()
-    return None if found is None else stored_id(part_id(f"txn_{found}", int(named[2])))
-
-
 def _labelled_leg(connection: Connection, label: str) -> TransactionView | None:
-    leg = _leg_labelled(connection, label)
+    leg = leg_labelled(connection, label)
     return None if leg is None else _recorded(connection, transactions.c.transaction_id == leg)
 
 
@@ -368,7 +102,7 @@ def _scheduled(connection: Connection, condition: ColumnElement[bool]) -> Transa
     accepted = _recorded(connection, transactions.c.transaction_id == record)
     if accepted is None:
         return None
-    merged = parsed(_merged_later(connection, [row.transaction_id]).get(row.transaction_id))
+    merged = parsed(merged_later(connection, [row.transaction_id]).get(row.transaction_id))
     return replace(
         accepted,
         transaction_id=transaction_id,
@@ -404,10 +138,10 @@ def _refund_of(connection: Connection, view: TransactionView) -> str | None:
 def _parts_of(connection: Connection, view: TransactionView) -> list[TransactionView]:
     """The records that carry a request out: their ids follow from its own."""
     shown = min(view.parts or 0, PARTS_SHOWN_MAX)
-    ids = _part_ids(view.transaction_id, shown)
+    ids = part_uuids(view.transaction_id, shown)
     if not ids:
         return []
-    query = columns_of(transactions).where(_is_one_of(transactions.c.transaction_id, ids))
+    query = columns_of(transactions).where(is_one_of(transactions.c.transaction_id, ids))
     return views_of(connection, connection.execute(query.order_by(transactions.c.part)).all())
 
 

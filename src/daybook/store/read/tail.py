@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import Connection, select
 
 from daybook.errors import MalformedRequest
-from daybook.store.read.recorded import views_of
+from daybook.store.read.records import views_of
 from daybook.store.read.rows import bad_value, bounded, columns_of
 from daybook.store.read.views import TransactionView
 from daybook.store.schema import partitions, transactions

@@ -1,0 +1,232 @@
+"""Lists of the journal's records: the newest that fit, and how a thing was changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypedDict, Unpack
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    exists,
+    func,
+    lateral,
+    or_,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
+
+from daybook.ledger.ids import public_id
+from daybook.ledger.instructions import Kind
+from daybook.ledger.record import Status
+from daybook.store.read.records import (
+    ACTION_KINDS,
+    by_label,
+    by_reference,
+    is_one_of,
+    leg_labelled,
+    part_uuids,
+    views_of,
+)
+from daybook.store.read.rows import (
+    bad_value,
+    bounded,
+    change_view,
+    columns_of,
+    first_position,
+    given_id,
+    stored_id,
+)
+from daybook.store.read.views import ChangeView, TransactionView
+from daybook.store.schema import balances, partitions, transaction_metadata, transactions
+
+MONEY_KINDS = (Kind.TRANSACTION, Kind.BULK, Kind.SCHEDULE, *ACTION_KINDS)
+"""Kinds of records that move money, or try to."""
+
+ALL_KINDS = "all"
+
+
+class Filters(TypedDict, total=False):
+    """What ``list_transactions`` may be asked for. None asks for nothing.
+
+    balance_id: with this side. reference: the caller's, or one that the ledger derived.
+    since, until: accepted from this moment on, up to this one. after: go on behind this
+    transaction, the last of a page. reason: of a rejection. ledger_id: with a side in this ledger.
+    meta_data: what was merged later included, has these values, as text. parent: what was done to
+    this transaction, the legs of this request, the items of this bulk. kind: of the record, or
+    ``all``; without it, what moves money or tries to, unless a parent, subject or reference is
+    given. subject: what a creation or change is about.
+    """
+
+    balance_id: str | None
+    status: str | None
+    reference: str | None
+    since: datetime | None
+    until: datetime | None
+    after: str | None
+    reason: str | None
+    ledger_id: str | None
+    meta_data: Mapping[str, str] | None
+    parent: str | None
+    kind: str | None
+    subject: str | None
+
+
+def list_transactions(
+    connection: Connection, *, limit: int = 100, **filters: Unpack[Filters]
+) -> list[TransactionView]:
+    """The newest records that fit all filters, newest acceptance first.
+
+    Without ``balance_id``, ``parent``, ``subject`` and ``reference`` they are the records that each
+    partition wrote last. Raises MalformedRequest for a filter that nothing can fit.
+    """
+    asked: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
+    unknown = asked.keys() - Filters.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"there is no filter {min(unknown)}")
+    balance_id, is_named = asked.pop("balance_id", None), not _NAMING.isdisjoint(asked)
+    ids = (balance_id, asked.get("parent"))
+    if any(each is not None and stored_id(each) is None for each in ids):
+        return []
+    limit = bounded(limit)
+    if not is_named:
+        asked.setdefault("kind", None)
+    conditions = [_FILTERS[name](connection, value) for name, value in asked.items()]
+    if balance_id is not None:
+        query = _newest_of_balance(stored_id(balance_id), conditions, limit)
+    elif is_named:
+        query = columns_of(transactions).where(*conditions)
+    else:
+        query = _newest_of_partitions(conditions, limit)
+    found = query.subquery()
+    ordered = select(found).order_by(found.c.position.desc(), found.c.sequence.desc())
+    return views_of(connection, connection.execute(ordered.limit(limit)).all())
+
+
+def _has_kind(_: Connection, kind: str | None) -> ColumnElement[bool]:
+    """kind: None for those that move money."""
+    if kind == ALL_KINDS:
+        return true()
+    wanted = MONEY_KINDS if kind is None else (kind,)
+    return transactions.c.kind.in_(wanted)
+
+
+def _has_status(_: Connection, status: str) -> ColumnElement[bool]:
+    if status not in set(Status):
+        raise bad_value("status", f"{status} is none of {', '.join(Status)}")
+    return transactions.c.status == status
+
+
+def _has_reference(connection: Connection, reference: str) -> ColumnElement[bool]:
+    """Each way has an index of its own."""
+    ways = [by_reference(reference), by_label(reference)]
+    leg = leg_labelled(connection, reference)
+    if leg is not None:
+        ways.append(transactions.c.transaction_id == leg)
+    return or_(*ways)
+
+
+def _is_older_than(connection: Connection, transaction_id: str) -> ColumnElement[bool]:
+    """What a list shows behind a transaction. Raises MalformedRequest when there is none."""
+    columns = transactions.c
+    place = select(columns.position, columns.sequence).where(
+        columns.transaction_id == given_id(transaction_id, "after")
+    )
+    row = connection.execute(place).first()
+    if row is None:
+        raise bad_value("after", f"there is no transaction {transaction_id}")
+    return tuple_(columns.position, columns.sequence) < tuple_(*row)
+
+
+def _touches_ledger(_: Connection, ledger_id: str) -> ColumnElement[bool]:
+    sides = (transactions.c.source, transactions.c.destination)
+    return exists().where(balances.c.balance_id.in_(sides), balances.c.ledger_id == ledger_id)
+
+
+def _has_meta_data(_: Connection, wanted: Mapping[str, str]) -> ColumnElement[bool]:
+    return and_(true(), *(_has_meta(key, value) for key, value in wanted.items()))
+
+
+def _has_meta(key: str, value: str) -> ColumnElement[bool]:
+    """Whether a key of meta_data has this value: as it was merged later, or as it was sent."""
+    later = select(transaction_metadata.c.meta_data.op("->>")(key)).where(
+        transaction_metadata.c.transaction_id == transactions.c.transaction_id
+    )
+    sent = transactions.c.meta_data.op("->>")(key)
+    return func.coalesce(later.scalar_subquery(), sent) == value
+
+
+def _names_as_parent(connection: Connection, parent: str) -> ColumnElement[bool]:
+    """What was done to a transaction has an index; legs and items have ids that follow from it."""
+    columns, stored = transactions.c, stored_id(parent)
+    parts = connection.execute(select(columns.parts).where(columns.transaction_id == stored))
+    ids = part_uuids(public_id(str(stored)), parts.scalar() or 0)
+    names_it = columns.parent_transaction == stored
+    return or_(
+        and_(names_it, columns.kind != Kind.TRANSACTION.value),
+        and_(names_it, is_one_of(transactions.c.transaction_id, ids)),
+    )
+
+
+def _newest_of_balance(
+    balance_id: UUID | None, conditions: Sequence[ColumnElement[bool]], limit: int
+) -> Any:
+    """Each side has an index by (balance, position), and another one for records with a date of
+    their own: read the newest of each."""
+    effective, created = transactions.c.effective_date, transactions.c.created_at
+    found = []
+    for side in (transactions.c.source, transactions.c.destination):
+        for dated in (effective == created, effective != created):
+            newest = (
+                columns_of(transactions)
+                .where(side == balance_id, dated, *conditions)
+                .order_by(transactions.c.position.desc())
+                .limit(limit)
+            )
+            found.append(select(newest.subquery()))
+    return union_all(*found)
+
+
+def _newest_of_partitions(conditions: Sequence[ColumnElement[bool]], limit: int) -> Select[Any]:
+    """No index orders the whole journal by position, but each partition ends with its newest."""
+    newest = lateral(
+        columns_of(transactions)
+        .where(transactions.c.partition == partitions.c.partition, *conditions)
+        .order_by(transactions.c.sequence.desc())
+        .limit(limit)
+    )
+    return select(newest).select_from(partitions.join(newest, true()))
+
+
+_NAMING = frozenset({"parent", "reference", "subject"})
+"""Filters of which an index finds the few records that fit."""
+
+_FILTERS: Mapping[str, Callable[[Connection, Any], ColumnElement[bool]]] = {
+    "kind": _has_kind,
+    "status": _has_status,
+    "since": lambda _, moment: transactions.c.position >= first_position(moment),
+    "until": lambda _, moment: transactions.c.position < first_position(moment, after=True),
+    "after": _is_older_than,
+    "reason": lambda _, reason: transactions.c.reason == reason,
+    "ledger_id": _touches_ledger,
+    "meta_data": _has_meta_data,
+    "parent": _names_as_parent,
+    "subject": lambda _, subject: transactions.c.subject == subject,
+    "reference": _has_reference,
+}
+
+
+def list_changes(connection: Connection, subject: str, *, limit: int = 100) -> list[ChangeView]:
+    """How a thing became what it is, newest first: its changes, and its creation.
+
+    subject: the id of a ledger, balance, identity, transaction or bulk.
+    """
+    query = columns_of(transactions).where(transactions.c.subject == subject)
+    query = query.order_by(transactions.c.position.desc()).limit(bounded(limit))
+    return [change_view(row) for row in connection.execute(query)]
