@@ -16,7 +16,7 @@ from daybook import Client, Outcome
 from daybook.settings import read_settings
 from daybook.store.engine import make_engine
 from daybook.store.read import queries
-from daybook.store.read.history import open_statement
+from daybook.store.read.statements import open_statement
 
 USD = {"currency": "USD", "precision": 100}
 SECONDS_MAX = 30.0

@@ -41,6 +41,7 @@ LOADED = (
     "daybook.apply.dry_run",
     "daybook.embedded",
     "daybook.store.read.history",
+    "daybook.store.read.statements",
     "daybook.store.proof.rebuild",
     "daybook.store.proof.verify",
     "kombu.transport.redis",

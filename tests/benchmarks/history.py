@@ -12,8 +12,9 @@ import psycopg
 
 from daybook.ledger.balance import internal_balance_id
 from daybook.store.read import queries
-from daybook.store.read.history import balance_at, open_statement
+from daybook.store.read.history import balance_at
 from daybook.store.read.snapshots import take_snapshot
+from daybook.store.read.statements import open_statement
 from tests.harness import Installation
 
 REPEATS = 5

@@ -22,8 +22,9 @@ from daybook.requests import slot_of
 from daybook.store.proof.verify import verify
 from daybook.store.read import history, queries
 from daybook.store.read import trial_balance as trial_balances
-from daybook.store.read.history import Statement, StatementLine, balance_at, open_statement
+from daybook.store.read.history import balance_at
 from daybook.store.read.snapshots import SnapshotView, take_snapshot
+from daybook.store.read.statements import Statement, StatementLine, open_statement
 from daybook.store.read.trial_balance import trial_balance
 
 INSTANT = timedelta(microseconds=1)

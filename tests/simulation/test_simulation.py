@@ -10,16 +10,15 @@ from tests.simulation.chaos import AT_POINTS, Fault
 from tests.simulation.mutations import MUTATIONS, Mutation, mutated
 from tests.simulation.world import run
 
-RUNS = 150
+RUNS = 60
+"""Enough for each fault to happen; `make simulate` and `make faults` look for more."""
 QUICK = {
-    "skip the cursor update",
     "commit the cursor first",
     "trim before the commit",
     "never reply for the dead",
     "spend what is held",
     "leave a half of an atomic bulk",
     "post a due transaction before its time",
-    "credit a leg less than was debited",
     "break the chain between two batches",
     "create nothing by what is deferred",
     "keep the balances that an undone bulk has made",

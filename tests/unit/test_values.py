@@ -41,7 +41,7 @@ ALLOWED = {
     "store/proof/rebuild.py:_statements": TABLES,
     "store/proof/verify.py:_count": TABLES,
     "store/proof/facts.py:_told": ARMS,
-    "store/read/history.py:_arm": ARMS,
+    "store/read/history.py:arm": ARMS,
     "store/read/history.py:_sum_of": ARMS,
     "store/scan.py:be_patient": "settings of this module",
     "store/sessions.py:pin": "names and values of settings, quoted by psycopg",

@@ -69,8 +69,10 @@ def texts() -> Iterator[tuple[str, list[str]]]:
 
 def banned_in(name: str, lines: list[str]) -> Iterator[str]:
     """Where a text has a banned word, and the better one. Its name counts as a line, too."""
-    for number, line in [(0, name), *enumerate(lines, 1)]:
-        for banned in BANNED:
+    whole = "\n".join([name, *lines])
+    suspected = [banned for banned in BANNED if re.search(banned.pattern, whole)]
+    for number, line in enumerate([name, *lines]):
+        for banned in suspected:
             found = re.search(banned.pattern, line)
             if found:
                 yield f"{name}:{number}: {found.group()!r}: better {banned.better}"

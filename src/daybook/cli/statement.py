@@ -16,7 +16,7 @@ from daybook.cli.showing import LIMIT_MAX, end_of, major, moment_of
 from daybook.cli.wiring import open_engine, open_log, open_reading
 
 if TYPE_CHECKING:
-    from daybook.store.read.history import Statement
+    from daybook.store.read.statements import Statement
 
 LAST_BY_DEFAULT = 100
 CSV_COLUMNS = (
@@ -71,7 +71,7 @@ def statement(
 
     Tables show amounts in major units, CSV and JSON in minor units.
     """
-    from daybook.store.read.history import open_statement
+    from daybook.store.read.statements import open_statement
 
     if as_csv and as_json:
         raise typer.BadParameter("give either --csv or --json")

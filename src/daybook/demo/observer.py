@@ -14,10 +14,11 @@ from daybook.embedded.parts import wait_until
 from daybook.ledger.instructions import Kind
 from daybook.ledger.preview import Preview
 from daybook.ledger.record import Status
-from daybook.store.read.history import balance_at, open_statement
+from daybook.store.read.history import balance_at
 from daybook.store.read.queries import find_balance, find_identity, list_balances, reading
 from daybook.store.read.recorded import find_transaction
 from daybook.store.read.snapshots import RequestLog, SnapshotView, take_snapshot
+from daybook.store.read.statements import open_statement
 from daybook.store.read.views import RejectionView, TransactionView
 
 NOT_THERE = "not in the journal"

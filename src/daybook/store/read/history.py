@@ -1,4 +1,4 @@
-"""Figures at a time, and statements: what the journal says by effective date.
+"""Figures at a time: what the journal says by effective date.
 
 Nearly every record takes effect when it is accepted, so the index by position finds it; the few
 that were dated back or forth have indexes of their own. Which of the two a record is found by is
@@ -16,14 +16,12 @@ effect up to its moment; what was accepted later for an earlier date is added wh
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, TextClause, text
+from sqlalchemy import Connection, TextClause, text
 
 from daybook.ledger.batch import POSITION_MAX
 from daybook.ledger.money import amount_text
@@ -31,17 +29,10 @@ from daybook.store.read.queries import find_balance, stored_id
 from daybook.store.read.rows import first_position
 from daybook.store.read.views import BalanceView, View
 
-LAST_MAX = 10_000
-"""Most rows that a statement of the last rows has: they are read backwards, into memory."""
-
-ROWS_READ_AT_ONCE = 2_000
-
 APPLIED = "kind IN ('transaction', 'commit', 'refund') AND status = 'APPLIED' AND parts IS NULL"
 """A record that has moved money, not only held it (ledger semantics, sections 5 and 10)."""
 
 Base = Literal["present", "snapshot", "journal"]
-
-_INSTANT = timedelta(microseconds=1)
 
 _WAYS = {
     "undated": "effective_date = created_at AND position >= :low AND position < :high",
@@ -54,40 +45,40 @@ _WAYS = {
 """How records are found: undated ones by position, dated ones by date; late: dated back behind the
 base after it was kept."""
 
-_SIDES = {
+SIDES = {
     "source": "0 AS credit, precise_amount AS debit, destination AS other",
     "destination": "precise_amount AS credit, 0 AS debit, source AS other",
 }
 
 
-def _arm(way: str, side: str, *, columns: str = "", end: str = "") -> str:
+def arm(way: str, side: str, *, columns: str = "", end: str = "") -> str:
     """The records with :balance on this side that the way finds."""
     return (
-        f"(SELECT {columns}{_SIDES[side]} FROM transactions "
+        f"(SELECT {columns}{SIDES[side]} FROM transactions "
         f"WHERE {side} = :balance AND {_WAYS[way]} AND {APPLIED} {end})"
     )
 
 
-def _arms(*ways: str, columns: str = "", end: str = "") -> str:
+def arms(*ways: str, columns: str = "", end: str = "") -> str:
     """The records of :balance that the ways find, on either side."""
     return "\nUNION ALL\n".join(
-        _arm(way, side, columns=columns, end=end) for way in ways for side in _SIDES
+        arm(way, side, columns=columns, end=end) for way in ways for side in SIDES
     )
 
 
 def moved_since(row: str) -> str:
     """The records of all ways, their parameters columns of ``row``: balance_id, after, until, low,
     high, and late, the position from which what is dated back behind ``after`` counts."""
-    arms = _arms("undated", "dated", "late").replace(":balance", f"{row}.balance_id")
+    found = arms("undated", "dated", "late").replace(":balance", f"{row}.balance_id")
     for name in ("after", "until", "low", "high", "late"):
-        arms = arms.replace(f":{name}", f"{row}.{name}")
-    return arms
+        found = found.replace(f":{name}", f"{row}.{name}")
+    return found
 
 
 def _sum_of(*ways: str) -> TextClause:
     return text(
         "SELECT coalesce(sum(credit), 0) AS credit, coalesce(sum(debit), 0) AS debit "
-        f"FROM ({_arms(*ways)}) moved"
+        f"FROM ({arms(*ways)}) moved"
     )
 
 
@@ -105,7 +96,7 @@ _ENDS = text(
     + " UNION ALL ".join(
         f"(SELECT {date} AS moment FROM transactions WHERE {side} = :balance {which} "
         f"ORDER BY {order} {way} LIMIT 1)"
-        for side in _SIDES
+        for side in SIDES
         for date, order, which in (
             ("created_at", "position", "AND effective_date = created_at"),
             ("effective_date", "effective_date", "AND effective_date <> created_at"),
@@ -116,39 +107,6 @@ _ENDS = text(
 )
 """About the first and the last date of a balance: only to guess which base is nearer. Each arm
 names the condition of a partial index, whose first or last row it is."""
-
-_COLUMNS = (
-    "effective_date, position, sequence, transaction_id, kind, reference, description, currency, "
-)
-_SHOWN = """
-SELECT timezone('UTC', effective_date) AS effective_date, position, sequence, transaction_id, kind,
-    reference, description, credit, debit, other,
-    (SELECT indicator FROM balances WHERE balance_id = other) AS other_indicator
-FROM {arms} AS transactions ORDER BY {order}
-"""
-_BY_POSITION = "transactions.position {way}, transactions.sequence {way}"
-_BY_DATE = "transactions.effective_date {way}, " + _BY_POSITION
-_FORWARDS = tuple(
-    text(_SHOWN.format(arms=_arm(way, side, columns=_COLUMNS), order=order.format(way="ASC")))
-    for way, order in (("undated", _BY_POSITION), ("dated", _BY_DATE))
-    for side in _SIDES
-)
-"""Streams that an index has in order already: little is sorted, whatever the length."""
-
-_START_SOON = text("SET LOCAL cursor_tuple_fraction = 0.0001")
-"""Rather walk an index than sort everything first: the time-out is that of one slice of rows."""
-
-_BACKWARDS = text(
-    _SHOWN.format(
-        arms="("
-        + "\nUNION ALL\n".join(
-            _arms(way, columns=_COLUMNS, end=f"ORDER BY {order.format(way='DESC')} LIMIT :last")
-            for way, order in (("undated", _BY_POSITION), ("dated", _BY_DATE))
-        )
-        + ")",
-        order=_BY_DATE.format(way="DESC") + " LIMIT :last",
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,93 +130,6 @@ class BalanceAtView(View):
     based_on: Base
 
 
-@dataclass(frozen=True, slots=True)
-class StatementLine(View):
-    """One record on a statement, in minor units.
-
-    debit, credit: one of them is zero. other, other_indicator: the balance on the other side, and
-    its ``@Name`` if it is an internal one. balance: after this record; balance_string: the same as
-    exact decimal text in major units.
-    """
-
-    effective_date: datetime
-    transaction_id: str
-    kind: str
-    reference: str
-    description: str
-    other: str
-    other_indicator: str | None
-    debit: int
-    credit: int
-    balance: int
-    balance_string: str
-
-
-@dataclass(frozen=True, slots=True)
-class StatementView(View):
-    """Lines of a statement that were read, from ``opening`` to ``closing``, in minor units."""
-
-    balance: BalanceView
-    since: datetime | None
-    until: datetime | None
-    opening: int
-    closing: int
-    lines: tuple[StatementLine, ...]
-
-
-class Statement:
-    """What moved one balance in a span of time, in the order in which it took effect.
-
-    balance: the balance as it is now. since, until: the span, both ends included; None: open.
-    opening: the balance before the first line. Iterating (once, while its connection is open)
-    yields the lines; ``closing`` is the balance after those that were read.
-    """
-
-    def __init__(
-        self,
-        balance: BalanceView,
-        since: datetime | None,
-        until: datetime | None,
-        opening: int,
-        rows: Iterable[Row[Any]],
-    ) -> None:
-        self.balance = balance
-        self.since = since
-        self.until = until
-        self.opening = self.closing = opening
-        self._rows = rows
-
-    def __iter__(self) -> Iterator[StatementLine]:
-        for row in self._rows:
-            self.closing += int(row.credit) - int(row.debit)
-            yield self._line(row)
-
-    def read(self) -> StatementView:
-        """All of its lines, which have to fit into memory."""
-        lines = tuple(self)
-        span = (self.balance, self.since, self.until)
-        return StatementView(*span, self.opening, self.closing, lines)
-
-    def major(self, figure: int) -> str:
-        """A figure as exact decimal text in major units."""
-        return amount_text(figure, self.balance.precision or 1)
-
-    def _line(self, row: Row[Any]) -> StatementLine:
-        return StatementLine(
-            row.effective_date.replace(tzinfo=UTC),
-            f"txn_{row.transaction_id}",
-            row.kind,
-            row.reference,
-            row.description,
-            f"bln_{row.other}",
-            row.other_indicator,
-            int(row.debit),
-            int(row.credit),
-            self.closing,
-            self.major(self.closing),
-        )
-
-
 class Figures(NamedTuple):
     """Sums of credits and debits, and what they were counted from."""
 
@@ -267,7 +138,7 @@ class Figures(NamedTuple):
     based_on: Base
 
 
-class _Span(NamedTuple):
+class Span(NamedTuple):
     """Records that take effect after ``after`` and not after ``until``; None: no end.
 
     low: of undated ones, the first position that counts; None: that of the first after ``after``.
@@ -322,39 +193,6 @@ def balance_at(
     )
 
 
-def open_statement(
-    connection: Connection,
-    balance_id: str,
-    *,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    last: int | None = None,
-) -> Statement | None:
-    """The statement of a balance from ``since`` to ``until``, both included; None without balance.
-
-    last: only so many of its last lines, at most LAST_MAX. Other statements are streamed, whatever
-    their length. Without ``until``, what is dated forward counts too.
-    """
-    view = find_balance(connection, balance_id)
-    if view is None:
-        return None
-    after = None if since is None else _just_before(since)
-    span = _Span(stored_id(balance_id), after, until)
-    if last is None:
-        opening = Figures(0, 0, "journal")
-        if after is not None:
-            opening = figures_at(connection, view, after)
-        rows: Iterable[Row[Any]] = _in_order(connection, span)
-        return Statement(view, since, until, opening.credit - opening.debit, rows)
-    closing = figures_at(connection, view, until)
-    newest = connection.execute(
-        _BACKWARDS, {**span.parameters(), "last": max(0, min(last, LAST_MAX))}
-    ).all()
-    moved = sum(int(row.credit) - int(row.debit) for row in newest)
-    opened = closing.credit - closing.debit - moved
-    return Statement(view, since, until, opened, reversed(newest))
-
-
 def figures_at(
     connection: Connection,
     view: BalanceView,
@@ -368,7 +206,7 @@ def figures_at(
     """
     balance = stored_id(view.balance_id)
     if from_journal:
-        return Figures(*_sums(connection, _SUM, _Span(balance, None, at)), "journal")
+        return Figures(*_sums(connection, _SUM, Span(balance, None, at)), "journal")
     if at is None:
         return Figures(view.credit_balance, view.debit_balance, "present")
     snapshot = connection.execute(
@@ -376,12 +214,12 @@ def figures_at(
     ).one_or_none()
     kept_at = snapshot.moment.replace(tzinfo=UTC) if snapshot else None
     if _is_nearer_to_present(connection, balance, at, kept_at):
-        credit, debit = _sums(connection, _SUM, _Span(balance, at, None))
+        credit, debit = _sums(connection, _SUM, Span(balance, at, None))
         return Figures(view.credit_balance - credit, view.debit_balance - debit, "present")
     if snapshot is None or kept_at is None:
-        return Figures(*_sums(connection, _SUM, _Span(balance, None, at)), "journal")
+        return Figures(*_sums(connection, _SUM, Span(balance, None, at)), "journal")
     low = min(snapshot.position, first_position(kept_at, after=True))
-    span = _Span(balance, kept_at, at, low, snapshot.position)
+    span = Span(balance, kept_at, at, low, snapshot.position)
     credit, debit = _sums(connection, _SUM_SINCE_SNAPSHOT, span)
     return Figures(
         int(snapshot.credit_balance) + credit, int(snapshot.debit_balance) + debit, "snapshot"
@@ -399,34 +237,6 @@ def _is_nearer_to_present(
     return bool(last - at <= at - (kept_at or first))
 
 
-def _sums(connection: Connection, query: TextClause, span: _Span) -> tuple[int, int]:
+def _sums(connection: Connection, query: TextClause, span: Span) -> tuple[int, int]:
     row = connection.execute(query, span.parameters()).one()
     return int(row.credit), int(row.debit)
-
-
-def _in_order(connection: Connection, span: _Span) -> Iterator[Row[Any]]:
-    """The records of a span by date, position and sequence, read through the server's cursors."""
-    connection.execute(_START_SOON)
-    streams = [
-        connection.execute(
-            query,
-            span.parameters(),
-            execution_options={"stream_results": True, "yield_per": ROWS_READ_AT_ONCE},
-        )
-        for query in _FORWARDS
-    ]
-    try:
-        yield from heapq.merge(
-            *streams, key=lambda row: (row.effective_date, row.position, row.sequence)
-        )
-    finally:
-        for stream in streams:
-            stream.close()
-
-
-def _just_before(moment: datetime) -> datetime | None:
-    """The instant before ``moment``; None before the first."""
-    try:
-        return moment - _INSTANT
-    except OverflowError:
-        return None

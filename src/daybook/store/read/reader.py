@@ -18,9 +18,10 @@ from daybook.errors import NotFound
 from daybook.settings import Settings, read_settings
 from daybook.store.engine import make_engine
 from daybook.store.read import history, queries
-from daybook.store.read.history import BalanceAtView, Statement, StatementView
+from daybook.store.read.history import BalanceAtView
 from daybook.store.read.named import find_named_balance
 from daybook.store.read.rows import bad_value
+from daybook.store.read.statements import Statement, StatementView, open_statement
 from daybook.store.read.tail import Cursor, records_after
 from daybook.store.read.transactions import Filters
 from daybook.store.read.trial_balance import TrialBalanceView, trial_balance
@@ -155,9 +156,7 @@ class Reader:
         """A statement of any length, whose lines are read while the block lasts."""
         with self._reading(since=since, until=until) as connection:
             balance_id = find_named_balance(connection, name, currency).balance_id
-            found = history.open_statement(
-                connection, balance_id, since=since, until=until, last=last
-            )
+            found = open_statement(connection, balance_id, since=since, until=until, last=last)
             assert found is not None
             yield found
 
