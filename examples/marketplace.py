@@ -12,11 +12,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
-from daybook import Client, Outcome
-from daybook.settings import read_settings
-from daybook.store.engine import make_engine
-from daybook.store.read import queries
-from daybook.store.read.statements import open_statement
+from daybook import Client, Outcome, Reader
 
 USD = {"currency": "USD", "precision": 100}
 SECONDS_MAX = 30.0
@@ -35,14 +31,12 @@ def expired(client: Client, hold_id: str) -> Outcome:
 
 def print_statement(balance_id: str) -> None:
     """What moved a balance, and what it stood at after each row."""
-    engine = make_engine(read_settings().require_database_url())
-    with queries.reading(engine) as connection:
-        statement = open_statement(connection, balance_id)
-        assert statement is not None  # the balance exists
-        for line in statement:
-            what = line.description or "sale"
-            print(f"{what:<12}{line.credit - line.debit:>8}{line.balance:>8}")
-        print(f"{'closing':<12}{'':>8}{statement.closing:>8}")
+    with Reader() as reader:
+        statement = reader.statement(balance_id)
+    for line in statement.lines:
+        what = line.description or "sale"
+        print(f"{what:<12}{line.credit - line.debit:>8}{line.balance:>8}")
+    print(f"{'closing':<12}{'':>8}{statement.closing:>8}")
 
 
 def main() -> None:
