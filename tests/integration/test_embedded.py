@@ -86,11 +86,27 @@ def read_facts(servers: Servers) -> tuple[list[int], list[int]]:
     return [number for (number,) in rows], [int(number) for number in kept]
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a cluster, whose servers were stopped: to make one takes seconds."""
+    home = tmp_path_factory.mktemp("made") / "home"
+    with start_servers(home):
+        pass
+    return home
+
+
 @pytest.fixture
-def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Somebody else who runs servers in ``tmp_path / "home"``."""
+def home(made: Path, tmp_path: Path) -> Path:
+    """Such a folder for one test: ``tmp_path / "home"``."""
+    subprocess.run(["cp", "-a", str(made), str(tmp_path)], check=True)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def holder(home: Path) -> Iterator[subprocess.Popen[str]]:
+    """Somebody else who runs servers in ``home``."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD_SERVERS, str(tmp_path / "home")],
+        [sys.executable, "-c", HOLD_SERVERS, str(home)],
         stdout=subprocess.PIPE,
         text=True,
         env=clean_environment(),
@@ -102,7 +118,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
             yield child
         finally:
             child.kill()
-    stop_instance(tmp_path / "home")
+    stop_instance(home)
 
 
 def is_guard(one: psutil.Process) -> bool:
@@ -150,21 +166,20 @@ def tcp_ports(pid: int) -> list[int]:
     return [one.laddr.port for one in connections if one.status == psutil.CONN_LISTEN]
 
 
-def test_data_survives_a_stop_and_a_kill_of_both_servers(tmp_path: Path) -> None:
+def test_data_survives_a_stop_and_a_kill_of_both_servers(home: Path) -> None:
     """What was written is there after an orderly stop, and after kill -9 of both servers."""
-    with start_servers(tmp_path / "home") as servers:
+    with start_servers(home) as servers:
         write_facts(servers, 1)
-    with start_servers(tmp_path / "home") as servers:
+    with start_servers(home) as servers:
         write_facts(servers, 2)
         for name in ("postgres", "valkey"):
             os.kill(servers.pid(name), signal.SIGKILL)
-    with start_servers(tmp_path / "home") as servers:
+    with start_servers(home) as servers:
         assert read_facts(servers) == ([1, 2], [1, 2])
 
 
-def test_killed_starter_leaves_no_servers(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_killed_starter_leaves_no_servers(holder: subprocess.Popen[str], home: Path) -> None:
     """kill -9 of the starter: its guard stops the servers, and the folder starts again."""
-    home = tmp_path / "home"
     assert {record.name for record in living_parts(home)} == {"postgres", "valkey"}
     holder.kill()
     wait_for(lambda: not living_under(home))
@@ -174,10 +189,9 @@ def test_killed_starter_leaves_no_servers(holder: subprocess.Popen[str], tmp_pat
 
 
 def test_leftovers_of_starter_and_guard_are_recognised(
-    holder: subprocess.Popen[str], tmp_path: Path
+    holder: subprocess.Popen[str], home: Path
 ) -> None:
     """kill -9 of starter and guard: the next start stops what they left and keeps the data."""
-    home = tmp_path / "home"
     before = {record.pid for record in living_parts(home)}
     kill_with_guard(holder)
     assert {record.pid for record in living_parts(home)} == before
@@ -186,9 +200,8 @@ def test_leftovers_of_starter_and_guard_are_recognised(
         write_facts(servers, 1)
 
 
-def test_down_stops_leftovers(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_down_stops_leftovers(holder: subprocess.Popen[str], home: Path) -> None:
     """kill -9 of starter and guard: ``down`` finds the servers and stops them, once."""
-    home = tmp_path / "home"
     kill_with_guard(holder)
     assert sorted(stop_instance(home)) == ["postgres", "valkey"]
     wait_until(lambda: not living_under(home), "children of the servers have ended, too")
@@ -196,10 +209,9 @@ def test_down_stops_leftovers(holder: subprocess.Popen[str], tmp_path: Path) -> 
 
 
 def test_down_stops_leftovers_of_a_guard_that_dies_only_now(
-    holder: subprocess.Popen[str], tmp_path: Path
+    holder: subprocess.Popen[str], home: Path
 ) -> None:
     """``down`` waits for its end, and does not take the folder for somebody's then."""
-    home = tmp_path / "home"
     (guard,) = [child for child in psutil.Process(holder.pid).children() if is_guard(child)]
     guard.suspend()
     holder.kill()
@@ -220,13 +232,13 @@ def test_down_stops_leftovers_of_a_guard_that_dies_only_now(
 
 
 def test_second_start_in_the_same_folder_is_refused(
-    holder: subprocess.Popen[str], tmp_path: Path
+    holder: subprocess.Popen[str], home: Path
 ) -> None:
     """Two can't run one data folder; the first is not disturbed."""
-    before = {record.pid for record in living_parts(tmp_path / "home")}
+    before = {record.pid for record in living_parts(home)}
     with pytest.raises(ConfigError, match="already runs"):
-        start_servers(tmp_path / "home")
-    assert {record.pid for record in living_parts(tmp_path / "home")} == before
+        start_servers(home)
+    assert {record.pid for record in living_parts(home)} == before
 
 
 def test_deep_folder_gets_short_socket_paths(tmp_path: Path) -> None:
@@ -283,9 +295,9 @@ def test_a_part_that_is_killed_leaves_no_children(tmp_path: Path) -> None:
     wait_until(lambda: start_mark(child) is None, "the child is gone")
 
 
-def test_stale_lock_file_with_a_strangers_pid_does_not_block(tmp_path: Path) -> None:
+def test_stale_lock_file_with_a_strangers_pid_does_not_block(home: Path) -> None:
     """PostgreSQL's own lock file names a living stranger after a crash: the folder starts."""
-    account, home = server_account(), tmp_path / "home"
+    account = server_account()
     with start_servers(home) as servers:
         write_facts(servers, 1)
     with running_stranger() as stranger:
@@ -310,10 +322,8 @@ def test_broken_off_initdb_is_done_again(tmp_path: Path) -> None:
     assert not (home / "postgres.new").exists()
 
 
-def test_addresses_left_by_a_crash_are_not_believed(tmp_path: Path) -> None:
+def test_addresses_left_by_a_crash_are_not_believed(home: Path) -> None:
     """``instance.json`` counts only while somebody keeps the folder locked."""
-    home = tmp_path / "home"
-    home.mkdir()
     assert running_instance(home) == {}
     with start_servers(home) as servers:
         servers.folder.publish({"redis_url": servers.redis_url})
@@ -323,9 +333,8 @@ def test_addresses_left_by_a_crash_are_not_believed(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[Path]:
+def instance(home: Path) -> Iterator[Path]:
     """The data folder of a whole instance that runs in the background."""
-    home = tmp_path / "home"
     found = start_detached(Plan(home, partitions=2, workers=2), clean_environment())
     try:
         assert running_instance(home) == found
