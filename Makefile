@@ -9,8 +9,8 @@ MUTANTS_STAMP := $(VENV)/.daybook-mutants-installed
 ARGS ?=
 KINDS ?=
 PAIRS ?=
-# Tests wait more than they compute: four at a time keep two cores busy.
-TESTS_AT_ONCE ?= 4
+# Tests wait more than they compute: five at a time keep two cores busy.
+TESTS_AT_ONCE ?= 5
 # Each process that runs tests would compile all of them again.
 export PYTHONDONTWRITEBYTECODE =
 

@@ -7,6 +7,7 @@ tests use those servers: they make databases ``daybook_test_…`` and empty the 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,34 @@ from tests.harness import (
 )
 
 keep_files_in_memory()
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this is one of several processes of a run, and not the first."""
+    return hasattr(config, "workerinput")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each run a root of its own for temporary folders.
+
+    pytest's is one for each user, and every run that starts closes it to others: under root, to
+    the account of the servers that another run has there.
+    """
+    if not is_worker(config):
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = tempfile.mkdtemp(prefix="daybook-tests-")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: pytest.ExitCode
+) -> None:
+    """Keep the folders of a run that failed, and no others."""
+    if is_worker(terminalreporter.config):
+        return
+    root = os.environ["PYTEST_DEBUG_TEMPROOT"]
+    if exitstatus == pytest.ExitCode.OK:
+        shutil.rmtree(root, ignore_errors=True)
+    else:
+        terminalreporter.line(f"What tests that failed had is in {root}.")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
