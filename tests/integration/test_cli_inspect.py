@@ -117,7 +117,29 @@ def test_lists_in_tables_cut_no_id(installation: Installation, balance_id: str) 
     assert "general_ledger_id" in ledgers
     assert "Customers" in ledgers
     assert re.search(rf"{balance_id}\s+A-17\s+USD\s+12\.30\s", balances)
-    assert re.search(r"txn_\S{36}\s+first\s+transaction\s+APPLIED\s+12\.30\s+USD", transactions)
+    who_paid = r"txn_\S{36}\s+first\s+transaction\s+APPLIED\s+@World\s+A-17\s+12\.30\s+USD"
+    assert re.search(who_paid, transactions)
+
+
+def test_a_first_purchase_that_is_refused_says_from_whom(
+    installation: Installation, balance_id: str
+) -> None:
+    """Of internal balances that a rejection kept from being created, names are shown."""
+    move = ("--currency", "USD", "--amount", "5", "--precision", "100")
+    installation.run(
+        "enqueue", "--reference", "out", "--source", balance_id, "--destination", "@Sales", *move
+    )
+    installation.run(
+        "enqueue", "--reference", "in", "--source", "@Till", "--destination", balance_id, *move
+    )
+    installation.drain()
+    listed = answer(installation.run("transactions", "--json"))
+    sides = {(each["source_indicator"], each["destination_indicator"]) for each in listed}
+    assert sides == {(None, "@Sales"), ("@Till", None)}
+    assert {(each["source_external_id"], each["destination_external_id"]) for each in listed} == {
+        ("A-17", None),
+        (None, "A-17"),
+    }
 
 
 def test_a_hold_shows_its_parts(installation: Installation, balance_id: str) -> None:

@@ -12,7 +12,16 @@ from daybook.cli.naming import request_named, subject_named
 from daybook.cli.output import AsJson, print_fields, print_json, print_table
 from daybook.cli.records import fields_of, print_transaction
 from daybook.cli.sending import pairs, wrong
-from daybook.cli.showing import Limit, checked_id, end_of, major, moment_of, say_more
+from daybook.cli.showing import (
+    Limit,
+    checked_id,
+    end_of,
+    major,
+    moment_of,
+    say_more,
+    shown_external_id,
+    side_of,
+)
 from daybook.cli.wiring import open_client, open_reading
 from daybook.errors import ConfigError, LogUnavailable, MalformedRequest, NotFound, OutcomeUnknown
 
@@ -112,7 +121,7 @@ def balances(
         [
             (
                 view.balance_id,
-                view.indicator or view.meta_data.get("external_id"),
+                view.indicator or shown_external_id(view.meta_data.get("external_id")),
                 view.currency,
                 major(view.balance, view.precision),
                 major(view.available, view.precision),
@@ -269,7 +278,10 @@ def transactions(
         print_json([fields_of(view) for view in found])
         return
     print_table(
-        ("accepted", "transaction_id", "reference", "kind", "status", "amount", "currency"),
+        (
+            *("accepted", "transaction_id", "reference", "kind", "status"),
+            *("source", "destination", "amount", "currency"),
+        ),
         [
             (
                 view.created_at,
@@ -277,6 +289,8 @@ def transactions(
                 view.reference,
                 view.kind,
                 f"{view.status} {view.reason or ''}".strip(),
+                side_of(view, "source"),
+                side_of(view, "destination"),
                 major(view.precise_amount, view.precision),
                 view.currency,
             )

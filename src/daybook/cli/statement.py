@@ -12,7 +12,7 @@ import typer
 
 from daybook.cli.inspect import named_balance
 from daybook.cli.output import AsJson, moment_text, print_fields, print_json, print_table, to_json
-from daybook.cli.showing import LIMIT_MAX, end_of, major, moment_of
+from daybook.cli.showing import LIMIT_MAX, end_of, major, moment_of, side_of
 from daybook.cli.wiring import open_engine, open_log, open_reading
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ CSV_COLUMNS = (
     "description",
     "other",
     "other_indicator",
+    "other_external_id",
     "debit",
     "credit",
     "balance",
@@ -192,7 +193,7 @@ def _print(found: Statement) -> None:
                 line.effective_date,
                 line.reference,
                 line.description,
-                line.other_indicator or line.other,
+                side_of(line, "other"),
                 major(line.debit or None, precision),
                 major(line.credit or None, precision),
                 major(line.balance, precision),

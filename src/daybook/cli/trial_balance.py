@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daybook.cli.output import AsJson, print_json, print_table
-from daybook.cli.showing import Limit, end_of, major
+from daybook.cli.showing import Limit, end_of, major, shown_external_id
 from daybook.cli.wiring import open_reading
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _print(found: TrialBalanceView) -> None:
         [
             (
                 line.indicator or line.balance_id,
-                line.external_id,
+                shown_external_id(line.external_id),
                 line.currency,
                 major(line.debit_balance, line.precision),
                 major(line.credit_balance, line.precision),

@@ -123,7 +123,8 @@ _COLUMNS = (
 _SHOWN = """
 SELECT timezone('UTC', effective_date) AS effective_date, position, sequence, transaction_id, kind,
     reference, description, credit, debit, other,
-    (SELECT indicator FROM balances WHERE balance_id = other) AS other_indicator
+    (SELECT indicator FROM balances WHERE balance_id = other) AS other_indicator,
+    (SELECT meta_data ->> 'external_id' FROM balances WHERE balance_id = other) AS other_external_id
 FROM {arms} AS transactions ORDER BY {order}
 """
 _BY_POSITION = "transactions.position {way}, transactions.sequence {way}"
@@ -176,9 +177,9 @@ class BalanceAtView(View):
 class StatementLine(View):
     """One record on a statement, in minor units.
 
-    debit, credit: one of them is zero. other, other_indicator: the balance on the other side, and
-    its ``@Name`` if it is an internal one. balance: after this record; balance_string: the same as
-    exact decimal text in major units.
+    debit, credit: one of them is zero. other, other_indicator, other_external_id: the balance on
+    the other side, its ``@Name`` if it is an internal one, and what its meta_data says now.
+    balance: after this record; balance_string: the same as exact decimal text in major units.
     """
 
     effective_date: datetime
@@ -188,6 +189,7 @@ class StatementLine(View):
     description: str
     other: str
     other_indicator: str | None
+    other_external_id: str | None
     debit: int
     credit: int
     balance: int
@@ -252,6 +254,7 @@ class Statement:
             row.description,
             f"bln_{row.other}",
             row.other_indicator,
+            row.other_external_id,
             int(row.debit),
             int(row.credit),
             self.closing,
