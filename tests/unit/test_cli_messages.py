@@ -141,6 +141,40 @@ def test_errors_name_what_was_typed(words: list[str], said: str) -> None:
     assert (result.exit_code, said in result.output) == (Exit.BAD_INPUT, True), result.output
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("transactions --bogus", "--bogus: no such option"),
+        ("transactions --limt 5", "--limt: no such option; did you mean --limit or --meta?"),
+        ("transactions --limit", "--limit: needs a value"),
+        ("transactions --limit 0", "--limit: must be a number from 1 to 10,000"),
+        ("transactions --limit x", "--limit: must be a number from 1 to 10,000"),
+        ("transactions --status x", "--status: 'x' is not one of 'applied', 'inflight'"),
+        ("transactions more", "got unexpected extra argument"),
+        ("balance show @X --at foo", "--at: foo is not a date like 2026-04-22"),
+        ("ledger rename", "LEDGER: is required"),
+        ("ledger create", "NAME: is required"),
+        ("nonsense", "no such command 'nonsense'"),
+        ("--nonsense", "--nonsense: no such option"),
+    ],
+)
+def test_the_parser_speaks_as_all_else(words: str, said: str) -> None:
+    """One line that names what was typed, and the next step: no second form of an error."""
+    result = run(*words.split())
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith(f"error: {said}"), result.stderr
+    assert len(lines) <= 2
+    assert all(line.startswith("next: see `") and line.endswith("--help`") for line in lines[1:])
+    assert (result.exit_code, result.stdout) == (Exit.BAD_INPUT, "")
+
+
+def test_a_group_alone_shows_its_help() -> None:
+    """And no error."""
+    result = run("ledger")
+    assert "Usage:" in result.output
+    assert "error" not in result.output
+
+
 def test_a_list_of_nothing_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     """No bare head of a table."""
     print_table(("id", "reference"), [], empty="Nothing is quarantined.")
