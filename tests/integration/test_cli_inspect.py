@@ -505,6 +505,39 @@ def test_the_version_needs_no_command() -> None:
     assert (result.returncode, result.stdout) == (Exit.OK, f"daybook {__version__}\n")
 
 
+def test_a_ledger_is_called_by_its_name(installation: Installation, balance_id: str) -> None:
+    """Wherever a ledger is named; of a name that two have, and of none, that is said."""
+    answer(enqueue(installation, "first", "--destination", balance_id))
+    more = ("balance", "create", "Customers", "EUR", "--json")
+    installation.drain()
+    other = answer(installation.run(*more))["id"]
+    installation.drain()
+    of_it = answer(installation.run("balances", "--ledger", "Customers", "--json"))
+    assert {each["balance_id"] for each in of_it} == {balance_id, other}
+    moved = answer(installation.run("transactions", "--ledger", "Customers", "--json"))
+    assert [each["reference"] for each in moved] == ["first"]
+    answer(installation.run("ledger", "create", "Customers", "--json"))
+    assert installation.run("ledger", "rename", "x", "y").returncode == Exit.BAD_INPUT
+    installation.drain()
+    for command, code, said in (
+        (
+            ("balances", "--ledger", "x"),
+            Exit.BAD_ANSWER,
+            "there is no ledger x: a ledger",
+        ),
+        (
+            ("transactions", "--ledger", "Customers"),
+            Exit.BAD_INPUT,
+            "--ledger: several ledgers",
+        ),
+        (("transactions", "--meta", "shop"), Exit.BAD_INPUT, "--meta: write it as KEY=VALUE, not"),
+        (("trial-balance", "--prefix", "@Nope"), Exit.OK, "No balance has the prefix @Nope."),
+        (("trial-balance", "--at", "1999-01-01"), Exit.OK, "Nothing had moved by then."),
+    ):
+        shown = installation.run(*command)
+        assert (shown.returncode, said in shown.stdout + shown.stderr) == (code, True), shown
+
+
 def test_what_is_no_id_finds_nothing(installation: Installation) -> None:
     """A filter that is no id, and no name, is told; it never stands for things without one."""
     for command, code, said in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +17,12 @@ import structlog
 from sqlalchemy import QueuePool, create_engine
 from typer.testing import CliRunner, Result
 
-from daybook.backfill.report import counted
+import daybook
 from daybook.cli.commands import app
 from daybook.cli.exits import Exit, code_of, show_error
 from daybook.cli.output import escape_what_streams_cannot_write, print_table
 from daybook.cli.showing import side_of
+from daybook.counting import counted
 from daybook.errors import LogRefused, StoreRefused, StoreUnavailable
 from daybook.ledger.balance import internal_balance_id
 from daybook.settings import current
@@ -229,3 +231,15 @@ def test_a_rejection_tells_who_was_never_created() -> None:
 def test_one_is_counted_as_one() -> None:
     """A line, and two lines."""
     assert [counted(n, "line") for n in (1, 2_000)] == ["1 line", "2,000 lines"]
+
+
+COUNTED = re.compile(
+    r"(?<!of )\{(?!(?:key|home)\}|[^{}]*_MAX)[^{}]+\} (older )?(balance|column|customer|"
+    r"deadline|error|hold|line|partition|record|request|schedule|transaction|violation|worker)s\b(?! more|: if)"
+)
+
+
+def test_what_is_counted_is_counted_in_one_way() -> None:
+    """No message says "1 holds": a number that may be one stands with its noun in ``counted``."""
+    for path in Path(daybook.__file__).parent.rglob("*.py"):
+        assert COUNTED.findall(path.read_text(encoding="utf-8")) == [], path

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from daybook.counting import counted
+
 
 @dataclass(slots=True)
 class Summary:
@@ -107,7 +109,7 @@ class Summary:
             yield f"No line has {names}, which the mapping names: is it spelt as in the file?"
         if self.dates_backwards:
             yield (
-                f"{self.dates_backwards:,} lines have an earlier date than the line before them. A "
+                f"{counted(self.dates_backwards, 'line')} dated earlier than the line before. A "
                 "file that has the newest first is posted with --reverse."
             )
         if self.rejects_path:
@@ -115,11 +117,6 @@ class Summary:
         if self.stopped:
             yield f"Stopped: {self.stopped}"
             yield "Running it again is safe: what was accepted is not posted twice."
-
-
-def counted(number: int, what: str) -> str:
-    """So many of a thing: ``1 line``, ``2,000 lines``."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _duplicates_remark(summary: Summary) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from daybook.backfill.mapping import CsvTable
 from daybook.backfill.template import Columns, cell
+from daybook.counting import counted
 from daybook.errors import ConfigError, MalformedRequest
 from daybook.requests import load_json
 from daybook.requests.bounds import BULK_BODY_BYTES_MAX
@@ -126,7 +127,7 @@ class CsvRecords:
     def row_of(self, number: int, fault: str | None, content: Any) -> Row:
         """A row again from its cells."""
         if fault is None and len(content) != len(self.header):
-            fault = f"has {len(content)} columns, the header has {len(self.header)}"
+            fault = f"has {counted(len(content), 'column')}, the header has {len(self.header)}"
         columns = {} if fault else dict(zip(self.header, content, strict=True))
         return Row(number, columns, fault, content)
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from daybook.cli.naming import request_named, subject_named
+from daybook.cli.naming import ledger_named, request_named, subject_named
 from daybook.cli.output import AsJson, print_fields, print_json, print_table
 from daybook.cli.records import fields_of, print_transaction
 from daybook.cli.sending import pairs, wrong
 from daybook.cli.showing import (
     Limit,
-    checked_id,
+    checked_identity,
     end_of,
     major,
     moment_of,
@@ -84,7 +84,9 @@ def ledgers(
 
 
 def balances(
-    ledger: Annotated[str | None, typer.Option(help="Only of this ledger (ldg_…).")] = None,
+    ledger: Annotated[
+        str | None, typer.Option(help="Only of this ledger: an id or its name.")
+    ] = None,
     currency: Annotated[str | None, typer.Option(help="Only in this currency.")] = None,
     indicator: Annotated[
         str | None, typer.Option(help="Only internal balances of this name (@Name).")
@@ -102,14 +104,15 @@ def balances(
     """List balances. Tables show amounts in major units, JSON figures in minor units."""
     from daybook.store.read import queries
 
+    ledger_id = ledger_named(ledger) if ledger is not None else None
     with open_reading() as connection:
         found = queries.list_balances(
             connection,
-            ledger_id=checked_id(ledger, "ledger"),
+            ledger_id=ledger_id,
             currency=currency,
             indicator=indicator,
             external_id=external_id,
-            identity_id=checked_id(identity, "identity"),
+            identity_id=checked_identity(identity),
             after=after,
             limit=limit,
         )
@@ -226,7 +229,7 @@ def transactions(
     ] = None,
     reason: Annotated[str | None, typer.Option(help="Only rejected for this reason.")] = None,
     ledger: Annotated[
-        str | None, typer.Option(help="Only with a side in this ledger (ldg_…).")
+        str | None, typer.Option(help="Only with a side in this ledger: an id or its name.")
     ] = None,
     meta: Annotated[
         list[str] | None,
@@ -257,6 +260,7 @@ def transactions(
 
     if balance is not None:
         balance = named_balance(balance, currency, None).balance_id
+    ledger_id = ledger_named(ledger) if ledger is not None else None
     with open_reading() as connection:
         found = queries.list_transactions(
             connection,
@@ -267,8 +271,8 @@ def transactions(
             until=end_of(until, "--until"),
             after=after,
             reason=reason,
-            ledger_id=checked_id(ledger, "ledger"),
-            meta_data=pairs(meta),
+            ledger_id=ledger_id,
+            meta_data=pairs(meta, "meta", "KEY=VALUE"),
             parent=request_named(parent) if parent is not None else None,
             kind=kind,
             subject=subject_named(subject) if subject is not None else None,

@@ -50,14 +50,12 @@ def shown_external_id(external_id: Any) -> str | None:
     return text if text.strip() and len(text) <= EXTERNAL_ID_SHOWN_MAX else None
 
 
-def checked_id(given: str | None, option: str) -> str | None:
-    """An id that an option gives. What is no id would find nothing, or what it should not."""
-    from daybook.requests.bounds import IDENTITY_ID, LEDGER_ID
+def checked_identity(given: str | None) -> str | None:
+    """An id that ``--identity`` gives. What is no id would find nothing."""
+    from daybook.requests.bounds import IDENTITY_ID
 
-    known = {"ledger": (LEDGER_ID, "ldg_<uuid>"), "identity": (IDENTITY_ID, "idt_<uuid>")}
-    pattern, example = known[option]
-    if given is not None and not pattern.match(given):
-        raise typer.BadParameter(f"--{option}: {given} is no id like {example}")
+    if given is not None and not IDENTITY_ID.match(given):
+        raise typer.BadParameter(f"--identity: {given} is no id like idt_<uuid>")
     return given
 
 

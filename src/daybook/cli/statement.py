@@ -14,6 +14,7 @@ from daybook.cli.inspect import named_balance
 from daybook.cli.output import AsJson, moment_text, print_fields, print_json, print_table, to_json
 from daybook.cli.showing import LIMIT_MAX, end_of, major, moment_of, side_of
 from daybook.cli.wiring import open_engine, open_log, open_reading
+from daybook.counting import counted
 
 if TYPE_CHECKING:
     from daybook.store.read.history import Statement
@@ -119,7 +120,7 @@ def snapshot(
             " the moment has not passed, or another snapshot is being taken."
         )
     else:
-        typer.echo(f"Kept {taken.balances} balances as they stood at {moment_text(taken.moment)}.")
+        typer.echo(f"Kept {counted(taken.balances, 'balance')} as of {moment_text(taken.moment)}.")
 
 
 def _print_csv(found: Statement) -> None:

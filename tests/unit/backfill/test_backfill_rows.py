@@ -70,7 +70,7 @@ def test_a_broken_csv_line_is_a_faulty_row() -> None:
     """Too few columns, too many, stray quotes and bytes that are no text spare the other lines."""
     rows = rows_of(b'id,amount\n1\n2,2,2\n"3"x,3\n\xff,4\n5,5\n')
     assert [row.fault is None for row in rows] == [False, False, False, True, True]
-    assert rows[0].fault == "has 1 columns, the header has 2"
+    assert rows[0].fault == "has 1 column, the header has 2"
     assert "not CSV" in (rows[2].fault or "")
     assert rows[3].columns["id"] == "\udcff"
     assert [row.number for row in rows] == [2, 3, 4, 5, 6]
