@@ -234,8 +234,9 @@ def test_one_is_counted_as_one() -> None:
 
 
 COUNTED = re.compile(
-    r"(?<!of )\{(?!(?:key|home)\}|[^{}]*_MAX)[^{}]+\} (older )?(balance|column|customer|"
-    r"deadline|error|hold|line|partition|record|request|schedule|transaction|violation|worker)s\b(?! more|: if)"
+    r"(?<!of )\{(?!(?:key|home)\}|[^{}]*_MAX)[^{}]+\} (older )?"
+    r"(balance|column|customer|deadline|error|hold|line|partition|record|request|schedule|"
+    r"transaction|violation|worker)s\b(?! more|: if)"
 )
 
 

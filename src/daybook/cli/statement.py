@@ -61,7 +61,7 @@ def statement(
     last: Annotated[
         int | None,
         typer.Option(
-            min=1, max=LIMIT_MAX, help="Only the last rows; 100 unless --from says otherwise."
+            min=1, max=LIMIT_MAX, help="Only the last lines; 100 unless --from says otherwise."
         ),
     ] = None,
     as_csv: Annotated[
@@ -69,7 +69,7 @@ def statement(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what moved a balance, by effective date, with the balance after each row.
+    """Show what moved a balance, by effective date, with the balance after each line.
 
     Tables show amounts in major units, CSV and JSON in minor units.
     """
@@ -151,7 +151,7 @@ def _text(value: Any) -> Any:
 
 
 def _print_json(found: Statement) -> None:
-    """One object, written piece by piece: its rows may be more than memory holds."""
+    """One object, written piece by piece: its lines may be more than memory holds."""
     head = {
         **_named(found),
         "since": found.since,
@@ -159,7 +159,7 @@ def _print_json(found: Statement) -> None:
         "opening_balance": found.opening,
         "opening_balance_string": found.major(found.opening),
     }
-    typer.echo(to_json(head)[:-1] + ', "rows": [', nl=False)
+    typer.echo(to_json(head)[:-1] + ', "lines": [', nl=False)
     separator = "\n"
     for line in found:
         typer.echo(separator + to_json(line.asdict()), nl=False)
@@ -207,4 +207,4 @@ def _print(found: Statement) -> None:
         shown.pop()
     print_table(columns, shown, right=("debit", "credit", "balance"))
     if is_cut:
-        typer.echo(f"There is more: a table shows {LIMIT_MAX} rows, --csv all of them", err=True)
+        typer.echo(f"There is more: a table shows {LIMIT_MAX} lines, --csv all of them", err=True)

@@ -32,7 +32,7 @@ from daybook.store.read.rows import first_position
 from daybook.store.read.views import BalanceView, View
 
 LAST_MAX = 10_000
-"""Most rows that a statement of the last rows has: they are read backwards, into memory."""
+"""Most lines that a statement of the last lines has: they are read backwards, into memory."""
 
 ROWS_READ_AT_ONCE = 2_000
 
