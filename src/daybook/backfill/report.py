@@ -110,7 +110,8 @@ class Summary:
         if self.dates_backwards:
             yield (
                 f"{counted(self.dates_backwards, 'line')} dated earlier than the line before. A "
-                "file that has the newest first is posted with --reverse."
+                "file that has the newest first is posted with --reverse; order_by in the mapping "
+                "orders it by a column."
             )
         if self.rejects_path:
             yield f"{counted(self.rejects, 'line')} not posted; the reasons: {self.rejects_path}"

@@ -184,6 +184,10 @@ def test_only_columns_that_are_named_must_have_one_name() -> None:
     ("content", "said"),
     [
         ("id,amount\n".encode("utf-16"), 'write encoding = "utf-16" into \\[csv\\]'),
+        (
+            "id,größe\n".encode("cp1252"),
+            r'lacks amount, .* has "gr\\xf6\\xdfe", which is no text in utf-8: .* = "cp1252" or',
+        ),
         (b"id,Ammount\n", r"lacks amount \(did you mean Ammount\?\)"),
         (b"ID,amount\n", r"lacks id \(did you mean ID\?\)"),
         (gzip.compress(b"id,amount\n", mtime=0)[:12], "Compressed file ended"),
