@@ -70,10 +70,14 @@ class FieldError:
         return f"{self.field}: {self.message}"
 
 
+ERRORS_SHOWN_MAX = 20
+"""So many of the errors of a request, or of many requests, a message tells."""
+
+
 class MalformedRequest(DaybookError):  # noqa: N818 - a request, not an error, is malformed
     """A request was refused where it was handed in; nothing reached the log.
 
-    errors: every violation found, field by field.
+    errors: every violation found, field by field; the message tells the first of them.
     code: the rejection code that takes precedence among them.
     """
 
@@ -81,8 +85,13 @@ class MalformedRequest(DaybookError):  # noqa: N818 - a request, not an error, i
         # A Celery result keeps the message alone, and makes the exception from it again.
         self.errors = () if isinstance(errors, str) else tuple(errors)
         self.code = code
-        message = errors if isinstance(errors, str) else "; ".join(map(str, errors))
-        super().__init__(message)
+        super().__init__(errors if isinstance(errors, str) else "; ".join(self.lines()))
+
+    def lines(self) -> list[str]:
+        """What is wrong, as a message tells it: the first errors, and how many more there are."""
+        shown = [str(error) for error in self.errors[:ERRORS_SHOWN_MAX]] or list(self.args)
+        more = len(self.errors) - ERRORS_SHOWN_MAX
+        return [*shown, f"and {more:,} more"] if more > 0 else shown
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.errors or str(self), self.code))

@@ -38,7 +38,9 @@ def desk(installation: Installation) -> Iterator[Desk]:
     app.close()
 
 
-def message(amount: str, *, retries: int = 0, redelivered: bool = False) -> Context:
+def message(
+    amount: str, *, retries: int = 0, redelivered: bool = False, ignores: bool = False
+) -> Context:
     """A deposit under ``ID``, as Celery shows it to the intake."""
     request = {
         "source": "@World",
@@ -54,6 +56,7 @@ def message(amount: str, *, retries: int = 0, redelivered: bool = False) -> Cont
         args=[],
         kwargs={"request": request},
         retries=retries,
+        ignore_result=ignores,
         delivery_info={"redelivered": redelivered},
     )
 
@@ -140,8 +143,37 @@ def test_more_outcomes_than_the_bound_are_not_waited_for(
     with pytest.raises(LogFull, match="2 outcomes"):
         take(desk, message("1.00"))
     assert {key for key, _ in desk.asked.everybody(0)[1]} == {"t:1", "t:2"}
-    desk.asked.remove("t:1", "a")
+    assert take(desk, message("1.00", ignores=True)) is None  # it can do without
+    desk.asked.remove("t:1", first)
     assert take(desk, message("1.00")) is None
+
+
+def test_a_message_that_ignores_its_result_ends_as_its_request(
+    desk: Desk, installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Monitors are told, and nothing is stored; nor is the place of one that waits taken."""
+    events = RequestEvents(app, every_request=False)
+    monkeypatch.setattr(events, "send", lambda: None)
+    answers = Answers(installation.log, desk.results, 60, events)
+
+    def told(reason: str | None) -> list[tuple[str, str]]:
+        ((key, found),) = desk.asked.everybody(0)[1]
+        (asker,) = asked_module.askers_in(found)
+        status = "REJECTED" if reason else "APPLIED"
+        value = outcome_value(asker.fingerprint, "txn_1", status, reason)
+        answers.tell([(key, value)], [], [(key, found)])
+        said = [(kind, fields["uuid"]) for kind, fields in events._gathered]
+        events._gathered.clear()
+        return said
+
+    take(desk, message("1.00", ignores=True))
+    assert told("insufficient_funds") == [("task-failed", ID)]
+    assert desk.results.client.get(desk.results.get_key_for_task(ID)) is None
+    assert desk.asked.everybody(0)[1] == []
+    for ignores in (False, True):
+        take(desk, message("1.00", ignores=ignores))
+    assert told(None) == [("task-succeeded", ID)]
+    assert meta(desk)[0] == "SUCCESS"
 
 
 def test_a_sweep_asks_the_ledger_for_some_of_those_who_wait_long(

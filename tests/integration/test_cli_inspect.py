@@ -117,7 +117,29 @@ def test_lists_in_tables_cut_no_id(installation: Installation, balance_id: str) 
     assert "general_ledger_id" in ledgers
     assert "Customers" in ledgers
     assert re.search(rf"{balance_id}\s+A-17\s+USD\s+12\.30\s", balances)
-    assert re.search(r"txn_\S{36}\s+first\s+transaction\s+APPLIED\s+12\.30\s+USD", transactions)
+    who_paid = r"txn_\S{36}\s+first\s+transaction\s+APPLIED\s+@World\s+A-17\s+12\.30\s+USD"
+    assert re.search(who_paid, transactions)
+
+
+def test_a_first_purchase_that_is_refused_says_from_whom(
+    installation: Installation, balance_id: str
+) -> None:
+    """Of internal balances that a rejection kept from being created, names are shown."""
+    move = ("--currency", "USD", "--amount", "5", "--precision", "100")
+    installation.run(
+        "enqueue", "--reference", "out", "--source", balance_id, "--destination", "@Sales", *move
+    )
+    installation.run(
+        "enqueue", "--reference", "in", "--source", "@Till", "--destination", balance_id, *move
+    )
+    installation.drain()
+    listed = answer(installation.run("transactions", "--json"))
+    sides = {(each["source_indicator"], each["destination_indicator"]) for each in listed}
+    assert sides == {(None, "@Sales"), ("@Till", None)}
+    assert {(each["source_external_id"], each["destination_external_id"]) for each in listed} == {
+        ("A-17", None),
+        (None, "A-17"),
+    }
 
 
 def test_a_hold_shows_its_parts(installation: Installation, balance_id: str) -> None:
@@ -481,6 +503,39 @@ def test_the_version_needs_no_command() -> None:
     """--version shows the package's version."""
     result = run_in({"PATH": os.environ["PATH"]}, "--version")
     assert (result.returncode, result.stdout) == (Exit.OK, f"daybook {__version__}\n")
+
+
+def test_a_ledger_is_called_by_its_name(installation: Installation, balance_id: str) -> None:
+    """Wherever a ledger is named; of a name that two have, and of none, that is said."""
+    answer(enqueue(installation, "first", "--destination", balance_id))
+    more = ("balance", "create", "Customers", "EUR", "--json")
+    installation.drain()
+    other = answer(installation.run(*more))["id"]
+    installation.drain()
+    of_it = answer(installation.run("balances", "--ledger", "Customers", "--json"))
+    assert {each["balance_id"] for each in of_it} == {balance_id, other}
+    moved = answer(installation.run("transactions", "--ledger", "Customers", "--json"))
+    assert [each["reference"] for each in moved] == ["first"]
+    answer(installation.run("ledger", "create", "Customers", "--json"))
+    assert installation.run("ledger", "rename", "x", "y").returncode == Exit.BAD_INPUT
+    installation.drain()
+    for command, code, said in (
+        (
+            ("balances", "--ledger", "x"),
+            Exit.BAD_ANSWER,
+            "there is no ledger x: a ledger",
+        ),
+        (
+            ("transactions", "--ledger", "Customers"),
+            Exit.BAD_INPUT,
+            "--ledger: several ledgers",
+        ),
+        (("transactions", "--meta", "shop"), Exit.BAD_INPUT, "--meta: write it as KEY=VALUE, not"),
+        (("trial-balance", "--prefix", "@Nope"), Exit.OK, "No balance has the prefix @Nope."),
+        (("trial-balance", "--at", "1999-01-01"), Exit.OK, "Nothing had moved by then."),
+    ):
+        shown = installation.run(*command)
+        assert (shown.returncode, said in shown.stdout + shown.stderr) == (code, True), shown
 
 
 def test_what_is_no_id_finds_nothing(installation: Installation) -> None:

@@ -338,6 +338,6 @@ def test_a_limit_that_is_less_than_a_minor_unit_is_said(desk: Desk) -> None:
         code=Exit.BAD_ANSWER,
     )
     assert refused["detail"] == (
-        "source: @Poor would stand at -1, its limit is 0 (minor units): "
+        "source: @Poor would stand at -1 if it paid @Fees, its limit is 0 (minor units): "
         "0.005 is less than one of them"
     )

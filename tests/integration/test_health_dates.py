@@ -77,7 +77,7 @@ def test_a_hold_that_nobody_ends_is_overdue(one: Installation) -> None:
     wait_until(lambda: one.log.now_ms() / 1000 > when.timestamp() + 1, "it is overdue")
     code, detail = check(one, "dates")
     assert code == 1
-    assert detail.startswith("0 schedules and 1 deadlines of holds are overdue")
+    assert detail.startswith("0 schedules and 1 deadline of holds are overdue")
     sweep_here(one)
     one.drain()
     assert check(one, "dates")[0] == 0

@@ -388,8 +388,8 @@ def test_statements_are_printed_in_three_ways(dated: tuple[Book, str]) -> None:
     assert (rows[1]["description"], rows[1]["other_indicator"]) == ("day, 1", "@World")
     assert (rows[1]["debit"], rows[1]["credit"], rows[1]["balance_string"]) == ("0", "2", "0.03")
     assert (value["opening_balance"], value["closing_balance"]) == (1, 10)
-    assert [row["balance"] for row in value["rows"]] == [3, 6, 10]
-    assert value["rows"][0]["effective_date"] == "2025-03-02T12:00:00Z"
+    assert [row["balance"] for row in value["lines"]] == [3, 6, 10]
+    assert value["lines"][0]["effective_date"] == "2025-03-02T12:00:00Z"
     words = table.stdout.split()
     assert [word for word in words if word.startswith("0.")] == (
         ["0.01", "0.02", "0.03", "0.03", "0.06", "0.04", "0.10", "0.10"]

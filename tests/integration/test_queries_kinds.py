@@ -55,6 +55,33 @@ def listed(posting: Posting, **filters: Any) -> list[TransactionView]:
         return queries.list_transactions(connection, **filters)
 
 
+def test_pages_lack_nothing_that_was_deferred(posting: Posting) -> None:
+    """An entry that waited is recorded behind younger ones: each record stands on one page, in its
+    place, whatever the size of a page and the filter."""
+    ann = posting.balance()
+    moves = [move(f"m{number}", ann, 1) for number in range(8)]
+    for number, back in enumerate((0, 0, 0, -30, 0, -60, 0, -90)):
+        posting._milliseconds += 10 + back
+        posting.post(moves[number])
+        posting._milliseconds -= back
+    for filters in ({}, {"ledger_id": "general_ledger_id"}, {"balance_id": ann}):
+        whole = [view.reference for view in listed(posting, **filters)]
+        assert sorted(whole) == [f"m{number}" for number in range(8)]
+        for size in (1, 2, 3):
+            pages: list[TransactionView] = []
+            while more := listed(
+                posting,
+                limit=size,
+                after=pages[-1].transaction_id if pages else None,
+                **filters,
+            ):
+                pages += more
+            assert [view.reference for view in pages] == whole
+            assert [view.created_at for view in pages] == sorted(
+                (view.created_at for view in pages), reverse=True
+            )
+
+
 def test_a_request_with_legs_shows_them(posting: Posting) -> None:
     """The request has its total and its shared side, its legs the other side and their part."""
     ann, bob = posting.balance(), posting.balance()

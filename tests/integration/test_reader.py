@@ -57,7 +57,10 @@ def test_a_reader_shows_what_the_ledger_knows(installation: Installation, reader
         assert reader.balance("@World", currency="USD").balance == -1000
         assert reader.balance_at("anna", datetime.now(UTC) - timedelta(days=1)).balance == 0
         statement = reader.statement("anna")
-        assert [line.other_indicator for line in statement.lines] == ["@World"]
+        (line,) = statement.lines
+        assert (line.other_indicator, line.other_external_id) == ("@World", None)
+        (line,) = reader.statement("@World", currency="USD").lines
+        assert (line.other_indicator, line.other_external_id) == (None, "anna")
         assert (statement.opening, statement.closing) == (0, 1000)
         with reader.stream_statement("anna") as lines:
             assert [line.reference for line in lines] == ["first"]
@@ -65,9 +68,10 @@ def test_a_reader_shows_what_the_ledger_knows(installation: Installation, reader
         assert reader.transaction(reference="first").status == "APPLIED"
         listed = reader.transactions(balance_id=anna)
         assert [each.source_indicator for each in listed] == ["@World", "@World"]
-        assert [(each.reference, each.source_indicator) for each in reader.holds()] == [
-            ("held", "@World")
-        ]
+        assert [each.destination_external_id for each in listed] == ["anna", "anna"]
+        (hold,) = reader.holds()
+        assert (hold.reference, hold.source_indicator) == ("held", "@World")
+        assert (hold.source_external_id, hold.destination_external_id) == (None, "anna")
         assert [each.ledger_id for each in reader.ledgers()] == ["general_ledger_id"]
         assert [each.kind for each in reader.changes(anna)] == ["balance"]
         assert (reader.schedules(), reader.identities()) == ([], [])

@@ -265,7 +265,7 @@ def test_the_command_shows_partitions_and_changes_their_number(installation: Ins
     assert "--yes" in asked.stderr
     done = installation.run("partitions", "resize", "4", "--yes")
     assert done.returncode == 0, done.stderr
-    assert "There are 4 partitions now, and were 2." in done.stdout
+    assert "4 partitions now, 2 before." in done.stdout
     again = installation.run("partitions", "resize", "4", "--json")
     assert (again.returncode, json.loads(again.stdout)["partitions"]) == (0, 4)
     assert installation.run("partitions", "resize", "1", "--yes").returncode == 0
@@ -275,7 +275,7 @@ def test_the_command_shows_partitions_and_changes_their_number(installation: Ins
     listed = installation.run("partitions").stdout
     assert listed.count("closed") == 3
     assert "No worker listens to 0" in listed
-    assert installation.run("migrate").stdout.endswith("1 partitions.\n")
+    assert installation.run("migrate").stdout.endswith("1 partition.\n")
 
 
 def test_the_command_gives_up_and_goes_on_when_it_is_run_again(installation: Installation) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -14,13 +17,17 @@ import structlog
 from sqlalchemy import QueuePool, create_engine
 from typer.testing import CliRunner, Result
 
-from daybook.backfill.report import counted
+import daybook
 from daybook.cli.commands import app
 from daybook.cli.exits import Exit, code_of, show_error
 from daybook.cli.output import escape_what_streams_cannot_write, print_table
+from daybook.cli.showing import side_of
+from daybook.counting import counted
 from daybook.errors import LogRefused, StoreRefused, StoreUnavailable
+from daybook.ledger.balance import internal_balance_id
 from daybook.settings import current
 from daybook.store.engine import translated_faults
+from daybook.store.read.called import NAMELESS, Called, told_in_details
 
 SOCKET = 'connection to server on socket "/run/.s.PGSQL.5432"'
 HOLD = "txn_0198a1b2-0000-7000-8000-000000000001"
@@ -136,12 +143,104 @@ def test_errors_name_what_was_typed(words: list[str], said: str) -> None:
     assert (result.exit_code, said in result.output) == (Exit.BAD_INPUT, True), result.output
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("transactions --bogus", "--bogus: no such option"),
+        ("transactions --limt 5", "--limt: no such option; did you mean --limit or --meta?"),
+        ("transactions --limit", "--limit: needs a value"),
+        ("transactions --limit 0", "--limit: must be a number from 1 to 10,000"),
+        ("transactions --limit x", "--limit: must be a number from 1 to 10,000"),
+        ("transactions --status x", "--status: 'x' is not one of 'applied', 'inflight'"),
+        ("transactions more", "got unexpected extra argument"),
+        ("balance show @X --at foo", "--at: foo is not a date like 2026-04-22"),
+        ("ledger rename", "LEDGER: is required"),
+        ("ledger create", "NAME: is required"),
+        ("nonsense", "no such command 'nonsense'"),
+        ("--nonsense", "--nonsense: no such option"),
+    ],
+)
+def test_the_parser_speaks_as_all_else(words: str, said: str) -> None:
+    """One line that names what was typed, and the next step: no second form of an error."""
+    result = run(*words.split())
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith(f"error: {said}"), result.stderr
+    assert len(lines) <= 2
+    assert all(line.startswith("next: see `") and line.endswith("--help`") for line in lines[1:])
+    assert (result.exit_code, result.stdout) == (Exit.BAD_INPUT, "")
+
+
+def test_a_group_alone_shows_its_help() -> None:
+    """And no error."""
+    result = run("ledger")
+    assert "Usage:" in result.output
+    assert "error" not in result.output
+
+
 def test_a_list_of_nothing_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     """No bare head of a table."""
     print_table(("id", "reference"), [], empty="Nothing is quarantined.")
     assert capsys.readouterr().out == "Nothing is quarantined.\n"
 
 
+def test_a_narrow_terminal_folds_rows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As many columns in a line as fit; ids and amounts stay whole. A pipe is as wide as needed."""
+    columns, row = ("id", "name", "memo", "amount"), (HOLD, "Zoë " * 5, "q" * 95, "12.30")
+    print_table(columns, [row, (HOLD, "", "", "1234567.00")], right=("amount",))
+    assert max(map(len, capsys.readouterr().out.splitlines())) > 160
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")  # no bold heads
+    print_table(columns, [row, (HOLD, "", "", "1234567.00")], right=("amount",))
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert [line.split() for line in lines if "id" in line] == [["id", "name"]]
+    assert sum(line.startswith(f" {HOLD}") for line in lines) == 2
+    assert [line for line in lines if line.endswith("00") or "12.30" in line] == [
+        "        12.30",
+        "   1234567.00",
+    ]
+    assert "".join(lines).count("q") == 95
+
+
+@pytest.mark.parametrize(
+    ("external_id", "shown"),
+    [("alice", "alice"), ("@World", HOLD), ("bln_x", HOLD), ("x" * 65, HOLD), (" ", HOLD)],
+)
+def test_a_side_is_called_as_a_command_takes_it(external_id: str, shown: str) -> None:
+    """No external_id passes for the name of an internal balance, or for an id."""
+    view = SimpleNamespace(other=HOLD, other_indicator=None, other_external_id=external_id)
+    assert side_of(view, "other") == shown
+    view.other_indicator = "@Sales"
+    assert side_of(view, "other") == "@Sales"
+
+
+def test_a_rejection_tells_who_was_never_created() -> None:
+    """The names in its detail are those of its balances when the ids follow from them."""
+    sales, other = (
+        UUID(internal_balance_id(name, "USD").removeprefix("bln_")) for name in ("@Sales", "@X")
+    )
+    text = "source: @A has 1 available, 2 needed for @Sales (minor units)"
+    row = SimpleNamespace(source=other, destination=sales, currency="USD", detail=text)
+    assert dict(told_in_details([row], {})) == {sales: Called("@Sales", None)}
+    assert dict(told_in_details([row], {sales: NAMELESS})) == {}
+
+
 def test_one_is_counted_as_one() -> None:
     """A line, and two lines."""
     assert [counted(n, "line") for n in (1, 2_000)] == ["1 line", "2,000 lines"]
+
+
+COUNTED = re.compile(
+    r"(?<!of )\{(?!(?:key|home)\}|[^{}]*_MAX)[^{}]+\} (older )?"
+    r"(balance|column|customer|deadline|error|hold|line|partition|record|request|schedule|"
+    r"transaction|violation|worker)s\b(?! more|: if)"
+)
+
+
+def test_what_is_counted_is_counted_in_one_way() -> None:
+    """No message says "1 holds": a number that may be one stands with its noun in ``counted``."""
+    for path in Path(daybook.__file__).parent.rglob("*.py"):
+        assert COUNTED.findall(path.read_text(encoding="utf-8")) == [], path

@@ -226,6 +226,17 @@ def test_a_command_tells_which_extra_it_lacks(
     assert re.fullmatch(rf"error: .+ not installed: run pip install 'daybook\[{missing}\]'", line)
 
 
+@pytest.mark.parametrize("program", ["/usr/bin/celery", "/lib/celery/__main__.py"])
+def test_celery_tells_which_extra_it_lacks(program: str) -> None:
+    """`celery -A daybook.worker`, too: one line, and not how it could not be imported."""
+    script = "from celery.__main__ import main; sys.argv = arguments; main()"
+    words = [program, "-A", "daybook.worker", "worker"]
+    outcome = python_with_only(installed_with(), script, *words)
+    assert outcome.returncode == Exit.UNAVAILABLE, outcome.stderr
+    (line,) = outcome.stderr.splitlines()
+    assert re.fullmatch(r"error: .+ not installed: run pip install 'daybook\[worker\]'", line)
+
+
 def test_every_extra_says_what_it_installs() -> None:
     """What `require` looks for is what the extra, and no other, installs."""
     declared = PYPROJECT["optional-dependencies"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import pytest
 
 from daybook import BulkRequest, MalformedRequest, RefundRequest, TransactionRequest
 from daybook.apply.dry_run import DryRun
+from daybook.cli.exits import show_error
 from daybook.client.drafts import (
     APPEND_BYTES_MAX,
     APPEND_ENTRIES_MAX,
@@ -168,6 +170,24 @@ def test_dates_too_far_ahead_are_refused_in_every_place() -> None:
     with pytest.raises(MalformedRequest) as caught:
         drafts([item("x"), {"transactions": [item("a"), item("b", **late)]}], lambda: NOW)
     assert [error.field for error in caught.value.errors] == ["[1].transactions[1].effective_date"]
+
+
+def test_a_message_of_many_faults_has_an_end(capsys: pytest.CaptureFixture[str]) -> None:
+    """It tells the first of them and counts the rest; ``errors`` has all, also from a pickle."""
+    with pytest.raises(MalformedRequest) as raised:
+        drafts([item("") for _ in range(10_000)], lambda: NOW)
+    fault = raised.value
+    assert len(fault.errors) == 10_000
+    text = str(fault)
+    assert text.startswith("[0].reference: ")
+    assert "; [19].reference: " in text
+    assert text.endswith("; and 9,980 more")
+    again = pickle.loads(pickle.dumps(fault))
+    assert (again.errors, str(again)) == (fault.errors, text)
+    assert str(MalformedRequest(text)) == text
+    show_error(fault)
+    lines = capsys.readouterr().err.splitlines()
+    assert (len(lines), lines[-1]) == (21, "error: and 9,980 more")
 
 
 def test_an_unknown_kind_is_refused_with_those_that_there_are() -> None:

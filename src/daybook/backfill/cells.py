@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingType
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
 from daybook.backfill.numbers import CellNumber, NumberForm, decimals_max
-from daybook.backfill.rules import SideRule, ValueRule, When
+from daybook.backfill.rows import BROKEN, OTHER_ENCODING
+from daybook.backfill.rules import Condition, Rule, SideRule, ValueRule, When
 from daybook.backfill.template import CellError, Columns, Template, cell, text_of
 from daybook.requests.naming import naming_fault, normalised
 
@@ -24,9 +24,6 @@ _NUMBERS = _WHOLE | {"amount", "overdraft_limit"}
 _REQUIRED = frozenset({"reference", "currency", "precision"})
 _FLAGS = frozenset({"allow_overdraft", "inflight"})
 _FLAG_TEXTS = {"true": True, "false": False}
-_BROKEN = re.compile("[\ud800-\udfff]")
-"""What stands for bytes that could not be decoded."""
-
 SHOWN_LENGTH_MAX = 40
 """Characters of a cell in a message."""
 
@@ -61,9 +58,7 @@ class Cells:
 
     def named(self, template: Template) -> str:
         """The text of a template that names something. CellError when it can't."""
-        text = template.render(self._columns, strict=True)
-        if _BROKEN.search(text):
-            raise CellError(f"{shown(text)} has bytes that are no text in the encoding of [csv]")
+        text = _whole(template.render(self._columns, strict=True))
         fault = naming_fault(text)
         if fault is not None:
             raise CellError(f"{shown(text)} {fault}; or write normalise = true into the mapping")
@@ -88,8 +83,10 @@ class Cells:
         if name in NAMING:
             return self.named(template)
         if name in _TEXTS:
-            return template.render(self._columns) or None
+            return _whole(template.render(self._columns)) or None
         value = template.value(self._columns)
+        if isinstance(value, str):
+            _whole(value)
         if name in _FLAGS and isinstance(value, str):
             value = _FLAG_TEXTS.get(value.lower(), value)
         elif name in _NUMBERS and template.column is not None:
@@ -119,10 +116,31 @@ class Cells:
             )
 
     def _meets(self, when: When) -> bool:
-        return all(
-            condition.holds(self._plain_number(column) if condition.sign else self.text(column))
-            for column, condition in when.items()
-        )
+        return all(self._holds(column, condition) for column, condition in when.items())
+
+    def _holds(self, column: str, condition: Condition) -> bool:
+        text = self.text(column)
+        if condition.sign is None:
+            return condition.holds(text)
+        return bool(text.strip()) and condition.holds(self._plain_number(column))
+
+    def zeros(self, rules: Iterable[Rule]) -> str | None:
+        """What is said of columns that a rule asks to be empty or not, and that hold a zero."""
+        asked = {
+            column
+            for rule in rules
+            for column, condition in rule.when.items()
+            if condition.empty is not None and not Decimal(self._number_text(column) or 1)
+        }
+        if not asked:
+            return None
+        columns = " and ".join(self._shown(column) for column in sorted(asked))
+        return f'{columns}: a zero is not empty, so ask for sign = "positive" in place of empty'
+
+    def _number_text(self, column: str) -> str:
+        value = cell(self._raw, column)
+        number = self._form.read(str(value)) if isinstance(value, str | int | Decimal) else None
+        return "" if number is None else number.text
 
     def _plain_number(self, column: str) -> str:
         value = cell(self._columns, column)
@@ -142,6 +160,14 @@ class Cells:
 
     def _shown(self, column: str) -> str:
         return f"{shown(self.text(column))} in column {column!r}"
+
+
+def _whole(text: str) -> str:
+    if BROKEN.search(text):
+        raise CellError(
+            f"{shown(text)} has bytes that are no text in the encoding of [csv]: {OTHER_ENCODING}"
+        )
+    return text
 
 
 def shown(text: str) -> str:

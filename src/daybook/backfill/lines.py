@@ -49,6 +49,9 @@ _CACHED_BALANCE_IDS = 65_536
 KEY_LENGTH_MAX = 1_000
 """Characters of a balance's key: in any script it fits into meta_data, as external_id."""
 
+_MOVING = frozenset({"amount", "precise_amount", "source", "destination"})
+"""What moves money, and in which direction."""
+
 _CODES: dict[str, Reason] = {
     "amount": Reason.INVALID_AMOUNT,
     "precise_amount": Reason.INVALID_AMOUNT,
@@ -142,6 +145,11 @@ class Reject:
     def references(self) -> tuple[str, ...]:
         """What the line needs once it is corrected."""
         return tuple(named for named in (self.reference, self.other) if named is not None)
+
+
+def ordered_by(group: GroupTable) -> str:
+    """What brings the rows of a group together."""
+    return f'order_by = "{group.by.columns[0]}" in the mapping brings them together'
 
 
 def rejects_of(
@@ -243,8 +251,11 @@ class LineBuilder:
             request = validate(BulkRequest, given)
         except (UnbalancedError, CellError, MalformedRequest) as fault:
             code = fault.code if isinstance(fault, MalformedRequest) else Reason.MALFORMED
+            reason = str(fault)
+            if isinstance(fault, UnbalancedError) and self._mapping.order_by is None:
+                reason += f"; if they don't follow one another, {ordered_by(group)}"
             for one in right:
-                yield Reject(one.row, code, str(fault), reference, one.request.reference)
+                yield Reject(one.row, code, reason, reference, one.request.reference)
             return
         own_id = mint_bulk_id(request.slot)
         named = request.model_copy(update={"bulk_id": own_id})
@@ -263,7 +274,7 @@ class LineBuilder:
             other = "destination" if open_side == "source" else "source"
             given[open_side] = stand_in(given.get(other))
         try:
-            return GroupRow(row, self._checked(given, errors), open_side)
+            return GroupRow(row, self._checked(given, errors, cells), open_side)
         except MalformedRequest as fault:
             return Reject(row, fault.code, str(fault), given.get("reference"))
 
@@ -289,9 +300,13 @@ class LineBuilder:
         """
         column = self._mapping.order_by
         assert column is not None
+        if row.fault is not None:
+            return None
         try:
             text = self._cells(row).text(column)
         except CellError:
+            return None
+        if self._mapping.group is not None and not text.strip():
             return None
         rules = [rule for _, rule in self._mapping.transaction.dates() if rule.column == column]
         if not rules:
@@ -307,9 +322,10 @@ class LineBuilder:
             return Reject(row, Reason.MALFORMED, row.fault, None)
         given: dict[str, Any] = {}
         keys: dict[str, str] = {}
-        errors = self._fill(self._cells(row), given, keys)
+        cells = self._cells(row)
+        errors = self._fill(cells, given, keys)
         try:
-            request = self._checked(given, errors)
+            request = self._checked(given, errors, cells)
         except MalformedRequest as fault:
             reference = given.get("reference")
             return Reject(row, fault.code, str(fault), reference)
@@ -344,7 +360,9 @@ class LineBuilder:
             given["meta_data"] = meta_data
         return errors
 
-    def _checked(self, given: dict[str, Any], errors: list[FieldError]) -> TransactionRequest:
+    def _checked(
+        self, given: dict[str, Any], errors: list[FieldError], cells: Cells
+    ) -> TransactionRequest:
         """Raises MalformedRequest with the errors and those of the request together."""
         named = {error.field for error in errors}
         try:
@@ -352,9 +370,13 @@ class LineBuilder:
             request = validate(TransactionRequest, given)
         except MalformedRequest as fault:
             errors += [error for error in fault.errors if error.field not in named]
-        if errors:
-            raise malformed(errors)
-        return request
+        if not errors:
+            return request
+        if any(error.field in _MOVING for error in errors) and (
+            zeros := cells.zeros(self._mapping.rules())
+        ):
+            errors[0] = replace(errors[0], message=f"{errors[0].message}; {zeros}")
+        raise malformed(errors)
 
     def _balance(self, rules: list[SideRule], cells: Cells, keys: dict[str, str]) -> str:
         rule = cells.first(rules)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from daybook.backfill.mapping import CsvTable, GroupTable, LedgerTable, Mapping, TransactionTable
 from daybook.backfill.rules import Condition, DateRule, SideRule, ValueRule
+from daybook.counting import counted
 from daybook.errors import ConfigError
 from daybook.requests.fields import PRECISION_MISSING
 
@@ -48,8 +49,8 @@ def check_mapping(tables: dict[str, Any], name: str = "mapping") -> Mapping:
         return Mapping.model_validate(tables)
     except ValidationError as invalid:
         lines = [_line(error) for error in invalid.errors()]
-    count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
-    raise ConfigError("\n  ".join([f"the mapping {name} has {count}:", *lines]))
+    head = f"the mapping {name} has {counted(len(lines), 'error')}:"
+    raise ConfigError("\n  ".join([head, *lines]))
 
 
 def _line(error: Any) -> str:

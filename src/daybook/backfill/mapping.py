@@ -265,10 +265,13 @@ class Mapping(Table):
         for rules in self.transaction.meta_data.values():
             yield from rules
 
+    def rules(self) -> list[Rule]:
+        """Every rule."""
+        return [*self.side_rules(), *self.value_rules()]
+
     def columns(self) -> set[str]:
         """Every column that the mapping names anywhere."""
-        rules: list[Rule] = [*self.side_rules(), *self.value_rules()]
-        found = {column for rule in rules for column in rule.when}
+        found = {column for rule in self.rules() for column in rule.when}
         for rule in self.side_rules():
             for template in (rule.indicator, rule.balance, rule.id):
                 found.update(template.columns if template else ())
@@ -284,8 +287,7 @@ class Mapping(Table):
 
     def number_columns(self) -> set[str]:
         """The columns whose cells are numbers: all of such a field, or asked for their sign."""
-        rules: list[Rule] = [*self.side_rules(), *self.value_rules()]
-        asked = (condition for rule in rules for condition in rule.when.items())
+        asked = (condition for rule in self.rules() for condition in rule.when.items())
         found = {column for column, condition in asked if condition.sign is not None}
         for field in NUMBER_FIELDS:
             for rule in getattr(self.transaction, field) or ():

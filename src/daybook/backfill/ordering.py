@@ -25,6 +25,9 @@ PAGES_MAX = (1 << 32) - 2
 _DIGEST_BYTES = 16
 _DIGITS = re.compile("[0-9]+")
 
+LINES_NAMED_MAX = 10
+"""Lines that a message names."""
+
 OrderKey = Callable[[Row], int | bytes | None]
 """What a row is ordered by; None comes first: such a row can't tell, and is refused for it."""
 
@@ -60,20 +63,41 @@ def reordered(
     key: OrderKey | None,
     *,
     is_reversed: bool,
+    must_tell: bool = False,
 ) -> Iterator[Row]:
     """The rows by ``key``, those of equal keys as they stand; backwards when ``is_reversed``.
 
-    row_of: makes a row again of its number, its fault and its content.
+    row_of: makes a row again of its number, its fault and its content. must_tell: raise ConfigError
+    for rows without a key: nobody knows which group they are missing in.
     """
+    lost: list[int] = []
+
+    def key_of(row: Row) -> int | bytes | None:
+        found = key(row) if key else None
+        if key and found is None and len(lost) <= LINES_NAMED_MAX:
+            lost.append(row.number)
+        return found
+
     how = "DESC" if is_reversed else "ASC"
     by = f"key {how}, place {how}" if key else f"place {how}"
     with closing(_database("CREATE TABLE rows (place INTEGER PRIMARY KEY, key, said)")) as kept:
-        said = ((key and key(row), _said(row)) for row in rows)
+        said = ((key_of(row), _said(row)) for row in rows)
         with _disk():
             kept.executemany("INSERT INTO rows (key, said) VALUES (?, ?)", said)
+            if lost and must_tell:
+                raise _no_order(lost)
             found = kept.execute(f"SELECT said FROM rows ORDER BY {by}")  # noqa: S608 - of two words
             for (text,) in found:
                 yield row_of(*json.loads(text))
+
+
+def _no_order(lines: list[int]) -> ConfigError:
+    named = ", ".join(map(str, lines[:LINES_NAMED_MAX]))
+    more = ", and more" if len(lines) > LINES_NAMED_MAX else ""
+    return ConfigError(
+        f"order_by can't tell the place of line {named}{more}: it is broken, or its cell is empty "
+        "or no date. Any group may lack it, so no line was posted: correct it"
+    )
 
 
 def _said(row: Row) -> str:

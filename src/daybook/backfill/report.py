@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from daybook.counting import counted
+
 
 @dataclass(slots=True)
 class Summary:
@@ -107,19 +109,15 @@ class Summary:
             yield f"No line has {names}, which the mapping names: is it spelt as in the file?"
         if self.dates_backwards:
             yield (
-                f"{self.dates_backwards:,} lines have an earlier date than the line before them. A "
-                "file that has the newest first is posted with --reverse."
+                f"{counted(self.dates_backwards, 'line')} dated earlier than the line before. A "
+                "file that has the newest first is posted with --reverse; order_by in the mapping "
+                "orders it by a column."
             )
         if self.rejects_path:
             yield f"{counted(self.rejects, 'line')} not posted; the reasons: {self.rejects_path}"
         if self.stopped:
             yield f"Stopped: {self.stopped}"
             yield "Running it again is safe: what was accepted is not posted twice."
-
-
-def counted(number: int, what: str) -> str:
-    """So many of a thing: ``1 line``, ``2,000 lines``."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _duplicates_remark(summary: Summary) -> str:

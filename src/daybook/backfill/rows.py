@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 
 from daybook.backfill.mapping import CsvTable
 from daybook.backfill.template import Columns, cell
+from daybook.counting import counted
 from daybook.errors import ConfigError, MalformedRequest
 from daybook.requests import load_json
 from daybook.requests.bounds import BULK_BODY_BYTES_MAX
@@ -22,6 +24,14 @@ LINE_CHARACTERS_MAX = 1 << 20
 
 REQUEST_CHARACTERS_MAX = 2 * BULK_BODY_BYTES_MAX
 """The same for a file of requests: the longest bulk, written with room to spare."""
+
+BROKEN = re.compile("[\ud800-\udfff]")
+"""What stands for bytes that could not be decoded."""
+
+OTHER_ENCODING = (
+    'write that of the file, such as encoding = "cp1252" or "latin-1", into [csv] of the mapping'
+)
+"""What is said of such bytes."""
 
 _SEPARATOR_LENGTH = len("sep=;")
 
@@ -105,7 +115,7 @@ class CsvRecords:
             lines, delimiter=self.delimiter, quotechar=dialect.quote, strict=True
         )
         self.header: Sequence[str] = dialect.columns or _header(self._reader)
-        _check_header(self.header, wanted)
+        _check_header(self.header, wanted, dialect.encoding)
 
     def __iter__(self) -> Iterator[Row]:
         lines = self._lines
@@ -126,7 +136,7 @@ class CsvRecords:
     def row_of(self, number: int, fault: str | None, content: Any) -> Row:
         """A row again from its cells."""
         if fault is None and len(content) != len(self.header):
-            fault = f"has {len(content)} columns, the header has {len(self.header)}"
+            fault = f"has {counted(len(content), 'column')}, the header has {len(self.header)}"
         columns = {} if fault else dict(zip(self.header, content, strict=True))
         return Row(number, columns, fault, content)
 
@@ -165,7 +175,7 @@ def _header(reader: Any) -> list[str]:
         raise ConfigError(f"the header line is not CSV: {fault}") from None
 
 
-def _check_header(header: Sequence[str], wanted: set[str]) -> None:
+def _check_header(header: Sequence[str], wanted: set[str], encoding: str) -> None:
     """What the mapping names is there, once; other columns may be called as they like."""
     if not any(header):
         raise ConfigError(
@@ -177,7 +187,14 @@ def _check_header(header: Sequence[str], wanted: set[str]) -> None:
             f"the header has {', '.join(twice)} more than once: rename one, or write the names as "
             "columns = [...] into [csv] of the mapping, with skip = 1"
         )
-    if missing := sorted(wanted - set(header)):
+    missing = sorted(wanted - set(header))
+    if missing and (broken := next(filter(BROKEN.search, header), None)):
+        read = broken.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        raise ConfigError(
+            f"the header lacks {', '.join(missing)}, which the mapping names; it has "
+            f'"{read}", which is no text in {encoding}: {OTHER_ENCODING}'
+        )
+    if missing:
         raise ConfigError(
             f"the header lacks {', '.join(f'{name}{_hint(name, header)}' for name in missing)}, "
             f"which the mapping names; it has {', '.join(name for name in header if name)}. "

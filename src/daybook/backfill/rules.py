@@ -59,7 +59,10 @@ class Condition(Table):
         return self
 
     def holds(self, text: str) -> bool:
-        """Whether a cell with this text, a plain number where ``sign`` is asked, meets it."""
+        """Whether a cell with this text, a plain number where ``sign`` is asked, meets it.
+
+        An empty cell has no sign.
+        """
         if self.sign is not None:
             return sign_of(Decimal(text)) == self.sign
         if self.any_of is None:

@@ -14,6 +14,7 @@ from daybook.backfill.report import Summary, backwards_warning
 from daybook.backfill.rows import Row
 from daybook.client.drafts import ENQUEUE_MANY_MAX
 from daybook.client.receipts import Outcome, Receipt
+from daybook.counting import counted
 from daybook.errors import ConfigError, LogFull, LogUnavailable
 from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
@@ -282,7 +283,7 @@ class Backfill:
         self, fault: Exception, retries: int, retries_max: int, seconds_min: float = 0.0
     ) -> None:
         if retries > retries_max:
-            raise _Stopped(f"{fault} (tried {retries} times)") from None
+            raise _Stopped(f"{fault} (tried {counted(retries, 'time')})") from None
         doubled: float = RETRY_SECONDS_MIN * 2 ** min(retries, 10)
         seconds = min(RETRY_SECONDS_MAX, max(seconds_min, doubled))
         self._say(f"{fault}; trying again in {seconds:g} s")

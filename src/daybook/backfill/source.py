@@ -81,11 +81,18 @@ class Source:
         return self._records.unseen
 
     def __iter__(self) -> Iterator[Row]:
-        """Raises ConfigError when the file can't be unpacked or decoded any further."""
+        """Raises ConfigError when the file can't be unpacked or decoded any further, or when rows
+        of groups can't be told where they belong."""
         rows = self._in_file_order()
         if self._order_key or self._is_reversed:
             key, backwards = self._order_key, self._is_reversed
-            rows = reordered(rows, self._records.row_of, key, is_reversed=backwards)
+            rows = reordered(
+                rows,
+                self._records.row_of,
+                key,
+                is_reversed=backwards,
+                must_tell=bool(self.mapping and self.mapping.group),
+            )
         for row in rows:
             self.lines_read += 1
             yield row

@@ -27,6 +27,7 @@ from daybook.cli.exits import INTERRUPTED, Exit, show_error
 from daybook.cli.output import print_json, print_table
 from daybook.cli.wiring import open_client
 from daybook.client.client import Client
+from daybook.counting import counted
 from daybook.errors import ConfigError
 
 BROKEN_OFF = "interrupted from the keyboard."
@@ -157,7 +158,7 @@ def _follow(notes: Console, source: Source, summaries: Iterator[Summary]) -> Sum
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[lines]} lines, {task.fields[rate]}/s"),
+        TextColumn("{task.fields[lines]}, {task.fields[rate]}/s"),
         TimeRemainingColumn(),
         console=notes,
         disable=not notes.is_terminal,
@@ -165,14 +166,14 @@ def _follow(notes: Console, source: Source, summaries: Iterator[Summary]) -> Sum
     )
     said_at = 0.0
     with bar:
-        task = bar.add_task("backfill", total=source.bytes_total, lines="0", rate="0")
+        task = bar.add_task("backfill", total=source.bytes_total, lines="", rate="0")
         for summary in summaries:
             read = source.lines_read
             rate = f"{read / summary.seconds:,.0f}" if summary.seconds else "0"
-            bar.update(task, completed=source.bytes_read, lines=f"{read:,}", rate=rate)
+            bar.update(task, completed=source.bytes_read, lines=counted(read, "line"), rate=rate)
             if bar.disable and summary.seconds - said_at >= PROGRESS_SECONDS:
                 said_at = summary.seconds
-                notes.print(f"{read:,} lines{_share(source)}, {rate}/s", soft_wrap=True)
+                notes.print(f"{counted(read, 'line')}{_share(source)}, {rate}/s", soft_wrap=True)
     return summary
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from daybook.cli.naming import balance_named, subject_named
+from daybook.cli.naming import balance_named, ledger_if_known, subject_named
 from daybook.cli.output import AsJson
 from daybook.cli.sending import (
     DryRun,
@@ -69,7 +69,7 @@ def change_identity(
 
 
 def rename_ledger(
-    ledger: Annotated[str, typer.Argument(help="The ledger: ldg_…, or general_ledger_id.")],
+    ledger: Annotated[str, typer.Argument(help="The ledger: an id (ldg_…) or its name.")],
     name: Annotated[str, typer.Argument(help="Its new name.")],
     by: MadeBy = None,
     reference: OwnReference = None,
@@ -78,8 +78,9 @@ def rename_ledger(
     as_json: AsJson = False,
 ) -> None:
     """Give a ledger another name."""
+    ledger_id = ledger_if_known(ledger)
     send(
-        lambda client: client.rename_ledger(ledger, name, made_by=by, reference=reference),
+        lambda client: client.rename_ledger(ledger_id, name, made_by=by, reference=reference),
         wait,
         as_json,
         dry_run,

@@ -34,6 +34,7 @@ from daybook.cli import (
 from daybook.cli.exits import MEANINGS, code_of, show_error
 from daybook.cli.options import Program
 from daybook.cli.output import escape_what_streams_cannot_write, printable
+from daybook.cli.usage import usage_errors
 from daybook.errors import ConfigError, DaybookError
 
 HELP_LENGTH_MAX = 200
@@ -74,9 +75,14 @@ class Commands(Group):
                 raise typer.BadParameter(f"{printable(argument)} is not UTF-8: write it in that")
         return super().parse_args(ctx, args)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with usage_errors():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with usage_errors():
+                return super().invoke(ctx)
         except DaybookError as fault:
             error = fault
         except OSError as fault:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from daybook.cli.output import AsJson, print_json, print_table
-from daybook.cli.showing import Limit, major, moment_of
+from daybook.cli.showing import Limit, major, moment_of, side_of
 from daybook.cli.wiring import open_reading
 
 DueBefore = Annotated[
@@ -73,8 +73,8 @@ def holds(due_before: DueBefore = None, limit: Limit = 100, as_json: AsJson = Fa
                 view.inflight_commit_date,
                 view.transaction_id,
                 view.reference,
-                view.source_indicator or view.source,
-                view.destination_indicator or view.destination,
+                side_of(view, "source"),
+                side_of(view, "destination"),
                 major(view.amount, view.precision),
                 major(view.remaining, view.precision),
                 view.currency,

@@ -18,6 +18,7 @@ import typer
 from daybook.cli.exits import INTERRUPTED, Exit
 from daybook.cli.output import AsJson, print_json, print_table
 from daybook.cli.wiring import warn_on_stderr
+from daybook.counting import counted
 from daybook.errors import ConfigError
 from daybook.ledger.money import amount_text
 
@@ -100,10 +101,13 @@ def _play(
     plan = Plan(folder, partitions, workers)
     with until_signal(), _progress(console) as tell:
         require_empty(settings)
-        console.print(f"Starting servers, {workers} worker processes and beat in {folder}")
+        console.print(f"Starting servers, {counted(workers, 'worker')} and beat in {folder}")
         with running(plan, settings) as (servers, instance):
             story = Story(transactions)
-            console.print(f"Sending {transactions} requests of {len(story.customers)} customers")
+            console.print(
+                f"Sending {counted(transactions, 'request')} of "
+                f"{counted(len(story.customers), 'customer')}"
+            )
             play = Play(story, tell, console.print)
             return play.run(instance, servers.pid("worker"), settings)
     return None
@@ -135,8 +139,8 @@ def print_result(result: Result) -> None:
         right=("requests",),
     )
     typer.echo(
-        f"{result.transactions} requests in {result.seconds:.1f} s: {result.rate:,.0f}/s from "
-        "the first to the last outcome, a killed worker included."
+        f"{counted(result.transactions, 'request')} in {result.seconds:.1f} s: "
+        f"{result.rate:,.0f}/s from the first to the last outcome, a killed worker included."
     )
     _print_scenes(result.scenes)
     print_table(
@@ -156,8 +160,9 @@ def print_result(result: Result) -> None:
     _print_checks(result.checks)
     proved = result.verified
     typer.echo(
-        f"verify: {proved.records} records in {len(proved.heads)} partitions, {proved.balances} "
-        f"balances and {proved.holds} holds, {proved.violations_total} violations. "
+        f"verify: {counted(proved.records, 'record')} in "
+        f"{counted(len(proved.heads), 'partition')}, {counted(proved.balances, 'balance')} and "
+        f"{counted(proved.holds, 'hold')}, {counted(proved.violations_total, 'violation')}. "
         f"{'All is right.' if result.ok else 'NOT right: see above.'}"
     )
 

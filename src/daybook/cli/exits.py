@@ -76,7 +76,7 @@ def code_of(error: DaybookError) -> Exit:
 def show_error(error: DaybookError) -> None:
     """Write an error to stderr: one line for each field that is wrong, then the next step."""
     if isinstance(error, MalformedRequest):
-        lines = [f"error: {field}" for field in error.errors]
+        lines = [f"error: {line}" for line in error.lines()]
     else:
         lines = [f"error: {error}"]
     hint = next((hint for kind, hint in _NEXT_STEPS if isinstance(error, kind)), "")

@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from daybook.cli.naming import request_named, subject_named
+from daybook.cli.naming import ledger_named, request_named, subject_named
 from daybook.cli.output import AsJson, print_fields, print_json, print_table
 from daybook.cli.records import fields_of, print_transaction
 from daybook.cli.sending import pairs, wrong
-from daybook.cli.showing import Limit, checked_id, end_of, major, moment_of, say_more
+from daybook.cli.showing import (
+    Limit,
+    checked_identity,
+    end_of,
+    major,
+    moment_of,
+    say_more,
+    shown_external_id,
+    side_of,
+)
 from daybook.cli.wiring import open_client, open_reading
 from daybook.errors import ConfigError, LogUnavailable, MalformedRequest, NotFound, OutcomeUnknown
 
@@ -75,7 +84,9 @@ def ledgers(
 
 
 def balances(
-    ledger: Annotated[str | None, typer.Option(help="Only of this ledger (ldg_…).")] = None,
+    ledger: Annotated[
+        str | None, typer.Option(help="Only of this ledger: an id or its name.")
+    ] = None,
     currency: Annotated[str | None, typer.Option(help="Only in this currency.")] = None,
     indicator: Annotated[
         str | None, typer.Option(help="Only internal balances of this name (@Name).")
@@ -93,14 +104,15 @@ def balances(
     """List balances. Tables show amounts in major units, JSON figures in minor units."""
     from daybook.store.read import queries
 
+    ledger_id = ledger_named(ledger) if ledger is not None else None
     with open_reading() as connection:
         found = queries.list_balances(
             connection,
-            ledger_id=checked_id(ledger, "ledger"),
+            ledger_id=ledger_id,
             currency=currency,
             indicator=indicator,
             external_id=external_id,
-            identity_id=checked_id(identity, "identity"),
+            identity_id=checked_identity(identity),
             after=after,
             limit=limit,
         )
@@ -112,7 +124,7 @@ def balances(
         [
             (
                 view.balance_id,
-                view.indicator or view.meta_data.get("external_id"),
+                view.indicator or shown_external_id(view.meta_data.get("external_id")),
                 view.currency,
                 major(view.balance, view.precision),
                 major(view.available, view.precision),
@@ -217,7 +229,7 @@ def transactions(
     ] = None,
     reason: Annotated[str | None, typer.Option(help="Only rejected for this reason.")] = None,
     ledger: Annotated[
-        str | None, typer.Option(help="Only with a side in this ledger (ldg_…).")
+        str | None, typer.Option(help="Only with a side in this ledger: an id or its name.")
     ] = None,
     meta: Annotated[
         list[str] | None,
@@ -248,6 +260,7 @@ def transactions(
 
     if balance is not None:
         balance = named_balance(balance, currency, None).balance_id
+    ledger_id = ledger_named(ledger) if ledger is not None else None
     with open_reading() as connection:
         found = queries.list_transactions(
             connection,
@@ -258,8 +271,8 @@ def transactions(
             until=end_of(until, "--until"),
             after=after,
             reason=reason,
-            ledger_id=checked_id(ledger, "ledger"),
-            meta_data=pairs(meta),
+            ledger_id=ledger_id,
+            meta_data=pairs(meta, "meta", "KEY=VALUE"),
             parent=request_named(parent) if parent is not None else None,
             kind=kind,
             subject=subject_named(subject) if subject is not None else None,
@@ -269,7 +282,10 @@ def transactions(
         print_json([fields_of(view) for view in found])
         return
     print_table(
-        ("accepted", "transaction_id", "reference", "kind", "status", "amount", "currency"),
+        (
+            *("accepted", "transaction_id", "reference", "kind", "status"),
+            *("source", "destination", "amount", "currency"),
+        ),
         [
             (
                 view.created_at,
@@ -277,6 +293,8 @@ def transactions(
                 view.reference,
                 view.kind,
                 f"{view.status} {view.reason or ''}".strip(),
+                side_of(view, "source"),
+                side_of(view, "destination"),
                 major(view.precise_amount, view.precision),
                 view.currency,
             )

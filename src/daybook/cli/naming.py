@@ -1,4 +1,5 @@
-"""What people call things: a transaction by its reference, a balance by its external_id.
+"""What people call things: a transaction by its reference, a balance by its external_id, a ledger
+by its name.
 
 An id is taken as it is, and asks nobody. Anything else is looked up, first in the ledger, which
 knows what was recorded, then in the log, which knows what is queued.
@@ -49,6 +50,28 @@ def balance_if_known(name: str, currency: Any) -> str:
     """``balance_named``; what is not found stays, for the request to be refused with all else."""
     with suppress(NotFound, ConfigError, StoreUnavailable):
         return balance_named(name, currency if isinstance(currency, str) else None)
+    return name
+
+
+def ledger_named(name: str) -> str:
+    """The id of a ledger: ``name`` itself, or that of the one with this name.
+
+    Raises NotFound, MalformedRequest when several ledgers have that name.
+    """
+    from daybook.requests.bounds import LEDGER_ID
+
+    if LEDGER_ID.match(name):
+        return name
+    from daybook.store.read.named import find_named_ledger
+
+    with open_reading() as connection:
+        return find_named_ledger(connection, name).ledger_id
+
+
+def ledger_if_known(name: str) -> str:
+    """``ledger_named``; what is not found stays, for the request to be refused with all else."""
+    with suppress(NotFound, ConfigError, StoreUnavailable):
+        return ledger_named(name)
     return name
 
 

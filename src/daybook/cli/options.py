@@ -52,7 +52,7 @@ def _renamed(fault: MalformedRequest, ctx: Any) -> MalformedRequest:
             parameter = options.get(known)
             if parameter is None or (is_from_json and not _is_typed(ctx, known)):
                 continue
-            return _shown(parameter)
+            return shown_parameter(parameter)
         return None
 
     def error(one: FieldError) -> FieldError:
@@ -71,7 +71,7 @@ def _is_typed(ctx: Any, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _shown(parameter: Any) -> str:
+def shown_parameter(parameter: Any) -> str:
     """As ``--help`` shows it."""
     long = [name for name in parameter.opts if name.startswith("--")]
     return str(long[0] if long else parameter.metavar or parameter.name.upper())

@@ -6,20 +6,24 @@ import codecs
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from io import TextIOWrapper
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 TABLE_WIDTH_MAX = 1_000
-"""Columns that a table may take. It is never squeezed into a terminal, where digits of an amount
-or of an id would be cut: the terminal wraps the line."""
+"""Characters in a line of a table that goes into a pipe or a file."""
+
+_GAP = "  "
+"""Between columns, and before the further lines of a row that was folded."""
 
 _PASSWORD = re.compile(r"(//[^:]*):.*@", re.DOTALL)
 """Up to the last @: an unquoted password may hold any character of an address."""
@@ -91,22 +95,67 @@ def print_table(
 ) -> None:
     """Print a table, moments to the second. right: the columns that hold numbers.
 
-    empty: what is said instead of a table without rows.
+    empty: what is said instead of a table without rows. Where a terminal is too narrow, a row takes
+    several lines, with as many columns in each as fit: no amount and no id is cut in two.
     """
     if not rows:
         typer.echo(empty)
         return
     from rich.box import SIMPLE_HEAD
+    from rich.cells import cell_len
     from rich.table import Table
+    from rich.text import Text
 
+    cells = [
+        [cell(f"{v:%Y-%m-%d %H:%M:%S}" if isinstance(v, datetime) else v) for v in row]
+        for row in rows
+    ]
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(
-            *(cell(f"{v:%Y-%m-%d %H:%M:%S}" if isinstance(v, datetime) else v) for v in row)
-        )
+    room = _line_width() - len(_GAP)  # the edges
+    widths = [
+        max(map(cell_len, (name, *(row[place].plain for row in cells))))
+        for place, name in enumerate(columns)
+    ]
+    if sum(widths) + len(_GAP) * (len(widths) - 1) <= room:
+        for name in columns:
+            table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        for row in cells:
+            table.add_row(*row)
+    else:
+        rights = [name in right for name in columns]
+        head, *folded = _folded([[Text(name) for name in columns], *cells], widths, rights, room)
+        table.add_column(head, max_width=room, overflow="fold")
+        for text in folded:
+            table.add_row(text)
     console().print(table)
+
+
+def _line_width() -> int:
+    """Characters in a line of what standard output is."""
+    return get_terminal_size().columns if sys.stdout.isatty() else TABLE_WIDTH_MAX
+
+
+def _folded(
+    rows: Sequence[Sequence[Text]], widths: Sequence[int], rights: Sequence[bool], room: int
+) -> Iterator[Text]:
+    """Each row as one text of several lines, in which the columns stand below each other."""
+    from rich.text import Text
+
+    lines: list[list[int]] = [[]]
+    used = 0
+    for place, width in enumerate(widths):
+        if lines[-1] and used + width > room:
+            lines.append([])
+            used = len(_GAP)
+        lines[-1].append(place)
+        used += width + len(_GAP)
+    for row in rows:
+        for place, text in enumerate(row):
+            text.align("right" if rights[place] else "left", max(widths[place], text.cell_len))
+        texts = [Text(_GAP).join(row[place] for place in line) for line in lines]
+        for text in texts:
+            text.rstrip()
+        yield Text(f"\n{_GAP}").join(texts)
 
 
 def print_fields(fields: Mapping[str, Any]) -> None:

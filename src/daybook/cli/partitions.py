@@ -15,6 +15,7 @@ from daybook.cli.output import AsJson, print_json, print_table
 from daybook.cli.status import shown_cursor
 from daybook.cli.verify import progress_bar
 from daybook.cli.wiring import open_engine, open_log, open_reading, warn_on_stderr
+from daybook.counting import counted
 from daybook.errors import OutcomeUnknown
 from daybook.installation.bounds import PARTITIONS_MAX
 from daybook.ledger.entry import POSITION_COUNTER_BITS
@@ -89,8 +90,8 @@ def show(as_json: AsJson = False) -> None:
     )
     if number != stored.partitions:
         typer.echo(
-            f"There are {number} partitions for new requests; workers still decide older ones by "
-            f"{stored.partitions}. To follow: `daybook partitions resize {number}`."
+            f"New requests go to {counted(number, 'partition')}; workers still decide older ones "
+            f"by {stored.partitions}. To follow: `daybook partitions resize {number}`."
         )
     deaf = [row.partition for row in rows if not row.workers and not row.is_closed]
     if deaf:
@@ -139,10 +140,10 @@ def resize(
     if as_json:
         print_json(asdict(done))
     elif before.number == epoch:
-        typer.echo(f"There are {number} partitions already.")
+        typer.echo(f"{counted(number, 'partition')} already: nothing was changed.")
     else:
         typer.echo(
-            f"There are {number} partitions now, and were {before.partitions}. Requests that came "
+            f"{counted(number, 'partition')} now, {before.partitions} before. Requests that came "
             f"meanwhile waited for at most {done.seconds:.1f} s."
         )
 
@@ -156,7 +157,7 @@ def _ask(before: int, number: int, *, yes: bool) -> None:
             file=sys.stderr,
         )
         raise typer.Exit(Exit.BAD_INPUT)
-    typer.confirm(f"From {before} to {number} partitions?", abort=True, err=True)
+    typer.confirm(f"From {before} to {counted(number, 'partition')}?", abort=True, err=True)
 
 
 def _follow(
@@ -181,9 +182,9 @@ def _follow(
             progress("older requests", most - left, most)
         if time.monotonic() > deadline:
             raise OutcomeUnknown(
-                f"after {patience:g} s the workers still have {left} older requests to decide; "
-                "new ones wait for them. They go on by themselves: look at `daybook partitions`, "
-                "and run this again to follow, or with the number before to take it back"
+                f"after {patience:g} s the workers still have {counted(left, 'older request')} to "
+                "decide; new ones wait for them. They go on by themselves (`daybook partitions`): "
+                "run this again to follow, or with the number before to take it back"
             )
         time.sleep(LOOK_SECONDS)
 

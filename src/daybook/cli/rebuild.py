@@ -12,6 +12,7 @@ from daybook.cli.numbers import PATIENCE_SECONDS_MAX
 from daybook.cli.output import AsJson, print_table, printable, to_json
 from daybook.cli.verify import print_violations, progress_bar
 from daybook.cli.wiring import open_engine, open_owner
+from daybook.counting import counted
 
 if TYPE_CHECKING:
     from daybook.store.proof.rebuild import Difference, RebuildReport
@@ -121,7 +122,7 @@ def _shown(value: str | None) -> str:
 
 
 def _summary(report: RebuildReport, *, check: bool) -> str:
-    scope = f"{report.records} records"
+    scope = counted(report.records, "record")
     if not report.remaining.ok and not report.changed:
         return f"NOT rebuilt from {scope}: the journal itself is not right. Restore a backup."
     if not report.differences:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from daybook.cli.output import print_fields, print_table
-from daybook.cli.showing import major
+from daybook.cli.showing import major, side_of
 from daybook.cli.wiring import open_reading
 from daybook.errors import ConfigError, StoreUnavailable
 
@@ -19,6 +19,8 @@ ONLY_IN_FULL = ("refunded_by", "hold", "records", "actions")
 """Fields of a transaction that was asked for by name; those that it has not are not shown."""
 TABLES = ("records", "actions")
 """Those of them that are lists."""
+OF_SIDES = ("source_", "destination_")
+"""How fields begin that stand beside the id of a side."""
 
 
 def fields_of(view: TransactionView) -> dict[str, Any]:
@@ -39,11 +41,11 @@ def print_transaction(view: TransactionView) -> None:
     fields = {
         name: value
         for name, value in fields_of(view).items()
-        if value is not False and name not in TABLES and not name.endswith("_indicator")
+        if value is not False and name not in TABLES and not name.startswith(OF_SIDES)
     }
     for side in ("source", "destination"):
-        if (indicator := getattr(view, f"{side}_indicator")) is not None:
-            fields[side] = f"{indicator}  ({fields[side]})"
+        if (name := side_of(view, side)) != fields.get(side):
+            fields[side] = f"{name}  ({fields[side]})"
     if view.precise_amount is not None:
         amount = major(view.precise_amount, view.precision)
         fields["precise_amount"] = f"{view.precise_amount}  ({amount})"
@@ -76,8 +78,8 @@ def print_records(view: TransactionView) -> None:
                     record.part,
                     record.transaction_id,
                     record.reference,
-                    record.source_indicator or record.source,
-                    record.destination_indicator or record.destination,
+                    side_of(record, "source"),
+                    side_of(record, "destination"),
                     f"{record.status} {record.reason or ''}".strip(),
                     major(record.precise_amount, record.precision),
                 )

@@ -199,15 +199,20 @@ def meta_data_of(given: str | None) -> dict[str, Any] | None:
     return value
 
 
-def pairs(given: Iterable[str] | None) -> dict[str, str]:
-    """``name=value`` arguments. Raises MalformedRequest."""
+def pairs(
+    given: Iterable[str] | None, field: str | None = None, form: str = "FIELD=VALUE"
+) -> dict[str, str]:
+    """``name=value`` arguments. field: what they are given by; else each is named by itself.
+
+    form: as the help has it. Raises MalformedRequest.
+    """
     found: dict[str, str] = {}
     for text in given or ():
         name, is_pair, value = text.partition("=")
         if not is_pair or not name:
-            raise wrong(name or "field", f"write it as FIELD=VALUE, not {text[:40]!r}")
+            raise wrong(field or name or "field", f"write it as {form}, not {text[:40]!r}")
         if name in found:
-            raise wrong(name, "is given twice")
+            raise wrong(field or name, f"{name} is given twice" if field else "is given twice")
         found[name] = value
     return found
 

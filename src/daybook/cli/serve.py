@@ -10,6 +10,7 @@ import typer
 
 from daybook.cli.output import AsJson, print_json
 from daybook.cli.wiring import current
+from daybook.counting import counted
 from daybook.installation.bounds import PARTITIONS_MAX
 
 
@@ -40,7 +41,7 @@ def migrate(
     if as_json:
         print_json({"schema_revision": newest_revision(), "partitions": number})
         return
-    typer.echo(f"Ready: schema {newest_revision()}, {number} partitions.")
+    typer.echo(f"Ready: schema {newest_revision()}, {counted(number, 'partition')}.")
 
 
 def worker(context: typer.Context) -> None:

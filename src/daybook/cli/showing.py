@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from daybook.ledger.money import amount_text
 
 LIMIT_MAX = 10_000
 Limit = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="Most rows that are shown.")]
+EXTERNAL_ID_SHOWN_MAX = 64
+"""Characters of an external_id that may stand in place of an id of 40."""
+_NAMES = ("indicator", "external_id")
 FIXED_PLACES = {10: 1, 100: 2, 1_000: 3, 10_000: 4}
 """Decimal places that tables fill up with zeros, by precision."""
 
@@ -28,14 +31,31 @@ def major(figure: int | None, precision: int | None) -> str | None:
     return f"{whole}.{fraction:0<{places}}"
 
 
-def checked_id(given: str | None, option: str) -> str | None:
-    """An id that an option gives. What is no id would find nothing, or what it should not."""
-    from daybook.requests.bounds import IDENTITY_ID, LEDGER_ID
+def side_of(view: Any, side: str) -> str | None:
+    """What a person calls one side of a record: ``@Name``, its external_id, or its id."""
+    indicator, external_id = (getattr(view, f"{side}_{name}") for name in _NAMES)
+    given: str | None = getattr(view, side)
+    return indicator or shown_external_id(external_id) or given
 
-    known = {"ledger": (LEDGER_ID, "ldg_<uuid>"), "identity": (IDENTITY_ID, "idt_<uuid>")}
-    pattern, example = known[option]
-    if given is not None and not pattern.match(given):
-        raise typer.BadParameter(f"--{option}: {given} is no id like {example}")
+
+def shown_external_id(external_id: Any) -> str | None:
+    """An external_id as a table shows it in place of an id.
+
+    Anyone who creates a balance chooses it, so one that reads as another kind of name is no name:
+    no command would take it for an external_id either.
+    """
+    if external_id is None or str(external_id).startswith(("@", "bln_")):
+        return None
+    text = str(external_id)
+    return text if text.strip() and len(text) <= EXTERNAL_ID_SHOWN_MAX else None
+
+
+def checked_identity(given: str | None) -> str | None:
+    """An id that ``--identity`` gives. What is no id would find nothing."""
+    from daybook.requests.bounds import IDENTITY_ID
+
+    if given is not None and not IDENTITY_ID.match(given):
+        raise typer.BadParameter(f"--identity: {given} is no id like idt_<uuid>")
     return given
 
 

@@ -12,8 +12,9 @@ import typer
 
 from daybook.cli.inspect import named_balance
 from daybook.cli.output import AsJson, moment_text, print_fields, print_json, print_table, to_json
-from daybook.cli.showing import LIMIT_MAX, end_of, major, moment_of
+from daybook.cli.showing import LIMIT_MAX, end_of, major, moment_of, side_of
 from daybook.cli.wiring import open_engine, open_log, open_reading
+from daybook.counting import counted
 
 if TYPE_CHECKING:
     from daybook.store.read.statements import Statement
@@ -27,6 +28,7 @@ CSV_COLUMNS = (
     "description",
     "other",
     "other_indicator",
+    "other_external_id",
     "debit",
     "credit",
     "balance",
@@ -59,7 +61,7 @@ def statement(
     last: Annotated[
         int | None,
         typer.Option(
-            min=1, max=LIMIT_MAX, help="Only the last rows; 100 unless --from says otherwise."
+            min=1, max=LIMIT_MAX, help="Only the last lines; 100 unless --from says otherwise."
         ),
     ] = None,
     as_csv: Annotated[
@@ -67,7 +69,7 @@ def statement(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what moved a balance, by effective date, with the balance after each row.
+    """Show what moved a balance, by effective date, with the balance after each line.
 
     Tables show amounts in major units, CSV and JSON in minor units.
     """
@@ -118,7 +120,7 @@ def snapshot(
             " the moment has not passed, or another snapshot is being taken."
         )
     else:
-        typer.echo(f"Kept {taken.balances} balances as they stood at {moment_text(taken.moment)}.")
+        typer.echo(f"Kept {counted(taken.balances, 'balance')} as of {moment_text(taken.moment)}.")
 
 
 def _print_csv(found: Statement) -> None:
@@ -149,7 +151,7 @@ def _text(value: Any) -> Any:
 
 
 def _print_json(found: Statement) -> None:
-    """One object, written piece by piece: its rows may be more than memory holds."""
+    """One object, written piece by piece: its lines may be more than memory holds."""
     head = {
         **_named(found),
         "since": found.since,
@@ -157,7 +159,7 @@ def _print_json(found: Statement) -> None:
         "opening_balance": found.opening,
         "opening_balance_string": found.major(found.opening),
     }
-    typer.echo(to_json(head)[:-1] + ', "rows": [', nl=False)
+    typer.echo(to_json(head)[:-1] + ', "lines": [', nl=False)
     separator = "\n"
     for line in found:
         typer.echo(separator + to_json(line.asdict()), nl=False)
@@ -192,7 +194,7 @@ def _print(found: Statement) -> None:
                 line.effective_date,
                 line.reference,
                 line.description,
-                line.other_indicator or line.other,
+                side_of(line, "other"),
                 major(line.debit or None, precision),
                 major(line.credit or None, precision),
                 major(line.balance, precision),
@@ -205,4 +207,4 @@ def _print(found: Statement) -> None:
         shown.pop()
     print_table(columns, shown, right=("debit", "credit", "balance"))
     if is_cut:
-        typer.echo(f"There is more: a table shows {LIMIT_MAX} rows, --csv all of them", err=True)
+        typer.echo(f"There is more: a table shows {LIMIT_MAX} lines, --csv all of them", err=True)

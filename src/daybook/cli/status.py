@@ -12,6 +12,7 @@ import typer
 from daybook.cli.exits import Exit, code_of
 from daybook.cli.output import AsJson, cell, console, print_json, print_table, without_password
 from daybook.cli.wiring import current, open_log, open_reading
+from daybook.counting import counted
 from daybook.errors import DaybookError, LogUnavailable
 from daybook.ledger.entry import POSITION_COUNTER_BITS
 
@@ -274,13 +275,13 @@ def _workers(names: list[str] | None) -> str:
         return "not asked"
     if not names:
         return "none answers: start one with `daybook worker`, or see `daybook up`"
-    return f"{len(names)} answer: {', '.join(names)}"
+    return f"{len(names)} answering: {', '.join(names)}"
 
 
 def _dates(shown: Status) -> str:
     return (
         f"{shown.schedules} scheduled, {shown.schedules_due} of them due; "
-        f"{shown.holds} holds with a date, {shown.holds_due} of them due"
+        f"{counted(shown.holds or 0, 'hold')} with a date, {shown.holds_due} of them due"
     )
 
 

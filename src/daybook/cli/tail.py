@@ -10,7 +10,7 @@ import typer
 from daybook.cli.exits import INTERRUPTED
 from daybook.cli.output import moment_text, printable, to_json
 from daybook.cli.records import fields_of
-from daybook.cli.showing import major
+from daybook.cli.showing import major, side_of
 from daybook.cli.wiring import open_engine
 
 if TYPE_CHECKING:
@@ -81,10 +81,7 @@ def _show_next(engine: Engine, cursor: Cursor, as_json: bool) -> tuple[Cursor, b
 
 
 def _line(record: TransactionView) -> str:
-    sides = (
-        record.source_indicator or record.source,
-        record.destination_indicator or record.destination,
-    )
+    sides = side_of(record, "source"), side_of(record, "destination")
     amount = major(record.precise_amount, record.precision)
     parts = (
         moment_text(record.created_at),

@@ -15,6 +15,7 @@ from daybook.cli.exits import Exit, show_error
 from daybook.cli.output import AsJson, print_json
 from daybook.cli.verify import progress_bar
 from daybook.cli.wiring import current, open_engine, open_log, open_owner
+from daybook.counting import counted
 from daybook.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -152,7 +153,8 @@ def _show(done: str, report: TransferReport, *, as_json: bool, error: bool = Fal
         return
     counts = report.counts
     typer.echo(
-        f"{done} {counts['transactions']} records in {len(report.heads)} partitions, "
-        f"{counts['balances']} balances, {counts['holds']} holds: {report.lines} lines.",
+        f"{done} {counted(counts['transactions'], 'record')} in "
+        f"{counted(len(report.heads), 'partition')}, {counted(counts['balances'], 'balance')}, "
+        f"{counted(counts['holds'], 'hold')}: {counted(report.lines, 'line')}.",
         err=error,
     )

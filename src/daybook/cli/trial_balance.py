@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daybook.cli.output import AsJson, print_json, print_table
-from daybook.cli.showing import Limit, end_of, major
+from daybook.cli.showing import Limit, end_of, major, shown_external_id
 from daybook.cli.wiring import open_reading
 
 if TYPE_CHECKING:
@@ -32,24 +32,28 @@ def trial_balance(
 
     What was only held does not count. Tables show amounts in major units, JSON in minor units.
     """
+    from daybook.store.read.trial_balance import has_balance
     from daybook.store.read.trial_balance import trial_balance as read
 
     moment = end_of(at, "--at")
     with open_reading() as connection:
         found = read(connection, at=moment, prefix=prefix, limit=limit)
+        exists = bool(found.balances) or has_balance(connection, prefix)
     if as_json:
         print_json(found.asdict())
     else:
-        _print(found)
+        _print(found, exists)
 
 
-def _print(found: TrialBalanceView) -> None:
+def _print(found: TrialBalanceView, exists: bool) -> None:
+    """exists: whether there is a balance whose name begins as asked for."""
+    moved = "Nothing had moved by then." if exists else f"No balance has the prefix {found.prefix}."
     print_table(
         ("name", "external_id", "currency", *FIGURES),
         [
             (
                 line.indicator or line.balance_id,
-                line.external_id,
+                shown_external_id(line.external_id),
                 line.currency,
                 major(line.debit_balance, line.precision),
                 major(line.credit_balance, line.precision),
@@ -58,7 +62,7 @@ def _print(found: TrialBalanceView) -> None:
             for line in found.balances
         ],
         right=FIGURES,
-        empty="Nothing had moved by then.",
+        empty=moved,
     )
     if len(found.balances) < found.balances_total:
         typer.echo(f"{len(found.balances)} of {found.balances_total} balances: --limit", err=True)

@@ -10,6 +10,7 @@ import typer
 from daybook.cli.exits import code_of, show_error
 from daybook.cli.output import console, print_table, without_password
 from daybook.cli.wiring import current, warn_on_stderr
+from daybook.counting import counted
 from daybook.errors import ConfigError, DaybookError
 from daybook.extras import require
 from daybook.installation.bounds import PARTITIONS_MAX
@@ -119,7 +120,7 @@ def _show(home: Path, instance: dict[str, str]) -> None:
         "supervisor": str(folder.home),
         "postgres": without_password(instance["database_url"]),
         "valkey": without_password(instance["redis_url"]),
-        "worker": f"{instance['workers']} at {instance['partitions']} partitions",
+        "worker": f"{instance['workers']} at {counted(int(instance['partitions']), 'partition')}",
         "beat": f"logs of all parts: {instance['log']}",
     }
     if "flower_url" in instance:

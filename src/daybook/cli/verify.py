@@ -12,6 +12,7 @@ import typer
 from daybook.cli.exits import Exit
 from daybook.cli.output import AsJson, print_json, printable
 from daybook.cli.wiring import open_engine
+from daybook.counting import counted
 
 if TYPE_CHECKING:
     from daybook.store.proof.verify import Progress, VerifyReport
@@ -72,15 +73,15 @@ def progress_bar() -> Iterator[Progress | None]:
 
 def _print(report: VerifyReport) -> None:
     scope = (
-        f"{report.records} records in {len(report.heads)} partitions, {report.balances} balances, "
-        f"{report.holds} holds"
+        f"{counted(report.records, 'record')} in {counted(len(report.heads), 'partition')}, "
+        f"{counted(report.balances, 'balance')}, {counted(report.holds, 'hold')}"
     )
     if report.ok:
         typer.echo(f"All is right: {scope}.")
         for head in report.heads:
             typer.echo(f"  partition {head.partition} ends at {head.sequence}, {head.hash}")
         return
-    typer.echo(f"NOT right: {report.violations_total} violations in {scope}.")
+    typer.echo(f"NOT right: {counted(report.violations_total, 'violation')} in {scope}.")
     print_violations(report)
 
 

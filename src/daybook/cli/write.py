@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from daybook.cli.naming import balance_if_known, request_named
+from daybook.cli.naming import balance_if_known, ledger_if_known, request_named
 from daybook.cli.output import AsJson
 from daybook.cli.sending import (
     Description,
@@ -59,7 +59,7 @@ def create_ledger(
 
 
 def create_balance(
-    ledger: Annotated[str, typer.Argument(help="The ledger: ldg_…, or general_ledger_id.")],
+    ledger: Annotated[str, typer.Argument(help="The ledger: an id (ldg_…) or its name.")],
     currency: Annotated[str, typer.Argument(help="Its currency, for ever.")],
     balance_id: Annotated[
         str | None, typer.Option("--id", help="The id to use (bln_<uuid>); minted if not given.")
@@ -74,10 +74,10 @@ def create_balance(
     as_json: AsJson = False,
 ) -> None:
     """Create a balance in a ledger. Its id can be used by the very next request."""
-    given = meta_data_of(meta_data)
+    given, ledger_id = meta_data_of(meta_data), ledger_if_known(ledger)
     send(
         lambda client: client.create_balance(
-            ledger,
+            ledger_id,
             currency,
             balance_id=balance_id,
             indicator=indicator,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from daybook.client.receipts import Outcome
+from daybook.counting import counted
 from daybook.demo.observer import Seen
 from daybook.demo.tally import Figures, Step
 from daybook.ledger.record import Status
@@ -168,14 +169,14 @@ def _posted_twice(steps: Sequence[Step], found: Found) -> Iterator[str]:
     for reference in sorted(repeated_references(steps)):
         number = found.records_of.get(reference, 0)
         if number != 1:
-            yield f"{reference} has {number} records"
+            yield f"{reference} has {counted(number, 'record')}"
 
 
 def _miscounted(steps: Sequence[Step], found: Found) -> Iterator[str]:
     wanted = len(found.created) + sum(step.records for step in steps)
     wanted += sum(scene.records for scene in found.seen)
     if found.verified.records != wanted:
-        yield f"{found.verified.records} records, not {wanted}"
+        yield f"{counted(found.verified.records, 'record')}, not {wanted}"
 
 
 def _not_replaced(found: Found) -> Iterator[str]:

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from daybook.client.client import Client
 from daybook.client.receipts import Outcome, Receipt
+from daybook.counting import counted
 from daybook.demo.checks import (
     Check,
     Found,
@@ -145,8 +146,8 @@ class Play:
         os.kill(victim.pid, signal.SIGKILL)
         still_open = client.wait_many(receipts, timeout=0).count(None)
         self._say(
-            f"kill -9 of worker process {victim.pid}, after {len(receipts)} requests were sent "
-            f"and while {still_open} of them had no outcome yet."
+            f"kill -9 of worker process {victim.pid}, after {counted(len(receipts), 'request')}, "
+            f"{still_open} of them without an outcome yet."
         )
         return Kill(victim.pid, len(receipts), still_open)
 

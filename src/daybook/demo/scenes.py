@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from daybook.counting import counted
 from daybook.demo.observer import Seen, preview_told
 from daybook.demo.stage import PATIENCE_SECONDS_MAX, TAX, Stage, minor, moved
 from daybook.demo.tally import EUR, id_of
@@ -203,7 +204,8 @@ class Scenes(Stage):
         kept = 0 if taken is None else taken.balances
         at = then if taken is None else taken.moment
         expected_at = {one: self._tally.available(one) for one in self._names}
-        self._note(f"snapshot of {kept} balances", "taken" if kept else "not taken", "taken")
+        scene = f"snapshot of {counted(kept, 'balance')}"
+        self._note(scene, "taken" if kept else "not taken", "taken")
         what = "plain, dated back: Ada pays 1.11"
         back = self._pay(
             "back-1", self._ada, self._shop, "1.11", effective_date=then - timedelta(seconds=1)
@@ -221,7 +223,7 @@ class Scenes(Stage):
     def _statement(self) -> None:
         lines, told = self._observer.statement(self._ada)
         ending = amount_text(self._tally.available(self._ada), EUR.precision)
-        self._note(f"statement of Ada, {lines} lines", told, f"from 0 to {ending}")
+        self._note(f"statement of Ada, {counted(lines, 'line')}", told, f"from 0 to {ending}")
 
     def _owners(self) -> None:
         """A second balance for the owner, and what two requests say about her."""

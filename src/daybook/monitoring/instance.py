@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from daybook.counting import counted
 from daybook.settings import running_instance
 
 FAILING_FILE = "failing.json"
@@ -29,7 +30,7 @@ class FailingPart:
     def __str__(self) -> str:
         code = "" if self.exit_code is None else f", last with code {self.exit_code}"
         return (
-            f"{self.part} ended {self.deaths} times in a row{code}; "
+            f"{self.part} ended {counted(self.deaths, 'time')} in a row{code}; "
             f"it is started again after {self.pause_seconds:g} s: see {self.log}"
         )
 

@@ -112,6 +112,9 @@ class Doorbell:
                 broker_transport_options={
                     "socket_timeout": BROKER_TIMEOUT_SECONDS,
                     "socket_connect_timeout": BROKER_TIMEOUT_SECONDS,
+                    # Kombu's channel by default connects again for some seconds by itself, whatever
+                    # ``retry`` says.
+                    "max_retries": 0,
                 },
                 task_create_missing_queues=True,  # queues are named after partitions
             )

@@ -51,8 +51,8 @@ class Asker(NamedTuple):
     """A message that waits for an outcome.
 
     fingerprint: hex, of the request that it asked for. at: milliseconds since the epoch when it
-    claimed the result of its task id. mark: of what it says (see ``worker.answering``).
-    duplicate: the request was there already.
+    claimed the result of its task id. mark: of what it says (see ``worker.answering``); empty when
+    it wants no result, and monitors alone are told. duplicate: the request was there already.
     """
 
     task_id: str
@@ -84,17 +84,20 @@ class Asked:
 
         def added(askers: list[Asker]) -> list[Asker]:
             others = [one for one in askers if one.task_id != asker.task_id]
+            if not asker.mark and len(others) < len(askers):
+                return askers  # who wants the result of this task is told, and so are monitors
             if len(others) >= ASKERS_MAX:
                 log.warning("asked.too_many", key=key, dropped=others[0].task_id)
             return [*others[-ASKERS_MAX + 1 :], asker]
 
         self._change(self._add_script, key, added)
 
-    def remove(self, key: str, task_id: str) -> None:
-        """Forget who asks. Raises LogUnavailable."""
+    def remove(self, key: str, asker: Asker) -> None:
+        """Forget who asks, unless its task is another message's by now. Raises LogUnavailable."""
+        gone = (asker.task_id, asker.mark)
 
         def others(askers: list[Asker]) -> list[Asker]:
-            return [one for one in askers if one.task_id != task_id]
+            return [one for one in askers if (one.task_id, one.mark) != gone]
 
         self._change(self._forget_script, key, others)
 

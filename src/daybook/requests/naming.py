@@ -61,11 +61,16 @@ def _not_composed(text: str) -> str:
 
 
 def normalised(text: str) -> str:
-    """The text as it can name something: in NFC, with plain spaces, without what nobody sees."""
+    """The text as it can name something: in NFC, with plain spaces, without what nobody sees.
+
+    Lone surrogates stay, to be refused: they stand for bytes of letters that could not be decoded.
+    """
     seen = (
         " " if character.isspace() else character
         for character in text
-        if character.isspace() or (character.isprintable() and not _UNSEEN.match(character))
+        if character.isspace()
+        or "\ud800" <= character <= "\udfff"
+        or (character.isprintable() and not _UNSEEN.match(character))
     )
     return unicodedata.normalize("NFC", "".join(seen).strip())
 

@@ -1,8 +1,8 @@
 """The Celery worker: ``celery -A daybook.worker worker``, or ``daybook worker``."""
 
-from daybook.extras import require
+from daybook.extras import require_in_celery
 
-require("worker")
+require_in_celery("worker")
 
 from daybook.worker import start, tasks  # noqa: F401 - they register themselves
 from daybook.worker.app import app

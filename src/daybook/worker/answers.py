@@ -161,7 +161,9 @@ class Answers:
             if not by_message:
                 answer = _rejected(reference, asker, answer)
         task = (asker.task_id, asker.mark, asker.at)
-        if isinstance(answer, Outcome):
+        if not asker.mark:
+            is_stored = True  # it wants no result, and its task ends all the same
+        elif isinstance(answer, Outcome):
             is_stored = self._results.answer(*task, answer.as_dict(), states.SUCCESS)
         else:
             is_stored = self._results.answer(*task, answer, states.FAILURE)

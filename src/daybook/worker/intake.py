@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from celery.worker.request import Request
 from daybook.client.client import Client
 from daybook.client.drafts import Draft, draft, with_task_id
 from daybook.client.receipts import Outcome
-from daybook.errors import FieldError, ReferenceConflict
+from daybook.errors import FieldError, LogFull, ReferenceConflict
 from daybook.ledger.rejection import Reason
 from daybook.queue.connect import translated_faults
 from daybook.queue.waiting import Asked, Asker
@@ -71,23 +72,24 @@ def take(desk: Desk, message: Any) -> Outcome | None:
     key = made.entry.key
     if asker is not None:
         asker = asker._replace(fingerprint=made.entry.fingerprint.hex())
-        desk.asked.add(key, asker)
+        with nullcontext() if asker.mark else suppress(LogFull):  # it can do without
+            desk.asked.add(key, asker)
     try:
         receipt = desk.client.append(made)
     except ReferenceConflict:
         if asker is not None:
-            desk.asked.remove(key, asker.task_id)
+            desk.asked.remove(key, asker)
         raise
     if receipt.state != "duplicate":
         return None
-    if asker is not None:
+    if asker is not None and asker.mark:
         desk.asked.add(key, asker._replace(duplicate=True))
     # What was recorded before this message was written down is for nobody else to tell.
     outcome = desk.client.outcome_of(receipt)
     if outcome is None or not outcome.final:
         return None
     if asker is not None:
-        desk.asked.remove(key, asker.task_id)
+        desk.asked.remove(key, asker)
     return outcome
 
 
@@ -97,9 +99,9 @@ def again(message: Any) -> dict[str, Any]:
 
 
 def _claim(desk: Desk, message: Any) -> Asker | None:
-    """Take the result of the message's id; None when nobody wants it, or it is another's by now."""
+    """Take the result of the message's id, if it wants one; None when that is another's by now."""
     if message.ignore_result:
-        return None
+        return Asker(message.id, "", int(_now() * 1000), "")
     mark = mark_of(message)
     with translated_faults():
         at = desk.results.claim(message.id, mark, comes_again=comes_again(message))

@@ -136,6 +136,16 @@ def test_rules_may_ask_for_the_sign_of_a_number() -> None:
     zero = refused(builder, {"id": "1", "account": "K", "amount": "0,00"})
     assert "no rule of the mapping fits this line: amount = '0,00'" in zero.reason
     assert "'n/a' in column 'amount'" in refused(builder, {"id": "1", "amount": "n/a"}).reason
+    empty = refused(builder, {"id": "1", "account": "K", "amount": " "})
+    assert "no rule of the mapping fits this line: amount = ' '" in empty.reason
+
+
+def test_bytes_that_are_no_text_are_never_dropped() -> None:
+    """Of Müller and Möller in another encoding nothing but Mller would be left."""
+    for more in ("", "normalise = true\n"):
+        for column in ("id", "currency"):
+            reject = refused(builder_of(more + PLAIN), ROW | {column: "M\udcfcller"})
+            assert "no text in the encoding of [csv]: write that of the file" in reject.reason
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,41 @@ def test_a_group_is_posted_whole_or_not(rows: list[Row], said: dict[int, str]) -
         assert said[reject.number] in reject.reason
 
 
+def test_a_zero_in_the_column_that_is_not_used() -> None:
+    """It is not empty, which the reason says; a rule that asks for the sign takes it as unused."""
+    rows = [row(2, "1", "A", "5.00", "0.00"), row(3, "1", "B", "0.00", "5.00")]
+    for reject in BUILDER.lines(rows):
+        assert isinstance(reject, Reject)
+        assert "'0.00' in column" in reject.reason
+        assert 'a zero is not empty, so ask for sign = "positive" in place of' in reject.reason
+    by_sign = builder_of(JOURNAL.replace("empty = false", 'sign = "positive"'))
+    (line,) = by_sign.lines([*rows[:1], row(3, "1", "B", "", "5.00")])
+    (item,) = items_of(line)
+    assert (item.source, item.destination, item.amount) == (named("A"), named("B"), None)
+    assert [type(one) for one in by_sign.lines([row(2, "1", "A", "0.00", "")])] == [Reject]
+
+
+def test_rows_of_a_group_that_do_not_follow_one_another() -> None:
+    """The reason has the way out, which brings them together."""
+    parted = [
+        row(2, "1", "A", "5.00", ""),
+        row(3, "2", "A", "7.00", ""),
+        row(4, "1", "B", "", "5.00"),
+        row(5, "2", "B", "", "7.00"),
+    ]
+    for reject in BUILDER.lines(parted):
+        assert isinstance(reject, Reject)
+        assert reject.reason.endswith(
+            'they don\'t follow one another, order_by = "entry" in the mapping brings them together'
+        )
+    whole = [row(2, "1", "A", "5", ""), row(3, "1", "B", "", "5")]
+    between = [row(4, "2", "A", "7", ""), row(5, "2", "B", "", "7")]
+    again = [row(6, "1", "A", "1", ""), row(7, "1", "B", "", "1")]
+    *_, last = Checks().judged(BUILDER.lines([*whole, *between, *again]))
+    assert isinstance(last, Reject)
+    assert last.reason.endswith("or order_by brings rows of one group together")
+
+
 @pytest.mark.parametrize("cell", ["4.99", "five"])
 def test_a_refused_group_keeps_its_references(cell: str) -> None:
     """Its own and those of its rows, whether a row is wrong or their sum: it needs them later."""

@@ -67,6 +67,39 @@ def test_faults_and_cells_survive_another_order() -> None:
     assert forwards[8][1] == "has 2 columns, the header has 3"
 
 
+GROUPED = """
+order_by = "day"
+[group]
+by = "{entry}"
+reference = "{entry}"
+[transaction]
+reference = "{entry}-{group_row}"
+source = "@World"
+destination = "@F"
+currency = "EUR"
+amount = "1"
+precision = 100
+effective_date = { column = "day", format = "%d.%m.%Y" }
+"""
+
+
+@pytest.mark.parametrize("broken", [b"7,soon\n", b"7\n", b"7,\n"])
+def test_a_row_whose_place_cannot_be_told_ends_a_run_of_groups(broken: bytes) -> None:
+    """Any group may lack it: sorted first, it would leave its own to be posted without it."""
+    mapping = check_mapping(tomllib.loads(GROUPED))
+    content = b"entry,day\n7,02.01.2026\n7,01.01.2026\n" + broken * 12
+    key = LineBuilder(mapping).order_key
+    source = Source(io.BytesIO(content), mapping, "csv", order_key=key)
+    said = "can't tell the place of line 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, and more: .* no line was"
+    with pytest.raises(ConfigError, match=said):
+        next(iter(source))
+    by_entry = check_mapping(tomllib.loads(GROUPED.replace('"day"', '"entry"', 1)))
+    key = LineBuilder(by_entry).order_key
+    source = Source(io.BytesIO(b"entry,day\n7,1\n,2\n"), by_entry, "csv", order_key=key)
+    with pytest.raises(ConfigError, match="the place of line 3:"):
+        next(iter(source))
+
+
 def test_numbers_in_texts_order_as_numbers() -> None:
     """9 before 10, wherever they stand."""
     texts = ["inv-10-2", "inv-9-11", "inv-9-2", "a", "007", "8"]

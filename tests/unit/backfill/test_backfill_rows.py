@@ -70,7 +70,7 @@ def test_a_broken_csv_line_is_a_faulty_row() -> None:
     """Too few columns, too many, stray quotes and bytes that are no text spare the other lines."""
     rows = rows_of(b'id,amount\n1\n2,2,2\n"3"x,3\n\xff,4\n5,5\n')
     assert [row.fault is None for row in rows] == [False, False, False, True, True]
-    assert rows[0].fault == "has 1 columns, the header has 2"
+    assert rows[0].fault == "has 1 column, the header has 2"
     assert "not CSV" in (rows[2].fault or "")
     assert rows[3].columns["id"] == "\udcff"
     assert [row.number for row in rows] == [2, 3, 4, 5, 6]
@@ -184,6 +184,10 @@ def test_only_columns_that_are_named_must_have_one_name() -> None:
     ("content", "said"),
     [
         ("id,amount\n".encode("utf-16"), 'write encoding = "utf-16" into \\[csv\\]'),
+        (
+            "id,größe\n".encode("cp1252"),
+            r'lacks amount, .* has "gr\\xf6\\xdfe", which is no text in utf-8: .* = "cp1252" or',
+        ),
         (b"id,Ammount\n", r"lacks amount \(did you mean Ammount\?\)"),
         (b"ID,amount\n", r"lacks id \(did you mean ID\?\)"),
         (gzip.compress(b"id,amount\n", mtime=0)[:12], "Compressed file ended"),

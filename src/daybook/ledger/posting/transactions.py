@@ -44,7 +44,9 @@ def post_transaction(
     if source is None or destination is None:
         return _unknown_balance(wanted, source, destination)
     amount = wanted.precise_amount
-    rejection = _mismatch(wanted, source, destination) or _lacks_funds(wanted, source, amount)
+    rejection = _mismatch(wanted, source, destination) or _lacks_funds(
+        wanted, source, amount, destination.indicator
+    )
     if rejection is not None:
         return rejection
     if not (source.debit_fits(amount) and destination.credit_fits(amount)):
@@ -284,7 +286,11 @@ def _mismatch_of(wanted: Transaction, side: str, balance: Balance) -> Rejected |
     return None
 
 
-def _lacks_funds(wanted: Transaction, source: Balance, amount: int) -> Rejected | None:
+def _lacks_funds(
+    wanted: Transaction, source: Balance, amount: int, receiver: str | None = None
+) -> Rejected | None:
+    """receiver: the ``@Name`` of the destination: the record alone can't tell that of a balance
+    which this rejection keeps from being created."""
     if not wanted.checks_funds:
         return None
     shortfall = amount - source.available
@@ -294,19 +300,23 @@ def _lacks_funds(wanted: Transaction, source: Balance, amount: int) -> Rejected 
         return Rejected(
             Reason.INSUFFICIENT_FUNDS,
             f"source: {source.name} has {source.available} available, "
-            f"{amount} needed (minor units)",
+            f"{amount} needed{_words(' for', receiver)} (minor units)",
             (source.balance_id,),
         )
     limit = wanted.overdraft_limit_minor
     if shortfall > limit:
-        why = "" if limit else f": {wanted.overdraft_limit} is less than one of them"
+        remark = "" if limit else f": {wanted.overdraft_limit} is less than one of them"
         return Rejected(
             Reason.OVERDRAFT_LIMIT_EXCEEDED,
-            f"source: {source.name} would stand at {-shortfall}, "
-            f"its limit is {-limit} (minor units){why}",
+            f"source: {source.name} would stand at {-shortfall}{_words(' if it paid', receiver)}, "
+            f"its limit is {-limit} (minor units){remark}",
             (source.balance_id,),
         )
     return None
+
+
+def _words(before: str, receiver: str | None) -> str:
+    return f"{before} {receiver}" if receiver else ""
 
 
 def _overflow(amount: int) -> Rejected:

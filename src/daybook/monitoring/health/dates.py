@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
+from daybook.counting import counted
 from daybook.monitoring.health.checks import Asked, Finding, inspection, worst
 from daybook.monitoring.recheck import LOOK_PAUSE_SECONDS, LOOKS_MAX
 from daybook.queue.sweeps import SweepSign, last_sweep
@@ -44,7 +45,7 @@ def judge_sweep(asked: Asked) -> Finding:
     failed = [
         Finding(
             "failed",
-            f"its step {fault.step!r} failed {fault.times} times in a row, for "
+            f"its step {fault.step!r} failed {counted(fault.times, 'time')} in a row, for "
             f"{max(0, sign.now_ms - fault.since_ms) / 1000:.0f} s: {fault.error}",
         )
         for fault in sign.faults
@@ -80,8 +81,8 @@ def judge_dates(asked: Asked) -> Finding:
     since = first.due.astimezone(UTC).isoformat(timespec="seconds")
     return Finding(
         "failed",
-        f"{schedules} schedules and {holds} deadlines of holds are overdue, the oldest since "
-        f"{since}: see `daybook schedules` and `daybook holds`",
+        f"{counted(schedules, 'schedule')} and {counted(holds, 'deadline')} of holds are overdue, "
+        f"the oldest since {since}: see `daybook schedules` and `daybook holds`",
     )
 
 

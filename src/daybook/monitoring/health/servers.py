@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from daybook.counting import counted
 from daybook.installation.migrate import check_revision
 from daybook.monitoring.health.checks import Asked, Finding, inspection
 from daybook.store.engine import translated_faults
@@ -9,7 +10,7 @@ from daybook.store.engine import translated_faults
 
 def judge_log(asked: Asked) -> Finding:
     """Redis answers, and holds a log."""
-    return Finding("ok", f"{asked.log.partitions()} partitions")
+    return Finding("ok", counted(asked.log.partitions(), "partition"))
 
 
 def judge_database(asked: Asked) -> Finding:

@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
+from daybook.counting import counted
 from daybook.ledger.balance import internal_balance_id
 from daybook.ledger.chain import GENESIS, link
 from daybook.ledger.record import Record
@@ -212,7 +213,8 @@ def _check_heads(
         report.heads.append(Head(partition, sequence, head.hex()))
         where = f"partition {partition}"
         if partition not in claimed:
-            report.add("unknown_partition", where, f"has {sequence} records but does not exist")
+            records = counted(sequence, "record")
+            report.add("unknown_partition", where, f"has {records} but does not exist")
             continue
         claimed_sequence, claimed_head = claimed[partition]
         if sequence != claimed_sequence:

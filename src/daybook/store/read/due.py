@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 from daybook.store.read.rows import (
     bounded,
     columns_of,
+    external_id_of,
     indicator_of,
     open_hold_view,
     schedule_view,
@@ -68,7 +69,9 @@ def _open_holds() -> Select[Any]:
             .scalar_subquery()
             .label("reference"),
             indicator_of(holds.c.source, "source_indicator"),
+            external_id_of(holds.c.source, "source_external_id"),
             indicator_of(holds.c.destination, "destination_indicator"),
+            external_id_of(holds.c.destination, "destination_external_id"),
         )
         .where(is_open)
     )

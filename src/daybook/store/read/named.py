@@ -1,4 +1,4 @@
-"""A balance by what people call it: the one place that decides what a name means."""
+"""A balance or a ledger by what people call it: the one place that decides what a name means."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from sqlalchemy import Connection
 from daybook.errors import NotFound
 from daybook.ledger.balance import internal_balance_id
 from daybook.requests.bounds import BALANCE_ID
-from daybook.store.read.queries import find_balance, list_balances
+from daybook.store.read.queries import find_balance, list_balances, list_ledgers
 from daybook.store.read.rows import bad_value
-from daybook.store.read.views import BalanceView
+from daybook.store.read.views import BalanceView, LedgerView
 
 
 def find_named_balance(
@@ -40,6 +40,19 @@ def find_external_balance(
         raise _not_found(external_id, currency)
     if len(found) > 1:
         raise bad_value("name", f"several balances have external_id {external_id}: give the id")
+    return found[0]
+
+
+def find_named_ledger(connection: Connection, name: str) -> LedgerView:
+    """The one ledger of this name. Raises NotFound, MalformedRequest for several."""
+    found = list_ledgers(connection, name=name, limit=2)
+    if not found:
+        raise NotFound(
+            f"there is no ledger {name}: a ledger is called by its id (ldg_<uuid>) or its name; "
+            "list those that are with `daybook ledgers`"
+        )
+    if len(found) > 1:
+        raise bad_value("ledger", f"several ledgers are called {name}: give the id")
     return found[0]
 
 

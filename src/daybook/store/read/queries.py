@@ -88,10 +88,16 @@ def _refused_values() -> Iterator[None]:
 
 
 def list_ledgers(
-    connection: Connection, *, after: str | None = None, limit: int = 100
+    connection: Connection,
+    *,
+    name: str | None = None,
+    after: str | None = None,
+    limit: int = 100,
 ) -> list[LedgerView]:
-    """Ledgers by id, from the one behind ``after``."""
+    """Ledgers by id, from the one behind ``after``; those of one name, which may be several."""
     query = columns_of(ledgers).order_by(ledgers.c.ledger_id).limit(bounded(limit))
+    if name is not None:
+        query = query.where(ledgers.c.name == name)
     if after is not None:
         query = query.where(ledgers.c.ledger_id > after)
     return [ledger_view(row) for row in connection.execute(query)]

@@ -24,6 +24,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from daybook.ledger.ids import bare, part_id, part_ids
 from daybook.ledger.instructions import Kind
+from daybook.store.read.called import Called, told_in_details
 from daybook.store.read.rows import columns_of, stored_id, transaction_view
 from daybook.store.read.views import TransactionView
 from daybook.store.schema import balances, taken_references, transaction_metadata, transactions
@@ -37,20 +38,22 @@ _LEG_LABEL = re.compile(r"(.+)_([1-9][0-9]{0,3})", re.DOTALL)
 def views_of(connection: Connection, rows: Sequence[Row[Any]]) -> list[TransactionView]:
     """Records as they are to be seen: with what was merged onto them later."""
     merged = merged_later(connection, [row.transaction_id for row in rows])
-    indicators = _indicators(connection, rows)
-    return [transaction_view(row, merged.get(row.transaction_id), indicators) for row in rows]
+    called = _called(connection, rows)
+    return [transaction_view(row, merged.get(row.transaction_id), called) for row in rows]
 
 
-def _indicators(connection: Connection, rows: Sequence[Row[Any]]) -> dict[UUID, str]:
-    """The ``@Name`` of each internal balance that the records name."""
+def _called(connection: Connection, rows: Sequence[Row[Any]]) -> dict[UUID, Called]:
+    """What people call the balances that the records name."""
     ids = {side for row in rows for side in (row.source, row.destination) if side is not None}
     if not ids:
         return {}
     columns = balances.c
-    query = select(columns.balance_id, columns.indicator).where(
-        is_one_of(columns.balance_id, list(ids)), columns.indicator.is_not(None)
+    external_id = columns.meta_data.op("->>")("external_id")
+    query = select(columns.balance_id, columns.indicator, external_id).where(
+        is_one_of(columns.balance_id, list(ids))
     )
-    return {row.balance_id: row.indicator for row in connection.execute(query)}
+    found = {row[0]: Called(*row[1:]) for row in connection.execute(query)}
+    return found | dict(told_in_details(rows, found))
 
 
 def merged_later(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, str]:

@@ -23,6 +23,7 @@ from daybook.ledger.rejection import Reason
 from daybook.requests import load_json
 from daybook.requests.bounds import EPOCH
 from daybook.requests.models import malformed
+from daybook.store.read.called import NAMELESS, Called
 from daybook.store.read.views import (
     BalanceView,
     ChangeView,
@@ -98,6 +99,13 @@ def indicator_of(balance_id: ColumnElement[Any], name: str) -> ColumnElement[Any
     return query.scalar_subquery().label(name)
 
 
+def external_id_of(balance_id: ColumnElement[Any], name: str) -> ColumnElement[Any]:
+    """The external_id of the balance in a column, as a column called ``name``."""
+    external_id = balances.c.meta_data.op("->>")("external_id")
+    query = select(external_id).where(balances.c.balance_id == balance_id)
+    return query.scalar_subquery().label(name)
+
+
 def parsed(text: str | None) -> dict[str, Any]:
     """A JSON object, its numbers exact; empty when absent."""
     return load_json(text) if text else {}
@@ -168,13 +176,14 @@ def identity_view(row: Row[Any]) -> IdentityView:
 
 
 def transaction_view(
-    row: Row[Any], merged_later: str | None = None, indicators: Mapping[UUID, str] | None = None
+    row: Row[Any], merged_later: str | None = None, called: Mapping[UUID, Called] | None = None
 ) -> TransactionView:
     """A record of the journal. merged_later: what was merged onto it, as JSON text.
 
-    indicators: of internal balances.
+    called: what people call its balances.
     """
-    named = indicators or {}
+    names = called or {}
+    source, destination = (names.get(each, NAMELESS) for each in (row.source, row.destination))
     amount, precision = _integer(row.precise_amount), _integer(row.precision)
     text = None if amount is None or precision is None else amount_text(amount, precision)
     return TransactionView(
@@ -207,8 +216,10 @@ def transaction_view(
         partition=row.partition,
         sequence=row.sequence,
         hash=bytes(row.hash).hex(),
-        source_indicator=named.get(row.source),
-        destination_indicator=named.get(row.destination),
+        source_indicator=source.indicator,
+        source_external_id=source.external_id,
+        destination_indicator=destination.indicator,
+        destination_external_id=destination.external_id,
     )
 
 
@@ -253,8 +264,10 @@ def open_hold_view(row: Row[Any]) -> OpenHoldView:
         row.reference,
         f"bln_{row.source}",
         row.source_indicator,
+        row.source_external_id,
         f"bln_{row.destination}",
         row.destination_indicator,
+        row.destination_external_id,
         row.currency,
         int(row.precision),
         int(row.amount),

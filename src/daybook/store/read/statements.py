@@ -19,7 +19,7 @@ from daybook.store.read.queries import find_balance, stored_id
 from daybook.store.read.views import BalanceView, View
 
 LAST_MAX = 10_000
-"""Most rows that a statement of the last rows has: they are read backwards, into memory."""
+"""Most lines that a statement of the last lines has: they are read backwards, into memory."""
 
 ROWS_READ_AT_ONCE = 2_000
 
@@ -31,7 +31,8 @@ _COLUMNS = (
 _SHOWN = """
 SELECT timezone('UTC', effective_date) AS effective_date, position, sequence, transaction_id, kind,
     reference, description, credit, debit, other,
-    (SELECT indicator FROM balances WHERE balance_id = other) AS other_indicator
+    (SELECT indicator FROM balances WHERE balance_id = other) AS other_indicator,
+    (SELECT meta_data ->> 'external_id' FROM balances WHERE balance_id = other) AS other_external_id
 FROM {arms} AS transactions ORDER BY {order}
 """
 _BY_POSITION = "transactions.position {way}, transactions.sequence {way}"
@@ -63,9 +64,9 @@ _BACKWARDS = text(
 class StatementLine(View):
     """One record on a statement, in minor units.
 
-    debit, credit: one of them is zero. other, other_indicator: the balance on the other side, and
-    its ``@Name`` if it is an internal one. balance: after this record; balance_string: the same as
-    exact decimal text in major units.
+    debit, credit: one of them is zero. other, other_indicator, other_external_id: the balance on
+    the other side, its ``@Name`` if it is an internal one, and what its meta_data says now.
+    balance: after this record; balance_string: the same as exact decimal text in major units.
     """
 
     effective_date: datetime
@@ -75,6 +76,7 @@ class StatementLine(View):
     description: str
     other: str
     other_indicator: str | None
+    other_external_id: str | None
     debit: int
     credit: int
     balance: int
@@ -139,6 +141,7 @@ class Statement:
             row.description,
             f"bln_{row.other}",
             row.other_indicator,
+            row.other_external_id,
             int(row.debit),
             int(row.credit),
             self.closing,

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Select,
     and_,
     exists,
@@ -49,6 +50,10 @@ from daybook.store.schema import balances, partitions, transaction_metadata, tra
 MONEY_KINDS = (Kind.TRANSACTION, Kind.BULK, Kind.SCHEDULE, *ACTION_KINDS)
 """Kinds of records that move money, or try to."""
 
+RECORDS_OVERTAKEN_MAX = 10_000
+"""So many records a partition may have written while an entry was deferred, for lists of the newest
+to show it in its place; one that waited for longer may be missing at the end of a page."""
+
 ALL_KINDS = "all"
 
 
@@ -83,8 +88,9 @@ def list_transactions(
 ) -> list[TransactionView]:
     """The newest records that fit all filters, newest acceptance first.
 
-    Without ``balance_id``, ``parent``, ``subject`` and ``reference`` they are the records that each
-    partition wrote last. Raises MalformedRequest for a filter that nothing can fit.
+    Without ``balance_id``, ``parent``, ``subject`` and ``reference`` they are found among what each
+    partition wrote last: see ``RECORDS_OVERTAKEN_MAX``. Raises MalformedRequest for a filter that
+    nothing can fit.
     """
     asked: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
     unknown = asked.keys() - Filters.__annotations__.keys()
@@ -105,7 +111,7 @@ def list_transactions(
     else:
         query = _newest_of_partitions(conditions, limit)
     found = query.subquery()
-    ordered = select(found).order_by(found.c.position.desc(), found.c.sequence.desc())
+    ordered = select(found).order_by(*(column.desc() for column in _place_of(found)))
     return views_of(connection, connection.execute(ordered.limit(limit)).all())
 
 
@@ -134,14 +140,19 @@ def _has_reference(connection: Connection, reference: str) -> ColumnElement[bool
 
 def _is_older_than(connection: Connection, transaction_id: str) -> ColumnElement[bool]:
     """What a list shows behind a transaction. Raises MalformedRequest when there is none."""
-    columns = transactions.c
-    place = select(columns.position, columns.sequence).where(
-        columns.transaction_id == given_id(transaction_id, "after")
+    place = select(*_place_of(transactions)).where(
+        transactions.c.transaction_id == given_id(transaction_id, "after")
     )
     row = connection.execute(place).first()
     if row is None:
         raise bad_value("after", f"there is no transaction {transaction_id}")
-    return tuple_(columns.position, columns.sequence) < tuple_(*row)
+    return tuple_(*_place_of(transactions)) < tuple_(*row)
+
+
+def _place_of(records: FromClause) -> tuple[ColumnElement[Any], ...]:
+    """By what lists are ordered: a wide request has one position in several partitions."""
+    columns = records.c
+    return columns.position, columns.sequence, columns.partition
 
 
 def _touches_ledger(_: Connection, ledger_id: str) -> ColumnElement[bool]:
@@ -194,11 +205,20 @@ def _newest_of_balance(
 
 
 def _newest_of_partitions(conditions: Sequence[ColumnElement[bool]], limit: int) -> Select[Any]:
-    """No index orders the whole journal by position, but each partition ends with its newest."""
+    """No index orders the whole journal by position, but each partition ends with its newest.
+
+    An entry that was deferred is recorded behind younger ones, so what stands before the last
+    records of a partition may be younger than they are: it is read on from them, by sequence.
+    """
+    columns = transactions.c
+    chosen = and_(columns.partition == partitions.c.partition, *conditions)
+    last = select(columns.sequence).where(chosen).order_by(columns.sequence.desc()).limit(limit)
+    last_ones = last.correlate(partitions).subquery()
+    first = select(func.min(last_ones.c.sequence)).scalar_subquery()
     newest = lateral(
         columns_of(transactions)
-        .where(transactions.c.partition == partitions.c.partition, *conditions)
-        .order_by(transactions.c.sequence.desc())
+        .where(chosen, columns.sequence >= first - RECORDS_OVERTAKEN_MAX)
+        .order_by(columns.position.desc(), columns.sequence.desc())
         .limit(limit)
     )
     return select(newest).select_from(partitions.join(newest, true()))

@@ -177,6 +177,14 @@ def trial_balance(
     )
 
 
+def has_balance(connection: Connection, prefix: str | None) -> bool:
+    """Whether there is any balance with this prefix, moved or not; None: always."""
+    if prefix is None:
+        return True
+    query = text("SELECT EXISTS (SELECT FROM balances WHERE starts_with(indicator, :prefix))")
+    return bool(connection.execute(query, {"prefix": prefix}).scalar())
+
+
 def _sums(rows: list[Row[Any]] | Any, sort: str) -> tuple[SumView, ...]:
     return tuple(
         SumView(row.name, row.currency, int(row.precision), row.balances, *_figures(row))

@@ -111,7 +111,8 @@ class OpenHoldView(View):
     """A hold with something left to commit or void.
 
     reference: its own, or its label as a leg. source_indicator, destination_indicator: the
-    ``@Name`` of an internal balance.
+    ``@Name`` of an internal balance. source_external_id, destination_external_id: what their
+    meta_data says now.
     inflight_expiry_date, inflight_commit_date: when the remainder is voided or committed.
     request: the request with legs of which it is one. bulk: the bulk to which it belongs.
     """
@@ -120,8 +121,10 @@ class OpenHoldView(View):
     reference: str
     source: str
     source_indicator: str | None
+    source_external_id: str | None
     destination: str
     destination_indicator: str | None
+    destination_external_id: str | None
     currency: str
     precision: int
     amount: int
@@ -139,7 +142,9 @@ class TransactionView(View):
     amount_string: exact decimal text in major units. source, destination, currency and amounts
     are absent when a refused request did not say enough to know them, or when they differ among
     the parts of a request.
-    source_indicator, destination_indicator: the ``@Name`` of an internal balance.
+    source_indicator, destination_indicator: the ``@Name`` of an internal balance; of one that was
+    never created, as its rejection tells it. source_external_id, destination_external_id: what
+    their meta_data says now.
     parts: how many records carry the request out; then this one moves no money. part: of such a
     record, its number.
     subject, change: what a creation or a change is about, and what it set.
@@ -183,7 +188,9 @@ class TransactionView(View):
     sequence: int
     hash: str
     source_indicator: str | None = None
+    source_external_id: str | None = None
     destination_indicator: str | None = None
+    destination_external_id: str | None = None
     refunded_by: str | None = None
     hold: HoldView | None = None
     records: tuple[TransactionView, ...] = ()
