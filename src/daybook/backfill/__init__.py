@@ -7,8 +7,9 @@ one; ``lines`` builds the requests (``request_lines`` takes lines that are reque
 outcomes within a bounded window, ``report`` and ``rejects`` say what became of them.
 """
 
-from daybook.backfill.lines import Line, LineBuilder, Reject, balance_id_of, ledger_id_of
+from daybook.backfill.lines import Line, Reject, balance_id_of, ledger_id_of
 from daybook.backfill.loading import load_mapping
+from daybook.backfill.mapped_lines import LineBuilder
 from daybook.backfill.mapping import Mapping
 from daybook.backfill.report import Summary
 from daybook.backfill.request_lines import RequestLines

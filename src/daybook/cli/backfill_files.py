@@ -16,8 +16,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from daybook.backfill.lines import LineBuilder, Reject
+from daybook.backfill.lines import Reject
 from daybook.backfill.loading import load_mapping
+from daybook.backfill.mapped_lines import LineBuilder
 from daybook.backfill.rejects import RejectsFile, default_rejects_path
 from daybook.backfill.report import Summary
 from daybook.backfill.request_lines import RequestLines

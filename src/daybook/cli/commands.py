@@ -25,6 +25,7 @@ from daybook.cli import (
     statement,
     status,
     tail,
+    transactions,
     transfer,
     trial_balance,
     up,
@@ -196,7 +197,7 @@ _command(
 )
 _command(
     "transactions",
-    inspect.transactions,
+    transactions.transactions,
     _INSPECT,
     "daybook transactions --status REJECTED",
     "daybook transactions --balance @World --currency USD --since 2026-04-22",
@@ -205,7 +206,7 @@ _command(
 )
 _command(
     "transaction",
-    inspect.transaction,
+    transactions.transaction,
     _INSPECT,
     "daybook transaction order-1",
     "daybook transaction txn_… --json",

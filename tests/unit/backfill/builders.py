@@ -6,8 +6,9 @@ import tomllib
 from datetime import UTC, datetime
 from typing import Any
 
-from daybook.backfill.lines import Line, LineBuilder, Reject
+from daybook.backfill.lines import Line, Reject
 from daybook.backfill.loading import check_mapping
+from daybook.backfill.mapped_lines import LineBuilder
 from daybook.backfill.rows import Row
 from daybook.requests import TransactionRequest
 

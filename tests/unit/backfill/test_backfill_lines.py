@@ -12,14 +12,9 @@ from typing import Any
 import pytest
 from tests.unit.backfill.builders import NOW, builder_of, built, refused
 
-from daybook.backfill.lines import (
-    KEY_LENGTH_MAX,
-    Line,
-    LineBuilder,
-    balance_id_of,
-    ledger_id_of,
-)
+from daybook.backfill.lines import Line, balance_id_of, ledger_id_of
 from daybook.backfill.loading import check_mapping, load_mapping
+from daybook.backfill.mapped_lines import KEY_LENGTH_MAX, LineBuilder
 from daybook.backfill.rows import Row
 from daybook.requests import TransactionRequest, load_json
 

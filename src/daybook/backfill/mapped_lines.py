@@ -1,0 +1,332 @@
+"""From a row of the file to a request of the log, by the rules of the mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import chain
+from typing import Any
+
+from daybook.backfill.cells import Cells, normalised_columns, shown
+from daybook.backfill.groups import (
+    GROUP_CHARACTERS_MAX,
+    GROUP_ROWS_MAX,
+    GroupRow,
+    UnbalancedError,
+    grouped,
+    items_of,
+    stand_in,
+)
+from daybook.backfill.lines import Line, Reject, balance_id_of, ledger_id_of, rejects_of
+from daybook.backfill.mapping import GroupTable, Mapping
+from daybook.backfill.ordering import OrderKey, natural_key
+from daybook.backfill.rows import Row
+from daybook.backfill.rules import DateRule, SideRule
+from daybook.backfill.template import CellError, Columns, Template
+from daybook.errors import FieldError, MalformedRequest
+from daybook.ledger.rejection import Reason
+from daybook.requests import (
+    BalanceRequest,
+    BulkRequest,
+    LedgerRequest,
+    TransactionRequest,
+    check_json_amount,
+    mint_bulk_id,
+    mint_id,
+    validate,
+)
+from daybook.requests.bounds import EPOCH, FUTURE_MAX
+from daybook.requests.models import malformed
+
+KEY_LENGTH_MAX = 1_000
+"""Characters of a balance's key: in any script it fits into meta_data, as external_id."""
+
+_MOVING = frozenset({"amount", "precise_amount", "source", "destination"})
+"""What moves money, and in which direction."""
+
+_CODES: dict[str, Reason] = {
+    "amount": Reason.INVALID_AMOUNT,
+    "precise_amount": Reason.INVALID_AMOUNT,
+    "precision": Reason.INVALID_PRECISION,
+}
+"""Of a cell that is no number; of any other, ``malformed``."""
+
+
+class LineBuilder:
+    """Applies a mapping to rows. now: the present moment, to refuse dates in the future."""
+
+    def __init__(
+        self, mapping: Mapping, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._mapping = mapping
+        self._now = now
+        self._number_columns = mapping.number_columns()
+        self.order_key: OrderKey | None = self._order_key if mapping.order_by else None
+        table = mapping.transaction
+        self._fields = [
+            (name, rules)
+            for name in ("reference", "currency", "amount", "precise_amount", "precision",
+                         "rounding", "description", "allow_overdraft", "overdraft_limit",
+                         "inflight", "ordering_key")
+            if (rules := getattr(table, name)) is not None
+        ]  # fmt: skip
+        self._placing = [("order_by", mapping.order_by)] if mapping.order_by else []
+        if mapping.group is not None:
+            self._placing += [("by", column) for column in mapping.group.by.columns]
+        self.ledger_id = ""
+        if mapping.ledger is not None:
+            self.ledger_id = mapping.ledger.id or ledger_id_of(mapping.ledger.name or "")
+
+    def ledger_request(self) -> LedgerRequest | None:
+        """The ledger that the mapping creates, if it does."""
+        if self._mapping.ledger is None or self._mapping.ledger.name is None:
+            return None
+        return LedgerRequest(name=self._mapping.ledger.name, ledger_id=self.ledger_id)
+
+    def balance_request(self, balance_id: str, key: str, currency: str) -> BalanceRequest:
+        """The application balance with this key."""
+        return BalanceRequest(
+            ledger_id=self.ledger_id,
+            currency=currency,
+            balance_id=balance_id,
+            meta_data={"external_id": key},
+        )
+
+    def lines(self, rows: Iterable[Row]) -> Iterator[Line | Reject]:
+        """The requests of rows, or of groups of rows, in order."""
+        if self._mapping.group is None:
+            return map(self.build, rows)
+        return self._groups(rows, self._mapping.group)
+
+    def _groups(self, rows: Iterable[Row], group: GroupTable) -> Iterator[Line | Reject]:
+        def key_of(row: Row) -> str | None:
+            with suppress(CellError):  # the row is refused for it when it is built
+                return None if row.fault else group.by.render(self._columns(row))
+            return None
+
+        for members, beyond, stray in grouped(rows, key_of):
+            first = next(beyond, None)
+            if first is None:
+                yield from self._group(members, group, stray)
+                continue
+            reason = (
+                f"is in a group of more than {GROUP_ROWS_MAX} rows or {GROUP_CHARACTERS_MAX} "
+                "characters: make several of it, each with a text of its own for by"
+            )
+            yield from rejects_of(chain(members, [first], beyond), Reason.MALFORMED, reason, None)
+
+    def _group(
+        self, rows: list[Row], group: GroupTable, stray: int | None
+    ) -> Iterator[Line | Reject]:
+        """One request of rows; if one of them can't be posted, none of them is.
+
+        stray: a refused line that may be one of them.
+        """
+        keys: dict[str, str] = {}
+        built = [self._group_row(row, keys) for row in rows]
+        right = [one for one in built if isinstance(one, GroupRow)]
+        wrong = [one for one in built if isinstance(one, Reject)]
+        if wrong or stray is not None:
+            neighbour = f"line {stray}, which may be of its group, is refused"
+            if wrong:
+                neighbour = f"line {wrong[0].number} of its group is refused"
+            for row, one in zip(rows, built, strict=True):
+                reject = one
+                if isinstance(reject, GroupRow):
+                    own = reject.request.reference
+                    reject = Reject(row, Reason.BULK_ABORTED, neighbour, own)
+                yield replace(reject, other=self._group_reference(row, group))
+            return
+        reference = None
+        try:
+            reference = self._cells(rows[0]).named(group.reference)
+            given = {"reference": reference, "atomic": True, "transactions": items_of(right)}
+            request = validate(BulkRequest, given)
+        except (UnbalancedError, CellError, MalformedRequest) as fault:
+            code = fault.code if isinstance(fault, MalformedRequest) else Reason.MALFORMED
+            reason = str(fault)
+            if isinstance(fault, UnbalancedError) and self._mapping.order_by is None:
+                reason += f"; if they don't follow one another, {_ordered_by(group)}"
+            for one in right:
+                yield Reject(one.row, code, reason, reference, one.request.reference)
+            return
+        own_id = mint_bulk_id(request.slot)
+        named = request.model_copy(update={"bulk_id": own_id})
+        yield Line(tuple(rows), named, keys, own_id)
+
+    def _group_row(self, row: Row, keys: dict[str, str]) -> GroupRow | Reject:
+        """What a row of a group says: it may name one side only."""
+        if row.fault is not None:
+            return Reject(row, Reason.MALFORMED, row.fault, None)
+        given: dict[str, Any] = {}
+        cells = self._cells(row)
+        errors = self._fill(cells, given, keys)
+        open_side = self._open_side(cells)
+        if open_side is not None:
+            errors = [error for error in errors if error.field != open_side]
+            other = "destination" if open_side == "source" else "source"
+            given[open_side] = stand_in(given.get(other))
+        try:
+            return GroupRow(row, self._checked(given, errors, cells), open_side)
+        except MalformedRequest as fault:
+            return Reject(row, fault.code, str(fault), given.get("reference"))
+
+    def _group_reference(self, row: Row, group: GroupTable) -> str | None:
+        with suppress(CellError):
+            return self._cells(row).named(group.reference)
+        return None
+
+    def _open_side(self, cells: Cells) -> str | None:
+        """The side that a row leaves open; None when it names both, or none."""
+        table = self._mapping.transaction
+        sides = {"source": table.source, "destination": table.destination}
+        try:
+            unnamed = [name for name, rules in sides.items() if cells.first(rules) is None]
+        except CellError:
+            return None  # said of the side itself
+        return unnamed[0] if len(unnamed) == 1 else None
+
+    def _order_key(self, row: Row) -> int | bytes | None:
+        """What ``order_by`` orders a row by: the moment of a date, else the text, naturally.
+
+        None: it can't tell, and is refused for it when it is built.
+        """
+        column = self._mapping.order_by
+        assert column is not None
+        if row.fault is not None:
+            return None
+        try:
+            text = self._cells(row).text(column)
+        except CellError:
+            return None
+        if self._mapping.group is not None and not text.strip():
+            return None
+        rules = [rule for _, rule in self._mapping.transaction.dates() if rule.column == column]
+        if not rules:
+            return natural_key(text).encode(errors="surrogatepass")
+        try:
+            return (rules[0].read(text) - EPOCH) // timedelta(microseconds=1)
+        except (ValueError, OverflowError):
+            return None
+
+    def build(self, row: Row) -> Line | Reject:
+        """The request of a row, its transaction id minted, or everything that is wrong with it."""
+        if row.fault is not None:
+            return Reject(row, Reason.MALFORMED, row.fault, None)
+        given: dict[str, Any] = {}
+        keys: dict[str, str] = {}
+        cells = self._cells(row)
+        errors = self._fill(cells, given, keys)
+        try:
+            request = self._checked(given, errors, cells)
+        except MalformedRequest as fault:
+            reference = given.get("reference")
+            return Reject(row, fault.code, str(fault), reference)
+        own_id = mint_id("txn", request.slot)
+        named = request.model_copy(update={"transaction_id": own_id})
+        return Line((row,), named, keys, own_id)
+
+    def _columns(self, row: Row) -> Columns:
+        return normalised_columns(row.columns) if self._mapping.normalise else row.columns
+
+    def _cells(self, row: Row) -> Cells:
+        return Cells(self._columns(row), self._mapping.csv.number_form, self._number_columns)
+
+    def _fill(self, cells: Cells, given: dict[str, Any], keys: dict[str, str]) -> list[FieldError]:
+        """Put every field of the row into ``given``; what cannot be read comes back."""
+        errors: list[FieldError] = []
+        for name, rules in self._fields:
+            _read(errors, given, name, partial(cells.value, name, rules))
+        for name, column in self._placing:
+            _read(errors, {}, name, partial(cells.text, column))
+        table = self._mapping.transaction
+        for name, side in (("source", table.source), ("destination", table.destination)):
+            _read(errors, given, name, partial(self._balance, side, cells, keys))
+        for name, rule in table.dates():
+            _read(errors, given, name, partial(self._moment, cells, name, rule))
+        if table.amount is not None and not errors:
+            _read(errors, {}, "amount", partial(cells.surplus_decimals, table.amount, given))
+        if table.meta_data:
+            meta_data: dict[str, Any] = {}
+            for name, rules in table.meta_data.items():
+                _read(errors, meta_data, name, partial(cells.value, "meta_data", rules))
+            given["meta_data"] = meta_data
+        return errors
+
+    def _checked(
+        self, given: dict[str, Any], errors: list[FieldError], cells: Cells
+    ) -> TransactionRequest:
+        """Raises MalformedRequest with the errors and those of the request together."""
+        named = {error.field for error in errors}
+        try:
+            check_json_amount(given)
+            request = validate(TransactionRequest, given)
+        except MalformedRequest as fault:
+            errors += [error for error in fault.errors if error.field not in named]
+        if not errors:
+            return request
+        if any(error.field in _MOVING for error in errors) and (
+            zeros := cells.zeros(self._mapping.rules())
+        ):
+            errors[0] = replace(errors[0], message=f"{errors[0].message}; {zeros}")
+        raise malformed(errors)
+
+    def _balance(self, rules: list[SideRule], cells: Cells, keys: dict[str, str]) -> str:
+        rule = cells.first(rules)
+        if rule is not None and rule.party is not None:
+            rules = self._mapping.parties[rule.party]
+            rule = cells.first(rules)
+        if rule is None:
+            raise cells.no_rule(rules)
+        if rule.balance is None:
+            named = rule.indicator or rule.id
+            assert named is not None
+            return cells.named(named)
+        key = _checked_key(cells.named(rule.balance), rule.balance)
+        balance_id = balance_id_of(self.ledger_id, key)
+        keys[balance_id] = key
+        return balance_id
+
+    def _moment(self, cells: Cells, name: str, rule: DateRule) -> datetime | None:
+        text = cells.text(rule.column)
+        if rule.optional and not text.strip():
+            return None
+        try:
+            moment = rule.read(text)
+            in_future = name == "effective_date" and moment - self._now() > FUTURE_MAX
+        except (ValueError, OverflowError):
+            raise CellError(
+                f"{shown(text)} in column {rule.column!r} is not a date in the format "
+                f"{rule.format or 'ISO 8601'}"
+            ) from None
+        if in_future:
+            raise CellError("lies more than a day in the future")
+        return moment
+
+
+def _read(
+    errors: list[FieldError], into: dict[str, Any], name: str, read: Callable[[], Any]
+) -> None:
+    try:
+        value = read()
+    except CellError as fault:
+        errors.append(FieldError(name, _CODES.get(name, Reason.MALFORMED), str(fault)))
+        return
+    if value is not None:
+        into[name] = value
+
+
+def _ordered_by(group: GroupTable) -> str:
+    """What brings the rows of a group together."""
+    return f'order_by = "{group.by.columns[0]}" in the mapping brings them together'
+
+
+def _checked_key(key: str, template: Template) -> str:
+    """The key, if it can be an external_id; CellError otherwise."""
+    named = f"the balance's key {template.text[:40]!r}"
+    if len(key) > KEY_LENGTH_MAX:
+        raise CellError(f"{named} is longer than {KEY_LENGTH_MAX} characters")
+    return key
