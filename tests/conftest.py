@@ -6,6 +6,7 @@ tests use those servers: they make databases ``daybook_test_…`` and empty the 
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -90,6 +91,7 @@ def cluster() -> Iterator[Cluster]:
         cluster_from_environment(Path(folder) / "servers") as found,
     ):
         yield found
+        gc.collect()  # Celery's results take leave of their server, and wait for one that is away
 
 
 @pytest.fixture
