@@ -61,7 +61,7 @@ def test_a_beat_that_was_stopped_is_found(one: Installation) -> None:
         assert code == 1
         assert checks["sweep"]["state"] == checks["dates"]["state"] == "failed"
         assert "beat has stopped" in checks["sweep"]["detail"]
-        assert checks["dates"]["detail"].startswith("1 schedules and 0 deadlines of holds")
+        assert checks["dates"]["detail"].startswith("1 schedule and 0 deadlines of holds")
         assert checks["workers"]["state"] == checks["progress"]["state"] == "ok"
         os.kill(workers.beats[0].pid, signal.SIGCONT)
         wait_until(lambda: health(one)[0] == 0, "all is well again")
