@@ -11,6 +11,7 @@ from tests.benchmarks import measures
 from tests.harness import Cluster
 
 
+@pytest.mark.long
 def test_a_short_run_measures_everything(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

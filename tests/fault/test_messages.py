@@ -66,6 +66,7 @@ def assert_work_goes_on(installation: Installation, name: str) -> None:
     wait_until(is_applied, f"{by_message} is applied")
 
 
+@pytest.mark.long
 def test_whatever_is_pushed_ends_no_worker(installation: Installation) -> None:
     """Strange messages on every queue, with work in between: no process dies, nothing stays."""
     seed = random.randrange(1 << 30)

@@ -123,16 +123,16 @@ def test_a_soft_shutdown_finishes_the_batch(
 ) -> None:
     """SIGTERM in the middle of a drain: exit code 0, replies sent, the rest stays in the log."""
     monkeypatch.setenv("DAYBOOK_BATCH_ENTRIES_MAX", "64")
-    receipts = deposits(installation, "d", 8_000)
+    receipts = deposits(installation, "d", 4_000)
     with celery(installation, "worker", "-c", "1", "-n", "soft@localhost") as worker:
         wait_until(lambda: sum(applied(installation).values()) > 500, "a drain runs", pause=0.002)
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(timeout=SECONDS_MAX) == 0
     done = sum(applied(installation).values())
-    assert done < 8_000
+    assert done < 4_000
     outcomes = installation.client.wait_many(receipts, 0)
     assert sum(o is not None for o in outcomes) == done
-    assert installation.open_entries() == 8_000 - done
+    assert installation.open_entries() == 4_000 - done
     installation.drain()
     assert None not in installation.client.wait_many(receipts, SECONDS_MAX)
 
@@ -142,7 +142,7 @@ def test_a_lost_doorbell_is_rung_again(installation: Installation) -> None:
     receipts = deposits(installation, "d", 20)
     for partition in range(2):
         installation.redis.delete(f"daybook.partition.{partition}")
-    installation.workers(1, beat=True, preloaded=False)
+    installation.workers(1, beat=True)
     outcomes = installation.client.wait_many(receipts, SECONDS_MAX)
     assert {o and o.status for o in outcomes} == {"APPLIED"}
 

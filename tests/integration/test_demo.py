@@ -87,6 +87,7 @@ def parts_of(folder: Path) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.long
 def test_the_demo_is_right_and_leaves_nothing_behind(tmp_path: Path) -> None:
     """It ends with 0, says as JSON what came out, and removes folder and processes."""
     code, out, err = run_demo(environment(tmp_path), "--json")

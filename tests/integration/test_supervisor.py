@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.harness import daybook_program, wait_until
 
 from daybook.embedded.servers import Servers
@@ -52,6 +53,7 @@ def kill_running(servers: Servers, names: tuple[str, ...]) -> None:
                 os.kill(servers.pid(name), signal.SIGKILL)
 
 
+@pytest.mark.long
 def test_parts_that_do_not_stay_up_take_nothing_along(tmp_path: Path) -> None:
     """Servers run on; `status` and `health` say which parts die, until they stay up again."""
     home = tmp_path / "home"

@@ -27,6 +27,7 @@ QUICK = {
 """Deliberate faults that show within some runs; the others take the long campaign."""
 
 
+@pytest.mark.long
 def test_whatever_goes_wrong_the_ledger_may_stand() -> None:
     """No seed of a fixed range leads to a violation, and nearly every kind of fault happened."""
     happened: set[Fault] = set()
