@@ -15,7 +15,7 @@ from tests.integration.posting import FEES, WORLD, Posting, divided, move
 from daybook.ledger.identity import IDENTITY_FIELDS
 from daybook.ledger.ids import part_id
 from daybook.ledger.instructions import Bulk, Commit, Refund, Void
-from daybook.store.read import queries
+from daybook.store.read import queries, transactions
 from daybook.store.read.due import list_holds, list_schedules
 from daybook.store.read.recorded import PARTS_SHOWN_MAX
 from daybook.store.read.views import IdentityView, TransactionView
@@ -80,6 +80,25 @@ def test_pages_lack_nothing_that_was_deferred(posting: Posting) -> None:
             assert [view.created_at for view in pages] == sorted(
                 (view.created_at for view in pages), reverse=True
             )
+
+
+def test_pages_lack_nothing_behind_what_waited_long(
+    posting: Posting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound is on how many waited in a partition, and not on how many overtook them: these are
+    all shown. Few records are read, however many partitions there are."""
+    monkeypatch.setattr(transactions, "RECORDS_DEFERRED_MAX", 4)  # 2 in each partition
+    ann = posting.balance()
+    for number, back in enumerate((0, 0, 0, 0, 0, 0, 0, -60, -60)):
+        posting._milliseconds += back
+        posting.post(move(f"m{number}", ann, 1))
+        posting._milliseconds -= back
+    shown: list[str] = []
+    after = None
+    while page := listed(posting, limit=1, after=after):
+        shown.append(page[0].reference)
+        after = page[0].transaction_id
+    assert shown == ["m6", "m5", "m4", "m3", "m2", "m1", "m0", "m8", "m7"]
 
 
 def test_a_request_with_legs_shows_them(posting: Posting) -> None:

@@ -50,9 +50,9 @@ from daybook.store.schema import balances, partitions, transaction_metadata, tra
 MONEY_KINDS = (Kind.TRANSACTION, Kind.BULK, Kind.SCHEDULE, *ACTION_KINDS)
 """Kinds of records that move money, or try to."""
 
-RECORDS_OVERTAKEN_MAX = 10_000
-"""So many records a partition may have written while an entry was deferred, for lists of the newest
-to show it in its place; one that waited for longer may be missing at the end of a page."""
+RECORDS_DEFERRED_MAX = 10_000
+"""Of records that fit, so many may have waited at once, an equal share of them in each partition,
+for lists of the newest to lack none of those that overtook them."""
 
 ALL_KINDS = "all"
 
@@ -89,7 +89,7 @@ def list_transactions(
     """The newest records that fit all filters, newest acceptance first.
 
     Without ``balance_id``, ``parent``, ``subject`` and ``reference`` they are found among what each
-    partition wrote last: see ``RECORDS_OVERTAKEN_MAX``. Raises MalformedRequest for a filter that
+    partition wrote last: see ``RECORDS_DEFERRED_MAX``. Raises MalformedRequest for a filter that
     nothing can fit.
     """
     asked: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
@@ -109,7 +109,7 @@ def list_transactions(
     elif is_named:
         query = columns_of(transactions).where(*conditions)
     else:
-        query = _newest_of_partitions(conditions, limit)
+        query = _newest_of_partitions(connection, conditions, limit)
     found = query.subquery()
     ordered = select(found).order_by(*(column.desc() for column in _place_of(found)))
     return views_of(connection, connection.execute(ordered.limit(limit)).all())
@@ -204,22 +204,25 @@ def _newest_of_balance(
     return union_all(*found)
 
 
-def _newest_of_partitions(conditions: Sequence[ColumnElement[bool]], limit: int) -> Select[Any]:
+def _newest_of_partitions(
+    connection: Connection, conditions: Sequence[ColumnElement[bool]], limit: int
+) -> Select[Any]:
     """No index orders the whole journal by position, but each partition ends with its newest.
 
-    An entry that was deferred is recorded behind younger ones, so what stands before the last
-    records of a partition may be younger than they are: it is read on from them, by sequence.
+    An entry that was deferred is recorded behind younger ones, so more than ``limit`` are read: as
+    many more as are older than one that stands before them all, for each of those has waited.
     """
-    columns = transactions.c
-    chosen = and_(columns.partition == partitions.c.partition, *conditions)
-    last = select(columns.sequence).where(chosen).order_by(columns.sequence.desc()).limit(limit)
-    last_ones = last.correlate(partitions).subquery()
-    first = select(func.min(last_ones.c.sequence)).scalar_subquery()
-    newest = lateral(
+    number = connection.execute(select(func.count()).select_from(partitions)).scalar_one()
+    last = (
         columns_of(transactions)
-        .where(chosen, columns.sequence >= first - RECORDS_OVERTAKEN_MAX)
-        .order_by(columns.position.desc(), columns.sequence.desc())
-        .limit(limit)
+        .where(transactions.c.partition == partitions.c.partition, *conditions)
+        .order_by(transactions.c.sequence.desc())
+        .limit(limit + RECORDS_DEFERRED_MAX // max(1, number))
+        .correlate(partitions)
+        .subquery()
+    )
+    newest = lateral(
+        select(last).order_by(last.c.position.desc(), last.c.sequence.desc()).limit(limit)
     )
     return select(newest).select_from(partitions.join(newest, true()))
 
