@@ -176,6 +176,27 @@ def test_a_message_that_ignores_its_result_ends_as_its_request(
     assert meta(desk)[0] == "SUCCESS"
 
 
+def test_who_wants_no_result_takes_no_place_of_one_who_does(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither among those who ask for one outcome, nor among the outcomes that are asked for."""
+    monkeypatch.setattr(asked_module, "ASKERS_MAX", 2)
+    monkeypatch.setattr(asked_module, "KEYS_MAX", 2)
+
+    def waiting() -> list[str]:
+        found = desk.asked.everybody(0)[1]
+        return [one.task_id for _, text in found for one in asked_module.askers_in(text)]
+
+    for task_id, mark in (("a", "m"), ("b", ""), ("c", "m"), ("d", "")):
+        desk.asked.add("t:1", Asker(task_id, "f", 1, mark))
+    assert waiting() == ["a", "c"]
+    desk.asked.add("t:1", Asker("e", "f", 1, "m"))
+    assert waiting() == ["c", "e"]
+    with pytest.raises(LogFull, match="1 outcomes"):
+        desk.asked.add("t:2", Asker("f", "f", 1, ""))
+    desk.asked.add("t:2", Asker("g", "f", 1, "m"))
+
+
 def test_a_sweep_asks_the_ledger_for_some_of_those_who_wait_long(
     desk: Desk, installation: Installation
 ) -> None:

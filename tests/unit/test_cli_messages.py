@@ -222,10 +222,13 @@ def test_a_rejection_tells_who_was_never_created() -> None:
     sales, other = (
         UUID(internal_balance_id(name, "USD").removeprefix("bln_")) for name in ("@Sales", "@X")
     )
-    text = "source: @A has 1 available, 2 needed for @Sales (minor units)"
-    row = SimpleNamespace(source=other, destination=sales, currency="USD", detail=text)
-    assert dict(told_in_details([row], {})) == {sales: Called("@Sales", None)}
-    assert dict(told_in_details([row], {sales: NAMELESS})) == {}
+    for text in (
+        "source: @A has 1 available, 2 needed for @Sales (minor units)",
+        "source: @A would stand at -2 if it paid @Sales, its limit is -1 (minor units)",
+    ):
+        row = SimpleNamespace(source=other, destination=sales, currency="USD", detail=text)
+        assert dict(told_in_details([row], {})) == {sales: Called("@Sales", None)}
+        assert dict(told_in_details([row], {sales: NAMELESS})) == {}
 
 
 def test_one_is_counted_as_one() -> None:

@@ -176,7 +176,7 @@ def _miscounted(steps: Sequence[Step], found: Found) -> Iterator[str]:
     wanted = len(found.created) + sum(step.records for step in steps)
     wanted += sum(scene.records for scene in found.seen)
     if found.verified.records != wanted:
-        yield f"{counted(found.verified.records, 'record')}, not {wanted}"
+        yield f"{counted(found.verified.records, 'record')}, not {wanted:,}"
 
 
 def _not_replaced(found: Found) -> Iterator[str]:

@@ -147,7 +147,7 @@ class Play:
         still_open = client.wait_many(receipts, timeout=0).count(None)
         self._say(
             f"kill -9 of worker process {victim.pid}, after {counted(len(receipts), 'request')}, "
-            f"{still_open} of them without an outcome yet."
+            f"{still_open:,} of them without an outcome yet."
         )
         return Kill(victim.pid, len(receipts), still_open)
 

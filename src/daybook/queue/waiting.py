@@ -21,10 +21,11 @@ from daybook.queue.scripts import ADD_SCRIPT, FORGET_SCRIPT
 log = structlog.get_logger()
 
 ASKERS_MAX = 1_000
-"""Messages that wait for one outcome: of more, the oldest are no longer waited for."""
+"""Messages that wait for one outcome: of more, the oldest go, first those that want no result."""
 
 KEYS_MAX = 1_000_000
-"""Outcomes that are waited for, schedules included: with more, the log is full for the intake."""
+"""Outcomes that are waited for, schedules included: with more, the log is full for the intake.
+Messages that want no result leave half of them to others."""
 
 CHANGE_ATTEMPTS_MAX = 100
 """How often a change is tried again because somebody else changed the same."""
@@ -78,19 +79,22 @@ class Asked:
     def add(self, key: str, asker: Asker) -> None:
         """Write down who asks for the outcome of ``key``.
 
-        Raises LogFull when KEYS_MAX others are waited for, or the server has no memory left;
-        LogUnavailable.
+        Raises LogFull when KEYS_MAX others are waited for (half as many, for one that wants no
+        result), or the server has no memory left; LogUnavailable.
         """
 
         def added(askers: list[Asker]) -> list[Asker]:
             others = [one for one in askers if one.task_id != asker.task_id]
             if not asker.mark and len(others) < len(askers):
                 return askers  # who wants the result of this task is told, and so are monitors
-            if len(others) >= ASKERS_MAX:
-                log.warning("asked.too_many", key=key, dropped=others[0].task_id)
-            return [*others[-ASKERS_MAX + 1 :], asker]
+            others.append(asker)
+            if len(others) > ASKERS_MAX:
+                dropped = next((one for one in others if not one.mark), others[0])
+                log.warning("asked.too_many", key=key, dropped=dropped.task_id)
+                others.remove(dropped)
+            return others
 
-        self._change(self._add_script, key, added)
+        self._change(self._add_script, key, added, KEYS_MAX if asker.mark else KEYS_MAX // 2)
 
     def remove(self, key: str, asker: Asker) -> None:
         """Forget who asks, unless its task is another message's by now. Raises LogUnavailable."""
@@ -99,7 +103,7 @@ class Asked:
         def others(askers: list[Asker]) -> list[Asker]:
             return [one for one in askers if (one.task_id, one.mark) != gone]
 
-        self._change(self._forget_script, key, others)
+        self._change(self._forget_script, key, others, KEYS_MAX)
 
     def answered(self, key: str, found: bytes) -> None:
         """Forget those that were answered, unless somebody came meanwhile: the sweeper sees to it.
@@ -115,16 +119,16 @@ class Asked:
             following, found = self._client.hscan(self._name, cursor, count=SCAN_COUNT)
         return following, [(key.decode(errors="replace"), askers) for key, askers in found.items()]
 
-    def _change(self, script: Any, key: str, change: Change) -> None:
+    def _change(self, script: Any, key: str, change: Change, keys_max: int) -> None:
         for _ in range(CHANGE_ATTEMPTS_MAX):
             with translated_faults():
                 known = self._client.hget(self._name, key) or b""
                 wanted = text_of(change(askers_in(known)))
-                done = script(keys=[self._name], args=[key, known, wanted, KEYS_MAX])
+                done = script(keys=[self._name], args=[key, known, wanted, keys_max])
             if done == _CHANGED:
                 return
             if done == _FULL:
-                raise LogFull(f"{KEYS_MAX} outcomes are waited for already: try again later")
+                raise LogFull(f"{keys_max} outcomes are waited for already: try again later")
         raise LogUnavailable(f"who asks for {key!r} changes all the time: try again")
 
 

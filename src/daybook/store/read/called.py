@@ -28,10 +28,12 @@ def told_in_details(
     """Names of internal balances that were never created, as the details of rejections tell them.
 
     An id follows from the name and the currency, so no text can claim a name for another balance.
+    A comma behind a name may be its own, or that of the sentence.
     """
     for row in rows:
         unknown = {row.source, row.destination} - {None} - known.keys()
-        for word in _INDICATORS.findall(row.detail or "") if unknown else ():
-            balance_id = UUID(internal_balance_id(word, row.currency)[len("bln_") :])
+        words = _INDICATORS.findall(row.detail or "") if unknown else ()
+        for name in {form for word in words for form in (word, word.removesuffix(","))}:
+            balance_id = UUID(internal_balance_id(name, row.currency)[len("bln_") :])
             if balance_id in unknown:
-                yield balance_id, Called(word, None)
+                yield balance_id, Called(name, None)
