@@ -26,9 +26,9 @@ from tests.harness import (
 keep_files_in_memory()
 
 
-def is_worker(config: pytest.Config) -> bool:
-    """Whether this is one of several processes of a run, and not the first."""
-    return hasattr(config, "workerinput")
+ROOT = "PYTEST_DEBUG_TEMPROOT"
+"""Below what pytest makes temporary folders."""
+_OWN_ROOT = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,18 +37,19 @@ def pytest_configure(config: pytest.Config) -> None:
     pytest's is one for each user, and every run that starts closes it to others: under root, to
     the account of the servers that another run has there.
     """
-    if not is_worker(config):
-        os.environ["PYTEST_DEBUG_TEMPROOT"] = tempfile.mkdtemp(prefix="daybook-tests-")
+    if ROOT not in os.environ:  # it is for all processes of a run
+        config.stash[_OWN_ROOT] = tempfile.mkdtemp(prefix="daybook-tests-")
+        os.environ[ROOT] = config.stash[_OWN_ROOT]
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, exitstatus: pytest.ExitCode
 ) -> None:
     """Keep the folders of a run that failed, and no others."""
-    if is_worker(terminalreporter.config):
+    root = terminalreporter.config.stash.get(_OWN_ROOT, None)
+    if root is None:
         return
-    root = os.environ["PYTEST_DEBUG_TEMPROOT"]
-    if exitstatus == pytest.ExitCode.OK:
+    if exitstatus != pytest.ExitCode.TESTS_FAILED:
         shutil.rmtree(root, ignore_errors=True)
     else:
         terminalreporter.line(f"What tests that failed had is in {root}.")

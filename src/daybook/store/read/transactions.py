@@ -92,10 +92,10 @@ def list_transactions(
     partition wrote last: see ``RECORDS_DEFERRED_MAX``. Raises MalformedRequest for a filter that
     nothing can fit.
     """
-    asked: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
-    unknown = asked.keys() - Filters.__annotations__.keys()
+    unknown = filters.keys() - Filters.__annotations__.keys()
     if unknown:
         raise TypeError(f"there is no filter {min(unknown)}")
+    asked: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
     balance_id, is_named = asked.pop("balance_id", None), not _NAMING.isdisjoint(asked)
     ids = (balance_id, asked.get("parent"))
     if any(each is not None and stored_id(each) is None for each in ids):
