@@ -33,6 +33,7 @@ from tests.mutants.making import PACKAGE, Mutant
 
 SUITE = (
     "tests/unit/ledger",
+    "tests/unit/test_applier.py",
     "tests/unit/test_changes.py",
     "tests/unit/test_quarantined.py",
     "tests/unit/test_tactics.py",
@@ -93,6 +94,8 @@ class InForks:
             raise session.Failed("the tests fail without a mutant")
         _forget()
         functions = _functions()
+        gc.collect()
+        gc.freeze()  # a fork that looked for garbage among all this would copy it
 
         def attempt(mutant: Mutant) -> None:
             _replace(mutant, functions)
