@@ -35,6 +35,7 @@ SUITE = (
     "tests/unit/ledger",
     "tests/unit/test_applier.py",
     "tests/unit/test_changes.py",
+    "tests/unit/test_previews.py",
     "tests/unit/test_quarantined.py",
     "tests/unit/test_tactics.py",
     "tests/property/test_canonical_bytes.py",

@@ -13,6 +13,7 @@ from daybook.ledger.book import Book, Recorded, Schedule, balance_of
 from daybook.ledger.entry import LogEntry
 from daybook.ledger.hold import Hold
 from daybook.ledger.instructions import NewBalance
+from daybook.ledger.posting.actions import status_of
 from daybook.ledger.record import Record
 
 A, B = (f"bln_00000000-0000-4000-8000-00000000000{n}" for n in (1, 2))
@@ -65,6 +66,7 @@ def test_a_new_balance_is_what_was_asked_for() -> None:
         is_new=True,
     )
     assert values(balance_of(wanted, b"f")) == values(asked)
+    assert (asked.ledger_id, asked.is_new) == ("ldg_1", True)
     used = Balance(A, GENERAL_LEDGER_ID, "USD", "@Till", is_new=True)
     assert values(Book().internal_balance(A, "@Till", "USD")) == values(used)
 
@@ -74,6 +76,41 @@ def test_a_balance_counts_what_it_has() -> None:
     balance = Balance(A, "ldg", "USD", None, 100, 70, 20, 5, 4)
     assert (balance.balance, balance.available) == (50, 46)
     assert (balance.name, Balance(A, "ldg", "USD", "@Till").name) == (A, "@Till")
+
+
+def test_a_hold_counts_its_commits() -> None:
+    """It is changed by each of them, and by a void; a new one is to be written, too."""
+    hold = Hold(FIRST, A, B, "USD", 100, 10)
+    assert (hold.is_new, hold.changed) == (False, False)
+    hold.commit(4)
+    hold.commit(5)
+    assert (hold.committed, hold.commits, hold.changed, hold.remainder) == (9, 2, True, 1)
+    new = Hold(SECOND, A, B, "USD", 100, 10, is_new=True)
+    assert (new.is_new, new.changed) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("expires", "commits", "due"),
+    [
+        (None, None, None),
+        (6, 6, None),
+        (5, None, "void"),
+        (None, 5, "commit"),
+        (5, 5, "commit"),
+        (4, 5, "void"),
+        (5, 4, "commit"),
+        (5, 6, "void"),
+        (6, 5, "commit"),
+    ],
+)
+def test_the_earlier_date_of_a_hold_counts(
+    expires: int | None, commits: int | None, due: str | None
+) -> None:
+    """Of those that have come by now; on a tie the commit. What has ended has no date."""
+    hold = Hold(FIRST, A, B, "USD", 100, 10, expires_micros=expires, commits_micros=commits)
+    assert hold.due(5) == due
+    hold.void(10)
+    assert hold.due(5) is None
 
 
 @pytest.mark.parametrize("currency", ["USD", ""])
@@ -114,6 +151,7 @@ def test_a_schedule_that_raises_when_it_is_due_is_over() -> None:
     book.add_schedule(entry, instruction)
     book.add_quarantined(entry, "s", Recorded(entry.request_id, "REJECTED", entry.fingerprint))
     assert (book.schedules, book.closed_schedules) == ({}, [entry.request_id])
+    assert status_of(book, entry.request_id) is not None  # it is known all the same
 
 
 def test_what_is_undone_is_forgotten() -> None:
