@@ -2,100 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from random import Random
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from tests.simulation.chaos import Chaos
-from tests.simulation.memory_log import MemoryLog
-from tests.simulation.memory_store import MemoryStore
-from tests.simulation.scheduler import Scheduler
-from tests.simulation.world import FIRST_MS
+from tests.simulation.place import Place, money, spend
 
 from daybook.apply import applier as drains
-from daybook.apply.applier import Applier
-from daybook.client.drafts import drafts
+from daybook.apply.report import DrainReport
 from daybook.ledger.entry import POSITION_COUNTER_BITS
-from daybook.queue.entries import RawEntry
 from daybook.queue.waiting import Wanted
 from daybook.requests import slot_of
-from daybook.settings import Settings
 from daybook.steps import Point, watched
-
-
-class Counted(MemoryLog):
-    """A log in memory that notes what was read. reads: partition and most entries, in order."""
-
-    reads: list[tuple[int, int]]
-
-    def read(self, partition: int, after: int, count: int, bytes_max: int) -> list[RawEntry]:
-        self.reads.append((partition, count))
-        return super().read(partition, after, count, bytes_max)
-
-
-class Place:
-    """A log and a store of some partitions. seconds: the worker's clock."""
-
-    def __init__(self, partitions: int = 1) -> None:
-        self.now_ms = FIRST_MS
-        self.seconds: Iterator[float] = iter(lambda: 0.0, None)
-        self.calls: list[str] = []
-        self.on_call: Callable[[str], None] = lambda call: None
-        self.partitions = partitions
-        chaos = Chaos(Random(1))
-        chaos.calm = True
-        self.log = Counted(lambda: self.now_ms, self._called)
-        self.log.reads = []
-        self.log.install(partitions, 100_000, 0)
-        self.store = MemoryStore(partitions, Scheduler(Random(1), FIRST_MS), chaos)
-        self.store.touch = self._called  # type: ignore[method-assign]
-
-    def _called(self, call: str) -> None:
-        self.calls.append(call)
-        self.on_call(call)
-
-    def applier(self, answers: Any = None, **settings: Any) -> Applier:
-        """A worker with batches of 3 to 10 entries."""
-        sizes = {"batch_entries_min": 3, "batch_entries_max": 10}
-        made = Settings(**{**sizes, **settings})
-        return Applier(self.store, self.log, made, answers, lambda: next(self.seconds))
-
-    def send(self, *requests: dict[str, Any]) -> list[int]:
-        """Append requests: their positions."""
-        made = [draft.entry for draft in drafts(requests, lambda: FIRST_MS / 1000)]
-        return [each.position or 0 for each in self.log.append(made)[0]]
-
-    def lock(self, *partitions: int) -> Any:
-        """Another worker has these partitions."""
-        with self.store.units() as begin:
-            unit = begin()
-        unit.lock(partitions)
-        return unit
-
-
-def money(reference: str, home: int = 0, place: Place | None = None, **more: Any) -> dict[str, Any]:
-    """A deposit into an internal balance, in the log of partition ``home``."""
-    partitions = place.partitions if place else 1
-    key = next(f"k{n}" for n in range(10_000) if slot_of(f"k{n}") % partitions == home)
-    request = {
-        "kind": "transaction",
-        "reference": reference,
-        "ordering_key": key,
-        "source": "@World",
-        "destination": "@Till",
-        "currency": "USD",
-        "precision": 1,
-        "precise_amount": 5,
-        "allow_overdraft": True,
-    }
-    return request | more
-
-
-def spend(reference: str, home: int, place: Place) -> dict[str, Any]:
-    """A payment of what was deposited."""
-    more: dict[str, Any] = {"source": "@Till", "destination": "@Shop", "allow_overdraft": False}
-    return money(reference, home, place, **more)
 
 
 def deposits(count: int, word: str = "d") -> list[dict[str, Any]]:
@@ -114,16 +32,12 @@ def test_batches_grow_under_load_and_shrink_when_idle() -> None:
         applier.drain(0)
         return [size for _, size in place.log.reads]
 
-    assert sizes(27) == [3, 6, 10, 10, 10]
-    assert sizes(0) == [5]
+    assert sizes(36) == [3, 6, 12, 13, 13, 6]  # two of thirteen are less than a quarter
     assert [sizes(0), sizes(0)] == [[3], [3]]
     assert sizes(3) == [3, 6]
-    assert sizes(9) == [3, 6, 10]
-    assert sizes(1) == [5, 5]  # one of five is a quarter, rounded down
+    assert sizes(9) == [3, 6, 12]
+    assert sizes(1) == [6, 6]  # one of six is a quarter, rounded down
     assert sizes(0) == [3]
-    place.log.reads.clear()
-    applier.apply_next(0)
-    assert place.log.reads == [(0, 10)]
 
 
 def test_a_drain_tells_what_it_did() -> None:
@@ -206,6 +120,24 @@ def test_what_another_worker_has_taken_meanwhile_is_its_own() -> None:
     assert len(place.log.reads) == 3
 
 
+def test_whoever_needs_a_partition_waits_for_it() -> None:
+    """As many entries are taken as may be, at once: others stand still until then."""
+    place = Place()
+    place.applier().apply_next(0)
+    assert place.log.reads == [(0, 13)]
+    assert ("lock" in place.calls, "lock_if_free" in place.calls) == (True, False)
+
+
+def test_a_partition_is_helped_in_batches_of_its_own_size() -> None:
+    """They grow as its own would, and a worker that has it is waited for."""
+    place = Place(2)
+    place.send(*(money(f"a{n}", 1, place) for n in range(20)), spend("b", 0, place))
+    drained = place.applier().drain(0)
+    assert drained.outcomes == {"applied": 21}
+    assert [count for partition, count in place.log.reads if partition == 1] == [3, 6, 12]
+    assert place.calls.count("lock") == 3
+
+
 def test_a_drain_helps_those_that_its_entries_wait_for() -> None:
     """The partition whose oldest open entry is the oldest of all comes first, be it deferred."""
     place = Place(3)
@@ -248,6 +180,9 @@ def test_of_two_that_share_their_oldest_position_it_is_the_other() -> None:
     (position,) = place.send(wide)
     assert place.log.first_behind({0: 0, 1: 0}) == {0: position, 1: position}
     assert [place.applier()._oldest_open(own) for own in (0, 1)] == [1, 0]
+    drained = DrainReport(0)
+    assert place.applier()._help(0, drained)
+    assert (drained.helped, drained.outcomes) == ({1}, {"rejected": 1})
 
 
 def test_a_drain_that_cannot_help_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,6 +199,23 @@ def test_a_drain_that_cannot_help_gives_up(monkeypatch: pytest.MonkeyPatch) -> N
     assert (drained.outcomes, drained.more) == ({"applied": 2}, False)
 
 
+def test_a_drain_that_may_defer_no_more_helps() -> None:
+    """It reads what it can't take before what it has deferred is decided."""
+    place = Place(2)
+    place.send(money("a", 1, place), spend("b", 0, place), spend("c", 0, place))
+    drained = place.applier(deferred_max=1).drain(0)
+    assert (drained.helped, drained.outcomes["applied"], drained.more) == ({1}, 2, False)
+    assert drained.reasons == {"insufficient_funds": 1}
+
+
+def test_a_drain_rings_for_those_that_it_has_helped_before_the_fence() -> None:
+    """Also where the next epoch has no such partition: its replies may be open."""
+    place = Place(3)
+    place.send(money("a", 2, place), spend("b", 0, place), spend("c", 0, place))
+    place.log.epochs.begin(1)
+    assert place.applier(deferred_max=1).drain(0).helped == {0, 2}
+
+
 def test_a_drain_at_the_fence_goes_on_to_the_next_epoch() -> None:
     """It applies what others have left before it, and rings for everything behind it."""
     place = Place(2)
@@ -276,7 +228,7 @@ def test_a_drain_at_the_fence_goes_on_to_the_next_epoch() -> None:
     assert place.store.tables.epochs[-1].partitions == 3
     assert drained.outcomes == {"applied": 2}
     assert (drained.helped, drained.more, drained.busy) == ({0, 1, 2}, False, False)
-    assert (1, 10) in place.log.reads
+    assert (1, 13) in place.log.reads
 
 
 def test_a_fence_that_others_have_not_reached_ends_the_drain() -> None:

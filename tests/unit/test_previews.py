@@ -13,6 +13,8 @@ from tests.oracle.scenario import FIRST_MS, FIRST_POSITION, Parser, id_of
 from daybook.apply import dry_run
 from daybook.apply.dry_run import DryRun
 from daybook.ledger.balance import internal_balance_id
+from daybook.ledger.book import Book
+from daybook.ledger.entry import LogEntry
 from daybook.ledger.preview import BalancePreview, Figures, Preview, RecordPreview
 
 A, B = id_of("bln", "A"), id_of("bln", "B")
@@ -35,6 +37,18 @@ class Seen(Shelf):
         return super().book_for(self.read)
 
 
+def dry_run_on(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> DryRun:
+    """A dry run that reads a shelf instead of the database."""
+    engine = create_engine("postgresql+psycopg://nowhere")
+
+    def book_for(asked: Any, entry: LogEntry) -> Book:
+        assert asked is engine
+        return shelf.book_for([entry])
+
+    monkeypatch.setattr(dry_run, "_book_for", book_for)
+    return DryRun(engine, lambda: FIRST_MS / 1000)
+
+
 def previewed(line: str, monkeypatch: pytest.MonkeyPatch) -> Preview:
     """What a dry run says of the last of these requests."""
     parser, shelf = Parser(), Seen()
@@ -42,10 +56,8 @@ def previewed(line: str, monkeypatch: pytest.MonkeyPatch) -> Preview:
     for number, step in enumerate(before):
         assert step.request is not None
         shelf.apply([entry_of(step.request, step.request_id, FIRST_POSITION - 99 + number)])
-    monkeypatch.setattr(dry_run, "_book_for", lambda engine, entry: shelf.book_for([entry]))
-    engine = create_engine("postgresql+psycopg://nowhere")
     assert last.request is not None
-    asked = DryRun(engine, lambda: FIRST_MS / 1000)
+    asked = dry_run_on(shelf, monkeypatch)
     preview = asked.look_ahead(last.request_id, body_of(last.request, last.request_id))
     (entry,) = shelf.read
     assert entry == entry_of(last.request, last.request_id, FIRST_POSITION)
@@ -136,6 +148,30 @@ def test_what_moves_no_money_has_no_amount(monkeypatch: pytest.MonkeyPatch) -> N
         ),
     )
     assert preview.balances == ()
+
+
+def test_what_is_refused_without_an_amount_shows_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit of the remainder, of a hold that has ended, is about the hold's balances."""
+    preview = previewed("void held\ncommit held", monkeypatch)
+    (record,) = preview.records
+    assert (record.reason, record.precision) == ("already_voided", 100)
+    assert (record.precise_amount, record.amount_string) == (None, None)
+
+
+def test_dates_are_judged_by_the_time_of_the_dry_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if it were accepted then."""
+    assert previewed("x: @W > @X 1 USD overdraft date=-5", monkeypatch).would_apply
+    assert previewed("x: @W > @X 1 USD overdraft scheduled=9", monkeypatch).status == "SCHEDULED"
+
+
+def test_it_has_the_methods_of_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request is drafted as if it were sent."""
+    shelf = Seen()
+    preview = dry_run_on(shelf, monkeypatch).create_ledger("Fees")
+    (entry,) = shelf.read
+    assert entry.request_id.startswith("ldg_")
+    assert preview.would_apply
+    assert preview.records[0].reference == entry.request_id
 
 
 def test_parts_are_numbered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,7 +107,7 @@ def _preview(book: Book, entry: LogEntry) -> Preview:
     nothing = Figures(0, 0, 0, 0, 0, 0)
     named = [
         BalancePreview(
-            name,
+            balance.balance_id,
             balance.indicator,
             balance.currency,
             balance.precision,

@@ -141,5 +141,5 @@ def amount_text(precise_amount: int, precision: int) -> str:
     """
     quotient = _EXACT.divide(Decimal(precise_amount), Decimal(precision))
     if not _has_finite_text(precise_amount, precision):
-        quotient = quotient.quantize(Decimal(1).scaleb(-40), context=_EXACT)
+        quotient = quotient.quantize(Decimal("1E-40"), context=_EXACT)
     return format(quotient.normalize(_EXACT), "f")

@@ -322,6 +322,29 @@ def test_what_raised_and_is_recorded_meanwhile_is_no_longer_quarantined(faulty: 
         assert [each.status for each in decision.decisions] == ["APPLIED", status]
 
 
+def test_what_raised_is_known_by_its_reference_whatever_its_id(faulty: LogEntry) -> None:
+    """The same under another id is a duplicate, with the reference of both."""
+    raised = {13: Quarantined(faulty, "LookupError", "")}
+    (recorded,) = entries("faulty: @World > @A 1 USD overdraft id=other")
+    again = faulty._replace(fingerprint=recorded.fingerprint)
+    _, outcome = decide_batch(Book(), [], [recorded, again], raised=raised).decisions
+    assert (outcome.duplicate, outcome.reference) == (True, "faulty")
+    assert outcome.transaction_id == recorded.request_id != again.request_id
+
+
+def test_what_is_due_and_raises_is_quarantined(faulty: LogEntry) -> None:
+    """Though it is known as scheduled; the same again under another id is known by its schedule."""
+    raised = {13: Quarantined(faulty, "LookupError", "")}
+    scheduled = Recorded(faulty.request_id, "SCHEDULED", faulty.fingerprint)
+    for own, is_known in ((faulty.request_id, False), (f"txn_{'0' * 36}", True)):
+        book = Book()
+        book.references["faulty"] = scheduled
+        again = faulty._replace(request_id=own)
+        decision = decide_batch(book, [], [again], raised=raised)
+        assert [each.duplicate for each in decision.decisions] == [is_known]
+        assert bool(decision.quarantined) != is_known
+
+
 @pytest.mark.parametrize("how", [RETRIED, DISCARDED])
 @pytest.mark.parametrize("reference", ["r", None])
 def test_what_was_quarantined_is_resolved_once(how: str, reference: str | None) -> None:
