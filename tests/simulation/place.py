@@ -60,6 +60,18 @@ class Place:
         made = [draft.entry for draft in drafts(requests, lambda: FIRST_MS / 1000)]
         return [each.position or 0 for each in self.log.append(made)[0]]
 
+    def send_wide(self, reference: str, *homes: int) -> int:
+        """Append a request that spends in these partitions, the first of them its home."""
+        names = [f"bln_00000000-0000-4000-8000-00000000{n:04}" for n in range(9_999)]
+        sides = [
+            next(name for name in names if slot_of(name) % self.partitions == home)
+            for home in homes
+        ]
+        legs = [{"identifier": name, "precise_distribution": "5"} for name in sides]
+        wide = money(reference, sources=legs, precise_amount=5 * len(legs), allow_overdraft=False)
+        del wide["source"], wide["ordering_key"]
+        return self.send(wide)[0]
+
     def lock(self, *partitions: int) -> Any:
         """Another worker has these partitions."""
         with self.store.units() as begin:

@@ -12,7 +12,6 @@ from daybook.apply import applier as drains
 from daybook.apply.report import DrainReport
 from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.queue.waiting import Wanted
-from daybook.requests import slot_of
 from daybook.steps import Point, watched
 
 
@@ -172,12 +171,7 @@ def test_what_is_deferred_is_helped_before_what_is_younger() -> None:
 def test_of_two_that_share_their_oldest_position_it_is_the_other() -> None:
     """A wide request and its barriers: anyone who comes to one of them takes all of them."""
     place = Place(2)
-    names = [f"bln_00000000-0000-4000-8000-0000000000{n}" for n in range(10, 99)]
-    sides = [next(name for name in names if slot_of(name) % 2 == home) for home in (0, 1)]
-    legs = [{"identifier": name, "precise_distribution": "5"} for name in sides]
-    wide = money("wide", sources=legs, precise_amount=10, allow_overdraft=False)
-    del wide["source"], wide["ordering_key"]
-    (position,) = place.send(wide)
+    position = place.send_wide("wide", 0, 1)
     assert place.log.first_behind({0: 0, 1: 0}) == {0: position, 1: position}
     assert [place.applier()._oldest_open(own) for own in (0, 1)] == [1, 0]
     drained = DrainReport(0)
