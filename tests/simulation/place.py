@@ -55,9 +55,12 @@ class Place:
         made = Settings(**{**sizes, **settings})
         return Applier(self.store, self.log, made, answers, lambda: next(self.seconds))
 
-    def send(self, *requests: dict[str, Any]) -> list[int]:
+    def send(self, *requests: dict[str, Any], flags: str = "") -> list[int]:
         """Append requests: their positions."""
-        made = [draft.entry for draft in drafts(requests, lambda: FIRST_MS / 1000)]
+        made = [
+            draft.entry._replace(flags=draft.entry.flags + flags)
+            for draft in drafts(requests, lambda: FIRST_MS / 1000)
+        ]
         return [each.position or 0 for each in self.log.append(made)[0]]
 
     def send_wide(self, reference: str, *homes: int) -> int:
