@@ -53,7 +53,8 @@ def test_a_source_of_another_partition_is_debited_under_its_lock() -> None:
 
 def test_an_internal_balance_is_debited_under_a_lock_of_its_own() -> None:
     """It is of no partition."""
-    place, seen = Place(2), set()
+    place = Place(2)
+    seen: set[tuple[str, Any]] = set()
 
     def look(point: Point) -> None:
         if point is Point.LOADED:
