@@ -6,12 +6,18 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import accumulate, chain, takewhile
 from pathlib import Path
 from typing import Any
 
 import libcst as cst
 from libcst import matchers as m
-from libcst.metadata import MetadataWrapper, PositionProvider
+from libcst.metadata import (
+    CodePosition,
+    MetadataWrapper,
+    PositionProvider,
+    WhitespaceInclusivePositionProvider,
+)
 from mutmut.mutation import mutators
 
 ROOT = Path(__file__).parents[2]
@@ -29,8 +35,8 @@ def negated(node: cst.CSTNode) -> Iterable[cst.CSTNode]:
 
 
 def left_out(node: cst.Expr) -> Iterable[cst.CSTNode]:
-    """A call for its effect, left out."""
-    if m.matches(node.value, m.Call()):
+    """A call for its effect, left out, unless the call is one of what is left as it is."""
+    if m.matches(node.value, m.Call()) and not _stays(node.value):
         yield cst.Pass()
 
 
@@ -90,9 +96,16 @@ _NOT_MUTATED: dict[str, m.BaseMatcherNode | Any] = {
         | m.Assign(targets=[m.AssignTarget(m.Name("__slots__"))])
     ),
     "a cast says nothing while the program runs": m.Call(func=m.Name("cast")),
+    "what is read of a database is tried with one, in tests/integration": m.With(
+        items=[m.WithItem(item=m.Call(func=m.Name("reading")))]
+    ),
     "a point of the pipeline does nothing but let tests strike": m.Call(func=m.Name("reach")),
 }
 """What is left as it is, by the reason."""
+
+
+def _stays(node: cst.CSTNode) -> bool:
+    return any(m.matches(node, kind) for kind in _NOT_MUTATED.values())
 
 
 def is_prose(node: cst.CSTNode) -> bool:
@@ -130,32 +143,30 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A place in a module, and what may stand there instead. top: the outermost statement."""
+    """A place in a module, and what may stand there instead. code: of the module as it is."""
 
     path: Path
-    tree: cst.Module
-    top: cst.CSTNode
-    old: cst.CSTNode
-    new: cst.CSTNode
+    code: str
+    place: slice
+    instead: str
     lines: range
     where: str
     on_load: bool
 
     def made(self) -> Mutant | None:
         """The mutant, unless it is no Python or no change."""
-        code_of, top = self.tree.code_for_node, self.top
-        new_top = self.new if top is self.old else top.deep_replace(self.old, self.new)
-        source = self.tree.code.replace(code_of(top), code_of(new_top), 1)
-        if source == self.tree.code or not _compiles(source):
+        source = self.code[: self.place.start] + self.instead + self.code[self.place.stop :]
+        if source == self.code or not _compiles(source):
             return None
-        change = _change(self.tree.code, source)
+        change = _change(self.code, source)
         return Mutant(self.path, self.lines, self.where, change, source, self.on_load)
 
 
 def candidates_of(path: Path) -> list[Candidate]:
     """Every place of a module, with all that may stand there instead."""
-    wrapper = MetadataWrapper(cst.parse_module(path.read_text(encoding="utf-8")))
-    finder = _Finder(path, wrapper.module)
+    code = path.read_text(encoding="utf-8")
+    wrapper = MetadataWrapper(cst.parse_module(code))
+    finder = _Finder(path, code, wrapper.module)
     wrapper.visit(finder)
     return finder.found
 
@@ -163,12 +174,14 @@ def candidates_of(path: Path) -> list[Candidate]:
 class _Finder(cst.CSTVisitor):
     """Walks through a module and knows in which function it is."""
 
-    METADATA_DEPENDENCIES = (PositionProvider,)
+    METADATA_DEPENDENCIES = (PositionProvider, WhitespaceInclusivePositionProvider)
 
-    def __init__(self, path: Path, tree: cst.Module) -> None:
+    def __init__(self, path: Path, code: str, tree: cst.Module) -> None:
         super().__init__()
         self.found: list[Candidate] = []
         self._path = path
+        self._code = code
+        self._line_starts = [0, *accumulate(map(len, code.splitlines(keepends=True)))]
         self._tree = tree
         self._names: list[str] = []
         self._bodies: set[cst.CSTNode] = set()
@@ -183,7 +196,7 @@ class _Finder(cst.CSTVisitor):
         if isinstance(node, cst.BaseStatement):
             self._statements.append(node)
         self._deep += node in self._bodies
-        if is_prose(node) or any(m.matches(node, kind) for kind in _NOT_MUTATED.values()):
+        if is_prose(node) or _stays(node):
             return False
         self.found += self._at(node)
         return True
@@ -203,16 +216,29 @@ class _Finder(cst.CSTVisitor):
             ):
                 continue
             for new in operator(node):
+                old: Any = node
+                if operator is negated:  # the condition alone: a block has lines of its own
+                    old, new = old.test, new.test  # type: ignore[attr-defined]
                 yield Candidate(
                     self._path,
-                    self._tree,
-                    self._statements[0],
-                    node,
-                    new,
+                    self._code,
+                    self._place(old),
+                    self._tree.code_for_node(new),
                     self._lines(node),
                     ".".join(self._names),
                     on_load=not self._deep,
                 )
+
+    def _place(self, node: cst.CSTNode) -> slice:
+        """Where the code of a node stands in that of its module, with its parentheses."""
+        span = self.get_metadata(WhitespaceInclusivePositionProvider, node)
+        place = slice(self._offset(span.start), self._offset(span.end))
+        alone = self._tree.code_for_node(node)  # its lines are not indented
+        assert self._code[place].split() == alone.split()
+        return place
+
+    def _offset(self, position: CodePosition) -> int:
+        return self._line_starts[position.line - 1] + position.column
 
     def _lines(self, node: cst.CSTNode) -> range:
         """The lines of the node's statement; where others are inside of that, of the node."""
@@ -231,15 +257,29 @@ def _compiles(source: str) -> bool:
     return True
 
 
+def _lines_of(code: str) -> list[str]:
+    return [line.strip() for line in code.splitlines()]
+
+
+def _apart(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
+    """Both without the lines that they begin and end with alike."""
+    alike = _alike(one, other)
+    one, other = one[alike:], other[alike:]
+    alike = _alike(reversed(one), reversed(other))
+    return one[: len(one) - alike], other[: len(other) - alike]
+
+
+def _alike(one: Iterable[str], other: Iterable[str]) -> int:
+    """How many lines are the same from the beginning on."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
 def _change(old: str, new: str) -> str:
     """The lines that differ, before and after."""
-    before, after = old.splitlines(), new.splitlines()
+    before, after = _apart(_lines_of(old), _lines_of(new))
     changes = [
         (before[i:j], after[k:n])
         for tag, i, j, k, n in SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
         if tag != "equal"
     ]
-    sides = (
-        [line.strip() for side in sides for line in side] for sides in zip(*changes, strict=True)
-    )
-    return " → ".join(" ".join(side) for side in sides)
+    return " → ".join(" ".join(filter(None, chain(*side))) for side in zip(*changes, strict=True))

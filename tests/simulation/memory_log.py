@@ -79,6 +79,10 @@ class MemoryEpochs:
         later = [epoch for epoch in self._log.state.epochs.values() if epoch.number > number]
         return min(later, default=None)
 
+    def since(self, number: int) -> list[Epoch]:
+        self._touch("since")
+        return sorted(epoch for epoch in self._log.state.epochs.values() if epoch.number >= number)
+
     def end_of(self, number: int) -> int:
         newest = self.newest()
         if newest == number:
@@ -368,6 +372,11 @@ class MemoryLog:
     def count_unread(self, partition: int, after: int) -> int:
         self._touch("count_unread")
         return sum(raw.position > after for raw in self.state.streams.get(partition, []))
+
+    def unread_key(self, partition: int, after: int, request_id: str) -> str | None:
+        self._touch("unread_key")
+        unread = (raw for raw in self.state.streams.get(partition, []) if raw.position > after)
+        return next((raw.key for raw in unread if raw.request_id == request_id and raw.key), None)
 
     def replied_batches(self) -> dict[int, int]:
         self._touch("replied_batches")

@@ -112,6 +112,12 @@ def test_positions_are_one_order_for_all_partitions(log: AnyLog) -> None:
     assert log.first_unread({0: 0, 1: positions[1]}) == {0: positions[0], 1: positions[3]}
     assert log.first_unread({0: positions[-1], 1: positions[-1]}) == {}
     assert log.count_unread(0, positions[0]) == 2
+    assert [log.unread_key(0, at, "txn_e2") for at in (0, *positions[:3:2])] == [
+        "t:e2",
+        "t:e2",
+        None,
+    ]
+    assert (log.unread_key(1, 0, "txn_e2"), log.unread_key(0, 0, "txn_e9")) == (None, None)
     assert [raw.position for raw in log.read(0, positions[0], 1, BYTES_MAX)] == [positions[2]]
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from traceback import format_exception
+
 import pytest
 from psycopg import errors as pg
 
@@ -14,7 +17,11 @@ from daybook.apply.tactics import (
     Why,
     after_fault,
     with_locks,
+    with_raised,
 )
+from daybook.ledger.batch import Quarantined
+from daybook.ledger.entry import LogEntry
+from daybook.ledger.instructions import Deadline
 from daybook.store.batch.again import Stale
 from daybook.store.batch.references import ReferenceTaken
 
@@ -39,7 +46,7 @@ OLDEST = 7
 def test_each_fault_has_its_next_tactics(fault: Exception, why: Why, after: Tactics) -> None:
     """The table of the module, row by row."""
     assert isinstance(fault, TRY_OTHERWISE)
-    assert after_fault(fault, Tactics(64), OLDEST)[:2] == (after, why)
+    assert after_fault(fault, Tactics(64), OLDEST) == (after, why, str(fault))
 
 
 @pytest.mark.parametrize("fault", [pg.OperationalError(), pg.LockNotAvailable(), KeyError()])
@@ -57,7 +64,8 @@ def test_a_batch_narrows_to_the_entry_at_fault() -> None:
         counts.append((tactics.count, tactics.alone, tactics.refused is not None))
     assert counts == [(25, False, False), (3, False, False), (1, False, False), (1, True, False)]
     tactics = after_fault(pg.DataError("too odd"), tactics, OLDEST).tactics
-    assert "too odd" in (tactics.refused_data(OLDEST) or "")
+    why = tactics.refused_data(OLDEST) or ""
+    assert why == "".join(format_exception(pg.DataError("too odd")))
     assert tactics.refused_data(OLDEST - 1) is None
     assert Tactics(1).refused_data(None) is None
 
@@ -77,6 +85,27 @@ def test_what_collides_with_itself_is_narrowed() -> None:
         tactics = after_fault(pg.UniqueViolation(), tactics, OLDEST).tactics
         assert tactics.collisions == number
         assert (tactics.count < 64) == (number > COLLISIONS_MAX)
+
+
+def test_what_collides_with_itself_is_quarantined_in_the_end() -> None:
+    """With the traceback of the collision."""
+    tactics = Tactics(1, alone=True, collisions=COLLISIONS_MAX)
+    tactics = after_fault(pg.UniqueViolation("again"), tactics, OLDEST).tactics
+    assert "again" in (tactics.refused_data(OLDEST) or "")
+
+
+def test_what_raises_is_left_out_and_looked_up() -> None:
+    """Of one after the other fewer entries are tried, until there is an end of it."""
+    one, two = (
+        Quarantined(LogEntry(at, 0, f"txn_{at}", Deadline("txn_x"), b"", b""), "KeyError", "")
+        for at in (7, 8)
+    )
+    first = with_raised(Tactics(64, patient=True), [one])
+    again = Tactics(64, patient=True, raised={7: one}, check_taken=True)
+    assert first == (again, Why.STALE, "a request made the code raise")
+    second = with_raised(first.tactics, [two])
+    fewer = replace(again, count=64 // SHRINK_FACTOR, raised={7: one, 8: two})
+    assert second == (fewer, Why.STALE, "a request made the code raise")
 
 
 def test_locks_are_added_and_partitions_stay_joined() -> None:

@@ -64,14 +64,15 @@ class Applier:
                 # Doorbells rang before there was anything to read behind the fence.
                 drained.helped |= set(range(self.log.partitions()))
                 continue
-            stuck = report.deferred > 0 and not report.progress
             if report.read == 0 and report.deferred == 0 and self._stays_empty(report):
                 break
-            if report.read == 0 or stuck:
+            if report.read == 0 or not report.progress:
                 helped += 1
-                if helped > HELP_ROUNDS_MAX or not self._help(partition, drained):
-                    drained.more = report.deferred > 0 or helped > HELP_ROUNDS_MAX
+                if helped > HELP_ROUNDS_MAX:
+                    drained.more = True
                     break
+                if not self._help(partition, drained):
+                    break  # others have decided what was open meanwhile
             if self._clock() >= deadline:
                 drained.more = True
                 break

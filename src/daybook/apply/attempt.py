@@ -87,7 +87,7 @@ class Attempt:
         report, raised, horizon = self._report, self.tactics.raised, found.horizon
         parked = found.parked()
         report.read = sum(len(read.raws) for read in found.reads)
-        report.deferred = len(parked) + len(batch.deferred)
+        report.deferred = len(parked)
         report.fenced = found.is_fenced
         if not report.read and not batch.deferred:
             return Done(report, [])

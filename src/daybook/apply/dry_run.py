@@ -57,15 +57,18 @@ class DryRun(Calls[Preview]):
 
     def look_ahead(self, request_id: str, body: bytes) -> Preview:
         """What the request with this body would do. Raises StoreUnavailable, SchemaOutdated."""
-        now_ms = int(self._clock() * 1000)
-        return _look_ahead(self._engine, request_id, body, now_ms)
+        entry = _entry_of(request_id, body, int(self._clock() * 1000))
+        if isinstance(entry, Rejected):
+            return _refused_at_the_door(entry)
+        return _preview(_book_for(self._engine, entry), entry)
 
 
-def _look_ahead(engine: Engine, request_id: str, body: bytes, now_ms: int) -> Preview:
+def _entry_of(request_id: str, body: bytes, now_ms: int) -> LogEntry | Rejected:
+    """The entry that it would be, were it accepted now."""
     decoded = decode(body, request_id, now_ms)
     if isinstance(decoded, Rejected):
-        return _refused_at_the_door(decoded)
-    entry = LogEntry(
+        return decoded
+    return LogEntry(
         now_ms << POSITION_COUNTER_BITS,
         decoded.slot,
         request_id,
@@ -74,17 +77,14 @@ def _look_ahead(engine: Engine, request_id: str, body: bytes, now_ms: int) -> Pr
         body,
         decoded.slots,
     )
+
+
+def _book_for(engine: Engine, entry: LogEntry) -> Book:
     with reading(engine) as connection:
         raw = connection.connection.driver_connection
         assert isinstance(raw, psycopg.Connection)
         with raw.cursor() as cursor:
-            book = load_book(
-                cursor,
-                [entry],
-                KnownBalances(),
-                check_taken=True,
-            )
-    return _preview(book, entry)
+            return load_book(cursor, [entry], KnownBalances(), check_taken=True)
 
 
 def _refused_at_the_door(rejected: Rejected) -> Preview:
@@ -107,7 +107,7 @@ def _preview(book: Book, entry: LogEntry) -> Preview:
     nothing = Figures(0, 0, 0, 0, 0, 0)
     named = [
         BalancePreview(
-            name,
+            balance.balance_id,
             balance.indicator,
             balance.currency,
             balance.precision,

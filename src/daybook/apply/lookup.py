@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import NamedTuple
 
 from sqlalchemy import Engine
 
 from daybook.queue.entries import (
     Money,
-    key_of_id,
-    key_of_reference,
     key_of_request,
     outcome_value,
     reference_of_key,
@@ -36,7 +35,7 @@ def recorded_under(engine: Engine, key: str) -> str | None:
             found = recorded_by_reference(connection, reference)
         else:
             found = recorded_by_id(connection, key[2:])
-    return None if found is None else _text_of(found)
+        return None if found is None else _text_of(found)
 
 
 def find(engine: Engine, request_log: Log, request_id: str) -> str:
@@ -45,22 +44,42 @@ def find(engine: Engine, request_log: Log, request_id: str) -> str:
     A JSON object: ``key``, its outcome key, and ``value``, the outcome's text when it is recorded;
     empty for what nobody knows. Raises StoreUnavailable, LogUnavailable.
     """
+    return json.dumps(_found(request_log, request_id, _known(engine, request_id)))
+
+
+class _Known(NamedTuple):
+    """What the database knows. body: of the request, where it is deferred."""
+
+    recorded: RecordedOutcome | None
+    body: bytes | None
+    cursors: dict[int, int]
+    epoch: int
+
+
+def _known(engine: Engine, request_id: str) -> _Known:
     with reading(engine) as connection:
-        found = recorded_by_id(connection, request_id)
-        body = None if found else deferred_body(connection, request_id)
-        cursors = {view.partition: view.cursor for view in list_partitions(connection)}
+        recorded = recorded_by_id(connection, request_id)
         epoch = newest_epoch(connection)
-    if found is not None:
-        key = key_of_request(found.reference, found.request_id)
-        return json.dumps({"key": key, "value": _text_of(found)})
-    if body is not None:
-        reference = reference_in(body)
-        key = key_of_id(request_id) if reference is None else key_of_reference(reference)
-        return json.dumps({"key": key})
-    homes = _homes_of(request_log, epoch.number if epoch else FIRST_EPOCH, request_id)
-    found_keys = (request_log.unread_key(home, cursors.get(home, 0), request_id) for home in homes)
-    unread = next(filter(None, found_keys), None)
-    return json.dumps({"key": unread} if unread else {})
+        return _Known(
+            recorded,
+            None if recorded else deferred_body(connection, request_id),
+            {view.partition: view.cursor for view in list_partitions(connection)},
+            epoch.number if epoch else FIRST_EPOCH,
+        )
+
+
+def _found(request_log: Log, request_id: str, known: _Known) -> dict[str, str]:
+    recorded = known.recorded
+    if recorded is not None:
+        key = key_of_request(recorded.reference, recorded.request_id)
+        return {"key": key, "value": _text_of(recorded)}
+    if known.body is not None:
+        return {"key": key_of_request(reference_in(known.body), request_id)}
+    for home in _homes_of(request_log, known.epoch, request_id):
+        unread = request_log.unread_key(home, known.cursors.get(home, 0), request_id)
+        if unread:
+            return {"key": unread}
+    return {}
 
 
 def _homes_of(request_log: Log, epoch: int, request_id: str) -> list[int]:
@@ -77,13 +96,13 @@ def _homes_of(request_log: Log, epoch: int, request_id: str) -> list[int]:
     return list(dict.fromkeys(slot % number for number in numbers))
 
 
-def _text_of(found: RecordedOutcome) -> str:
+def _text_of(recorded: RecordedOutcome) -> str:
     return outcome_value(
-        found.fingerprint.hex(),
-        found.request_id,
-        found.status,
-        found.reason,
-        found.detail,
-        position=found.position or None,
-        money=Money(found.precise_amount, found.precision, found.currency),
+        recorded.fingerprint.hex(),
+        recorded.request_id,
+        recorded.status,
+        recorded.reason,
+        recorded.detail,
+        position=recorded.position or None,
+        money=Money(recorded.precise_amount, recorded.precision, recorded.currency),
     )

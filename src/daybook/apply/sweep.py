@@ -47,8 +47,12 @@ class Steps:
         except Exception as fault:  # whatever it is, the other steps have nothing to do with it
             if name not in self.faults:
                 self.faults[name] = fault
-                trace = None if isinstance(fault, DaybookError) else fault
-                log.warning("sweep.step_failed", step=name, fault=_told(fault), exc_info=trace)
+                log.warning(
+                    "sweep.step_failed",
+                    step=name,
+                    fault=_told(fault),
+                    exc_info=None if isinstance(fault, DaybookError) else fault,
+                )
         return None
 
     def end(self) -> None:

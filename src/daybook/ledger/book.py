@@ -136,11 +136,8 @@ class Book:
         self._records_indexed = 0
 
     def internal_balance(self, balance_id: str, indicator: str, currency: str) -> Balance:
-        """The internal balance, or a fresh one that is added only when something is posted."""
-        known = self.balances.get(balance_id)
-        return known or Balance(
-            balance_id, GENERAL_LEDGER_ID, currency, indicator=indicator, is_new=True
-        )
+        """A fresh internal balance; it is added only when something is posted."""
+        return Balance(balance_id, GENERAL_LEDGER_ID, currency, indicator=indicator, is_new=True)
 
     def add_balance(self, balance: Balance, position: int) -> None:
         """Make a new balance known; it is created with the batch."""

@@ -50,7 +50,7 @@ def is_bulk(bare_id: str) -> bool:
 
     Version 8 is the ledger's own: ids of parts have it, too, with the variant a.
     """
-    return bare_id[14] == "8" and bare_id[19] in "89"
+    return bare_id[14] == "8" and bare_id[19] in ("8", "9")
 
 
 def public_id(bare_id: str) -> str:

@@ -61,4 +61,5 @@ def _after(text: str, sign: str, place: int) -> int:
 
 def _past_blanks(text: str, place: int) -> int:
     found = _BLANK.match(text, place)
-    return found.end() if found else place
+    assert found is not None, "no blank is one, too"
+    return found.end()

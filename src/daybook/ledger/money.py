@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_FLOOR, Context, Decimal, InvalidOperation
+from decimal import Context, Decimal
+from math import floor
 
 FIGURE_DIGITS_MAX = 100
 """Most digits of an amount or a figure in minor units. The columns are wider, so that figures
@@ -35,7 +36,7 @@ HALF_UP = "half_up"
 
 def round_half_up(value: Decimal) -> int:
     """The nearest integer, halves upwards: 100.5 → 101 (ledger semantics, section 3)."""
-    return _floor(_EXACT.add(value, _HALF))
+    return floor(_EXACT.add(value, _HALF))
 
 
 def to_minor(amount: Decimal, precision: int) -> int:
@@ -66,7 +67,7 @@ def limit_to_minor(limit: Decimal, precision: int) -> int:
     >>> limit_to_minor(Decimal("0.5"), 1)
     0
     """
-    return _floor(_EXACT.multiply(limit, Decimal(precision)))
+    return floor(_EXACT.multiply(limit, Decimal(precision)))
 
 
 def misfit(amount: Decimal, precision: int, rounding: str | None) -> str | None:
@@ -80,7 +81,7 @@ def misfit(amount: Decimal, precision: int, rounding: str | None) -> str | None:
     if rounding == HALF_UP:
         return None
     minor = _EXACT.multiply(amount, Decimal(precision))
-    below = _floor(minor)
+    below = floor(minor)
     if minor == below:
         return None
     nearest = " or ".join(_sendable(each, precision) for each in (below, below + 1) if each > 0)
@@ -100,10 +101,6 @@ def _sendable(minor: int, precision: int) -> str:
 def _has_finite_text(minor: int, precision: int) -> bool:
     """Whether ``minor / precision`` is a decimal of finitely many digits."""
     return (minor * _TEN_TO_ALL_DIGITS) % precision == 0
-
-
-def _floor(value: Decimal) -> int:
-    return int(value.to_integral_value(rounding=ROUND_FLOOR, context=_EXACT))
 
 
 def is_reasonable(amount: Decimal) -> bool:
@@ -130,7 +127,7 @@ def plain_text(value: Decimal) -> str:
     if not value:
         return "0"
     text = format(value, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return text.rstrip("0").removesuffix(".") if "." in text else text
 
 
 def amount_text(precise_amount: int, precision: int) -> str:
@@ -142,10 +139,7 @@ def amount_text(precise_amount: int, precision: int) -> str:
     >>> amount_text(1999, 100)
     '19.99'
     """
-    try:
-        quotient = _EXACT.divide(Decimal(precise_amount), Decimal(precision))
-    except InvalidOperation:
-        return str(precise_amount)
+    quotient = _EXACT.divide(Decimal(precise_amount), Decimal(precision))
     if not _has_finite_text(precise_amount, precision):
-        quotient = quotient.quantize(Decimal(1).scaleb(-40), context=_EXACT)
+        quotient = quotient.quantize(Decimal("1E-40"), context=_EXACT)
     return format(quotient.normalize(_EXACT), "f")

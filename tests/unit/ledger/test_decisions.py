@@ -203,6 +203,48 @@ def test_what_is_younger_than_the_cut_stays_deferred() -> None:
     assert again.consumed == 1
 
 
+def test_what_shares_a_position_is_decided_in_the_order_of_acceptance() -> None:
+    """Only entries written by hand can: nothing but the position is compared, whatever they say."""
+    one, two = entries("r: A > B 1 USD overdraft\nr: A > B 1 USD overdraft limit=5 id=other")
+    two = two._replace(position=one.position, request_id=one.request_id)
+    decision = decide_batch(Book(), [two], [one])
+    assert [each.position for each in decision.decisions] == [10, 10]
+
+
+@pytest.mark.parametrize(
+    ("horizon", "parked", "status"),
+    [
+        (Horizon(), [], "APPLIED"),
+        (Horizon(), [Parked(5, 9, ("x",))], None),
+        (Horizon(), [Parked(14, 9, ("x",))], "APPLIED"),
+        (Horizon(open_from=13), [], None),
+        (Horizon(open_from=14), [], "APPLIED"),
+        (Horizon(1, {}, 14), [], None),
+        (Horizon(1, {}, 15), [Parked(5, 9, ("x",))], "APPLIED"),
+    ],
+)
+def test_a_refund_waits_for_all_that_is_older(
+    horizon: Horizon, parked: list[Parked], status: str | None
+) -> None:
+    """It debits without a look at funds: money that an older spend was promised may be among it."""
+    table = BALANCES + "in: @World > A 5 USD overdraft\nrefund in ref=back"
+    decision = decide_batch(Book(), [], entries(table), horizon, parked=parked)
+    statuses, waits = names(decision)
+    assert (statuses.get("back"), waits) == (status, [] if status else ["back"])
+
+
+def test_an_internal_balance_is_debited_when_nothing_older_could_debit_it() -> None:
+    """Though it has the money: its debits lie in many slots. Nobody waits to overdraw it."""
+    fill = "in: @World > @Till 5 USD overdraft\n"
+    spend, overdraw = "beside: @Till > A 1 USD", "beside: @Till > A 1 USD overdraft"
+    (till,) = (entry.instruction.destination_id for entry in entries(fill))  # type: ignore[union-attr]
+    assert names(decided(fill + spend)) == ({None: "APPLIED", "in": "APPLIED"}, ["beside"])
+    for horizon in (Horizon(None, {till: 5}), Horizon(None, {"*": 5})):
+        assert names(decided(fill + spend, horizon))[1] == ["beside"]
+    assert names(decided(fill + spend, Horizon(None, {"other": 5})))[1] == []
+    assert names(decided(fill + overdraw))[1] == []
+
+
 class Faulty(NamedTuple):
     """What makes the code raise, when half of it is done."""
 
@@ -278,6 +320,29 @@ def test_what_raised_and_is_recorded_meanwhile_is_no_longer_quarantined(faulty: 
         decision = decide_batch(Book(), [], [recorded, again], raised=raised)
         assert decision.quarantined == []
         assert [each.status for each in decision.decisions] == ["APPLIED", status]
+
+
+def test_what_raised_is_known_by_its_reference_whatever_its_id(faulty: LogEntry) -> None:
+    """The same under another id is a duplicate, with the reference of both."""
+    raised = {13: Quarantined(faulty, "LookupError", "")}
+    (recorded,) = entries("faulty: @World > @A 1 USD overdraft id=other")
+    again = faulty._replace(fingerprint=recorded.fingerprint)
+    _, outcome = decide_batch(Book(), [], [recorded, again], raised=raised).decisions
+    assert (outcome.duplicate, outcome.reference) == (True, "faulty")
+    assert outcome.transaction_id == recorded.request_id != again.request_id
+
+
+def test_what_is_due_and_raises_is_quarantined(faulty: LogEntry) -> None:
+    """Though it is known as scheduled; the same again under another id is known by its schedule."""
+    raised = {13: Quarantined(faulty, "LookupError", "")}
+    scheduled = Recorded(faulty.request_id, "SCHEDULED", faulty.fingerprint)
+    for own, is_known in ((faulty.request_id, False), (f"txn_{'0' * 36}", True)):
+        book = Book()
+        book.references["faulty"] = scheduled
+        again = faulty._replace(request_id=own)
+        decision = decide_batch(book, [], [again], raised=raised)
+        assert [each.duplicate for each in decision.decisions] == [is_known]
+        assert bool(decision.quarantined) != is_known
 
 
 @pytest.mark.parametrize("how", [RETRIED, DISCARDED])

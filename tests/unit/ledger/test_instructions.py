@@ -110,6 +110,8 @@ def test_what_an_entry_may_credit(line: str, names: str) -> None:
         ("deadline h", {"holds": "h"}),
         ("refund in", {"originals": "in", "schedules": "in"}),
         ("cancel s", {"statuses": "s", "schedules": "s"}),
+        ("ledger L", {"ledgers": "L"}),
+        ("identity P", {"identities": "P"}),
         ("balance C USD", {"balances": "C", "ledgers": "general_ledger_id"}),
         ("balance C USD ledger=L owner=P", {"balances": "C", "ledgers": "L", "identities": "P"}),
         ("change balance A owner=P", {"subjects": "A", "identities": "P"}),
@@ -204,8 +206,9 @@ def test_the_form_of_an_id_says_whose_it_is() -> None:
     assert named_balance_id("@World", "USD") == internal
     assert named_balance_id(f"bln_{UUID}", "USD") == f"bln_{UUID}"
     assert not may_be_internal(f"bln_{UUID}")
-    bulk = f"{UUID[:14]}8{UUID[15:19]}9{UUID[20:]}"
-    assert (is_bulk(bulk), public_id(bulk)) == (True, f"bulk_{bulk}")
+    for variant in "89":
+        bulk = f"{UUID[:14]}8{UUID[15:19]}{variant}{UUID[20:]}"
+        assert (is_bulk(bulk), public_id(bulk)) == (True, f"bulk_{bulk}")
     part = part_id(f"txn_{UUID}", 1)[4:]
     assert (is_bulk(part), public_id(part)) == (False, f"txn_{part}")
     assert (is_bulk(UUID), public_id(UUID)) == (False, f"txn_{UUID}")

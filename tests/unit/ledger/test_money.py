@@ -103,6 +103,7 @@ def test_the_longest_amount_is_as_long_as_its_bound() -> None:
     assert is_reasonable(longest)
     assert len(plain_text(longest)) == AMOUNT_TEXT_LENGTH_MAX
     assert not is_reasonable(Decimal(f"99{digits}"))
+    assert not any(is_reasonable(Decimal(word)) for word in ("Infinity", "-Infinity", "NaN"))
     assert not is_reasonable(Decimal(f"0.{digits}9"))
 
 

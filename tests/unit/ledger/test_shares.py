@@ -53,27 +53,52 @@ def test_pinned_splits(total: int, given_shares: str, amounts: list[int]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("total", "given_shares", "named"),
+    ("total", "given_shares", "named", "why"),
     [
-        (100, "left 10 left", "[2]"),
-        (100, "50% 51% left", "[1]"),
-        (100, "60 41", "[1]"),
-        (100, "60 50% left", "[1]"),
-        (100, "60 39", "[1]"),
-        (100, "50% 49.99%", "[1]"),
-        (1, "50% 49%", "[1]"),
-        (11, "4 50%", "[1]"),
-        (100, "50% 49", "[1]"),
-        (100, "0%", "[0]"),
-        (100, "0", "[0]"),
+        (100, "left 10 left", "[2]", "only one leg can be left; sources[0] is"),
+        (100, "50% 51% left", "[1]", "makes it 101% in all; stay within 100%"),
+        (100, "60 41", "[1]", "exceeds the total of 100 minor units by 1; lower it"),
+        (100, "60 50% left", "[1]", "exceeds the total of 100 minor units by 10; lower it"),
+        (
+            100,
+            "60 39",
+            "[1]",
+            "leaves 1 of 100 minor units to nobody; add them, or a leg that is left",
+        ),
+        (
+            100,
+            "50% 49.99%",
+            "[1]",
+            "makes it 99.99% in all; make it 100% or add a leg that is left",
+        ),
+        (1, "50% 49%", "[1]", "makes it 99% in all; make it 100% or add a leg that is left"),
+        (
+            11,
+            "4 50%",
+            "[1]",
+            "leaves 2 of 11 minor units to nobody; add them, or a leg that is left",
+        ),
+        (
+            100,
+            "50% 49",
+            "[1]",
+            "leaves 1 of 100 minor units to nobody; add them, or a leg that is left",
+        ),
+        (100, "0%", "[0]", "makes it 0% in all; make it 100% or add a leg that is left"),
+        (
+            100,
+            "0",
+            "[0]",
+            "leaves 100 of 100 minor units to nobody; add them, or a leg that is left",
+        ),
     ],
 )
-def test_shares_that_do_not_fit(total: int, given_shares: str, named: str) -> None:
+def test_shares_that_do_not_fit(total: int, given_shares: str, named: str, why: str) -> None:
     """What is more or less than the total is refused by the name of a leg, with the fix."""
     found = share_out(total, shares(given_shares), "sources")
     assert isinstance(found, Rejected)
     assert found.reason == Reason.INVALID_DISTRIBUTION
-    assert found.detail.startswith(f"sources{named}.distribution: ")
+    assert found.detail == f"sources{named}.distribution: {why}"
 
 
 totals = st.one_of(st.integers(1, 300), st.integers(1, 10**12), st.integers(10**99, 10**100 - 1))

@@ -149,11 +149,10 @@ def _rejected_on_hold(
 def credited_by_holds(book: Book, entry: LogEntry, wanted: Action | Deadline) -> tuple[str, ...]:
     """Both sides of the holds that it names; anything, when none of them is in the book."""
     del entry
-    touched: dict[str, None] = {}
-    for hold_id in (wanted.transaction_id, *book.groups.get(wanted.transaction_id, ())):
-        hold = book.holds.get(hold_id)
-        if hold is not None:
-            touched[hold.source_id] = touched[hold.destination_id] = None
+    holds = _holds_named(book, wanted.transaction_id)
+    touched = dict.fromkeys(
+        side for hold in holds for side in (hold.source_id, hold.destination_id)
+    )
     return tuple(touched) or (ANYTHING,)
 
 

@@ -32,7 +32,8 @@ def post_bulk(book: Book, entry: LogEntry, bulk: Bulk) -> Decision | Rejected:
     refused: list[tuple[int, Rejected]] = []
     ids = part_ids(entry.request_id, 1, len(bulk.items))
     for number, (item, item_id) in enumerate(zip(bulk.items, ids, strict=True), 1):
-        rejection = _post_item(book, _entry_of(entry, item, item_id), item, entry, number)
+        part = entry._replace(request_id=item_id)
+        rejection = _post_item(book, part, item, entry.request_id, number)
         if rejection is None:
             continue
         if bulk.atomic:
@@ -74,13 +75,16 @@ def _rejection_records(book: Book, entry: LogEntry, bulk: Bulk, rejected: Reject
 
 
 def _post_item(
-    book: Book, part: LogEntry, item: Transaction | MultiLeg, entry: LogEntry, number: int
+    book: Book, part: LogEntry, item: Transaction | MultiLeg, bulk_id: str, number: int
 ) -> Rejected | None:
-    """Post one item of the bulk in ``entry``; returns why not, if it is refused."""
+    """Post one item of a bulk; returns why not, if it is refused.
+
+    part: the entry of the bulk, under the item's id.
+    """
     if isinstance(item, MultiLeg):
-        outcome = post_legs(book, part, item, entry.request_id, number)
+        outcome = post_legs(book, part, item, bulk_id, number)
     else:
-        outcome = post_transaction(book, part, item, entry.request_id, number)
+        outcome = post_transaction(book, part, item, bulk_id, number)
     if isinstance(outcome, Rejected):
         return outcome
     if outcome.duplicate:
@@ -94,21 +98,9 @@ def _post_item(
 def _rejected_item(
     entry: LogEntry, item: Transaction | MultiLeg, number: int, rejected: Rejected
 ) -> Record:
-    part = _entry_of(entry, item, part_id(entry.request_id, number))
+    part = entry._replace(request_id=part_id(entry.request_id, number))
     return request_record(
         part, item, Status.REJECTED, rejected, parent_id=entry.request_id, part=number
-    )
-
-
-def _entry_of(entry: LogEntry, item: Transaction | MultiLeg, item_id: str) -> LogEntry:
-    """The item as an entry of its own. It has the fingerprint of the request that it is part of."""
-    return LogEntry(
-        entry.position,
-        entry.slot,
-        item_id,
-        item,
-        entry.fingerprint,
-        b"",
     )
 
 

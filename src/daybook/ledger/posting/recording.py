@@ -28,13 +28,9 @@ ACTION_KINDS: dict[type, Kind] = {
 """The kind of each action's record; a void is what is left."""
 
 
-def decision_of(
-    entry: LogEntry, reference: str | None, status: str, detail: str | None = None
-) -> Decision:
+def decision_of(entry: LogEntry, reference: str | None, status: str) -> Decision:
     """The outcome of an entry that was posted."""
-    return Decision(
-        entry.position, entry.request_id, entry.request_id, reference, status, None, detail
-    )
+    return Decision(entry.position, entry.request_id, entry.request_id, reference, status)
 
 
 def effective_of(entry: LogEntry, effective_micros: int | None) -> int:

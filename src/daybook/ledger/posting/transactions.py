@@ -195,7 +195,7 @@ def _rejection_of_legs(
     ]
     if mismatches:
         return min(mismatches, key=lambda each: PRECEDENCE[each.reason])
-    for balance, amount in debits if whole.checks_funds else ():
+    for balance, amount in debits:
         lacking = _lacks_funds(whole, balance, amount)
         if lacking is not None:
             return lacking
@@ -333,12 +333,13 @@ def credited(book: Book, entry: LogEntry, wanted: Transaction | MultiLeg | Bulk)
     slot, must not come first.
     """
     del book, entry
-    names: dict[str, None] = {}
-    for _, leg in movements(wanted):
-        names[leg.destination_id] = None
-        if may_be_internal(leg.source_id):
-            names[leg.source_id] = None
-    return tuple(names)
+    names = (
+        name
+        for _, leg in movements(wanted)
+        for name in (leg.destination_id, leg.source_id)
+        if name == leg.destination_id or may_be_internal(name)
+    )
+    return tuple(dict.fromkeys(names))
 
 
 def _rejection_records(
