@@ -119,7 +119,7 @@ def test_what_another_worker_has_taken_meanwhile_is_its_own() -> None:
     assert len(place.log.reads) == 3
 
 
-def test_whoever_needs_a_partition_waits_for_it() -> None:
+def test_a_needed_partition_is_waited_for() -> None:
     """As many entries are taken as may be, at once: others stand still until then."""
     place = Place()
     place.applier().apply_next(0)

@@ -1,4 +1,4 @@
-"""One batch, tried until it is done; and what is told of it, by whoever comes first after it."""
+"""One batch, tried until it is done; and what is told of it, by anyone who comes after it."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def died(replies: list[Reply]) -> Place:
     return place
 
 
-def test_whoever_comes_next_replies_for_the_dead(died: Place, replies: list[Reply]) -> None:
+def test_the_next_worker_replies_for_the_dead(died: Place, replies: list[Reply]) -> None:
     """Also what the journal does not show, and to those who wait for a result of Celery."""
     told = Told()
     died.applier(told).apply_batch(1, 9)
