@@ -89,7 +89,8 @@ def test_a_hold_is_shown_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_rejection_changes_nothing_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the code and the sentence; of what is not there nothing is shown."""
     preview = previewed("x: A > @Shop 99 USD@100", monkeypatch)
-    code, why = "insufficient_funds", f"source: {A} has 750 available, 9900 needed (minor units)"
+    code = "insufficient_funds"
+    why = f"source: {A} has 750 available, 9900 needed for @Shop (minor units)"
     figures = Figures(1000, 750, 1000, 0, 0, 250)
     assert preview.balances == (
         BalancePreview(A, None, "USD", 100, True, figures, figures),

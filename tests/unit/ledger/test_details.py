@@ -62,6 +62,7 @@ def entries_of(parser: Parser, table: str) -> list[LogEntry]:
 
 THINGS = """
 balance A USD
+balance B USD
 balance E EUR
 in: @World > A 10 USD overdraft
 eu: @World > E 10 EUR overdraft
@@ -96,15 +97,16 @@ eu: @World > E 10 EUR overdraft
             f"precision: destination {A} {PRECISION}",
             [],
         ),
-        ("x: A > @X 11 USD", f"source: {A} has 10 available, 11 needed (minor units)", [A]),
+        ("x: A > @X 11 USD", f"source: {A} has 10 available, 11 needed for @X (minor units)", [A]),
+        ("x: A > B 11 USD", f"source: {A} has 10 available, 11 needed (minor units)", [A]),
         (
             "x: A > @X 19 USD limit=8 overdraft",
-            f"source: {A} would stand at -9, its limit is -8 (minor units)",
+            f"source: {A} would stand at -9 if it paid @X, its limit is -8 (minor units)",
             [A],
         ),
         (
             "x: A > @X 19 USD limit=0.8 overdraft",
-            f"source: {A} would stand at -9, {LIMIT}",
+            f"source: {A} would stand at -9 if it paid @X, {LIMIT}",
             [A],
         ),
         (
@@ -146,7 +148,7 @@ def test_a_conflict_names_what_is_taken_and_by_whom() -> None:
 def test_a_bulk_names_the_items_that_it_refuses() -> None:
     """Up to so many of them; an atomic one names the one that made it fail."""
     few = Decided(f"{THINGS}bulk b\n- i: A > @X 1 USD\n- j: A > @X 99 USD\n- in: A > @X 1 USD")
-    short = f"insufficient_funds: source: {A} has 9 available, 99 needed (minor units)"
+    short = f"insufficient_funds: source: {A} has 9 available, 99 needed for @X (minor units)"
     taken = "reference_conflict: reference: in belongs to another request, " + few.ids["in"]
     assert few.outcome.detail == f"2 of 3 refused: item 2 (j): {short}; item 3 (in): {taken}"
     assert (few.outcome.status, few.outcome.reason) == ("APPLIED", None)
@@ -156,7 +158,7 @@ def test_a_bulk_names_the_items_that_it_refuses() -> None:
         detail = many.outcome.detail or ""
         assert detail.count("item ") == 20
         assert detail.startswith(f"{number} of {number} refused: item 1 (i0): insufficient_funds: ")
-        assert detail.endswith(f"needed (minor units){more}")
+        assert detail.endswith(f"needed for @X (minor units){more}")
     atomic = Decided(f"{THINGS}bulk b atomic\n- i: A > @X 1 USD\n- j: A > @X 99 USD")
     root, first, second = atomic.book.records
     assert root.detail == f"item 2 (j): {short}"

@@ -26,12 +26,14 @@ from daybook.ledger.rejection import Reason
 
 TABLES = sorted(Path(__file__).with_name("scenarios").glob("*.txt"))
 NINES = "9" * 100
+NINE_LESS = str(int(NINES) - 9)
 
 
 def scenarios() -> Iterable[object]:
     """Every scenario of the files, named by file and title."""
     for table in TABLES:
-        text = table.read_text(encoding="utf-8").replace("{NINES}", NINES)
+        text = table.read_text(encoding="utf-8")
+        text = text.replace("{NINES}", NINES).replace("{NINE_LESS}", NINE_LESS)
         for part in text.split("\n== ")[1:]:
             title, _, lines = part.partition("\n")
             yield pytest.param(lines, id=f"{table.stem}: {title.strip()}")
