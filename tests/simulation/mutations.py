@@ -232,8 +232,8 @@ MUTATIONS = [
     Mutation(
         "credit by what is deferred only its first balance",
         "ledger.posting.transactions",
-        "    return tuple(names)\n",
-        "    return tuple(names)[:1]\n",
+        "    return tuple(dict.fromkeys(names))\n",
+        "    return tuple(dict.fromkeys(names))[:1]\n",
     ),
     Mutation(
         "create nothing by what is deferred",
@@ -244,8 +244,8 @@ MUTATIONS = [
     Mutation(
         "let what is deferred pay from an internal balance behind others",
         "ledger.posting.transactions",
-        "        if may_be_internal(leg.source_id):\n            names[leg.source_id] = None\n",
-        "",
+        "        if name == leg.destination_id or may_be_internal(name)\n",
+        "        if name == leg.destination_id\n",
     ),
     Mutation(
         "keep the holds of an undone bulk",
