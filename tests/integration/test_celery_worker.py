@@ -118,6 +118,7 @@ def test_a_worker_that_can_not_tell_how_safe_it_is_has_its_queues(
     assert not conf.daybook_queues_are_chosen
 
 
+@pytest.mark.long
 def test_a_soft_shutdown_finishes_the_batch(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +257,7 @@ def in_a_browser(url: str, profile: Path) -> str:
     return shown.stdout
 
 
+@pytest.mark.long
 def test_flower_shows_what_became_of_every_request(installation: Installation) -> None:
     """Each is a task of its reference; it asks for a password, and lists the queues.
 

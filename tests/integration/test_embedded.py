@@ -349,6 +349,7 @@ def flower_page(home: Path, path: str) -> str:
         return str(answer.read())
 
 
+@pytest.mark.long
 def test_killed_worker_and_servers_are_started_again(instance: Path) -> None:
     """kill -9 of a worker and of both servers: the supervisor starts each again."""
     before = {record.name: record.pid for record in living_parts(instance)}
@@ -365,6 +366,7 @@ def test_killed_worker_and_servers_are_started_again(instance: Path) -> None:
     wait_until(lambda: not any(map(start_mark, children)), "the children have ended")
 
 
+@pytest.mark.long
 def test_a_second_up_changes_nothing_and_down_stops_the_first(instance: Path) -> None:
     """``up --detach`` of what runs shows it, of something else fails; ``down`` stops, twice too."""
     again = daybook(instance, "up", "--detach")
@@ -380,6 +382,7 @@ def test_a_second_up_changes_nothing_and_down_stops_the_first(instance: Path) ->
     assert (down.returncode, "Nothing runs" in down.stdout) == (0, True)
 
 
+@pytest.mark.long
 def test_killed_supervisor_leaves_nothing_and_starts_again(instance: Path) -> None:
     """kill -9 of the guard and then of ``up``: no part survives, and the next ``up`` runs.
 
@@ -454,6 +457,7 @@ def test_a_ctrl_c_in_a_callback_is_not_lost() -> None:
     assert (done.stdout, done.stderr) == ("it ended\n", "")
 
 
+@pytest.mark.long
 def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
     """SIGINT to all that belong to the terminal's job: an orderly stop, exit code 0."""
     home = tmp_path / "home"

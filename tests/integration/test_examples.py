@@ -168,6 +168,7 @@ def run_script(
     return subprocess.CompletedProcess((), done.returncode, output.read_text(encoding="utf-8"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_run(page: str, programs: Path, tmp_path: Path) -> None:
     """From `daybook up` to `daybook down`, each command does what the page says, in its order."""

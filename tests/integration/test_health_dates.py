@@ -43,6 +43,7 @@ def sweep_here(installation: Installation) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_beat_that_was_stopped_is_found(one: Installation) -> None:
     """Its process is there and rings no more: the sweep is told late, a schedule overdue."""
     with one.workers() as workers:

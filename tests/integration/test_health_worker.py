@@ -50,6 +50,7 @@ def stopped(workers: Workers) -> Iterator[None]:
         os.killpg(workers.processes[0].pid, signal.SIGCONT)
 
 
+@pytest.mark.long
 def test_a_worker_that_hangs_is_to_be_restarted(one: Installation) -> None:
     """It answers, is stopped as a whole, and answers again: the others' probes are none of it."""
     with one.workers(beat=False) as workers:
@@ -79,6 +80,7 @@ def test_a_worker_tells_of_its_processes(one: Installation) -> None:
         assert words in detail
 
 
+@pytest.mark.long
 def test_no_worker_is_restarted_because_the_database_is_away(one: Installation) -> None:
     """One that runs answers; one that waits for it at its start can't be judged."""
     right, there = one.worker_url, make_url(one.worker_url)
@@ -94,6 +96,7 @@ def test_no_worker_is_restarted_because_the_database_is_away(one: Installation) 
         assert probe(one, "starting@machine")[0] == 1
 
 
+@pytest.mark.long
 def test_no_worker_is_restarted_because_its_redis_is_away(one: Installation) -> None:
     """The log's server, or the broker's, is gone: nothing is said of the worker."""
     right, one.redis_url = one.redis_url, "unix:///nowhere/valkey.sock?db=1"

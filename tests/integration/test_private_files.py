@@ -43,6 +43,7 @@ def open_to_others(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("careless")
 def test_an_instance_keeps_to_itself() -> None:
     """Data, logs, sockets, addresses and beat's schedule are private; only sockets listen."""
