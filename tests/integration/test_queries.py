@@ -340,3 +340,23 @@ def test_a_database_without_tables_says_what_to_do(cluster: Cluster) -> None:
     finally:
         engine.dispose()
         cluster.drop_database(url)
+
+
+def test_pages_of_a_balance_lack_nothing_of_a_bulk(installation: Installation) -> None:
+    """Items of a bulk have one position, and their order is that of the journal, all the same."""
+    client = installation.client
+    ann = client.create_balance(client.create_ledger("L").id, "USD").id
+    references = [f"b{bulk}-{item}" for bulk in range(10) for item in range(40)]
+    fields = {"source": "@World", "destination": ann, "currency": "USD", "allow_overdraft": True}
+    money = {"precise_amount": 1, "precision": 100}
+    for start in range(0, len(references), 40):
+        items = [{"reference": each, **fields, **money} for each in references[start : start + 40]]
+        client.bulk(items, atomic=True)
+    installation.drain()
+    shown: list[str] = []
+    after = None
+    with queries.reading(installation.engine) as connection:
+        while page := queries.list_transactions(connection, balance_id=ann, after=after, limit=7):
+            shown += [each.reference for each in page]
+            after = page[-1].transaction_id
+    assert shown == references[::-1]

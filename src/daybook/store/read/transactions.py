@@ -197,7 +197,7 @@ def _newest_of_balance(
             newest = (
                 columns_of(transactions)
                 .where(side == balance_id, dated, *conditions)
-                .order_by(transactions.c.position.desc())
+                .order_by(*(column.desc() for column in _place_of(transactions)))
                 .limit(limit)
             )
             found.append(select(newest.subquery()))
