@@ -73,8 +73,15 @@ class Records(Protocol):
         ...
 
 
+_TOO_LONG = "field larger than field limit"
+"""What the reader says of such a cell: it may go on over any number of lines."""
+
+
 class Lines:
-    """The lines of a text, counted. One that is too long is cut and marked, not kept."""
+    """The lines of a text, counted. One that is too long is cut and not kept.
+
+    is_too_long: whether there was one since this was last set to False.
+    """
 
     def __init__(self, text: io.TextIOBase, longest: int = LINE_CHARACTERS_MAX) -> None:
         self._text = text
@@ -85,8 +92,8 @@ class Lines:
     def __iter__(self) -> Iterator[str]:
         while line := self._text.readline(self.longest):
             self.number += 1
-            self.is_too_long = len(line) == self.longest and not line.endswith("\n")
-            if self.is_too_long:
+            if len(line) == self.longest and not line.endswith("\n"):
+                self.is_too_long = True
                 self._skip_rest()
                 line = "\n"
             yield line
@@ -120,10 +127,16 @@ class CsvRecords:
     def __iter__(self) -> Iterator[Row]:
         lines = self._lines
         while True:
-            first = lines.number + 1
+            first, lines.is_too_long = lines.number + 1, False
             try:
                 fields = next(self._reader, None)
             except csv.Error as fault:
+                if _TOO_LONG in str(fault):
+                    raise ConfigError(
+                        f"a cell is longer than {csv.field_size_limit():,} characters"
+                        f"{_range(first, lines.number)}: is a quote missing there? What stands "
+                        "behind it is not read: correct it, and run this again"
+                    ) from None
                 yield Row(first, {}, f"not CSV: {fault}{_range(first, lines.number)}")
                 continue
             if fields is None:
@@ -221,6 +234,7 @@ class JsonRecords:
     def __iter__(self) -> Iterator[Row]:
         for line in self._lines:
             if self._lines.is_too_long:
+                self._lines.is_too_long = False
                 yield Row(self._lines.number, {}, self._lines.too_long)
             elif line.strip():
                 row = self.row_of(self._lines.number, None, line)

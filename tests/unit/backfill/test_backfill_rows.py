@@ -76,11 +76,11 @@ def test_a_broken_csv_line_is_a_faulty_row() -> None:
     assert [row.number for row in rows] == [2, 3, 4, 5, 6]
 
 
-def test_an_unclosed_quote_is_one_faulty_row() -> None:
-    """A quote that never ends swallows no memory without bound, and says which lines it took."""
-    rows = rows_of(b'id,amount\n1,"1\n' + b"2,2\n" * 100_000)
-    assert "lines 2 to" in (rows[0].fault or "")
-    assert rows[-1].columns == {"id": "2", "amount": "2"}
+def test_an_unclosed_quote_ends_the_run() -> None:
+    """A quote that never ends swallows no memory without bound, says which lines it took, and lets
+    nothing within a cell be a row."""
+    with pytest.raises(ConfigError, match=r"lines 2 to .* is a quote missing"):
+        rows_of(b'id,amount\n1,"1\n' + b"2,2\n" * 100_000)
 
 
 @pytest.mark.parametrize("data_format", ["csv", "ndjson"])
@@ -91,6 +91,14 @@ def test_a_line_without_end_is_a_faulty_row(data_format: str) -> None:
     rows = rows_of(header + b"x" * (3 * LINE_CHARACTERS_MAX) + b"\n" + good, data_format)
     assert "longer than" in (rows[0].fault or "")
     assert (rows[1].number, rows[1].columns) == (3, {"id": "1", "amount": "1"})
+
+
+def test_a_cell_with_a_line_that_is_cut_is_refused() -> None:
+    """Also when further lines of the cell follow."""
+    long = b"x" * (LINE_CHARACTERS_MAX + 1)
+    cut, right = rows_of(b'id,amount\n1,"begin\n' + long + b'\nend"\n3,4\n')
+    assert "longer than" in (cut.fault or "")
+    assert right.columns == {"id": "3", "amount": "4"}
 
 
 def test_ndjson_numbers_are_exact() -> None:
