@@ -32,7 +32,7 @@ from daybook.counting import counted
 from daybook.errors import ConfigError
 
 BROKEN_OFF = "interrupted from the keyboard."
-"""What shells expect of a program that Ctrl-C ended."""
+"""Why a run stopped that Ctrl-C ended."""
 
 PROGRESS_SECONDS = 10.0
 """Between two lines of progress, where there is no terminal for a bar."""

@@ -35,8 +35,6 @@ CLAIM_WIDTH = 52
 KINDS_WIDTH = 90
 """Characters of the reasons that are named on one line."""
 
-"""Exit code after Ctrl-C, as shells have it."""
-
 
 def demo(
     transactions: Annotated[

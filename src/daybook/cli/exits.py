@@ -19,6 +19,7 @@ from daybook.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from daybook.extras import UNAVAILABLE
 
 
 class Exit(IntEnum):
@@ -29,7 +30,7 @@ class Exit(IntEnum):
     """The answer is a bad one: a request was refused, nothing was found, the proof failed."""
     BAD_INPUT = 2
     """The command line or the request is not valid; nothing was sent."""
-    UNAVAILABLE = 3
+    UNAVAILABLE = UNAVAILABLE
     """Redis or Postgres cannot be used, is not set up, or is full: try again later."""
     UNKNOWN = 4
     """The wait ended before there was an outcome: the request may still be posted."""
