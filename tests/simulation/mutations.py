@@ -244,8 +244,8 @@ MUTATIONS = [
     Mutation(
         "let what is deferred pay from an internal balance behind others",
         "ledger.posting.transactions",
-        "        if name == leg.destination_id or may_be_internal(name)\n",
-        "        if name == leg.destination_id\n",
+        "        if may_be_internal(leg.source_id):\n            names.append(leg.source_id)\n",
+        "",
     ),
     Mutation(
         "keep the holds of an undone bulk",

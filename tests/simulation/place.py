@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any
 
 from daybook.apply.applier import Applier
 from daybook.client.drafts import drafts
 from daybook.queue.entries import RawEntry
+from daybook.queue.waiting import Wanted
 from daybook.requests import slot_of
 from daybook.settings import Settings
 from tests.simulation.chaos import Chaos
@@ -81,6 +82,21 @@ class Place:
             unit = begin()
         unit.lock(partitions)
         return unit
+
+
+class Told:
+    """Notes whom it was to answer: keys of outcomes, who wants results, and who asks, by call."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[list[str], list[Wanted], list[tuple[str, bytes]]]] = []
+
+    def tell(
+        self,
+        outcomes: Sequence[tuple[str, str]],
+        wanted: Sequence[Wanted],
+        asked: Sequence[tuple[str, bytes]],
+    ) -> None:
+        self.calls.append(([key for key, _ in outcomes], list(wanted), list(asked)))
 
 
 def money(reference: str, home: int = 0, place: Place | None = None, **more: Any) -> dict[str, Any]:

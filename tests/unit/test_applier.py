@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.simulation.place import Place, money, spend
+from tests.simulation.place import Place, Told, money, spend
 
 from daybook.apply import applier as drains
 from daybook.apply.report import DrainReport
 from daybook.ledger.entry import POSITION_COUNTER_BITS
-from daybook.queue.waiting import Wanted
 from daybook.steps import Point, watched
 
 
@@ -260,28 +259,13 @@ def test_a_clock_before_the_retention_trims_nothing() -> None:
     assert len(place.log.state.streams[0]) == 3
 
 
-class Told:
-    """Notes whom it was to answer."""
-
-    def __init__(self) -> None:
-        self.outcomes: list[str] = []
-
-    def tell(
-        self,
-        outcomes: Sequence[tuple[str, str]],
-        wanted: Sequence[Wanted],
-        asked: Sequence[tuple[str, bytes]],
-    ) -> None:
-        assert (list(wanted), list(asked)) == ([], [])
-        self.outcomes += [key for key, _ in outcomes]
-
-
 def test_outcomes_are_told_to_those_who_wait() -> None:
     """Of each batch, after its commit."""
     place, told = Place(), Told()
     place.send(*(money(f"r{n}") for n in range(4)))
     place.applier(told).drain(0)
-    assert told.outcomes == ["t:r0", "t:r1", "t:r2", "t:r3"]
+    assert [key for keys, _, _ in told.calls for key in keys] == ["t:r0", "t:r1", "t:r2", "t:r3"]
+    assert all((wanted, asked) == ([], []) for _, wanted, asked in told.calls)
 
 
 def test_a_closed_partition_tells_its_last_outcomes_again() -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from psycopg import errors as pg
 from tests.simulation.memory_log import MemoryLog
 from tests.simulation.memory_store import MemoryUnit
-from tests.simulation.place import Place, money
+from tests.simulation.place import Place, Told, money
 from tests.simulation.scheduler import Crash
 from tests.simulation.world import FIRST_MS
 
@@ -58,21 +57,6 @@ def forget(place: Place) -> None:
     """The log has lost its outcomes: whatever is sent again is accepted."""
     place.log.state.outcomes.clear()
     place.log.state.queued.clear()
-
-
-class Told:
-    """Notes whom it was to answer."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[list[str], list[Wanted], list[tuple[str, bytes]]]] = []
-
-    def tell(
-        self,
-        outcomes: Sequence[tuple[str, str]],
-        wanted: Sequence[Wanted],
-        asked: Sequence[tuple[str, bytes]],
-    ) -> None:
-        self.calls.append(([key for key, _ in outcomes], list(wanted), list(asked)))
 
 
 def test_after_a_repetition_batches_look_before_they_write(checks: list[bool]) -> None:

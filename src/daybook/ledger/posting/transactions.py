@@ -333,12 +333,11 @@ def credited(book: Book, entry: LogEntry, wanted: Transaction | MultiLeg | Bulk)
     slot, must not come first.
     """
     del book, entry
-    names = (
-        name
-        for _, leg in movements(wanted)
-        for name in (leg.destination_id, leg.source_id)
-        if name == leg.destination_id or may_be_internal(name)
-    )
+    names: list[str] = []
+    for _, leg in movements(wanted):
+        names.append(leg.destination_id)
+        if may_be_internal(leg.source_id):
+            names.append(leg.source_id)
     return tuple(dict.fromkeys(names))
 
 

@@ -20,6 +20,7 @@ from daybook.store.read.recorded import (
     find_transaction,
 )
 from daybook.store.read.rows import (
+    EXTERNAL_ID,
     LIMIT_MAX,
     bad_value,
     balance_view,
@@ -128,7 +129,7 @@ def list_balances(
         balances.c.ledger_id: ledger_id,
         balances.c.currency: currency,
         balances.c.indicator: indicator,
-        balances.c.meta_data.op("->>")("external_id"): external_id,
+        EXTERNAL_ID: external_id,
     }
     query = columns_of(balances).order_by(balances.c.balance_id).limit(bounded(limit))
     query = query.where(*(column == value for column, value in wanted.items() if value is not None))

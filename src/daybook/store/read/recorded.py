@@ -24,6 +24,7 @@ from daybook.store.read.records import (
     is_one_of,
     leg_labelled,
     merged_later,
+    newest_first,
     owner_of,
     part_uuids,
     views_of,
@@ -88,7 +89,7 @@ def _labelled_leg(connection: Connection, label: str) -> TransactionView | None:
 
 def _recorded(connection: Connection, condition: ColumnElement[bool]) -> TransactionView | None:
     """The newest record that fits."""
-    query = columns_of(transactions).where(condition).order_by(transactions.c.position.desc())
+    query = columns_of(transactions).where(condition).order_by(*newest_first(transactions))
     return next(iter(views_of(connection, connection.execute(query.limit(1)).all())), None)
 
 
@@ -151,7 +152,7 @@ def _actions_on(connection: Connection, view: TransactionView) -> list[Transacti
         transactions.c.parent_transaction == stored_id(view.transaction_id),
         transactions.c.kind.in_(ACTION_KINDS),
     )
-    newest = query.order_by(transactions.c.position.desc(), transactions.c.sequence.desc())
+    newest = query.order_by(*newest_first(transactions))
     return views_of(connection, connection.execute(newest.limit(PARTS_SHOWN_MAX)).all())
 
 

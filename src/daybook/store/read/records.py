@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Row,
     ScalarSelect,
     Text,
@@ -25,7 +26,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from daybook.ledger.ids import bare, part_id, part_ids
 from daybook.ledger.instructions import Kind
 from daybook.store.read.called import Called, told_in_details
-from daybook.store.read.rows import columns_of, stored_id, transaction_view
+from daybook.store.read.rows import EXTERNAL_ID, columns_of, stored_id, transaction_view
 from daybook.store.read.views import TransactionView
 from daybook.store.schema import balances, taken_references, transaction_metadata, transactions
 
@@ -48,8 +49,7 @@ def _called(connection: Connection, rows: Sequence[Row[Any]]) -> dict[UUID, Call
     if not ids:
         return {}
     columns = balances.c
-    external_id = columns.meta_data.op("->>")("external_id")
-    query = select(columns.balance_id, columns.indicator, external_id).where(
+    query = select(columns.balance_id, columns.indicator, EXTERNAL_ID).where(
         is_one_of(columns.balance_id, list(ids))
     )
     found = {row[0]: Called(*row[1:]) for row in connection.execute(query)}
@@ -66,6 +66,18 @@ def merged_later(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, str]
         )
     )
     return {row.transaction_id: row.meta_data for row in rows}
+
+
+def place_of(records: FromClause) -> tuple[ColumnElement[Any], ...]:
+    """By what records are ordered: a wide request has one position in several partitions, and the
+    items of a bulk have one in the same."""
+    columns = records.c
+    return columns.position, columns.sequence, columns.partition
+
+
+def newest_first(records: FromClause) -> tuple[ColumnElement[Any], ...]:
+    """What to order by for the newest acceptance first."""
+    return tuple(column.desc() for column in place_of(records))
 
 
 def is_one_of(column: ColumnElement[Any], ids: Sequence[UUID | str]) -> ColumnElement[bool]:

@@ -93,16 +93,24 @@ def columns_of(table: Any) -> Select[Any]:
     return select(*columns)
 
 
+EXTERNAL_ID = balances.c.meta_data.op("->>")("external_id")
+"""Of a balance, as text."""
+
+
 def indicator_of(balance_id: ColumnElement[Any], name: str) -> ColumnElement[Any]:
     """The ``@Name`` of the balance in a column, as a column called ``name``."""
-    query = select(balances.c.indicator).where(balances.c.balance_id == balance_id)
-    return query.scalar_subquery().label(name)
+    return _of_balance(balance_id, balances.c.indicator, name)
 
 
 def external_id_of(balance_id: ColumnElement[Any], name: str) -> ColumnElement[Any]:
     """The external_id of the balance in a column, as a column called ``name``."""
-    external_id = balances.c.meta_data.op("->>")("external_id")
-    query = select(external_id).where(balances.c.balance_id == balance_id)
+    return _of_balance(balance_id, EXTERNAL_ID, name)
+
+
+def _of_balance(
+    balance_id: ColumnElement[Any], wanted: ColumnElement[Any], name: str
+) -> ColumnElement[Any]:
+    query = select(wanted).where(balances.c.balance_id == balance_id)
     return query.scalar_subquery().label(name)
 
 

@@ -10,7 +10,6 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    FromClause,
     Select,
     and_,
     exists,
@@ -32,7 +31,9 @@ from daybook.store.read.records import (
     by_reference,
     is_one_of,
     leg_labelled,
+    newest_first,
     part_uuids,
+    place_of,
     views_of,
 )
 from daybook.store.read.rows import (
@@ -111,7 +112,7 @@ def list_transactions(
     else:
         query = _newest_of_partitions(connection, conditions, limit)
     found = query.subquery()
-    ordered = select(found).order_by(*(column.desc() for column in _place_of(found)))
+    ordered = select(found).order_by(*newest_first(found))
     return views_of(connection, connection.execute(ordered.limit(limit)).all())
 
 
@@ -140,19 +141,13 @@ def _has_reference(connection: Connection, reference: str) -> ColumnElement[bool
 
 def _is_older_than(connection: Connection, transaction_id: str) -> ColumnElement[bool]:
     """What a list shows behind a transaction. Raises MalformedRequest when there is none."""
-    place = select(*_place_of(transactions)).where(
+    place = select(*place_of(transactions)).where(
         transactions.c.transaction_id == given_id(transaction_id, "after")
     )
     row = connection.execute(place).first()
     if row is None:
         raise bad_value("after", f"there is no transaction {transaction_id}")
-    return tuple_(*_place_of(transactions)) < tuple_(*row)
-
-
-def _place_of(records: FromClause) -> tuple[ColumnElement[Any], ...]:
-    """By what lists are ordered: a wide request has one position in several partitions."""
-    columns = records.c
-    return columns.position, columns.sequence, columns.partition
+    return tuple_(*place_of(transactions)) < tuple_(*row)
 
 
 def _touches_ledger(_: Connection, ledger_id: str) -> ColumnElement[bool]:
@@ -197,7 +192,7 @@ def _newest_of_balance(
             newest = (
                 columns_of(transactions)
                 .where(side == balance_id, dated, *conditions)
-                .order_by(*(column.desc() for column in _place_of(transactions)))
+                .order_by(*newest_first(transactions))
                 .limit(limit)
             )
             found.append(select(newest.subquery()))
@@ -221,9 +216,7 @@ def _newest_of_partitions(
         .correlate(partitions)
         .subquery()
     )
-    newest = lateral(
-        select(last).order_by(last.c.position.desc(), last.c.sequence.desc()).limit(limit)
-    )
+    newest = lateral(select(last).order_by(*newest_first(last)).limit(limit))
     return select(newest).select_from(partitions.join(newest, true()))
 
 
@@ -251,5 +244,5 @@ def list_changes(connection: Connection, subject: str, *, limit: int = 100) -> l
     subject: the id of a ledger, balance, identity, transaction or bulk.
     """
     query = columns_of(transactions).where(transactions.c.subject == subject)
-    query = query.order_by(transactions.c.position.desc()).limit(bounded(limit))
+    query = query.order_by(*newest_first(transactions)).limit(bounded(limit))
     return [change_view(row) for row in connection.execute(query)]
