@@ -9,8 +9,8 @@ MUTANTS_STAMP := $(VENV)/.daybook-mutants-installed
 ARGS ?=
 KINDS ?=
 PAIRS ?=
-# Tests wait more than they compute: five at a time keep two cores busy.
-TESTS_AT_ONCE ?= 5
+# Tests wait more than they compute: six at a time keep two cores busy. A Redis of yours has databases for five.
+TESTS_AT_ONCE ?= $(if $(DAYBOOK_REDIS_URL),5,6)
 # Each process that runs tests would compile all of them again.
 export PYTHONDONTWRITEBYTECODE =
 

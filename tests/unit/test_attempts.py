@@ -114,6 +114,17 @@ def test_what_is_no_request_is_rejected_and_told() -> None:
     assert place.store.tables.taken == {"r": raw.request_id[-36:]} or place.store.tables.taken
 
 
+def test_what_the_journal_cannot_show_is_kept_with_its_reason() -> None:
+    """A payment from a balance that there is not."""
+    place, unknown = Place(), "bln_00000000-0000-4000-8000-000000000009"
+    place.send(money("r", source=unknown, allow_overdraft=False))
+    place.applier().apply_batch(0, 9)
+    ((_, kept),) = place.store.tables.rejections
+    state = read_value(place.log.state.outcomes["t:r"])
+    assert (kept.reason, kept.detail) == ("unknown_balance", state.detail)
+    assert unknown in (kept.detail or "")
+
+
 def test_what_is_no_request_takes_nothing_from_others() -> None:
     """Neither a reference that is recorded, nor an outcome that the log knows."""
     place = Place()

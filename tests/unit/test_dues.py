@@ -129,6 +129,27 @@ def test_so_many_are_read_at_a_time(
     assert found.names() == pairs
 
 
+def test_a_page_begins_behind_the_last_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So nothing is appended twice."""
+    monkeypatch.setattr(due, "DUE_MAX", 3)
+    found = Due(
+        *(schedule(name, number) for number, name in enumerate("abcdefg", 1)),
+        *(hold(name, 10 + number) for number, name in enumerate("hijklmn", 1)),
+    )
+    assert found.append() == 14
+    assert [name for names in found.names() for name in names] == list("abcdefghijklmn")
+
+
+def test_a_schedule_that_is_no_request_any_more_is_sent_all_the_same() -> None:
+    """The worker that reads it says what is wrong with it."""
+    found = Due(schedule("a", 9))
+    schedules = found.place.store.tables.shelf.schedules
+    schedules.update({own: each._replace(body=b"{}") for own, each in schedules.items()})
+    assert found.append() == 1
+    ((entry,),) = found.appended
+    assert (entry.body, entry.slots) == (b"{}", ())
+
+
 def test_several_of_one_moment_are_all_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where one page ends, the next begins behind it, by position or id."""
     monkeypatch.setattr(due, "DUE_MAX", 2)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine
@@ -10,10 +13,11 @@ from tests.simulation.test_conformance import Quiet
 from tests.simulation.world import FIRST_MS, real
 
 from daybook.apply import lookup
-from daybook.apply.lookup import _Known, find
+from daybook.apply.lookup import _Known, _known, find, recorded_under
 from daybook.client.drafts import drafts
 from daybook.queue.entries import Money, NewEntry, outcome_value, read_value
 from daybook.requests import slot_of_transaction
+from daybook.store.epochs import StoredEpoch
 from daybook.store.read.outcomes import RecordedOutcome
 
 UNKNOWN = _Known(None, None, {}, 1)
@@ -89,6 +93,61 @@ def test_what_is_unread_is_found_in_its_partition(monkeypatch: pytest.MonkeyPatc
     quiet.log.append([unread])
     quiet.log.epochs.begin(7)
     assert told(quiet, UNKNOWN._replace(epoch=2), own, monkeypatch) == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "asked"), [("t:r", ("reference", "r")), ("i:txn_1", ("id", "txn_1"))]
+)
+def test_the_ledger_is_asked_by_reference_or_by_id(
+    key: str, asked: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the outcome key says; what is not recorded has no text."""
+    known: list[RecordedOutcome | None] = [RECORDED, None]
+    calls: list[tuple[str, str]] = []
+
+    def answer(way: str) -> Any:
+        def found(connection: object, name: str) -> RecordedOutcome | None:
+            calls.append((way, name))
+            assert connection is engine
+            return known[len(calls) - 1]
+
+        return found
+
+    engine = create_engine("postgresql+psycopg://nowhere")
+    monkeypatch.setattr(lookup, "reading", nullcontext)
+    monkeypatch.setattr(lookup, "recorded_by_reference", answer("reference"))
+    monkeypatch.setattr(lookup, "recorded_by_id", answer("id"))
+    assert read_value(recorded_under(engine, key) or "").detail == "so"
+    assert recorded_under(engine, key) is None
+    assert calls == [asked, asked]
+
+
+@pytest.mark.parametrize("recorded", [None, RECORDED])
+def test_what_the_database_knows_is_read_at_one_instant(
+    recorded: RecordedOutcome | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A body is looked for only where nothing is recorded."""
+    engine = create_engine("postgresql+psycopg://nowhere")
+    bodies: list[str] = []
+
+    def body(connection: object, request_id: str) -> bytes:
+        bodies.append(request_id)
+        return b"{}"
+
+    def by_id(connection: object, request_id: str) -> RecordedOutcome | None:
+        assert (connection, request_id) == (engine, "txn_1")
+        return recorded
+
+    views = [SimpleNamespace(partition=3, cursor=8)]
+    monkeypatch.setattr(lookup, "reading", nullcontext)
+    monkeypatch.setattr(lookup, "recorded_by_id", by_id)
+    monkeypatch.setattr(lookup, "deferred_body", body)
+    monkeypatch.setattr(lookup, "list_partitions", lambda connection: views)
+    for epoch, number in ((None, 1), (StoredEpoch(4, 2, 9), 4)):
+        monkeypatch.setattr(lookup, "newest_epoch", lambda connection, epoch=epoch: epoch)
+        expected = None if recorded else b"{}"
+        assert _known(engine, "txn_1") == _Known(recorded, expected, {3: 8}, number)
+    assert bodies == ([] if recorded else ["txn_1"] * 2)
 
 
 def test_what_nobody_knows_is_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:

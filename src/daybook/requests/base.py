@@ -133,7 +133,11 @@ def field_error(error: Any) -> FieldError:
         return FieldError(field or "request", code, error["msg"])
     if code == "missing" and error["loc"][-1] == "precision":
         return FieldError(field, Reason.INVALID_PRECISION, PRECISION_MISSING)
-    message = _PLAIN_MESSAGES.get(code, error["msg"])
+    if code in ("too_long", "string_too_long"):
+        most, of = error["ctx"]["max_length"], error["input"]
+        message = f"is longer than {most:,} {'characters' if isinstance(of, str) else 'items'}"
+    else:
+        message = _PLAIN_MESSAGES.get(code, error["msg"])
     return FieldError(field or "request", Reason.MALFORMED, message)
 
 

@@ -262,6 +262,30 @@ def test_out_of_bounds(kind: str, field: str, value: Any, code: Reason) -> None:
     assert refused.value.code == code
 
 
+@pytest.mark.parametrize(
+    ("kind", "given", "told"),
+    [
+        ("transaction", {"description": "x" * 2_001}, "is longer than 2,000 characters"),
+        ("transaction", {"ordering_key": "x" * 256}, "is longer than 255 characters"),
+        (
+            "transaction",
+            {"destinations": [{"identifier": "@B", "distribution": "left"}] * 1_001},
+            "is longer than 1,000 items",
+        ),
+    ],
+)
+def test_what_is_too_long_says_how_long_it_may_be(
+    kind: str, given: dict[str, Any], told: str
+) -> None:
+    """In characters, or in items of a list."""
+    if "destinations" in given:
+        given = {"destination": None, **given}
+    with pytest.raises(MalformedRequest) as refused:
+        validate(request_models()[kind], GOOD[kind] | given)
+    (name,) = given.keys() - {"destination"}
+    assert str(refused.value) == f"{name}: {told}"
+
+
 @pytest.mark.parametrize("kind", sorted(GOOD.keys() - {"identity"}))
 def test_what_is_required(kind: str) -> None:
     """A request without anything names every field that it needs."""
