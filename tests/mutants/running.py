@@ -47,6 +47,7 @@ SUITE = (
     "tests/unit/test_raising.py",
     "tests/unit/test_readers.py",
     "tests/unit/test_refused.py",
+    "tests/unit/test_replies.py",
     "tests/unit/test_reports.py",
     "tests/unit/test_sweeps.py",
     "tests/unit/test_tactics.py",
