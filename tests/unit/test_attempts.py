@@ -155,3 +155,17 @@ def test_what_is_no_request_is_told_where_it_is_queued_itself() -> None:
         place.log.state.replied.clear()
         place.applier().apply_batch(0, 9)
         assert (read_value(place.log.state.outcomes["t:r"]).status == "REJECTED") is is_told
+
+
+def test_what_names_a_reference_that_was_refused_is_told_whose_it_is() -> None:
+    """What is no request brings that look-up into its batch."""
+    place = Place()
+    strange(place, "r")
+    place.applier().apply_batch(0, 9)
+    place.log.state.outcomes.clear()
+    place.send(money("r"))
+    strange(place, "s")
+    place.applier().apply_batch(0, 9)
+    states = {key: read_value(value) for key, value in place.log.state.outcomes.items()}
+    assert states["t:s"].reason == "malformed"
+    assert states["t:r"].status == "REJECTED"

@@ -179,3 +179,16 @@ def test_a_new_entry_alone_parks_what_is_deferred() -> None:
     assert new(read) == [[new_one], []]
     assert [len(one.deferred) for one in read.reads] == [0, 0]
     assert len(read.parked()) == 1
+
+
+def test_a_new_entry_alone_comes_before_what_is_younger_and_ripe() -> None:
+    """Which waits, and counts among what is parked."""
+    place = Place(2)
+    first, second = place.send(money("x", 0, place), spend("a", 1, place))
+    place.applier().apply_batch(1, 1)
+    both = found(place, 0, 1, tactics=Tactics(2))
+    assert [[item.position for item in one.deferred] for one in both.reads] == [[], [second]]
+    read = found(place, 0, 1, tactics=Tactics(1, alone=True))
+    assert new(read) == [[first], []]
+    assert [one.deferred for one in read.reads] == [[], []]
+    assert [item.position for item in read.parked()] == [second]

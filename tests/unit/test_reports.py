@@ -28,8 +28,9 @@ def test_outcomes_are_counted_by_their_names() -> None:
     ]
     report.count_decisions(BatchDecision(decisions))
     report.count_rejected("malformed")
-    assert report.outcomes == {"applied": 2, "inflight": 1, "duplicate": 2, "rejected": 2}
-    assert report.reasons == {"insufficient_funds": 1, "malformed": 1}
+    report.count_rejected("malformed")
+    assert report.outcomes == {"applied": 2, "inflight": 1, "duplicate": 2, "rejected": 3}
+    assert report.reasons == {"insufficient_funds": 1, "malformed": 2}
 
 
 def test_a_batch_begins_with_nothing_done() -> None:

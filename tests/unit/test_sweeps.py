@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
@@ -273,8 +274,13 @@ def whole(place: Place, monkeypatch: pytest.MonkeyPatch, answer: Any = None) -> 
     noted: list[dict[str, str]] = []
     rung: list[int] = []
     answers: list[int] = []
-    monkeypatch.setattr(sweeps, "note_sweep", lambda log, faults: noted.append(dict(faults)))
     log = real(place.log)
+
+    def note(own: Log, faults: Mapping[str, str]) -> None:
+        assert own is log
+        noted.append(dict(faults))
+
+    monkeypatch.setattr(sweeps, "note_sweep", note)
     answer = answer or (lambda: answers.append(1))
     try:
         said = sweep(place.store, log, place.applier(), rung.append, answer)
@@ -300,6 +306,29 @@ def test_a_whole_sweep_does_what_is_due_and_answers(monkeypatch: pytest.MonkeyPa
     assert said["due"] == 1
     assert (said["rung"], faults, answered) == ([], {}, 1)
     assert len(rung) == 1
+
+
+def test_its_steps_have_names_that_health_can_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other; it rings for what is unread."""
+    place, names = Place(2), []
+    place.send(money("a", 1, place))
+    place.log.epochs.begin(1)
+    place.applier().drain(1)
+    place.log.state.replied.clear()
+    place.send(money("b"))
+    run = Steps.run
+
+    def noted(steps: Steps, name: str, *arguments: Any) -> Any:
+        names.append(name)
+        return run(steps, name, *arguments)
+
+    monkeypatch.setattr(Steps, "run", noted)
+    said, faults, rung, _ = whole(place, monkeypatch)
+    assert (said["rung"], rung, faults) == ([0], [0], {})
+    assert names == [
+        *("marks", "repair", "epoch", "log marks", "marks", "set back", "replies", "look"),
+        *("closed", "vouch", "ring", "trim", "trim", "due", "answers"),
+    ]
 
 
 @pytest.mark.parametrize(
