@@ -88,6 +88,7 @@ def test_doorbells_that_fail_are_left_to_the_next_sweep() -> None:
         sweep_partitions(place.store, place.log, place.applier(), ring)
     assert raised.value.__notes__ == ["in the step 'ring' of the sweep"]
     assert tried == [0, 1]
+    assert place.calls.count("trim") == 4
     assert RING_FAILURES_MAX == 2
 
 
@@ -104,7 +105,7 @@ def test_a_closed_partition_is_told_and_not_rung() -> None:
     assert place.log.state.outcomes["t:a"] == outcome
     place.calls.clear()
     assert swept(place)[1] == []
-    assert "records_since" not in place.calls
+    assert not {"records_since", "lock_if_free"} & set(place.calls)
 
 
 def test_it_goes_on_to_the_next_epoch() -> None:
@@ -201,8 +202,17 @@ def test_a_log_that_came_back_empty_is_installed_again() -> None:
     assert (state.partitions, state.epoch, state.entries_max, state.clock) == (3, 2, 1_000, newest)
     place.now_ms = FIRST_MS + 99_000
     place.log.state = type(state)()
+    mended: list[int] = []
+    mend = place.log.mend
+
+    def noted(partitions: int, *positions: int) -> int:
+        mended.append(partitions)
+        return mend(partitions, *positions)
+
+    place.log.mend = noted  # type: ignore[method-assign]
     clock = repair(place.log, place.applier(), StoredEpoch(2, 3, 0), newest)
     assert clock == place.log.state.clock == (FIRST_MS + 99_000) << 20
+    assert mended == [3]
     assert "load_scripts" in place.calls
 
 

@@ -77,6 +77,20 @@ def test_after_a_repetition_batches_look_before_they_write(checks: list[bool]) -
     assert checks == [True] * WARY_BATCHES + [False]
 
 
+def test_a_partition_that_somebody_has_is_busy() -> None:
+    """Its locks are not waited for."""
+    place = Place()
+    place.send(money("a"))
+
+    def taken(call: str) -> None:
+        if call == "lock_internal":
+            raise pg.LockNotAvailable
+
+    place.on_call = taken
+    report = place.applier().apply_batch(0, 9)
+    assert (report.busy, report.progress) == (True, False)
+
+
 def test_a_batch_is_tried_so_often_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then the sweeper rings again. Balances are not taken for known after a collision."""
     place = Place()
