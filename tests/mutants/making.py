@@ -83,6 +83,7 @@ OPERATORS: Sequence[tuple[type, Operator]] = (
 _CHECKS = m.Call(func=m.Name("len") | m.Name("isinstance") | m.Name("zip") | m.Name("issubclass"))
 _LOGGED = m.Call(func=m.Attribute(value=m.Name("log") | m.Name("_log") | m.Name("logger")))
 _ALIAS = m.AssignTarget(m.Name(m.MatchRegex(r"[A-Z]\w*[a-z]\w*")))
+_BOUND = m.AssignTarget(m.Name(m.MatchRegex(r"_?[A-Z][A-Z0-9_]*_(BATCHES|BYTES|MAX|MIN|SECONDS)$")))
 _NOT_MUTATED: dict[str, m.BaseMatcherNode | Any] = {
     "types say nothing while the program runs": (
         m.Annotation() | m.Assign(targets=[_ALIAS]) | m.If(test=m.Name("TYPE_CHECKING"))
@@ -98,6 +99,13 @@ _NOT_MUTATED: dict[str, m.BaseMatcherNode | Any] = {
     "a cast says nothing while the program runs": m.Call(func=m.Name("cast")),
     "what is read of a database is tried with one, in tests/integration": m.With(
         items=[m.WithItem(item=m.Call(func=m.Name("reading")))]
+    ),
+    "a bound that is one more or less is a bound, too": m.Assign(targets=[_BOUND]),
+    "what goes back to its pool is rolled back there": m.Call(
+        func=m.Attribute(attr=m.Name("rollback"))
+    ),
+    "without its extra a package is tried in tests/unit/test_dependencies.py": m.Call(
+        func=m.Name("require")
     ),
     "a point of the pipeline does nothing but let tests strike": m.Call(func=m.Name("reach")),
 }

@@ -90,6 +90,27 @@ def test_what_the_database_refuses_is_quarantined_alone() -> None:
     assert read_value(place.log.state.outcomes["t:odd"]).reason == "quarantined"
 
 
+def test_an_older_entry_that_comes_meanwhile_is_not_the_one_that_was_refused() -> None:
+    """It is decided first, and the other one is quarantined after it."""
+    place = Place()
+    place.send(money("older"), money("odd"))
+    place.store.refuses = lambda record: record.reference == "odd"
+    stream = place.log.state.streams[0]
+    older = stream.pop(0)
+    tried: list[str] = []
+
+    def comes(call: str) -> None:
+        tried.append(call)
+        if tried.count("load_book") == 3 and older not in stream:
+            stream.insert(0, older)
+
+    place.on_call = comes
+    drained = place.applier(batch_entries_min=9).drain(0)
+    assert drained.outcomes == {"applied": 1, "rejected": 1}
+    assert read_value(place.log.state.outcomes["t:older"]).status == "APPLIED"
+    assert read_value(place.log.state.outcomes["t:odd"]).reason == "quarantined"
+
+
 def strange(place: Place, reference: str, **more: Any) -> RawEntry:
     """What is no request, though it names a reference, as somebody has written it by hand."""
     body = json.dumps({"kind": "transaction", "reference": reference, **more}).encode()

@@ -91,6 +91,7 @@ def test_what_is_unread_is_found_in_its_partition(monkeypatch: pytest.MonkeyPatc
         assert told(quiet, before, own, monkeypatch) == {"key": "t:r"}
     quiet = Quiet(2)
     quiet.log.append([unread])
+    assert told(quiet, UNKNOWN, own, monkeypatch) == {"key": "t:r"}
     quiet.log.epochs.begin(7)
     assert told(quiet, UNKNOWN._replace(epoch=2), own, monkeypatch) == {}
 

@@ -205,9 +205,9 @@ def test_a_log_that_came_back_empty_is_installed_again() -> None:
     mended: list[int] = []
     mend = place.log.mend
 
-    def noted(partitions: int, *positions: int) -> int:
+    def noted(partitions: int, newest: int, present: int) -> int:
         mended.append(partitions)
-        return mend(partitions, *positions)
+        return mend(partitions, newest, present)
 
     place.log.mend = noted  # type: ignore[method-assign]
     clock = repair(place.log, place.applier(), StoredEpoch(2, 3, 0), newest)

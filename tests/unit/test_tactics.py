@@ -63,9 +63,10 @@ def test_a_batch_narrows_to_the_entry_at_fault() -> None:
         tactics = after_fault(pg.DataError("too odd"), tactics, OLDEST).tactics
         counts.append((tactics.count, tactics.alone, tactics.refused is not None))
     assert counts == [(25, False, False), (3, False, False), (1, False, False), (1, True, False)]
-    tactics = after_fault(pg.DataError("too odd"), tactics, OLDEST).tactics
-    why = tactics.refused_data(OLDEST) or ""
-    assert why == "".join(format_exception(pg.DataError("too odd")))
+    with pytest.raises(pg.DataError) as raised:
+        raise pg.DataError("too odd")
+    tactics = after_fault(raised.value, tactics, OLDEST).tactics
+    assert tactics.refused_data(OLDEST) == "".join(format_exception(raised.value))
     assert tactics.refused_data(OLDEST - 1) is None
     assert Tactics(1).refused_data(None) is None
 
