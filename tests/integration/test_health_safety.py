@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -257,12 +258,14 @@ def test_a_worker_that_owns_the_journal_is_a_warning(one: Installation) -> None:
 
 def test_a_worker_whose_clock_is_wrong_is_named(one: Installation) -> None:
     """By what it says of itself, compared with the log's server when it said so."""
-    ahead = one.log.now_ms() + 90_000
+    ahead = one.log.now_ms() + 900_000
     announce(one.log, "fast@machine", [], clock_ms=ahead)
     announce(one.log, "right@machine", [], clock_ms=one.log.now_ms())
     code, state, detail = check(one, "clocks")
     assert (code, state) == (5, "warning")
-    assert detail.startswith("fast@machine is 90.")
+    said = re.match(r"fast@machine is (\d+)\.\d s ahead", detail)
+    assert said, detail
+    assert 600 < int(said[1]) <= 900  # the log's server has gone on meanwhile
     assert "right@machine" not in detail
 
 
