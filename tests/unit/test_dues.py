@@ -130,14 +130,22 @@ def test_so_many_are_read_at_a_time(
 
 
 def test_a_page_begins_behind_the_last_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So nothing is appended twice."""
+    """So nothing is read twice, and no page is wasted."""
     monkeypatch.setattr(due, "DUE_MAX", 3)
+    monkeypatch.setattr(due, "DUE_ROUNDS_MAX", 3)
     found = Due(
         *(schedule(name, number) for number, name in enumerate("abcdefg", 1)),
         *(hold(name, 10 + number) for number, name in enumerate("hijklmn", 1)),
     )
     assert found.append() == 14
     assert [name for names in found.names() for name in names] == list("abcdefghijklmn")
+
+
+def test_a_page_of_one_moment_begins_behind_the_last_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of holds whose dates are the same."""
+    monkeypatch.setattr(due, "DUE_MAX", 3)
+    monkeypatch.setattr(due, "DUE_ROUNDS_MAX", 2)
+    assert Due(*(hold(name, 5) for name in "abcdef")).append() == 6
 
 
 def test_a_schedule_that_is_no_request_any_more_is_sent_all_the_same() -> None:
@@ -160,16 +168,16 @@ def test_several_of_one_moment_are_all_found(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_so_many_bytes_are_appended_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """The call that reaches the bound is the last of its kind."""
-    requests = [schedule(name, number) for number, name in enumerate("abc", 1)]
+    requests = [schedule(name, number) for number, name in enumerate("abcdef", 1)]
     size = len(Due(*requests).sent["a"].body)
     for bytes_max, names in (
-        (2 * size, [["a", "b"], ["c"]]),
-        (2 * size + 1, [["a", "b", "c"]]),
-        (1, [["a"], ["b"], ["c"]]),
+        (2 * size, [["a", "b"], ["c", "d"], ["e", "f"]]),
+        (2 * size + 1, [["a", "b", "c"], ["d", "e", "f"]]),
+        (1, [["a"], ["b"], ["c"], ["d"], ["e"], ["f"]]),
     ):
         monkeypatch.setattr(due, "DUE_BYTES_MAX", bytes_max)
         found = Due(*requests)
-        assert found.append() == 3
+        assert found.append() == 6
         assert found.names() == names
 
 
