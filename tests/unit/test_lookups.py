@@ -26,8 +26,13 @@ RECORDED = RecordedOutcome("txn_1", "r", "APPLIED", b"f" * 32, 7, "why", "so", 5
 
 def told(quiet: Quiet, known: _Known, own: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What is said of a request, when the database knows this."""
-    monkeypatch.setattr(lookup, "_known", lambda engine, request_id: known)
     engine = create_engine("postgresql+psycopg://nowhere")
+
+    def known_of(asked: object, request_id: str) -> _Known:
+        assert (asked, request_id) == (engine, own)
+        return known
+
+    monkeypatch.setattr(lookup, "_known", known_of)
     found: dict[str, str] = json.loads(find(engine, real(quiet.log), own))
     return found
 
@@ -91,7 +96,8 @@ def test_what_is_unread_is_found_in_its_partition(monkeypatch: pytest.MonkeyPatc
         assert told(quiet, before, own, monkeypatch) == {"key": "t:r"}
     quiet = Quiet(2)
     quiet.log.append([unread])
-    assert told(quiet, UNKNOWN, own, monkeypatch) == {"key": "t:r"}
+    for epoch in (1, 9):  # Postgres may be ahead of a log that was restored
+        assert told(quiet, UNKNOWN._replace(epoch=epoch), own, monkeypatch) == {"key": "t:r"}
     quiet.log.epochs.begin(7)
     assert told(quiet, UNKNOWN._replace(epoch=2), own, monkeypatch) == {}
 

@@ -164,6 +164,7 @@ def test_an_entry_alone_is_the_oldest(count: int) -> None:
     older.applier().apply_batch(1, 1)
     read = found(older, 0, tactics=tactics)
     assert (new(read), [item.position for item in read.reads[0].deferred]) == ([[]], [sent[1]])
+    assert [one.row.partition for one in read.reads] == [0]
     assert [item.position for item in read.parked()] == [sent[2]]
 
 
@@ -192,3 +193,13 @@ def test_a_new_entry_alone_comes_before_what_is_younger_and_ripe() -> None:
     assert new(read) == [[first], []]
     assert [one.deferred for one in read.reads] == [[], []]
     assert [item.position for item in read.parked()] == [second]
+
+
+def test_what_is_cut_off_is_open_again() -> None:
+    """Behind the last position that stays nothing is decided."""
+    place = Place(2)
+    sent = place.send(money("a", 0, place), money("b", 0, place), money("c", 0, place))
+    whole = found(place, 0, 1)
+    cut = whole.up_to(sent[1])
+    assert (new(cut), new(whole)) == ([sent[:2], []], [sent, []])
+    assert cut.horizon.open_from <= sent[1] + 1 < whole.horizon.open_from
