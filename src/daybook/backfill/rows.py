@@ -41,13 +41,15 @@ class Row:
     """One record of the file.
 
     number: of its first line, from 1. fault: why it has no columns. content: the record as it was
-    read: the cells of a CSV, the line of an NDJSON file.
+    read: the cells of a CSV, the line of an NDJSON file. parted: two lines in which its group
+    begins, if its rows don't follow one another.
     """
 
     number: int
     columns: Columns
     fault: str | None = None
     content: Sequence[str] | str = ""
+    parted: tuple[int, int] | None = None
 
     @property
     def characters(self) -> int:

@@ -75,6 +75,7 @@ def run_command(command: Command) -> int:
                     mapping,
                     command.data_format,
                     order_key=builder.order_key,
+                    group_key=builder.group_key,
                     is_reversed=command.is_reversed,
                 )
             )
