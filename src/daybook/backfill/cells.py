@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingType
 from decimal import Decimal
@@ -11,7 +12,7 @@ from daybook.backfill.numbers import CellNumber, NumberForm, decimals_max
 from daybook.backfill.rows import BROKEN, OTHER_ENCODING
 from daybook.backfill.rules import Condition, Rule, SideRule, ValueRule, When
 from daybook.backfill.template import CellError, Columns, Template, cell, text_of
-from daybook.requests.naming import naming_fault, normalised
+from daybook.requests.naming import is_plain, naming_fault, normalised
 
 RuleT = TypeVar("RuleT", SideRule, ValueRule)
 
@@ -24,6 +25,9 @@ _NUMBERS = _WHOLE | {"amount", "overdraft_limit"}
 _REQUIRED = frozenset({"reference", "currency", "precision"})
 _FLAGS = frozenset({"allow_overdraft", "inflight"})
 _FLAG_TEXTS = {"true": True, "false": False}
+_CONTROLS = re.compile("[\x80-\x9f]")
+"""What bytes of other encodings become in latin-1: letters and signs of people's files."""
+
 SHOWN_LENGTH_MAX = 40
 """Characters of a cell in a message."""
 
@@ -60,9 +64,13 @@ class Cells:
         """The text of a template that names something. CellError when it can't."""
         text = _whole(template.render(self._columns, strict=True))
         fault = naming_fault(text)
-        if fault is not None:
-            raise CellError(f"{shown(text)} {fault}; or write normalise = true into the mapping")
-        return text
+        if fault is None:
+            return text
+        if is_plain(normalised(text)):
+            fault += "; or write normalise = true into the mapping"
+        elif _CONTROLS.search(text):
+            fault += f". In another encoding it may be a letter: {OTHER_ENCODING}"
+        raise CellError(f"{shown(text)} {fault}")
 
     def no_rule(self, rules: Sequence[RuleT]) -> CellError:
         """What is said when none of these rules fits: the cells that they ask for."""

@@ -29,7 +29,7 @@ BROKEN = re.compile("[\ud800-\udfff]")
 """What stands for bytes that could not be decoded."""
 
 OTHER_ENCODING = (
-    'write that of the file, such as encoding = "cp1252" or "latin-1", into [csv] of the mapping'
+    'write that of the file, such as encoding = "cp1252" or "cp1250", into [csv] of the mapping'
 )
 """What is said of such bytes."""
 

@@ -159,3 +159,18 @@ def test_what_nobody_sees_is_refused_or_normalised(changed: dict[str, Any]) -> N
     request = built(builder_of("normalise = true\n" + PLAIN), ROW | changed)
     assert request.reference in {"f-1", "f-t-9", "f-t9", "f-t 9"}
     assert request.currency == "EUR"
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("A\ue000", "has U+E000 as character 4; remove it"),
+        ("\x8elut\xfd", "as character 3; remove it. In another encoding it may be a letter: write"),
+    ],
+)
+def test_what_may_be_seen_is_refused_though_cells_are_normalised(cell: str, said: str) -> None:
+    """With what helps, and not with a setting that does not, or that is set already."""
+    for more in ("", "normalise = true\n"):
+        reject = refused(builder_of(more + PLAIN), ROW | {"id": cell})
+        assert said in reject.reason
+        assert "normalise" not in reject.reason
