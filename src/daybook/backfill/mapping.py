@@ -141,7 +141,8 @@ class CsvTable(Table):
     """The dialect.
 
     skip: lines above the header. columns: the names, when the file has no header line. decimal,
-    thousands: how numbers are written.
+    thousands: how numbers are written. line_feeds: cells may have them; otherwise the run names
+    those that have, as two stray quotes make one cell of whole lines.
     """
 
     delimiter: str = Field(",", min_length=1, max_length=1)
@@ -151,6 +152,7 @@ class CsvTable(Table):
     columns: list[str] | None = Field(None, min_length=1)
     decimal: Literal[".", ","] = "."
     thousands: str | None = Field(None, min_length=1, max_length=1)
+    line_feeds: bool = False
 
     @model_validator(mode="after")
     def _tells_numbers_apart(self) -> CsvTable:

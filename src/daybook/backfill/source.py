@@ -23,6 +23,7 @@ from daybook.backfill.rows import (
     Records,
     Row,
 )
+from daybook.backfill.spans import Spans
 from daybook.errors import ConfigError
 
 _ENDINGS = {
@@ -77,6 +78,11 @@ class Source:
     def delimiter(self) -> str:
         """What stands between the cells of a CSV."""
         return self._records.delimiter
+
+    @property
+    def spans(self) -> Spans:
+        """The rows of a CSV so far that take several lines."""
+        return self._records.spans
 
     @property
     def unseen(self) -> set[str]:
