@@ -26,7 +26,7 @@ from daybook.backfill.groups import (
 from daybook.backfill.lines import Line, Reject, balance_id_of, ledger_id_of, rejects_of
 from daybook.backfill.mapping import GroupTable, Mapping
 from daybook.backfill.ordering import GroupKey, OrderKey, natural_key
-from daybook.backfill.rows import Row
+from daybook.backfill.rows import OTHER_ENCODING, Row
 from daybook.backfill.rules import DateRule, SideRule
 from daybook.backfill.template import CellError, Columns, Template
 from daybook.errors import FieldError, MalformedRequest
@@ -67,6 +67,7 @@ class LineBuilder:
         self._mapping = mapping
         self._now = now
         self._number_columns = mapping.number_columns()
+        self._hints = [OTHER_ENCODING]
         self.order_key: OrderKey | None = self._order_key if mapping.order_by else None
         self.group_key: GroupKey | None = self._group_key if mapping.group else None
         table = mapping.transaction
@@ -234,7 +235,8 @@ class LineBuilder:
         return normalised_columns(row.columns) if self._mapping.normalise else row.columns
 
     def _cells(self, row: Row) -> Cells:
-        return Cells(self._columns(row), self._mapping.csv.number_form, self._number_columns)
+        form = self._mapping.csv.number_form
+        return Cells(self._columns(row), form, self._number_columns, self._hints)
 
     def _fill(self, cells: Cells, given: dict[str, Any], keys: dict[str, str]) -> list[FieldError]:
         """Put every field of the row into ``given``; what cannot be read comes back."""
