@@ -14,6 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from tests.oracle.amounts import half_up, micros
 from tests.oracle.facts import ORDER
+from tests.property.texts import plain
 
 from daybook.errors import FieldError, MalformedRequest
 from daybook.ledger.balance import internal_balance_id
@@ -44,7 +45,6 @@ from daybook.requests import (
     validate,
 )
 from daybook.requests.fields import canonical_meta_data
-from daybook.requests.naming import normalised
 
 Given = dict[str, Any]
 ACCEPTED_MS = 1_700_000_000_000
@@ -57,11 +57,11 @@ odd_text = st.text(
     ),
     max_size=12,
 )
-references = odd_text.map(normalised).filter(bool)
+references = odd_text.map(plain).filter(bool)
 ids = st.uuids().map(lambda found: f"bln_{found}")
 indicators = (
     st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=8)
-    .map(lambda text: normalised(f"@{text}"))
+    .map(lambda text: plain(f"@{text}"))
     .filter(lambda text: text != "@")
 )
 sides = st.one_of(ids, indicators)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingType
 from decimal import Decimal
 from typing import Any, TypeVar
 
 from daybook.backfill.numbers import CellNumber, NumberForm, decimals_max
-from daybook.backfill.rows import BROKEN, OTHER_ENCODING
+from daybook.backfill.rows import BROKEN
 from daybook.backfill.rules import Condition, Rule, SideRule, ValueRule, When
 from daybook.backfill.template import CellError, Columns, Template, cell, text_of
-from daybook.requests.naming import naming_fault, normalised
+from daybook.requests.naming import is_plain, naming_fault, normalised
 
 RuleT = TypeVar("RuleT", SideRule, ValueRule)
 
@@ -24,6 +25,9 @@ _NUMBERS = _WHOLE | {"amount", "overdraft_limit"}
 _REQUIRED = frozenset({"reference", "currency", "precision"})
 _FLAGS = frozenset({"allow_overdraft", "inflight"})
 _FLAG_TEXTS = {"true": True, "false": False}
+_CONTROLS = re.compile("[\x80-\x9f]")
+"""What bytes of other encodings become in latin-1: letters and signs of people's files."""
+
 SHOWN_LENGTH_MAX = 40
 """Characters of a cell in a message."""
 
@@ -32,10 +36,14 @@ class Cells:
     """The cells of one row.
 
     number_columns: whose cells are numbers; elsewhere, too, such a cell is its number's one text.
+    hints: what a reason adds once in a file, and takes from here.
     """
 
-    def __init__(self, columns: Columns, form: NumberForm, number_columns: set[str]) -> None:
+    def __init__(
+        self, columns: Columns, form: NumberForm, number_columns: set[str], hints: list[str]
+    ) -> None:
         self._raw = columns
+        self._hints = hints
         self._form = form
         self._numbers: dict[str, CellNumber] = {}
         for name in number_columns:
@@ -58,11 +66,15 @@ class Cells:
 
     def named(self, template: Template) -> str:
         """The text of a template that names something. CellError when it can't."""
-        text = _whole(template.render(self._columns, strict=True))
+        text = self._whole(template.render(self._columns, strict=True))
         fault = naming_fault(text)
-        if fault is not None:
-            raise CellError(f"{shown(text)} {fault}; or write normalise = true into the mapping")
-        return text
+        if fault is None:
+            return text
+        if is_plain(normalised(text)):
+            fault += "; or write normalise = true into the mapping"
+        elif _CONTROLS.search(text):
+            fault += f". In another encoding it may be a letter{self._hint()}"
+        raise CellError(f"{shown(text)} {fault}")
 
     def no_rule(self, rules: Sequence[RuleT]) -> CellError:
         """What is said when none of these rules fits: the cells that they ask for."""
@@ -83,10 +95,10 @@ class Cells:
         if name in NAMING:
             return self.named(template)
         if name in _TEXTS:
-            return _whole(template.render(self._columns)) or None
+            return self._whole(template.render(self._columns)) or None
         value = template.value(self._columns)
         if isinstance(value, str):
-            _whole(value)
+            self._whole(value)
         if name in _FLAGS and isinstance(value, str):
             value = _FLAG_TEXTS.get(value.lower(), value)
         elif name in _NUMBERS and template.column is not None:
@@ -108,11 +120,11 @@ class Cells:
             return
         most = decimals_max(int(precision))
         if most is not None and number.decimals > most:
-            said = self._shown(column or "")
+            other = self._form.otherwise(self.text(column or ""), most)
             raise CellError(
-                f"{said} has more decimals than precision {precision} holds: if they are "
-                'thousands, say so in [csv], as in decimal = "," and thousands = "."; otherwise '
-                'round it with rounding = "half_up"'
+                f"{self._shown(column or '')} has more decimals than precision {precision} holds, "
+                f"as [csv] has {self._form.settings}{other}; if they are decimals, round them with "
+                'rounding = "half_up"'
             )
 
     def _meets(self, when: When) -> bool:
@@ -145,7 +157,7 @@ class Cells:
     def _plain_number(self, column: str) -> str:
         value = cell(self._columns, column)
         if column not in self._numbers and not isinstance(value, int | Decimal):
-            raise CellError(f"{self._shown(column)} {self._form.describe()}")
+            raise CellError(f"{self._shown(column)} {self._form.describe(self.text(column))}")
         return str(value)
 
     def _number(self, name: str, column: str, value: Any) -> Any:
@@ -153,21 +165,24 @@ class Cells:
             return value
         number = self._numbers.get(column)
         if number is None:
-            raise CellError(f"{self._shown(column)} is no number; it {self._form.describe()}")
+            form = self._form.describe(value)
+            raise CellError(f"{self._shown(column)} is no number; it {form}")
         if name in _WHOLE and number.decimals:
-            raise CellError(f"{self._shown(column)} has decimals; {name} is a whole number")
+            other = self._form.otherwise(value, most=0)
+            raise CellError(f"{self._shown(column)} has decimals; {name} is a whole number{other}")
         return value
+
+    def _whole(self, text: str) -> str:
+        if BROKEN.search(text):
+            said = "has bytes that are no text in the encoding of [csv]"
+            raise CellError(f"{shown(text)} {said}{self._hint()}")
+        return text
+
+    def _hint(self) -> str:
+        return f": {self._hints.pop()}" if self._hints else ""
 
     def _shown(self, column: str) -> str:
         return f"{shown(self.text(column))} in column {column!r}"
-
-
-def _whole(text: str) -> str:
-    if BROKEN.search(text):
-        raise CellError(
-            f"{shown(text)} has bytes that are no text in the encoding of [csv]: {OTHER_ENCODING}"
-        )
-    return text
 
 
 def shown(text: str) -> str:

@@ -50,8 +50,6 @@ class Checks:
                 f"reference: {reference} is that of line {earlier}, too; give each line its "
                 "own, or take the second out"
             )
-            if len(line.rows) > 1:
-                reason += "; or order_by brings rows of one group together"
             yield from rejects_of(line.rows, Reason.REFERENCE_CONFLICT, reason, line.reference)
             return
         self._note_date(line)

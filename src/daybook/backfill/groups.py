@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 from daybook.backfill.mapping import GROUP_ROW
 from daybook.backfill.rows import Row
 from daybook.ledger.money import amount_text
+from daybook.ledger.rejection import Reason
 from daybook.ledger.shares import pair_up
 from daybook.requests import TransactionRequest
 from daybook.requests.bounds import BULK_BODY_BYTES_MAX, BULK_ITEMS_MAX
@@ -70,7 +72,7 @@ def grouped(rows: Iterable[Row], key_of: Callable[[Row], str | None]) -> Iterato
 
     for (_, before), members in groupby(rows, key):
         counted = (
-            Row(row.number, {**row.columns, GROUP_ROW: str(n)}, row.fault, row.content)
+            replace(row, columns={**row.columns, GROUP_ROW: str(n)})
             for n, row in enumerate(members, 1)
         )
         yield Group(*_bounded(counted), before)
@@ -85,6 +87,41 @@ def _bounded(rows: Iterator[Row]) -> tuple[list[Row], Iterator[Row]]:
             return kept, chain([row], rows)
         kept.append(row)
     return kept, rows
+
+
+class Spoilt(NamedTuple):
+    """Why no row of a group is posted. code: of those rows that are right by themselves."""
+
+    code: Reason
+    reason: str
+
+
+def spoilt_by(rows: Iterable[Row], stray: int | None, fix: str) -> Spoilt | None:
+    """Why none of these rows can be posted, whatever they say.
+
+    stray: a refused line that may be one of them. fix: of rows that don't follow one another.
+    """
+    parted = next((row.parted for row in rows if row.parted), None)
+    if parted is not None:
+        begun, again = parted
+        said = (
+            f"the rows of its group begin in line {begun} and again in line {again}, with others "
+            f"between them: {fix}"
+        )
+        return Spoilt(Reason.MALFORMED, said)
+    if stray is not None:
+        return Spoilt(Reason.BULK_ABORTED, f"line {stray}, which may be of its group, is refused")
+    return None
+
+
+def together(column: str, order_by: str | None) -> str:
+    """What brings rows with the same text in ``column`` together."""
+    if order_by is None:
+        return f'order_by = "{column}" in the mapping brings them together'
+    return (
+        f"by {order_by}, the column of order_by, they are not together: give them one text in it, "
+        f'or write order_by = "{column}"'
+    )
 
 
 def stand_in(named: str | None) -> str:

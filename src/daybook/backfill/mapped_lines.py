@@ -15,15 +15,18 @@ from daybook.backfill.groups import (
     GROUP_CHARACTERS_MAX,
     GROUP_ROWS_MAX,
     GroupRow,
+    Spoilt,
     UnbalancedError,
     grouped,
     items_of,
+    spoilt_by,
     stand_in,
+    together,
 )
 from daybook.backfill.lines import Line, Reject, balance_id_of, ledger_id_of, rejects_of
 from daybook.backfill.mapping import GroupTable, Mapping
-from daybook.backfill.ordering import OrderKey, natural_key
-from daybook.backfill.rows import Row
+from daybook.backfill.ordering import GroupKey, OrderKey, natural_key
+from daybook.backfill.rows import OTHER_ENCODING, Row
 from daybook.backfill.rules import DateRule, SideRule
 from daybook.backfill.template import CellError, Columns, Template
 from daybook.errors import FieldError, MalformedRequest
@@ -64,7 +67,9 @@ class LineBuilder:
         self._mapping = mapping
         self._now = now
         self._number_columns = mapping.number_columns()
+        self._hints = [OTHER_ENCODING]
         self.order_key: OrderKey | None = self._order_key if mapping.order_by else None
+        self.group_key: GroupKey | None = self._group_key if mapping.group else None
         table = mapping.transaction
         self._fields = [
             (name, rules)
@@ -102,15 +107,11 @@ class LineBuilder:
         return self._groups(rows, self._mapping.group)
 
     def _groups(self, rows: Iterable[Row], group: GroupTable) -> Iterator[Line | Reject]:
-        def key_of(row: Row) -> str | None:
-            with suppress(CellError):  # the row is refused for it when it is built
-                return None if row.fault else group.by.render(self._columns(row))
-            return None
-
-        for members, beyond, stray in grouped(rows, key_of):
+        fix = together(group.by.columns[0], self._mapping.order_by)
+        for members, beyond, stray in grouped(rows, self._group_key):
             first = next(beyond, None)
             if first is None:
-                yield from self._group(members, group, stray)
+                yield from self._group(members, group, spoilt_by(members, stray, fix))
                 continue
             reason = (
                 f"is in a group of more than {GROUP_ROWS_MAX} rows or {GROUP_CHARACTERS_MAX} "
@@ -118,26 +119,30 @@ class LineBuilder:
             )
             yield from rejects_of(chain(members, [first], beyond), Reason.MALFORMED, reason, None)
 
-    def _group(
-        self, rows: list[Row], group: GroupTable, stray: int | None
-    ) -> Iterator[Line | Reject]:
-        """One request of rows; if one of them can't be posted, none of them is.
+    def _group_key(self, row: Row) -> str | None:
+        """The text of the row for ``by``; None when it can't tell, and is refused for it later."""
+        assert self._mapping.group is not None
+        with suppress(CellError):
+            return None if row.fault else self._mapping.group.by.render(self._columns(row))
+        return None
 
-        stray: a refused line that may be one of them.
-        """
+    def _group(
+        self, rows: list[Row], group: GroupTable, spoilt: Spoilt | None
+    ) -> Iterator[Line | Reject]:
+        """One request of rows; if one of them can't be posted, none of them is."""
         keys: dict[str, str] = {}
         built = [self._group_row(row, keys) for row in rows]
         right = [one for one in built if isinstance(one, GroupRow)]
         wrong = [one for one in built if isinstance(one, Reject)]
-        if wrong or stray is not None:
-            neighbour = f"line {stray}, which may be of its group, is refused"
-            if wrong:
-                neighbour = f"line {wrong[0].number} of its group is refused"
+        if wrong and (spoilt is None or spoilt.code == Reason.BULK_ABORTED):
+            neighbour = f"line {wrong[0].number} of its group is refused"
+            spoilt = Spoilt(Reason.BULK_ABORTED, neighbour)
+        if spoilt is not None:
             for row, one in zip(rows, built, strict=True):
                 reject = one
                 if isinstance(reject, GroupRow):
                     own = reject.request.reference
-                    reject = Reject(row, Reason.BULK_ABORTED, neighbour, own)
+                    reject = Reject(row, spoilt.code, spoilt.reason, own)
                 yield replace(reject, other=self._group_reference(row, group))
             return
         reference = None
@@ -147,11 +152,8 @@ class LineBuilder:
             request = validate(BulkRequest, given)
         except (UnbalancedError, CellError, MalformedRequest) as fault:
             code = fault.code if isinstance(fault, MalformedRequest) else Reason.MALFORMED
-            reason = str(fault)
-            if isinstance(fault, UnbalancedError) and self._mapping.order_by is None:
-                reason += f"; if they don't follow one another, {_ordered_by(group)}"
             for one in right:
-                yield Reject(one.row, code, reason, reference, one.request.reference)
+                yield Reject(one.row, code, str(fault), reference, one.request.reference)
             return
         own_id = mint_bulk_id(request.slot)
         named = request.model_copy(update={"bulk_id": own_id})
@@ -233,7 +235,8 @@ class LineBuilder:
         return normalised_columns(row.columns) if self._mapping.normalise else row.columns
 
     def _cells(self, row: Row) -> Cells:
-        return Cells(self._columns(row), self._mapping.csv.number_form, self._number_columns)
+        form = self._mapping.csv.number_form
+        return Cells(self._columns(row), form, self._number_columns, self._hints)
 
     def _fill(self, cells: Cells, given: dict[str, Any], keys: dict[str, str]) -> list[FieldError]:
         """Put every field of the row into ``given``; what cannot be read comes back."""
@@ -317,11 +320,6 @@ def _read(
         return
     if value is not None:
         into[name] = value
-
-
-def _ordered_by(group: GroupTable) -> str:
-    """What brings the rows of a group together."""
-    return f'order_by = "{group.by.columns[0]}" in the mapping brings them together'
 
 
 def _checked_key(key: str, template: Template) -> str:

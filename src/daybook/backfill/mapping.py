@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from daybook.backfill.at_once import all_of, checked, lacks_amount, names_nothing, same_signs
 from daybook.backfill.constants import rejection_of_constant
 from daybook.backfill.numbers import NumberForm
 from daybook.backfill.rules import (
@@ -41,22 +43,21 @@ def _side_rules(given: Any) -> Any:
     return [given] if isinstance(given, dict) else given
 
 
-def _all_reachable(rules: list[Any]) -> list[Any]:
+def _unreachable(rules: list[Any]) -> Iterator[str]:
     for index, rule in enumerate(rules[:-1]):
         if not rule.when:
-            raise ValueError(f"rule [{index}] has no `when`: the rules after it are never reached")
-    return rules
+            yield f"rule [{index}] has no `when`: the rules after it are never reached"
 
 
-def _check_constants(field: str, rules: list[Any], member: str | None = None) -> None:
-    """Refuses constants that every request would be refused for. Raises ValueError."""
+def _wrong_constants(field: str, rules: list[Any], member: str | None = None) -> Iterator[str]:
+    """Constants that every request would be refused for."""
     for rule in rules:
         value = getattr(rule, "value", None)
         if isinstance(value, Template):
             value = None if value.columns else value.render({})
         if value is not None and (fault := rejection_of_constant(field, value, member)):
             name = f"{member}: " if member else ""
-            raise ValueError(f"{name}the value {value} {fault}")
+            yield f"{name}the value {value} {fault}"
 
 
 GROUP_ROW = "group_row"
@@ -108,20 +109,25 @@ class TransactionTable(Table):
     def _rules_can_work(cls, given: Any, info: ValidationInfo) -> Any:
         assert info.field_name is not None
         if isinstance(given, list):
-            _all_reachable(given)
-            _check_constants(info.field_name, given)
+            wrong = [*_unreachable(given), *_wrong_constants(info.field_name, given)]
             if info.field_name not in {"amount", "precise_amount"} and any(
                 getattr(rule, "absolute", False) for rule in given
             ):
-                raise ValueError("absolute is for amount and precise_amount")
+                wrong.append("absolute is for amount and precise_amount")
+            all_of(wrong)
         return given
 
     @field_validator("meta_data")
     @classmethod
     def _members_can_work(cls, given: dict[str, list[ValueRule]]) -> dict[str, list[ValueRule]]:
-        for member, rules in given.items():
-            _all_reachable(rules)
-            _check_constants("meta_data", rules, member)
+        all_of(
+            fault
+            for member, rules in given.items()
+            for fault in chain(
+                (f"{member}: {fault}" for fault in _unreachable(rules)),
+                _wrong_constants("meta_data", rules, member),
+            )
+        )
         return given
 
     def dates(self) -> Iterator[tuple[str, DateRule]]:
@@ -130,18 +136,18 @@ class TransactionTable(Table):
             if (rule := getattr(self, name)) is not None:
                 yield name, rule
 
-    @model_validator(mode="after")
-    def _has_an_amount(self) -> TransactionTable:
-        if self.amount is None and self.precise_amount is None:
-            raise ValueError("needs amount (major units) or precise_amount (minor units)")
-        return self
+    @model_validator(mode="wrap")
+    @classmethod
+    def _has_an_amount(cls, given: Any, read: Callable[[Any], Any]) -> Any:
+        return checked(given, read, lacks_amount)
 
 
 class CsvTable(Table):
     """The dialect.
 
     skip: lines above the header. columns: the names, when the file has no header line. decimal,
-    thousands: how numbers are written.
+    thousands: how numbers are written. line_feeds: cells may have them; otherwise the run names
+    those that have, as two stray quotes make one cell of whole lines.
     """
 
     delimiter: str = Field(",", min_length=1, max_length=1)
@@ -151,14 +157,12 @@ class CsvTable(Table):
     columns: list[str] | None = Field(None, min_length=1)
     decimal: Literal[".", ","] = "."
     thousands: str | None = Field(None, min_length=1, max_length=1)
+    line_feeds: bool = False
 
-    @model_validator(mode="after")
-    def _tells_numbers_apart(self) -> CsvTable:
-        if self.thousands is not None and (
-            self.thousands == self.decimal or self.thousands.isalnum() or self.thousands in "+-"
-        ):
-            raise ValueError("thousands is a sign between digits, and not that of decimal")
-        return self
+    @model_validator(mode="wrap")
+    @classmethod
+    def _tells_numbers_apart(cls, given: Any, read: Callable[[Any], Any]) -> Any:
+        return checked(given, read, same_signs)
 
     @property
     def number_form(self) -> NumberForm:
@@ -231,24 +235,18 @@ class Mapping(Table):
     @field_validator("parties")
     @classmethod
     def _parties_decide(cls, parties: dict[str, list[SideRule]]) -> dict[str, list[SideRule]]:
+        wrong = []
         for name, rules in parties.items():
             if any(rule.party is not None for rule in rules):
-                raise ValueError(f"{name} refers to a party: name the balance itself there")
-            _all_reachable(rules)
+                wrong.append(f"{name} refers to a party: name the balance itself there")
+            wrong += [f"{name}: {fault}" for fault in _unreachable(rules)]
+        all_of(wrong)
         return parties
 
-    @model_validator(mode="after")
-    def _names_what_exists(self) -> Mapping:
-        parties = {rule.party for rule in self.side_rules() if rule.party is not None}
-        wrong = [
-            f"there is no [[parties.{party}]]: write its rules"
-            for party in sorted(parties - self.parties.keys())
-        ]
-        if self.ledger is None and any(rule.balance is not None for rule in self.side_rules()):
-            wrong.append('application balances need a ledger: write [ledger] with name = "…"')
-        if wrong:
-            raise ValueError("; ".join(wrong))
-        return self
+    @model_validator(mode="wrap")
+    @classmethod
+    def _names_what_exists(cls, given: Any, read: Callable[[Any], Any]) -> Any:
+        return checked(given, read, names_nothing)
 
     def side_rules(self) -> Iterator[SideRule]:
         """Every rule that names a balance."""

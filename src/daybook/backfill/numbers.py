@@ -47,10 +47,40 @@ class NumberForm(NamedTuple):
             return None
         return CellNumber(plain_text(number), len(fraction))
 
-    def describe(self) -> str:
-        """How a number must look, for messages."""
+    def describe(self, text: str) -> str:
+        """How a number must look that this text is none of, for messages."""
         grouped = f"1{self.thousands}234" if self.thousands else "1234"
-        return f"must look like {grouped}{self.decimal}50; see decimal and thousands of [csv]"
+        said = f"must look like {grouped}{self.decimal}50, as [csv] has it"
+        if self.read(text.strip()):
+            return f"{said}, without blanks at its ends: or write normalise = true into the mapping"
+        return f"{said}{self.otherwise(text)}"
+
+    def otherwise(self, text: str, most: int | None = None) -> str:
+        """What other settings would make of a text, for messages; empty when none reads it.
+
+        most: digits behind the point. Settings that are those of this form are never named.
+        """
+        found: dict[str, str] = {}
+        for form in sorted(_FORMS, key=lambda form: form.decimal != self.decimal):
+            number = form.read(text)
+            if number and form != self and (most is None or number.decimals <= most):
+                found.setdefault(number.text, form.settings)
+        return "".join(f"; if it is {number}, write {how} there" for number, how in found.items())
+
+    @property
+    def settings(self) -> str:
+        """It, as a mapping says it."""
+        thousands = f'thousands = "{self.thousands}"' if self.thousands else "no thousands"
+        return f'decimal = "{self.decimal}" and {thousands}'
+
+
+_FORMS = [
+    NumberForm(decimal, thousands)
+    for decimal in (".", ",")
+    for thousands in (None, ".", ",", " ", "'")
+    if thousands != decimal
+]
+"""How files write numbers."""
 
 
 @lru_cache(maxsize=16)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import os
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TextIO
 
 from daybook.backfill.lines import Reject
+from daybook.backfill.mapping import CsvTable
 from daybook.backfill.source import Source
+from daybook.backfill.spool import database, disk
 from daybook.errors import ConfigError
 
 FIELDS = ("rejected_line", "rejected_code", "rejected_reason", "rejected_reference")
@@ -19,12 +24,14 @@ _MEMBERS = ("line", "code", "reason", "reference")
 """Of NDJSON, beside ``columns``: those of the file, or its line where it has none."""
 
 
-class RejectsFile:
-    """Written from the first reject on; a rejects file of an earlier run is replaced.
+_ORIGINAL_BYTES = "daybook-original-bytes"
 
-    A CSV has the dialect of the file: corrected, it can be read by the same mapping.
-    Rows come in the order in which the rejections became known: those found before the log may
-    precede those of the ledger for earlier lines.
+
+class RejectsFile:
+    """The rejects of a run, in the order of the file; those of an earlier run are replaced.
+
+    A CSV has the dialect of the file: corrected, it can be read by the same mapping. Rejections
+    become known in another order, so they wait on disk, and the file is written by ``close``.
     """
 
     def __init__(self, path: Path, name: str, source: Source) -> None:
@@ -36,12 +43,12 @@ class RejectsFile:
         self.count = 0
         self._source = source
         self._is_json = path.suffix.lower() in {".ndjson", ".jsonl"}
-        self._file: TextIO | None = None
-        self._writer: Any = None
         if path.exists() and not _is_rejects_file(path):
             raise ConfigError(
                 f"{path} exists and is not a rejects file of {name}: name another --rejects"
             )
+        if path.exists() and Path(name).exists() and path.samefile(name):
+            raise ConfigError(f"{path} is the file that is read: name another --rejects")
         if not path.parent.is_dir():
             raise ConfigError(f"{path.parent} is not a folder: name another --rejects")
         if not os.access(path.parent, os.W_OK):
@@ -50,50 +57,88 @@ class RejectsFile:
             path.unlink(missing_ok=True)
         except OSError as fault:
             raise ConfigError(f"{path} cannot be replaced: {fault.strerror}") from None
+        self._kept = database("CREATE TABLE rejects (line, place INTEGER PRIMARY KEY, said)")
+        self._header = list(source.header or ["text"])
+        self._own_columns = 0
+        if tuple(self._header[: len(FIELDS)]) == FIELDS:  # it is itself a rejects file
+            self._own_columns = len(FIELDS)
 
     def add(self, reject: Reject) -> None:
-        """Write one reject. Raises OSError when the disk is full."""
-        if self._file is None:
-            self._file = self._open()
+        """Keep one reject. Raises ConfigError when the disk is full."""
         values = (reject.number, str(reject.code), reject.reason, reject.reference or "")
+        said: Any
         if self._is_json:
             beside = json.dumps(dict(zip(_MEMBERS, values, strict=True)))[:-1]
-            self._file.write(f'{beside}, "columns": {self._as_json(reject)}}}\n')
+            said = f'{beside}, "columns": {self._as_json(reject)}}}\n'
         else:
             content = reject.row.content
-            cells = [content.rstrip("\r\n")] if isinstance(content, str) else content
-            self._writer.writerow([*values, *cells])
+            cells = [content.rstrip("\r\n")] if isinstance(content, str) else list(content)
+            said = [*values, *cells[self._own_columns :]]
+        with disk():
+            self._kept.execute(
+                "INSERT INTO rejects (line, said) VALUES (?, ?)", (reject.number, json.dumps(said))
+            )
         self.count += 1
 
     def close(self) -> None:
-        """Finish the file."""
-        if self._file is not None:
-            self._file.close()
+        """Write the file. Raises OSError when the disk is full."""
+        with closing(self._kept), disk():
+            if not self.count:
+                return
+            found = self._kept.execute("SELECT said FROM rejects ORDER BY line, place")
+            with self._opened() as file:
+                self._write(file, (json.loads(said) for (said,) in found))
+
+    def _write(self, file: TextIO, rejects: Iterator[Any]) -> None:
+        if self._is_json:
+            file.writelines(rejects)
+            return
+        delimiter, quote = self._source.delimiter, self._csv.quote if self._csv else '"'
+        if self._csv and delimiter != self._csv.delimiter:
+            file.write(f"sep={delimiter}\n")  # as the file itself says it
+        plain, quoted = (
+            csv.writer(file, quoting=how, delimiter=delimiter, quotechar=quote, lineterminator="\n")
+            for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+        )
+        plain.writerow([*FIELDS, *self._header[self._own_columns :]])
+        for cells in rejects:  # the writer itself quotes for "\n" only
+            is_plain = not any(isinstance(cell, str) and "\r" in cell for cell in cells)
+            (plain if is_plain else quoted).writerow(cells)
 
     def _as_json(self, reject: Reject) -> str:
         content = reject.row.content
         if isinstance(content, str):  # a line of JSON stays as it is, its numbers included
             return json.dumps(content) if reject.row.fault else content.strip("\ufeff \t\r\n")
         if reject.row.fault:
-            return json.dumps(content)
-        return json.dumps(dict(reject.row.columns))
+            return json.dumps(content[self._own_columns :])
+        own = set(self._header[: self._own_columns])
+        columns = reject.row.columns.items()
+        return json.dumps({name: value for name, value in columns if name not in own})
 
-    def _open(self) -> TextIO:
-        csv_table = self._source.mapping.csv if self._source.mapping else None
-        encoding = "utf-8" if self._is_json or csv_table is None else csv_table.encoding
+    @property
+    def _csv(self) -> CsvTable | None:
+        return self._source.mapping.csv if self._source.mapping else None
+
+    def _opened(self) -> TextIO:
+        encoding = "utf-8" if self._is_json or self._csv is None else self._csv.encoding
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        file = open(  # noqa: SIM115 - closed by close()
-            descriptor, "w", encoding=encoding, errors="backslashreplace", newline=""
-        )
-        if not self._is_json:
-            self._writer = csv.writer(
-                file,
-                delimiter=self._source.delimiter,
-                quotechar=csv_table.quote if csv_table else '"',
-                lineterminator="\n",
-            )
-            self._writer.writerow([*FIELDS, *(self._source.header or ["text"])])
-        return file
+        return open(descriptor, "w", encoding=encoding, errors=_ORIGINAL_BYTES, newline="")
+
+
+def _original_bytes(fault: UnicodeError) -> tuple[str | bytes, int]:
+    """The bytes that could not be decoded as they were; what the encoding lacks, escaped.
+
+    Written as text they would be taken for it when the file is read again.
+    """
+    assert isinstance(fault, UnicodeEncodeError)
+    is_wide = fault.encoding.startswith(("utf-16", "utf-32"))  # no single byte stands there
+    try:
+        return codecs.lookup_error("backslashreplace" if is_wide else "surrogateescape")(fault)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(fault)
+
+
+codecs.register_error(_ORIGINAL_BYTES, _original_bytes)
 
 
 def default_rejects_path(name: str, data_format: str) -> Path:
@@ -105,8 +150,8 @@ def default_rejects_path(name: str, data_format: str) -> Path:
 def _is_rejects_file(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            first = file.readline(4096)
+            first = file.read(4096)
     except OSError:
         return False
     plain = first.replace(b"\x00", b"").lstrip(b"\xff\xfe\xef\xbb\xbf")  # of any encoding
-    return not plain or FIELDS[0].encode() in plain[:20] or plain.startswith(b'{"line": ')
+    return not plain or FIELDS[0].encode() in plain[:30] or plain.startswith(b'{"line": ')

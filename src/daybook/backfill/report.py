@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from daybook.backfill.spans import Spans
 from daybook.counting import counted
 
 
@@ -19,6 +20,7 @@ class Summary:
     refused_by_ledger: by code. unknown: in the log, their outcome was not seen. valid: of a dry
     run.
     refused_earlier: by code, those of the duplicates whose first request was refused.
+    spans: rows of a CSV that take several lines, unless the mapping expects them.
     dates_backwards: lines whose effective date is earlier than that of the line before them.
     """
 
@@ -33,6 +35,7 @@ class Summary:
     valid: int = 0
     balances_created: int = 0
     unseen_columns: list[str] = field(default_factory=list)
+    spans: Spans = field(default_factory=Spans)
     dates_backwards: int = 0
     stopped: str | None = None
     seconds: float = 0.0
@@ -51,6 +54,11 @@ class Summary:
         """Lines that are not posted, by this run or an earlier one."""
         refused = (self.refused_before_log, self.refused_by_ledger, self.refused_earlier)
         return sum(counter.total() for counter in refused)
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether something is not posted, or may not be what was meant."""
+        return bool(self.rejects or self.spans.count)
 
     @property
     def lines_per_second(self) -> float:
@@ -72,6 +80,8 @@ class Summary:
             "valid": self.valid,
             "balances_created": self.balances_created,
             "columns_never_seen": self.unseen_columns,
+            "rows_over_lines": self.spans.count,
+            "first_rows_over_lines": self.spans.first,
             "dates_backwards": self.dates_backwards,
             "rejects_file": self.rejects_path,
             "dry_run": self.is_dry_run,
@@ -88,25 +98,37 @@ class Summary:
         else:
             yield "applied", self.applied, ""
             if self.inflight:
-                yield "inflight", self.inflight, "held until they are committed or voided"
+                yield "inflight", self.inflight, "held until committed or voided"
             if self.scheduled:
                 yield "scheduled", self.scheduled, "applied when their time comes"
-            yield "duplicates", self.duplicates, _duplicates_remark(self)
+            yield "duplicates", self.duplicates, "known already" if self.duplicates else ""
         for code, count in sorted(self.refused_before_log.items()):
             yield f"refused: {code}", count, "before they reached the log"
         for code, count in sorted(self.refused_by_ledger.items()):
             yield f"refused: {code}", count, "by the ledger"
         if self.unknown:
-            yield "unknown", self.unknown, "in the log, outcome not seen: run again to learn it"
+            yield "unknown", self.unknown, "outcome not seen: run again"
         yield "lines", self.lines, f"{self.lines_per_second:,.0f}/s"
 
     def remarks(self) -> Iterator[str]:
         """Sentences that follow the figures."""
         if self.balances_created:
             yield f"{counted(self.balances_created, 'balance')} created."
+        if self.refused_earlier:
+            codes = ", ".join(f"{n:,} {code}" for code, n in sorted(self.refused_earlier.items()))
+            yield (
+                f"Of the duplicates, refused the first time: {codes}. To try such a line again, "
+                "give it another reference."
+            )
         if self.unseen_columns:
             names = ", ".join(self.unseen_columns)
             yield f"No line has {names}, which the mapping names: is it spelt as in the file?"
+        if self.spans.count:
+            yield (
+                f"{counted(self.spans.count, 'row')} with line feeds in a cell: lines "
+                f"{self.spans}. If none is meant there, a quote is missing or stray, and lines are "
+                "lost in the cell; if they are, write line_feeds = true into [csv] of the mapping."
+            )
         if self.dates_backwards:
             yield (
                 f"{counted(self.dates_backwards, 'line')} dated earlier than the line before. A "
@@ -118,16 +140,6 @@ class Summary:
         if self.stopped:
             yield f"Stopped: {self.stopped}"
             yield "Running it again is safe: what was accepted is not posted twice."
-
-
-def _duplicates_remark(summary: Summary) -> str:
-    if not summary.duplicates:
-        return ""
-    remark = "known already: nothing was posted twice"
-    if summary.refused_earlier:
-        codes = ", ".join(f"{n:,} {code}" for code, n in sorted(summary.refused_earlier.items()))
-        remark += f"; refused the first time: {codes}"
-    return remark
 
 
 def backwards_warning(line: int) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from daybook.backfill.lines import Line, Reject
-from daybook.backfill.ordering import OrderKey
+from daybook.backfill.ordering import GroupKey, OrderKey
 from daybook.backfill.rows import Row
 from daybook.client.drafts import check_effective_dates
 from daybook.errors import FieldError, MalformedRequest
@@ -36,6 +36,7 @@ class RequestLines:
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self.order_key: OrderKey | None = None
+        self.group_key: GroupKey | None = None
 
     def ledger_request(self) -> LedgerRequest | None:
         """None: the lines themselves create what they need."""

@@ -7,11 +7,12 @@ import difflib
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any, Protocol
 
 from daybook.backfill.mapping import CsvTable
+from daybook.backfill.spans import Spans
 from daybook.backfill.template import Columns, cell
 from daybook.counting import counted
 from daybook.errors import ConfigError, MalformedRequest
@@ -29,7 +30,7 @@ BROKEN = re.compile("[\ud800-\udfff]")
 """What stands for bytes that could not be decoded."""
 
 OTHER_ENCODING = (
-    'write that of the file, such as encoding = "cp1252" or "latin-1", into [csv] of the mapping'
+    'write that of the file, such as encoding = "cp1252" or "cp1250", into [csv] of the mapping'
 )
 """What is said of such bytes."""
 
@@ -41,13 +42,15 @@ class Row:
     """One record of the file.
 
     number: of its first line, from 1. fault: why it has no columns. content: the record as it was
-    read: the cells of a CSV, the line of an NDJSON file.
+    read: the cells of a CSV, the line of an NDJSON file. parted: two lines in which its group
+    begins, if its rows don't follow one another.
     """
 
     number: int
     columns: Columns
     fault: str | None = None
     content: Sequence[str] | str = ""
+    parted: tuple[int, int] | None = None
 
     @property
     def characters(self) -> int:
@@ -59,10 +62,12 @@ class Row:
 class Records(Protocol):
     """What reads a text record by record.
 
-    header, delimiter: of a CSV. unseen: columns of the mapping that no record had.
+    header, delimiter: of a CSV. spans: its records that take several lines. unseen: columns of the
+    mapping that no record had.
     """
 
     header: Sequence[str]
+    spans: Spans
     delimiter: str
     unseen: set[str]
 
@@ -121,7 +126,11 @@ class CsvRecords:
         self._reader = csv.reader(
             lines, delimiter=self.delimiter, quotechar=dialect.quote, strict=True
         )
+        self.spans = Spans()
+        self._may_span = dialect.line_feeds
+        first = self._lines.number
         self.header: Sequence[str] = dialect.columns or _header(self._reader)
+        self._note_span(first)
         _check_header(self.header, wanted, dialect.encoding)
 
     def __iter__(self) -> Iterator[Row]:
@@ -144,7 +153,17 @@ class CsvRecords:
             if lines.is_too_long:
                 yield Row(first, {}, lines.too_long)
             elif fields:  # an empty line is no record
-                yield self.row_of(first, None, fields)
+                self._note_span(first)
+                row = self.row_of(first, None, fields)
+                yield (
+                    replace(row, fault=row.fault + _range(first, lines.number))
+                    if row.fault
+                    else row
+                )
+
+    def _note_span(self, first: int) -> None:
+        if not self._may_span:
+            self.spans.add(first, self._lines.number)
 
     def row_of(self, number: int, fault: str | None, content: Any) -> Row:
         """A row again from its cells."""
@@ -228,6 +247,7 @@ class JsonRecords:
     delimiter = ","
 
     def __init__(self, text: io.TextIOBase, longest: int, wanted: set[str]) -> None:
+        self.spans = Spans()
         self._lines = Lines(text, longest)
         self.unseen = set(wanted)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from daybook.backfill.mapping import Mapping
-from daybook.backfill.ordering import OrderKey, reordered
+from daybook.backfill.ordering import GroupKey, OrderKey, reordered
 from daybook.backfill.rows import (
     LINE_CHARACTERS_MAX,
     REQUEST_CHARACTERS_MAX,
@@ -23,6 +23,7 @@ from daybook.backfill.rows import (
     Records,
     Row,
 )
+from daybook.backfill.spans import Spans
 from daybook.errors import ConfigError
 
 _ENDINGS = {
@@ -36,8 +37,9 @@ _UTF8 = frozenset({"utf-8", "utf8"})
 class Source:
     """An open file of rows; iterate over it once.
 
-    mapping: None for a file of requests, which is NDJSON. order_key, is_reversed: see
-    ``reordered``; without both, the order of the file.
+    mapping: None for a file of requests, which is NDJSON. order_key, group_key, is_reversed: see
+    ``reordered``; without them rows are read one by one. With one of them the file is read whole
+    before its first row is given: an entry must not be posted when a part of it comes later.
     bytes_total: size of the file, None when unknown (a pipe). bytes_read: how far it was read,
     ahead of the rows by at most a buffer. lines_read: the records so far.
     """
@@ -49,6 +51,7 @@ class Source:
         data_format: str,
         *,
         order_key: OrderKey | None = None,
+        group_key: GroupKey | None = None,
         is_reversed: bool = False,
     ) -> None:
         self.data_format = data_format
@@ -56,6 +59,7 @@ class Source:
         self.bytes_total = _size(binary)
         self.lines_read = 0
         self._order_key = order_key
+        self._group_key = group_key
         self._is_reversed = is_reversed
         self._raw = _Counted(binary)
         self._records = _records(self._raw, mapping, data_format)
@@ -76,6 +80,11 @@ class Source:
         return self._records.delimiter
 
     @property
+    def spans(self) -> Spans:
+        """The rows of a CSV so far that take several lines."""
+        return self._records.spans
+
+    @property
     def unseen(self) -> set[str]:
         """Columns of the mapping that no row of an NDJSON file had so far."""
         return self._records.unseen
@@ -84,15 +93,9 @@ class Source:
         """Raises ConfigError when the file can't be unpacked or decoded any further, or when rows
         of groups can't be told where they belong."""
         rows = self._in_file_order()
-        if self._order_key or self._is_reversed:
-            key, backwards = self._order_key, self._is_reversed
-            rows = reordered(
-                rows,
-                self._records.row_of,
-                key,
-                is_reversed=backwards,
-                must_tell=bool(self.mapping and self.mapping.group),
-            )
+        if self._order_key or self._group_key or self._is_reversed:
+            row_of, key, group = self._records.row_of, self._order_key, self._group_key
+            rows = reordered(rows, row_of, key, group, is_reversed=self._is_reversed)
         for row in rows:
             self.lines_read += 1
             yield row
@@ -116,11 +119,12 @@ def open_source(
     data_format: str | None = None,
     *,
     order_key: OrderKey | None = None,
+    group_key: GroupKey | None = None,
     is_reversed: bool = False,
 ) -> Iterator[Source]:
     """The rows of the file ``name``, or of standard input for ``-``; packed by gzip or not.
 
-    mapping: None for a file of requests. order_key, is_reversed: see ``Source``.
+    mapping: None for a file of requests. order_key, group_key, is_reversed: see ``Source``.
     Raises ConfigError, before any row, when the file cannot be opened, its format is not known,
     or its header lacks a column that the mapping names.
     """
@@ -133,7 +137,14 @@ def open_source(
         shown = "standard input" if file is None else name
         opened = file or sys.stdin.buffer
         try:
-            source = Source(opened, mapping, known, order_key=order_key, is_reversed=is_reversed)
+            source = Source(
+                opened,
+                mapping,
+                known,
+                order_key=order_key,
+                group_key=group_key,
+                is_reversed=is_reversed,
+            )
         except (ConfigError, UnicodeError, LookupError, EOFError, zlib.error, OSError) as fault:
             raise ConfigError(f"{shown}: {fault}") from None
         yield source

@@ -71,7 +71,11 @@ def backfill(
         ),
     ] = 120.0,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 when a line was refused.")
+        bool,
+        typer.Option(
+            "--strict",
+            help="Exit with 1 when a line was refused, or cells have unexpected line feeds.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -82,7 +86,8 @@ def backfill(
     line that repeats one is refused and named.
 
     Exit codes: 0 every line reached an outcome (refused lines are in the rejects file); 1 some
-    were refused, with --strict; 2 the mapping or the file is wrong; 3 stopped early: run it again.
+    were refused or are in doubt, with --strict; 2 the mapping or the file is wrong; 3 stopped
+    early: run it again.
     """
     from daybook.cli.backfill_files import Command, run_command
 

@@ -75,6 +75,7 @@ def run_command(command: Command) -> int:
                     mapping,
                     command.data_format,
                     order_key=builder.order_key,
+                    group_key=builder.group_key,
                     is_reversed=command.is_reversed,
                 )
             )
@@ -120,8 +121,7 @@ def _post(
         except KeyboardInterrupt:
             run.summary.stopped = BROKEN_OFF
     run.summary.rejects_path = str(path) if rejects.count else None
-    run.summary.unseen_columns = sorted(source.unseen)
-    return run.summary
+    return _noticed(run.summary, source)
 
 
 def _dry_run(command: Command, notes: Console, source: Source, builder: Builder) -> Summary:
@@ -132,7 +132,13 @@ def _dry_run(command: Command, notes: Console, source: Source, builder: Builder)
         with closing(RejectsFile(command.rejects, command.file, source)) as rejects:
             summary = _follow(notes, source, dry_run(source, builder, rejects.add))
         summary.rejects_path = str(command.rejects) if rejects.count else None
+    return _noticed(summary, source)
+
+
+def _noticed(summary: Summary, source: Source) -> Summary:
+    """With what was noticed of the file itself."""
     summary.unseen_columns = sorted(source.unseen)
+    summary.spans = source.spans
     return summary
 
 
@@ -197,4 +203,4 @@ def _print(summary: Summary, as_json: bool) -> None:
 def _exit_code(summary: Summary, is_strict: bool) -> int:
     if summary.stopped is not None:
         return INTERRUPTED if summary.stopped == BROKEN_OFF else Exit.UNAVAILABLE
-    return Exit.BAD_ANSWER if is_strict and summary.rejects else Exit.OK
+    return Exit.BAD_ANSWER if is_strict and summary.is_in_doubt else Exit.OK

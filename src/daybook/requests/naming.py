@@ -17,6 +17,18 @@ _UNSEEN = re.compile(
 )
 """What nobody sees although Unicode counts it among letters, marks and symbols."""
 
+_INVISIBLE = re.compile("[\u00ad\u200b\u2060-\u2064\ufeff]")
+"""What has neither width nor effect, wherever it stands."""
+
+_SHAPING = re.compile("[\u034f\u200c-\u200e\u202a\u202c\u2066\u2069]")
+"""Joiners and directions: without effect in a text that is ``_LEVEL``, seen in many others."""
+
+_LEVEL = re.compile("[\\x00-\u058f\u2000-\u214f]*")
+"""Letters that stand one beside the other from left to right, with their signs; no emoji."""
+
+_BLANK = re.compile("[^\\S\x85\u1680]")
+"""Any blank, but a control that may be a letter in another encoding, and one that is a stroke."""
+
 
 def is_plain(text: str) -> bool:
     """Whether the text can be told from every other one by its look."""
@@ -61,18 +73,18 @@ def _not_composed(text: str) -> str:
 
 
 def normalised(text: str) -> str:
-    """The text as it can name something: in NFC, with plain spaces, without what nobody sees.
+    """The text in NFC, with plain spaces, and without what is invisible; what it can't name stays.
 
-    Lone surrogates stay, to be refused: they stand for bytes of letters that could not be decoded.
+    Only what nobody can see is dropped: two texts that look different never become one. So
+    characters that one may see, or that stand for some that could not be read, are kept:
+    ``naming_fault`` names them.
     """
-    seen = (
-        " " if character.isspace() else character
-        for character in text
-        if character.isspace()
-        or "\ud800" <= character <= "\udfff"
-        or (character.isprintable() and not _UNSEEN.match(character))
-    )
-    return unicodedata.normalize("NFC", "".join(seen).strip())
+    if text.isascii() and text.isprintable():
+        return text.strip(" ")
+    seen = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+    if _LEVEL.fullmatch(seen):
+        seen = _SHAPING.sub("", seen)
+    return unicodedata.normalize("NFC", _BLANK.sub(" ", seen).strip(" "))
 
 
 def _named(character: str) -> str:

@@ -25,6 +25,7 @@ GERMAN = """
 decimal = ","
 thousands = "."
 """
+ENGLISH = GERMAN.translate(str.maketrans(".,", ",."))
 TWO_SIDED = """
 [ledger]
 name = "L"
@@ -65,6 +66,46 @@ def test_an_amount_that_may_mean_two_things_is_refused(cell: str) -> None:
 def test_a_mapping_says_how_numbers_are_written(cell: str, minor: int) -> None:
     """With decimal and thousands the same cells are what the one who wrote them meant."""
     assert built(builder_of(GERMAN + PLAIN), ROW | {"amount": cell}).minor_amount() == minor
+
+
+AS_GERMAN = 'decimal = "," and thousands = "."'
+AS_ENGLISH = 'decimal = "." and thousands = ","'
+COMMA = 'decimal = "," and no thousands'
+
+
+@pytest.mark.parametrize(
+    ("csv", "cell", "said"),
+    [
+        ("", "1,505", f"if it is 1505, write {AS_ENGLISH} there; if it is 1.505, write {COMMA}"),
+        ("", "1.505", f"if it is 1505, write {AS_GERMAN} there; if they are decimals, round them"),
+        ("", " 1.50", "without blanks at its ends: or write normalise = true into the mapping"),
+        (GERMAN, "1,505", f"as [csv] has {AS_GERMAN}; if it is 1505, write {AS_ENGLISH} there"),
+        (GERMAN, "1.505,00", None),
+        (
+            GERMAN,
+            "1,505.00",
+            f"like 1.234,50, as [csv] has it; if it is 1505, write {AS_ENGLISH}",
+        ),
+        (GERMAN, "1.505,123", f"as [csv] has {AS_GERMAN}; if they are decimals, round them"),
+        (
+            ENGLISH,
+            "1,50",
+            f"like 1,234.50, as [csv] has it; if it is 1.5, write {COMMA}",
+        ),
+        (ENGLISH, "1.505", f"as [csv] has {AS_ENGLISH}; if it is 1505, write {AS_GERMAN} there"),
+        (ENGLISH, "five", "it must look like 1,234.50, as [csv] has it"),
+    ],
+)
+def test_the_hint_is_of_what_is_not_set(csv: str, cell: str, said: str | None) -> None:
+    """What other settings would make of the cell, and never those that it was read by."""
+    builder = builder_of(csv + PLAIN)
+    if said is None:
+        assert built(builder, ROW | {"amount": cell}).minor_amount() == 150_500
+        return
+    reason = refused(builder, ROW | {"amount": cell}).reason
+    assert said in reason
+    own = {"": 'decimal = "." and no thousands', GERMAN: AS_GERMAN, ENGLISH: AS_ENGLISH}[csv]
+    assert f"write {own}" not in reason
 
 
 @pytest.mark.parametrize("cell", ["1,080", "1.08", "1.0800", "10.80,5", "1,0,5", ",", "."])
@@ -144,8 +185,13 @@ def test_bytes_that_are_no_text_are_never_dropped() -> None:
     """Of Müller and Möller in another encoding nothing but Mller would be left."""
     for more in ("", "normalise = true\n"):
         for column in ("id", "currency"):
-            reject = refused(builder_of(more + PLAIN), ROW | {column: "M\udcfcller"})
-            assert "no text in the encoding of [csv]: write that of the file" in reject.reason
+            builder = builder_of(more + PLAIN)
+            first = refused(builder, ROW | {column: "M\udcfcller"})
+            assert "no text in the encoding of [csv]: write that of the file" in first.reason
+            for cell in ("M\udcfcller", "\x8elut\xfd"):  # the fix is said once in a file
+                reason = refused(builder, ROW | {column: cell}).reason
+                assert "encoding" in reason
+                assert "write that of" not in reason
 
 
 @pytest.mark.parametrize(
@@ -159,3 +205,18 @@ def test_what_nobody_sees_is_refused_or_normalised(changed: dict[str, Any]) -> N
     request = built(builder_of("normalise = true\n" + PLAIN), ROW | changed)
     assert request.reference in {"f-1", "f-t-9", "f-t9", "f-t 9"}
     assert request.currency == "EUR"
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("A\ue000", "has U+E000 as character 4; remove it"),
+        ("\x8elut\xfd", "as character 3; remove it. In another encoding it may be a letter: write"),
+    ],
+)
+def test_what_may_be_seen_is_refused_though_cells_are_normalised(cell: str, said: str) -> None:
+    """With what helps, and not with a setting that does not, or that is set already."""
+    for more in ("", "normalise = true\n"):
+        reject = refused(builder_of(more + PLAIN), ROW | {"id": cell})
+        assert said in reject.reason
+        assert "normalise" not in reject.reason

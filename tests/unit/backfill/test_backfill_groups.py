@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tomllib
 from collections import Counter
 from itertools import pairwise
 from random import Random
@@ -10,12 +12,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.backfill.builders import builder_of
+from tests.unit.backfill.builders import NOW, builder_of
 
 from daybook.backfill.checks import Checks
 from daybook.backfill.groups import STAND_INS
 from daybook.backfill.lines import Line, Reject, balance_id_of
+from daybook.backfill.loading import check_mapping
+from daybook.backfill.mapped_lines import LineBuilder
 from daybook.backfill.rows import Row
+from daybook.backfill.source import Source
 from daybook.requests import BulkRequest, TransactionRequest
 
 JOURNAL = """
@@ -163,25 +168,87 @@ def test_a_zero_in_the_column_that_is_not_used() -> None:
     assert [type(one) for one in by_sign.lines([row(2, "1", "A", "0.00", "")])] == [Reject]
 
 
-def test_rows_of_a_group_that_do_not_follow_one_another() -> None:
-    """The reason has the way out, which brings them together."""
-    parted = [
-        row(2, "1", "A", "5.00", ""),
-        row(3, "2", "A", "7.00", ""),
-        row(4, "1", "B", "", "5.00"),
-        row(5, "2", "B", "", "7.00"),
-    ]
-    for reject in BUILDER.lines(parted):
+BOTH_SIDES = """
+[group]
+by = "{entry}"
+reference = "entry-{entry}"
+[transaction]
+reference = "entry-{entry}-{group_row}"
+currency = "EUR"
+amount = "{amount}"
+precision = 100
+allow_overdraft = true
+source = "@Bank"
+destination = "@{account}"
+effective_date = { column = "day" }
+"""
+"""Each row balances: no sum tells that a part of an entry is missing."""
+
+
+def posted_of(entries: str, more: str = "", *, is_reversed: bool = False) -> list[list[int] | str]:
+    """The lines of each entry that is posted, and why the others are not, in order."""
+    mapping = check_mapping(tomllib.loads(f"{more}\n{BOTH_SIDES}"))
+    builder = LineBuilder(mapping, now=lambda: NOW)
+    content = f"entry,day,account,amount\n{entries}".encode()
+    source = Source(
+        io.BytesIO(content), mapping, "csv",
+        order_key=builder.order_key, group_key=builder.group_key, is_reversed=is_reversed,
+    )  # fmt: skip
+    return [
+        f"{line.number}: {line.reason}" if isinstance(line, Reject)
+        else [row.number for row in line.rows]
+        for line in Checks().judged(builder.lines(source))
+    ]  # fmt: skip
+
+
+INTERLEAVED = """7,2026-01-01,A,1
+07,2026-01-01,B,2
+7,2026-01-01,C,3
+6,2026-01-01,D,4
+07,2026-01-01,E,5
+"""
+
+
+def test_entries_of_one_place_in_the_order_stay_whole() -> None:
+    """Numbers that are equal, or one day: the rows of each are together, in their order."""
+    assert posted_of(INTERLEAVED, 'order_by = "entry"') == [[5], [2, 4], [3, 6]]
+    assert posted_of(INTERLEAVED, 'order_by = "day"') == [[2, 4], [3, 6], [5]]
+    backwards = posted_of(INTERLEAVED, 'order_by = "day"', is_reversed=True)
+    assert backwards == [[5], [6, 3], [4, 2]]
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_an_entry_that_comes_again_is_not_posted_in_part(is_reversed: bool) -> None:
+    """No row of it, those that came first neither; the reason has the way out."""
+    told = posted_of(INTERLEAVED, is_reversed=is_reversed)
+    said = "the rows of its group begin in line {} and again in line {}, with others between them"
+    fix = ': order_by = "entry" in the mapping brings them together'
+    seven, other = (said.format(*lines) + fix for lines in ((2, 4), (3, 6)))
+    rejects = [f"2: {seven}", f"3: {other}", f"4: {seven}", [5], f"6: {other}"]
+    assert told == (rejects[::-1] if is_reversed else rejects)
+
+
+def test_an_entry_of_two_days_is_not_posted_by_day_in_part() -> None:
+    """The order that the mapping asks for takes its rows apart."""
+    entries = "7,2026-01-01,A,1\n8,2026-01-02,B,2\n7,2026-01-03,C,3\n"
+    first, whole, last = posted_of(entries, 'order_by = "day"')
+    assert whole == [3]
+    for number, told in ((2, first), (4, last)):
+        assert str(told).startswith(f"{number}: the rows of its group begin in line 2 and again in")
+        assert "by day, the column of order_by, they are not together: give them one" in str(told)
+    assert posted_of(entries, 'order_by = "entry"') == [[2, 4], [3]]
+
+
+def test_an_entry_that_comes_again_keeps_its_references() -> None:
+    """Also when a row of it is wrong, which says so itself."""
+    builder = builder_of(BOTH_SIDES)
+    columns = {"entry": "7", "day": "2026-01-01", "account": "A", "amount": "one"}
+    for amount, said in (("one", "amount: 'one'"), ("1", "begin in line 2 and again in line 9")):
+        again = Row(9, columns | {"amount": amount}, parted=(2, 9))
+        (reject,) = builder.lines([again])
         assert isinstance(reject, Reject)
-        assert reject.reason.endswith(
-            'they don\'t follow one another, order_by = "entry" in the mapping brings them together'
-        )
-    whole = [row(2, "1", "A", "5", ""), row(3, "1", "B", "", "5")]
-    between = [row(4, "2", "A", "7", ""), row(5, "2", "B", "", "7")]
-    again = [row(6, "1", "A", "1", ""), row(7, "1", "B", "", "1")]
-    *_, last = Checks().judged(BUILDER.lines([*whole, *between, *again]))
-    assert isinstance(last, Reject)
-    assert last.reason.endswith("or order_by brings rows of one group together")
+        assert set(reject.references) == {"entry-7", "entry-7-1"}
+        assert said in reject.reason
 
 
 @pytest.mark.parametrize("cell", ["4.99", "five"])

@@ -73,6 +73,38 @@ def test_all_errors_come_at_once_with_their_paths() -> None:
     assert "did you mean format?" in errors[8]
 
 
+def test_what_tables_lack_is_told_beside_what_is_wrong_in_them() -> None:
+    """An amount, a party, a ledger: not only once everything else is right."""
+    errors = errors_of(
+        """
+        formt = "csv"
+        [transaction]
+        reference = "{id}"
+        source = { party = "who" }
+        destination = { balance = "{a}" }
+        currency = " "
+        precision = 0
+        meta_data = { a = "\\u0000", b = "\\u0000" }
+        rounding = [{ value = "up" }, { value = "down" }]
+        [csv]
+        thousands = "."
+        skip = -1
+        [parties]
+        one = { party = "two" }
+        two = { party = "one" }
+        """
+    )
+    told = "\n".join(errors)
+    for said in (
+        "formt: ", "csv: thousands is a sign", "csv.skip: ", "transaction.currency: ",
+        "transaction.precision: ", "a: the value",
+        "b: the value", "rule [0] has no `when`", "the value up", "the value down",
+        "one refers to a party", "two refers to a party", "transaction: needs amount",
+        "mapping: there is no [[parties.who]]", "mapping: application balances need a ledger",
+    ):  # fmt: skip
+        assert said in told, said
+
+
 @pytest.mark.parametrize(
     ("line", "path", "fix"),
     [
@@ -96,7 +128,7 @@ def test_a_wrong_key_is_named_with_its_fix(line: str, path: str, fix: str) -> No
         ('"@World"', '"World"', "write an indicator (@World)"),
         ('"@World"', '{ party = "other" }', "there is no [[parties.other]]"),
         ('"@World"', '{ balance = "{a}" }', "application balances need a ledger"),
-        ('"@World"', '{ balance = "{a}", id = "{b}" }', "exactly one of"),
+        ('"@World"', '{ indicator = "@A", id = "{b}" }', "exactly one of"),
         ('"@World"', '{ indicator = "{a}" }', "begins with @"),
         ('amount = "{amount}"', "", "needs amount"),
         ('"EUR"', '" "', "cannot be blank"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from daybook.backfill import Line, LineBuilder, Reject, RequestLines, Row, Source, dry_run
+from daybook.backfill import Line, LineBuilder, Mapping, Reject, RequestLines, Row, Source, dry_run
 from daybook.backfill.checks import Checks
 from daybook.backfill.loading import check_mapping
 from daybook.backfill.ordering import SeenReferences, natural_key
@@ -83,21 +83,30 @@ effective_date = { column = "day", format = "%d.%m.%Y" }
 """
 
 
+def grouped_source(content: bytes, mapping: Mapping, data_format: str = "csv") -> Source:
+    builder = LineBuilder(mapping)
+    return Source(
+        io.BytesIO(content), mapping, data_format,
+        order_key=builder.order_key, group_key=builder.group_key,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("broken", [b"7,soon\n", b"7\n", b"7,\n"])
 def test_a_row_whose_place_cannot_be_told_ends_a_run_of_groups(broken: bytes) -> None:
     """Any group may lack it: sorted first, it would leave its own to be posted without it."""
     mapping = check_mapping(tomllib.loads(GROUPED))
     content = b"entry,day\n7,02.01.2026\n7,01.01.2026\n" + broken * 12
-    key = LineBuilder(mapping).order_key
-    source = Source(io.BytesIO(content), mapping, "csv", order_key=key)
+    source = grouped_source(content, mapping)
     said = "can't tell the place of line 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, and more: .* no line was"
     with pytest.raises(ConfigError, match=said):
         next(iter(source))
     by_entry = check_mapping(tomllib.loads(GROUPED.replace('"day"', '"entry"', 1)))
-    key = LineBuilder(by_entry).order_key
-    source = Source(io.BytesIO(b"entry,day\n7,1\n,2\n"), by_entry, "csv", order_key=key)
+    source = grouped_source(b"entry,day\n7,1\n,2\n", by_entry)
     with pytest.raises(ConfigError, match="the place of line 3:"):
         next(iter(source))
+    no_group = b'{"entry": 7, "day": "01.01.2026"}\n{"entry": [7], "day": "01.01.2026"}\n'
+    with pytest.raises(ConfigError, match=r"line 2: .* or its group can't be told"):
+        next(iter(grouped_source(no_group, mapping, "ndjson")))
 
 
 def test_numbers_in_texts_order_as_numbers() -> None:
@@ -108,8 +117,8 @@ def test_numbers_in_texts_order_as_numbers() -> None:
 
 def test_a_disk_without_room_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run ends with the way out, not with a traceback."""
-    monkeypatch.setattr("daybook.backfill.ordering.CACHE_KIB", 16)
-    monkeypatch.setattr("daybook.backfill.ordering.PAGES_MAX", 20)
+    monkeypatch.setattr("daybook.backfill.spool.CACHE_KIB", 16)
+    monkeypatch.setattr("daybook.backfill.spool.PAGES_MAX", 20)
     rows = (Row(n, {}, None, ["x" * 500]) for n in range(1_000))
     source = source_of(b"id,amount,day\n", is_reversed=True)
     monkeypatch.setattr(source, "_in_file_order", lambda: rows)
@@ -201,7 +210,7 @@ def test_the_references_within_a_bulk_count_too() -> None:
 
 def test_what_was_seen_is_kept_on_disk_beyond_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every reference is found again, though hardly any of them fits into the memory."""
-    monkeypatch.setattr("daybook.backfill.ordering.CACHE_KIB", 16)
+    monkeypatch.setattr("daybook.backfill.spool.CACHE_KIB", 16)
     seen = SeenReferences()
     assert [seen.add(f"r{n}", n) for n in range(5_000)] == [None] * 5_000
     assert [seen.add(f"r{n}", -1) for n in range(0, 5_000, 7)] == list(range(0, 5_000, 7))

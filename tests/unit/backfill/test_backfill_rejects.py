@@ -10,14 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from daybook.backfill import LineBuilder, Reject, RequestLines, Source
+from daybook.backfill import LineBuilder, Reject, RequestLines, Row, Source
 from daybook.backfill.loading import check_mapping
 from daybook.backfill.rejects import RejectsFile, default_rejects_path
 from daybook.errors import ConfigError
 
-MAPPING = check_mapping(
-    tomllib.loads(
-        """
+MAPPING_TEXT = """
         [csv]
         delimiter = ";"
         encoding = "cp1250"
@@ -29,8 +27,7 @@ MAPPING = check_mapping(
         amount = "{amount}"
         precision = 100
         """
-    )
-)
+MAPPING = check_mapping(tomllib.loads(MAPPING_TEXT))
 FILE = 'reference;amount;note\n1;5.00;good\n2;zero;"žlutý; kůň"\n3;1\n'
 
 
@@ -64,6 +61,55 @@ def test_a_csv_keeps_its_columns_and_its_dialect(tmp_path: Path) -> None:
     assert line.reference == "2"
 
 
+def refused_again(path: Path, content: bytes) -> list[str]:
+    """The lines of the rejects file of a rejects file."""
+    rejects_of(path, source_of(content))
+    return path.read_text("cp1250").splitlines()
+
+
+def test_rejects_stand_in_the_order_of_the_file(tmp_path: Path) -> None:
+    """The ledger's come later than those found before the log: posted again, dates would lie."""
+    file = RejectsFile(tmp_path / "r.csv", "file", source_of(FILE.encode("cp1250")))
+    for number in (12, 3, 3, 11):
+        file.add(Reject(Row(number, {}, None, [f"{number}", "1", ""]), "malformed", "why", None))
+    assert file.count == 4
+    file.close()
+    _, *told = (tmp_path / "r.csv").read_text().splitlines()
+    assert [line.partition(";")[0] for line in told] == ["3", "3", "11", "12"]
+
+
+def test_a_rejects_file_that_is_refused_again(tmp_path: Path) -> None:
+    """Its own columns are replaced, in a CSV and among members."""
+    path = tmp_path / "f.rejects.csv"
+    rejects_of(path, source_of(FILE.encode("cp1250")))
+    once = path.read_text("cp1250").splitlines()
+    again = refused_again(tmp_path / "again.csv", path.read_bytes())
+    assert again[0] == once[0]
+    assert [line.partition(";")[0] for line in again[1:]] == ["2", "3"]
+    assert [line.split(";")[4:] for line in again] == [line.split(";")[4:] for line in once]
+    rejects_of(tmp_path / "again.ndjson", source_of(path.read_bytes()))
+    told = [json.loads(line) for line in (tmp_path / "again.ndjson").read_text().splitlines()]
+    assert list(told[0]["columns"]) == ["reference", "amount", "note"]
+    assert told[1]["columns"] == ["3", "1"]
+
+
+def test_cells_of_any_kind_are_read_again(tmp_path: Path) -> None:
+    """The bytes of another encoding as they were, all line feeds, the separator of the file."""
+    path = tmp_path / "f.rejects.csv"
+    text = MAPPING_TEXT.replace('delimiter = ";"', "").replace("cp1250", "utf-8")
+    mapping = check_mapping(tomllib.loads(text))
+    content = 'sep=;\nreference;amount;note\nMüller;…;"a\rb"\n'.encode("cp1250")
+    rejects_of(path, Source(io.BytesIO(content), mapping, "csv"))
+    other = check_mapping(tomllib.loads(text.replace("utf-8", "cp1250")))
+    (row,) = Source(io.BytesIO(path.read_bytes()), other, "csv")
+    cells = dict(row.columns)
+    assert cells.pop("rejected_line") == "3"
+    assert (cells["reference"], cells["amount"], cells["note"]) == ("Müller", "…", "a\rb")
+    again = RejectsFile(path, "file", Source(io.BytesIO(content), mapping, "csv"))
+    again.close()
+    assert not path.exists()
+
+
 def test_ndjson_keeps_the_members(tmp_path: Path) -> None:
     """Those of a CSV by name, a line of JSON to the last digit, and what is none as its text."""
     path = tmp_path / "r.ndjson"
@@ -89,6 +135,11 @@ def test_it_stands_beside_the_file_or_where_it_is_told(tmp_path: Path) -> None:
     path.write_text("id,amount\n")
     with pytest.raises(ConfigError, match="is not a rejects file of file: name another --rejects"):
         RejectsFile(path, "file", source_of(FILE.encode("cp1250")))
+    path.unlink()
+    rejects_of(path, source_of(FILE.encode("cp1250")))
+    with pytest.raises(ConfigError, match="is the file that is read: name another --rejects"):
+        RejectsFile(path, str(path), source_of(path.read_bytes()))
+    assert path.exists()
     with pytest.raises(ConfigError, match="is not a folder: name another --rejects"):
         RejectsFile(tmp_path / "none" / "r.csv", "file", source_of(FILE.encode("cp1250")))
     if os.geteuid():  # root may write anywhere

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from daybook.backfill import LineBuilder, dry_run
 from daybook.backfill.loading import check_mapping, load_mapping
 from daybook.backfill.mapping import Mapping
 from daybook.backfill.rows import LINE_CHARACTERS_MAX, Row
@@ -226,3 +227,25 @@ def test_a_mapping_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "m.toml"
     path.write_bytes(b"\xef\xbb\xbf" + (EXAMPLES / "bank-csv.toml").read_bytes())
     assert load_mapping(path).columns()
+
+
+def test_cells_that_swallow_lines_are_named() -> None:
+    """Two quotes that don't belong together make one cell of a whole line; also in the header."""
+    content = b'id,amount,"no\nte"\n1,1,"a\n2,2,b"\n3,3,c\n4,"4\r5,5"\n' + b'6,6,"\n"\n' * 12
+    source = Source(io.BytesIO(content), mapping_of(), "csv")
+    rows = list(source)
+    assert rows[0].columns["no te"] == "a\n2,2,b"
+    assert rows[2].fault == "has 2 columns, the header has 3 (lines 6 to 7)"
+    assert (source.spans.count, source.spans.first[:4]) == (15, [(1, 2), (3, 4), (6, 7), (8, 9)])
+    assert str(source.spans).endswith("18 to 19, 20 to 21, and more")
+    *_, summary = dry_run(rows, LineBuilder(mapping_of()), lambda reject: None)
+    summary.refused_before_log.clear()
+    assert not summary.is_in_doubt
+    summary.spans = source.spans
+    assert summary.is_in_doubt
+    (said,) = (remark for remark in summary.remarks() if "line feeds" in remark)
+    assert said.startswith("15 rows with line feeds in a cell: lines 1 to 2, 3 to 4, 6 to 7")
+    assert "write line_feeds = true into [csv]" in said
+    expected = Source(io.BytesIO(content), mapping_of("line_feeds = true"), "csv")
+    assert len(list(expected)) == len(rows)
+    assert expected.spans.count == 0

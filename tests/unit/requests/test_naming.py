@@ -124,14 +124,62 @@ def test_a_worker_refuses_it_too(door: str) -> None:
         assert found.reason == "malformed"
 
 
-@given(st.text(max_size=8))
+odd = st.text(st.one_of(st.characters(), st.sampled_from("a ́𝼀‍‎️🏴\u0085\u00adه")), max_size=8)
+
+
+@given(odd)
 def test_a_fault_has_a_fix(text: str) -> None:
-    """What is not plain has a fault; normalised, it is plain, or nothing is left of it."""
+    """What is not plain has a fault, also when it is normalised and still isn't."""
     assert (naming_fault(text) is None) == is_plain(text)
     mended = normalised(text)
-    assert not mended or is_plain(mended)
+    assert normalised(mended) == mended
+    assert (naming_fault(mended) is None) == is_plain(mended)
     if is_plain(text):
         assert mended == text
+
+
+@pytest.mark.parametrize(
+    ("text", "mended"),
+    [
+        ("\u00a0 a\u202f\u3000b\t", "a  b"),
+        ("a\r\nb", "a  b"),
+        ("\ufeffa\u200bb\u2060\u00ad", "ab"),
+        ("\u202aa–b №\u200e 5 €\u202c", "a–b № 5 €"),
+        ("a\u200db", "ab"),
+        ("帳\u200b簿", "帳簿"),
+        ("Cafe\u200b\u0301", "Café"),
+    ],
+)
+def test_what_nobody_sees_is_dropped(text: str, mended: str) -> None:
+    """Blanks become plain ones or go; what has neither width nor effect goes."""
+    assert normalised(text) == mended
+    assert is_plain(mended)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("A\ue000", "A\ue001"),  # private use: a symbol of some font
+        ("A\U0001df00\u0378", "A\U0001df00"),  # assigned tomorrow
+        ("\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", "\U0001f3f4"),
+        ("\U0001f468\u200d\U0001f469", "\U0001f468\U0001f469"),  # a couple, and two people
+        ("\u2764\ufe0f", "\u2764"),
+        ("\u845b\U000e0100", "\u845b"),  # the ways in which a family writes its name
+        ("می\u200cخ", "میخ"),
+        ("ه\u200d", "ه"),
+        ("a\u202eb1", "ab1"),
+        ("a\u3164b", "ab"),  # wide blanks that Unicode calls letters or signs
+        ("a\u2800b", "ab"),
+        ("\x8elut\xfd", "lut\xfd"),  # Ž of cp1250, read as latin-1
+        ("a\x85b", "a b"),
+        ("a\u1680b", "a b"),
+        ("a\x00b", "ab"),
+    ],
+)
+def test_what_looks_different_never_becomes_one(one: str, other: str) -> None:
+    """What may be seen is not dropped, but stays to be refused."""
+    assert normalised(one) != normalised(other)
+    assert not is_plain(normalised(one))
 
 
 def test_what_is_seen_stays() -> None:
