@@ -207,10 +207,18 @@ def test_a_narrow_terminal_folds_rows(
 
 @pytest.mark.parametrize(
     ("external_id", "shown"),
-    [("alice", "alice"), ("@World", HOLD), ("bln_x", HOLD), ("x" * 65, HOLD), (" ", HOLD)],
+    [
+        *((name, name) for name in ("alice", "b@x.org", "Bln", "＃1")),
+        *((name, HOLD) for name in ("@World", "bln_x", "txn_1", "x" * 65, " ")),
+        *(
+            (name, HOLD)
+            for name in ("＠World", "﹫World", " @World", "Bln_1", "ｂｌｎ＿1", "𝐁𝐥𝐧_1")
+        ),
+        *((name, HOLD) for name in ("BULK_1", "General_Ledger_Id", "\u00a0@World")),
+    ],
 )
 def test_a_side_is_called_as_a_command_takes_it(external_id: str, shown: str) -> None:
-    """No external_id passes for the name of an internal balance, or for an id."""
+    """No external_id passes for the name of an internal balance, or for an id, in any width."""
     view = SimpleNamespace(other=HOLD, other_indicator=None, other_external_id=external_id)
     assert side_of(view, "other") == shown
     view.other_indicator = "@Sales"

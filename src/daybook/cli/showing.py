@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any
 
@@ -15,6 +16,8 @@ Limit = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="Most rows that a
 EXTERNAL_ID_SHOWN_MAX = 64
 """Characters of an external_id that may stand in place of an id of 40."""
 _NAMES = ("indicator", "external_id")
+ID_PREFIXES = ("bln_", "ldg_", "txn_", "bulk_", "idt_", "general_ledger_id")
+"""How ids begin: nobody else's text that begins so stands where an id or a name is shown."""
 FIXED_PLACES = {10: 1, 100: 2, 1_000: 3, 10_000: 4}
 """Decimal places that tables fill up with zeros, by precision."""
 
@@ -44,10 +47,15 @@ def shown_external_id(external_id: Any) -> str | None:
     Anyone who creates a balance chooses it, so one that reads as another kind of name is no name:
     no command would take it for an external_id either.
     """
-    if external_id is None or str(external_id).startswith(("@", "bln_")):
-        return None
-    text = str(external_id)
-    return text if text.strip() and len(text) <= EXTERNAL_ID_SHOWN_MAX else None
+    text = "" if external_id is None else str(external_id)
+    is_shown = text.strip() and len(text) <= EXTERNAL_ID_SHOWN_MAX and not _reads_as_another(text)
+    return text if is_shown else None
+
+
+def _reads_as_another(text: str) -> bool:
+    """Whether it looks as an ``@Name`` or an id does, in whatever width, style and case."""
+    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return plain.lstrip().startswith(("@", *ID_PREFIXES))
 
 
 def checked_identity(given: str | None) -> str | None:
