@@ -367,6 +367,18 @@ def test_open_holds_come_in_the_order_of_their_dates(posting: Posting) -> None:
     assert (counted.schedules, counted.schedules_due) == (0, 0)
 
 
+def test_what_has_one_date_has_an_order_all_the_same(posting: Posting) -> None:
+    """By id, whatever was recorded first: any limit cuts the list at the same place."""
+    ann = posting.balance()
+    ids = [f"txn_{digit}a{'0' * 6}-0000-7000-8000-{'0' * 12}" for digit in (3, 1, 2)]
+    for name in ids:
+        hold = move(name, ann, 1, inflight=True, expires_micros=LATER_MICROS)
+        posting.post(hold, request_id=name)
+    with reading(posting) as connection:
+        found = [each.transaction_id for each in queries.list_holds(connection)]
+    assert found == sorted(ids)
+
+
 def test_what_is_due_is_counted(posting: Posting) -> None:
     """A date in the past that nothing has seen to yet counts as due."""
     ann = posting.balance()

@@ -33,6 +33,10 @@ from daybook.store.schema import balances, taken_references, transaction_metadat
 ACTION_KINDS = (Kind.COMMIT, Kind.VOID, Kind.REFUND, Kind.CANCEL)
 """Kinds of records of what was done to a transaction later."""
 
+PLACE = ("position", "sequence", "partition")
+"""By what records are ordered: a wide request has one position in several partitions, and the items
+of a bulk have one in the same."""
+
 _LEG_LABEL = re.compile(r"(.+)_([1-9][0-9]{0,3})", re.DOTALL)
 
 
@@ -69,10 +73,8 @@ def merged_later(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, str]
 
 
 def place_of(records: FromClause) -> tuple[ColumnElement[Any], ...]:
-    """By what records are ordered: a wide request has one position in several partitions, and the
-    items of a bulk have one in the same."""
-    columns = records.c
-    return columns.position, columns.sequence, columns.partition
+    """The columns by which records are ordered."""
+    return tuple(records.c[name] for name in PLACE)
 
 
 def newest_first(records: FromClause) -> tuple[ColumnElement[Any], ...]:
