@@ -320,6 +320,38 @@ def test_a_cancelled_transaction_is_shown_as_refused(installation: Installation)
     assert rest == []
 
 
+def test_names_are_shown_of_what_was_never_created(posting: Posting) -> None:
+    """Of a scheduled transaction while it waits, when it is cancelled, and of any rejection."""
+    client = posting.installation.client
+    ann = client.create_balance(client.create_ledger("L").id, "USD").id
+    money = {"currency": "USD", "precise_amount": 5, "precision": 100}
+    given = {"source": "@World", "destination": ann, "allow_overdraft": True, **money}
+    client.enqueue(reference="money", **given)
+    never = {"source": "@Nobody", "destination": "@Never", **money, "scheduled_for": LATER}
+    waits = client.enqueue(reference="plan", **never).id
+    gone = client.enqueue(reference="gone", **never).id
+    client.cancel(gone)
+    sale = {"source": ann, "destination": "@Never", **money}
+    for wrong in ({"currency": "EUR"}, {"precision": 1}, {"source": f"bln_{uuid4()}"}):
+        client.enqueue(reference=min(wrong), **sale | wrong)
+    posting.installation.drain()
+
+    found = listed(posting)
+    names = {each.reference: (each.source_indicator, each.destination_indicator) for each in found}
+    both, to = ("@Nobody", "@Never"), (None, "@Never")
+    assert names == {
+        "plan_scheduled": both,
+        "gone_scheduled": both,
+        "gone": both,
+        f"{gone}_cancel": (None, None),
+        "money": ("@World", None),
+        "currency": to,
+        "precision": to,
+        "source": to,
+    }
+    assert find(posting, waits).destination_indicator == "@Never"
+
+
 def test_schedules_come_in_the_order_of_their_times(posting: Posting) -> None:
     """The next one first, whatever was accepted first, and no more than the limit."""
     ann = posting.balance()

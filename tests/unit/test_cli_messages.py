@@ -27,7 +27,7 @@ from daybook.errors import LogRefused, StoreRefused, StoreUnavailable
 from daybook.ledger.balance import internal_balance_id
 from daybook.settings import current
 from daybook.store.engine import translated_faults
-from daybook.store.read.called import NAMELESS, Called, told_in_details
+from daybook.store.read.called import NAMELESS, Called, told_in
 
 SOCKET = 'connection to server on socket "/run/.s.PGSQL.5432"'
 HOLD = "txn_0198a1b2-0000-7000-8000-000000000001"
@@ -231,12 +231,13 @@ def test_a_rejection_tells_who_was_never_created() -> None:
         UUID(internal_balance_id(name, "USD").removeprefix("bln_")) for name in ("@Sales", "@X")
     )
     for text in (
+        "cancelled by txn_1; the money was to go from @A to @Sales",
         "source: @A has 1 available, 2 needed for @Sales (minor units)",
         "source: @A would stand at -2 if it paid @Sales, its limit is -1 (minor units)",
     ):
-        row = SimpleNamespace(source=other, destination=sales, currency="USD", detail=text)
-        assert dict(told_in_details([row], {})) == {sales: Called("@Sales", None)}
-        assert dict(told_in_details([row], {sales: NAMELESS})) == {}
+        row = SimpleNamespace(source=other, destination=sales, currency="USD")
+        assert dict(told_in([(row, text)], {})) == {sales: Called("@Sales", None)}
+        assert dict(told_in([(row, text)], {sales: NAMELESS})) == {}
 
 
 def test_one_is_counted_as_one() -> None:
