@@ -324,14 +324,19 @@ def test_names_are_shown_of_what_was_never_created(posting: Posting) -> None:
     """Of a scheduled transaction while it waits, when it is cancelled, and of any rejection."""
     client = posting.installation.client
     ann = client.create_balance(client.create_ledger("L").id, "USD").id
-    money = {"currency": "USD", "precise_amount": 5, "precision": 100}
-    given = {"source": "@World", "destination": ann, "allow_overdraft": True, **money}
+    money: dict[str, Any] = {"currency": "USD", "precise_amount": 5, "precision": 100}
+    given: dict[str, Any] = {
+        "source": "@World",
+        "destination": ann,
+        "allow_overdraft": True,
+        **money,
+    }
     client.enqueue(reference="money", **given)
-    never = {"source": "@Nobody", "destination": "@Never", **money, "scheduled_for": LATER}
+    never = money | {"source": "@Nobody", "destination": "@Never", "scheduled_for": LATER}
     waits = client.enqueue(reference="plan", **never).id
     gone = client.enqueue(reference="gone", **never).id
     client.cancel(gone)
-    sale = {"source": ann, "destination": "@Never", **money}
+    sale = money | {"source": ann, "destination": "@Never"}
     for wrong in ({"currency": "EUR"}, {"precision": 1}, {"source": f"bln_{uuid4()}"}):
         client.enqueue(reference=min(wrong), **sale | wrong)
     posting.installation.drain()

@@ -21,13 +21,14 @@ import daybook
 from daybook.cli.commands import app
 from daybook.cli.exits import Exit, code_of, show_error
 from daybook.cli.output import escape_what_streams_cannot_write, print_table
-from daybook.cli.showing import side_of
+from daybook.cli.showing import side_of, status_of
 from daybook.counting import counted
 from daybook.errors import LogRefused, StoreRefused, StoreUnavailable
 from daybook.ledger.balance import internal_balance_id
 from daybook.settings import current
 from daybook.store.engine import translated_faults
 from daybook.store.read.called import NAMELESS, Called, told_in
+from daybook.store.read.views import HoldView
 
 SOCKET = 'connection to server on socket "/run/.s.PGSQL.5432"'
 HOLD = "txn_0198a1b2-0000-7000-8000-000000000001"
@@ -223,6 +224,24 @@ def test_a_side_is_called_as_a_command_takes_it(external_id: str, shown: str) ->
     assert side_of(view, "other") == shown
     view.other_indicator = "@Sales"
     assert side_of(view, "other") == "@Sales"
+
+
+@pytest.mark.parametrize(
+    ("committed", "voided", "shown"),
+    [
+        (0, 0, "INFLIGHT"),
+        (200, 0, "INFLIGHT 8.00 left"),
+        (1000, 0, "INFLIGHT committed"),
+        (0, 1000, "INFLIGHT voided"),
+        (250, 750, "INFLIGHT 2.50 committed"),
+    ],
+)
+def test_a_hold_that_is_over_is_seen_in_a_list(committed: int, voided: int, shown: str) -> None:
+    """Its record stays INFLIGHT: what became of it stands behind that."""
+    hold = HoldView(1000, committed, voided, 1000 - committed - voided, 1)
+    assert status_of(SimpleNamespace(status="INFLIGHT", reason=None, precision=100, hold=hold)) == (
+        shown
+    )
 
 
 def test_a_rejection_tells_who_was_never_created() -> None:

@@ -34,6 +34,24 @@ def major(figure: int | None, precision: int | None) -> str | None:
     return f"{whole}.{fraction:0<{places}}"
 
 
+def status_of(view: Any) -> str:
+    """The status of a record with its reason; of a hold, what became of it."""
+    hold = getattr(view, "hold", None)
+    more = view.reason or (hold and _what_became_of(hold, view.precision))
+    return f"{view.status} {more}" if more else str(view.status)
+
+
+def _what_became_of(hold: Any, precision: int | None) -> str | None:
+    """Nothing yet, so much is left, or it is over: in full, or with so much of it committed."""
+    if hold.remaining == hold.amount:
+        return None
+    if hold.remaining:
+        return f"{major(hold.remaining, precision)} left"
+    if not hold.committed:
+        return "voided"
+    return f"{major(hold.committed, precision)} committed" if hold.voided else "committed"
+
+
 def side_of(view: Any, side: str) -> str | None:
     """What a person calls one side of a record: ``@Name``, its external_id, or its id."""
     indicator, external_id = (getattr(view, f"{side}_{name}") for name in _NAMES)

@@ -10,7 +10,7 @@ import typer
 from daybook.cli.exits import INTERRUPTED
 from daybook.cli.output import moment_text, printable, to_json
 from daybook.cli.records import fields_of
-from daybook.cli.showing import major, side_of
+from daybook.cli.showing import major, side_of, status_of
 from daybook.cli.wiring import open_engine
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _line(record: TransactionView) -> str:
         record.transaction_id,
         record.reference,
         record.kind,
-        f"{record.status} {record.reason or ''}".strip(),
+        status_of(record),
         f"{amount} {record.currency}" if amount is not None else None,
         " -> ".join(filter(None, sides)),
     )

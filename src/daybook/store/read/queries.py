@@ -14,8 +14,8 @@ from sqlalchemy.exc import DataError
 
 from daybook.store.engine import translated_faults
 from daybook.store.read.due import count_dates, list_holds, list_schedules
+from daybook.store.read.holds import find_hold
 from daybook.store.read.recorded import (
-    find_hold,
     find_rejection,
     find_transaction,
 )
