@@ -541,6 +541,8 @@ def test_a_ledger_is_called_by_its_name(installation: Installation, balance_id: 
         ),
         (("transactions", "--meta", "shop"), Exit.BAD_INPUT, "--meta: write it as KEY=VALUE, not"),
         (("trial-balance", "--prefix", "@Nope"), Exit.OK, "No balance has the prefix @Nope."),
+        (("trial-balance", "--prefix", "Nope"), Exit.BAD_INPUT, "--prefix: names of internal"),
+        (("balances", "--indicator", "Nope"), Exit.BAD_INPUT, "begin with @; give @Nope"),
         (("trial-balance", "--at", "1999-01-01"), Exit.OK, "Nothing had moved by then."),
     ):
         shown = installation.run(*command)

@@ -22,12 +22,14 @@ from daybook.cli.commands import app
 from daybook.cli.exits import Exit, code_of, show_error
 from daybook.cli.output import escape_what_streams_cannot_write, print_table
 from daybook.cli.showing import side_of, status_of
+from daybook.cli.trial_balance import _print
 from daybook.counting import counted
 from daybook.errors import LogRefused, StoreRefused, StoreUnavailable
 from daybook.ledger.balance import internal_balance_id
 from daybook.settings import current
 from daybook.store.engine import translated_faults
 from daybook.store.read.called import NAMELESS, Called, told_in
+from daybook.store.read.trial_balance import SumView, TrialBalanceView
 from daybook.store.read.views import HoldView
 
 SOCKET = 'connection to server on socket "/run/.s.PGSQL.5432"'
@@ -224,6 +226,17 @@ def test_a_side_is_called_as_a_command_takes_it(external_id: str, shown: str) ->
     assert side_of(view, "other") == shown
     view.other_indicator = "@Sales"
     assert side_of(view, "other") == "@Sales"
+
+
+def test_ledgers_are_called_by_name_and_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two of one name have their ids beside it, and no name passes for an id."""
+    names = {"ldg_1": "Shops", "ldg_2": "Clients", "ldg_3": "Clients", "ldg_4": "Ldg_1"}
+    figures = (100, 2, 5, 5, 0, "0.05")
+    sums = [SumView(name, ledger, "USD", *figures) for ledger, name in names.items()]
+    view = TrialBalanceView(None, None, 0, (), tuple(sums), (), ())
+    _print(view, exists=True)
+    lines = [line.split("  ")[0].strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[-5:-1] == ["Shops", "Clients (ldg_2)", "Clients (ldg_3)", "ldg_4"]
 
 
 @pytest.mark.parametrize(

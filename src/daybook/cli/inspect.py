@@ -15,7 +15,7 @@ from daybook.cli.showing import (
     end_of,
     major,
     say_more,
-    shown_external_id,
+    shown_name,
 )
 from daybook.cli.wiring import open_reading
 
@@ -101,7 +101,7 @@ def balances(
         [
             (
                 view.balance_id,
-                view.indicator or shown_external_id(view.meta_data.get("external_id")),
+                view.indicator or shown_name(view.meta_data.get("external_id")),
                 view.currency,
                 major(view.balance, view.precision),
                 major(view.available, view.precision),

@@ -13,8 +13,8 @@ from daybook.ledger.money import amount_text
 
 LIMIT_MAX = 10_000
 Limit = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="Most rows that are shown.")]
-EXTERNAL_ID_SHOWN_MAX = 64
-"""Characters of an external_id that may stand in place of an id of 40."""
+NAME_SHOWN_MAX = 64
+"""Characters of a name that may stand in place of an id of 40."""
 _NAMES = ("indicator", "external_id")
 ID_PREFIXES = ("bln_", "ldg_", "txn_", "bulk_", "idt_", "general_ledger_id")
 """How ids begin: nobody else's text that begins so stands where an id or a name is shown."""
@@ -56,17 +56,17 @@ def side_of(view: Any, side: str) -> str | None:
     """What a person calls one side of a record: ``@Name``, its external_id, or its id."""
     indicator, external_id = (getattr(view, f"{side}_{name}") for name in _NAMES)
     given: str | None = getattr(view, side)
-    return indicator or shown_external_id(external_id) or given
+    return indicator or shown_name(external_id) or given
 
 
-def shown_external_id(external_id: Any) -> str | None:
-    """An external_id as a table shows it in place of an id.
+def shown_name(chosen: Any) -> str | None:
+    """An external_id, or the name of a ledger, as a table shows it in place of an id.
 
-    Anyone who creates a balance chooses it, so one that reads as another kind of name is no name:
-    no command would take it for an external_id either.
+    Anyone who creates a thing chooses it, so one that reads as another kind of name is no name: no
+    command would take it for one either.
     """
-    text = "" if external_id is None else str(external_id)
-    is_shown = text.strip() and len(text) <= EXTERNAL_ID_SHOWN_MAX and not _reads_as_another(text)
+    text = "" if chosen is None else str(chosen)
+    is_shown = text.strip() and len(text) <= NAME_SHOWN_MAX and not _reads_as_another(text)
     return text if is_shown else None
 
 
