@@ -228,6 +228,46 @@ def test_a_side_is_called_as_a_command_takes_it(external_id: str, shown: str) ->
     assert side_of(view, "other") == "@Sales"
 
 
+def test_one_long_cell_moves_no_column(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It stands below, whole, with a mark in its place; what people look for stands in front."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    rows = [(HOLD, "r1", "alice", "1.00"), (HOLD, "r2", "b", "20.00"), (HOLD, "r3", HOLD, "3.00")]
+    columns = ("id", "reference", "who", "amount")
+    print_table(columns, rows, right=("amount",), later=("reference", "id"))
+    text = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert [line[1:].rstrip() for line in text.splitlines()][1:-1] == [
+        "who    amount  reference",
+        "  id",
+        "─" * 42,
+        "alice    1.00  r1",
+        f"  {HOLD}",
+        "b       20.00  r2",
+        f"  {HOLD}",
+        "…        3.00  r3",
+        f"  {HOLD}",
+        f"  {HOLD}",
+    ]
+
+
+def test_no_table_is_wider_than_its_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever its columns add up to, edges and gaps included, and nothing of a cell is lost."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "xterm")
+    for widths in ((20, n, m) for n in range(1, 50) for m in (5, 15)):
+        print_table(tuple("abc"), [tuple("xyz"[place] * n for place, n in enumerate(widths))] * 3)
+        text = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+        assert max(map(len, text.splitlines())) <= 60, widths
+        assert [text.count(char) for char in "xyz"] == [3 * n for n in widths]
+
+
 def test_ledgers_are_called_by_name_and_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
     """Two of one name have their ids beside it, and no name passes for an id."""
     names = {"ldg_1": "Shops", "ldg_2": "Clients", "ldg_3": "Clients", "ldg_4": "Ldg_1"}

@@ -41,6 +41,7 @@ def identities(
             )
             for view in found
         ],
+        later=("identity_id",),
         empty="No identity there.",
     )
     say_more(len(found), limit, found[-1].identity_id if found else "")
@@ -100,5 +101,6 @@ def changes(
             )
             for view in found
         ],
+        later=("transaction_id", "fields", "meta_data"),
         empty=f"Nothing was ever set about {subject}.",
     )

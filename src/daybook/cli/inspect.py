@@ -55,6 +55,7 @@ def ledgers(
     print_table(
         ("ledger_id", "name", "created"),
         [(view.ledger_id, view.name, view.created_at) for view in found],
+        later=("ledger_id",),
         empty="No ledger there.",
     )
     say_more(len(found), limit, found[-1].ledger_id if found else "")
@@ -111,6 +112,7 @@ def balances(
             for view in found
         ],
         right=("balance", "available", "inflight", "version"),
+        later=("balance_id",),
         empty="No balance fits.",
     )
     say_more(len(found), limit, found[-1].balance_id if found else "")

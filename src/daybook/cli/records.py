@@ -85,6 +85,7 @@ def print_records(view: TransactionView) -> None:
                 )
                 for record in view.records
             ],
+            later=("reference", "transaction_id"),
             right=("part", "amount"),
         )
         if len(view.records) < (view.parts or 0):
@@ -102,6 +103,7 @@ def print_records(view: TransactionView) -> None:
                 )
                 for action in view.actions
             ],
+            later=("transaction_id",),
             right=("amount",),
         )
 

@@ -142,6 +142,7 @@ def transactions(
             for view in found
         ],
         right=("amount",),
+        later=("status", "kind", "transaction_id", "reference"),
         empty="No transaction fits.",
     )
     say_more(len(found), limit, found[-1].transaction_id if found else "")

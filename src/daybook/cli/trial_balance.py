@@ -49,11 +49,11 @@ def _print(found: TrialBalanceView, exists: bool) -> None:
     """exists: whether there is a balance whose name begins as asked for."""
     moved = "Nothing had moved by then." if exists else f"No balance has the prefix {found.prefix}."
     print_table(
-        ("name", "external_id", "currency", *FIGURES),
+        ("name", "balance_id", "currency", *FIGURES),
         [
             (
-                line.indicator or line.balance_id,
-                shown_name(line.external_id),
+                line.indicator or shown_name(line.external_id),
+                None if line.indicator else line.balance_id,
                 line.currency,
                 major(line.debit_balance, line.precision),
                 major(line.credit_balance, line.precision),
@@ -62,6 +62,7 @@ def _print(found: TrialBalanceView, exists: bool) -> None:
             for line in found.balances
         ],
         right=FIGURES,
+        later=("balance_id",),
         empty=moved,
     )
     if len(found.balances) < found.balances_total:
