@@ -176,6 +176,22 @@ def test_a_message_that_ignores_its_result_ends_as_its_request(
     assert meta(desk)[0] == "SUCCESS"
 
 
+@pytest.mark.parametrize(("first", "second"), [(True, True), (True, False), (False, True)])
+def test_a_conflict_forgets_nobody_who_came_before(
+    desk: Desk, *, first: bool, second: bool
+) -> None:
+    """Whether a message ignores its result or not: it goes, and not another under the same id.
+
+    But where both want one: the younger has claimed it, and the older has nobody to answer to.
+    """
+    take(desk, message("1.00", ignores=first))
+    known = desk.asked.everybody(0)[1]
+    with pytest.raises(ReferenceConflict):
+        take(desk, message("2.00", ignores=second))
+    assert len(known) == 1
+    assert desk.asked.everybody(0)[1] == known
+
+
 def test_who_wants_no_result_takes_no_place_of_one_who_does(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

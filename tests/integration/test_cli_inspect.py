@@ -142,6 +142,11 @@ def test_a_first_purchase_that_is_refused_says_from_whom(
     }
 
 
+def shown(installation: Installation) -> str:
+    """The records of the journal, as people see them."""
+    return str(installation.run("transactions").stdout)
+
+
 def test_a_hold_shows_its_parts(installation: Installation, balance_id: str) -> None:
     """A hold shows what is committed and left; commit and void are commands of their own."""
     answer(enqueue(installation, "money", "--destination", balance_id))
@@ -163,6 +168,9 @@ def test_a_hold_shows_its_parts(installation: Installation, balance_id: str) -> 
     assert (rest["voided"], rest["remaining"]) == (700, 0)
     actions = answer(installation.run("transactions", "--parent", hold, "--json"))
     assert [action["status"] for action in actions] == ["VOID", "APPLIED"]
+    (listed,) = answer(installation.run("transactions", "--reference", "hold", "--json"))
+    assert listed["hold"] == rest
+    assert re.search(r"hold\s+transaction\s+INFLIGHT 2\.00 committed\s", shown(installation))
     assert "commit" in installation.run("transaction", hold).stdout
 
 
@@ -178,9 +186,10 @@ def test_a_request_with_legs_is_one_page(installation: Installation) -> None:
 
     assert exact["hold"]["voided"] == 1000
     assert [leg["destination"] for leg in exact["records"]] == [ann, bob]
+    assert [leg["hold"]["voided"] for leg in exact["records"]] == [700, 300]
     assert [action["transaction_id"] for action in exact["actions"]] == [void]
     assert not {"records", "actions", "refunded_by"} & exact["records"][0].keys()
-    assert re.search(rf"1\s+txn_\S+\s+rooms_1\s+@World\s+{ann}\s+INFLIGHT\s+7\.00\s", people)
+    assert re.search(rf"1\s+txn_\S+\s+rooms_1\s+@World\s+{ann}\s+INFLIGHT voided\s+7\.00\s", people)
     assert re.search(rf"{void}\s+void\s+VOID", people)
 
 
@@ -532,6 +541,8 @@ def test_a_ledger_is_called_by_its_name(installation: Installation, balance_id: 
         ),
         (("transactions", "--meta", "shop"), Exit.BAD_INPUT, "--meta: write it as KEY=VALUE, not"),
         (("trial-balance", "--prefix", "@Nope"), Exit.OK, "No balance has the prefix @Nope."),
+        (("trial-balance", "--prefix", "Nope"), Exit.BAD_INPUT, "--prefix: names of internal"),
+        (("balances", "--indicator", "Nope"), Exit.BAD_INPUT, "begin with @; give @Nope"),
         (("trial-balance", "--at", "1999-01-01"), Exit.OK, "Nothing had moved by then."),
     ):
         shown = installation.run(*command)

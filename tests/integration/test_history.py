@@ -549,7 +549,9 @@ def test_a_trial_balance_adds_up_by_currency_ledger_and_prefix(book: Book) -> No
     assert [(each.currency, each.balance, each.balances) for each in whole.currencies] == [
         ("USD", 0, 4)
     ]
-    assert [(each.name, each.balance) for each in whole.ledgers] == [("general_ledger_id", 0)]
+    (ledger,) = whole.ledgers
+    assert (ledger.name, ledger.ledger_id) == ("General Ledger", "general_ledger_id")
+    assert ledger.balance == 0
     assert [(each.name, each.balance, each.balances) for each in below.prefixes] == [
         ("@Assets:Bank", 10, 1),
         ("@Assets:Cash:", 90, 2),

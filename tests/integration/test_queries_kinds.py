@@ -320,6 +320,43 @@ def test_a_cancelled_transaction_is_shown_as_refused(installation: Installation)
     assert rest == []
 
 
+def test_names_are_shown_of_what_was_never_created(posting: Posting) -> None:
+    """Of a scheduled transaction while it waits, when it is cancelled, and of any rejection."""
+    client = posting.installation.client
+    ann = client.create_balance(client.create_ledger("L").id, "USD").id
+    money: dict[str, Any] = {"currency": "USD", "precise_amount": 5, "precision": 100}
+    given: dict[str, Any] = {
+        "source": "@World",
+        "destination": ann,
+        "allow_overdraft": True,
+        **money,
+    }
+    client.enqueue(reference="money", **given)
+    never = money | {"source": "@Nobody", "destination": "@Never", "scheduled_for": LATER}
+    waits = client.enqueue(reference="plan", **never).id
+    gone = client.enqueue(reference="gone", **never).id
+    client.cancel(gone)
+    sale = money | {"source": ann, "destination": "@Never"}
+    for wrong in ({"currency": "EUR"}, {"precision": 1}, {"source": f"bln_{uuid4()}"}):
+        client.enqueue(reference=min(wrong), **sale | wrong)
+    posting.installation.drain()
+
+    found = listed(posting)
+    names = {each.reference: (each.source_indicator, each.destination_indicator) for each in found}
+    both, to = ("@Nobody", "@Never"), (None, "@Never")
+    assert names == {
+        "plan_scheduled": both,
+        "gone_scheduled": both,
+        "gone": both,
+        f"{gone}_cancel": (None, None),
+        "money": ("@World", None),
+        "currency": to,
+        "precision": to,
+        "source": to,
+    }
+    assert find(posting, waits).destination_indicator == "@Never"
+
+
 def test_schedules_come_in_the_order_of_their_times(posting: Posting) -> None:
     """The next one first, whatever was accepted first, and no more than the limit."""
     ann = posting.balance()
@@ -365,6 +402,18 @@ def test_open_holds_come_in_the_order_of_their_dates(posting: Posting) -> None:
     assert (plain_one.inflight_expiry_date, plain_one.request, plain_one.bulk) == (None,) * 3
     assert (counted.holds, counted.holds_due) == (3, 0)
     assert (counted.schedules, counted.schedules_due) == (0, 0)
+
+
+def test_what_has_one_date_has_an_order_all_the_same(posting: Posting) -> None:
+    """By id, whatever was recorded first: any limit cuts the list at the same place."""
+    ann = posting.balance()
+    ids = [f"txn_{digit}a{'0' * 6}-0000-7000-8000-{'0' * 12}" for digit in (3, 1, 2)]
+    for name in ids:
+        hold = move(name, ann, 1, inflight=True, expires_micros=LATER_MICROS)
+        posting.post(hold, request_id=name)
+    with reading(posting) as connection:
+        found = [each.transaction_id for each in queries.list_holds(connection)]
+    assert found == sorted(ids)
 
 
 def test_what_is_due_is_counted(posting: Posting) -> None:

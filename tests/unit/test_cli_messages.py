@@ -21,13 +21,16 @@ import daybook
 from daybook.cli.commands import app
 from daybook.cli.exits import Exit, code_of, show_error
 from daybook.cli.output import escape_what_streams_cannot_write, print_table
-from daybook.cli.showing import side_of
+from daybook.cli.showing import side_of, status_of
+from daybook.cli.trial_balance import _print
 from daybook.counting import counted
 from daybook.errors import LogRefused, StoreRefused, StoreUnavailable
 from daybook.ledger.balance import internal_balance_id
 from daybook.settings import current
 from daybook.store.engine import translated_faults
-from daybook.store.read.called import NAMELESS, Called, told_in_details
+from daybook.store.read.called import NAMELESS, Called, told_in
+from daybook.store.read.trial_balance import SumView, TrialBalanceView
+from daybook.store.read.views import HoldView
 
 SOCKET = 'connection to server on socket "/run/.s.PGSQL.5432"'
 HOLD = "txn_0198a1b2-0000-7000-8000-000000000001"
@@ -207,14 +210,91 @@ def test_a_narrow_terminal_folds_rows(
 
 @pytest.mark.parametrize(
     ("external_id", "shown"),
-    [("alice", "alice"), ("@World", HOLD), ("bln_x", HOLD), ("x" * 65, HOLD), (" ", HOLD)],
+    [
+        *((name, name) for name in ("alice", "b@x.org", "Bln", "＃1")),
+        *((name, HOLD) for name in ("@World", "bln_x", "txn_1", "x" * 65, " ")),
+        *(
+            (name, HOLD)
+            for name in ("＠World", "﹫World", " @World", "Bln_1", "ｂｌｎ＿1", "𝐁𝐥𝐧_1")
+        ),
+        *((name, HOLD) for name in ("BULK_1", "General_Ledger_Id", "\u00a0@World")),
+    ],
 )
 def test_a_side_is_called_as_a_command_takes_it(external_id: str, shown: str) -> None:
-    """No external_id passes for the name of an internal balance, or for an id."""
+    """No external_id passes for the name of an internal balance, or for an id, in any width."""
     view = SimpleNamespace(other=HOLD, other_indicator=None, other_external_id=external_id)
     assert side_of(view, "other") == shown
     view.other_indicator = "@Sales"
     assert side_of(view, "other") == "@Sales"
+
+
+def test_one_long_cell_moves_no_column(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It stands below, whole, with a mark in its place; what people look for stands in front."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    rows = [(HOLD, "r1", "alice", "1.00"), (HOLD, "r2", "b", "20.00"), (HOLD, "r3", HOLD, "3.00")]
+    columns = ("id", "reference", "who", "amount")
+    print_table(columns, rows, right=("amount",), later=("reference", "id"))
+    text = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert [line[1:].rstrip() for line in text.splitlines()][1:-1] == [
+        "who    amount  reference",
+        "  id",
+        "─" * 42,
+        "alice    1.00  r1",
+        f"  {HOLD}",
+        "b       20.00  r2",
+        f"  {HOLD}",
+        "…        3.00  r3",
+        f"  {HOLD}",
+        f"  {HOLD}",
+    ]
+
+
+def test_no_table_is_wider_than_its_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever its columns add up to, edges and gaps included, and nothing of a cell is lost."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "xterm")
+    for widths in ((20, n, m) for n in range(1, 50) for m in (5, 15)):
+        print_table(tuple("abc"), [tuple("xyz"[place] * n for place, n in enumerate(widths))] * 3)
+        text = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+        assert max(map(len, text.splitlines())) <= 60, widths
+        assert [text.count(char) for char in "xyz"] == [3 * n for n in widths]
+
+
+def test_ledgers_are_called_by_name_and_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two of one name have their ids beside it, and no name passes for an id."""
+    names = {"ldg_1": "Shops", "ldg_2": "Clients", "ldg_3": "Clients", "ldg_4": "Ldg_1"}
+    figures = (100, 2, 5, 5, 0, "0.05")
+    sums = [SumView(name, ledger, "USD", *figures) for ledger, name in names.items()]
+    view = TrialBalanceView(None, None, 0, (), tuple(sums), (), ())
+    _print(view, exists=True)
+    lines = [line.split("  ")[0].strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[-5:-1] == ["Shops", "Clients (ldg_2)", "Clients (ldg_3)", "ldg_4"]
+
+
+@pytest.mark.parametrize(
+    ("committed", "voided", "shown"),
+    [
+        (0, 0, "INFLIGHT"),
+        (200, 0, "INFLIGHT 8.00 left"),
+        (1000, 0, "INFLIGHT committed"),
+        (0, 1000, "INFLIGHT voided"),
+        (250, 750, "INFLIGHT 2.50 committed"),
+    ],
+)
+def test_a_hold_that_is_over_is_seen_in_a_list(committed: int, voided: int, shown: str) -> None:
+    """Its record stays INFLIGHT: what became of it stands behind that."""
+    hold = HoldView(1000, committed, voided, 1000 - committed - voided, 1)
+    assert status_of(SimpleNamespace(status="INFLIGHT", reason=None, precision=100, hold=hold)) == (
+        shown
+    )
 
 
 def test_a_rejection_tells_who_was_never_created() -> None:
@@ -223,12 +303,13 @@ def test_a_rejection_tells_who_was_never_created() -> None:
         UUID(internal_balance_id(name, "USD").removeprefix("bln_")) for name in ("@Sales", "@X")
     )
     for text in (
+        "cancelled by txn_1; the money was to go from @A to @Sales",
         "source: @A has 1 available, 2 needed for @Sales (minor units)",
         "source: @A would stand at -2 if it paid @Sales, its limit is -1 (minor units)",
     ):
-        row = SimpleNamespace(source=other, destination=sales, currency="USD", detail=text)
-        assert dict(told_in_details([row], {})) == {sales: Called("@Sales", None)}
-        assert dict(told_in_details([row], {sales: NAMELESS})) == {}
+        row = SimpleNamespace(source=other, destination=sales, currency="USD")
+        assert dict(told_in([(row, text)], {})) == {sales: Called("@Sales", None)}
+        assert dict(told_in([(row, text)], {sales: NAMELESS})) == {}
 
 
 def test_one_is_counted_as_one() -> None:

@@ -122,7 +122,7 @@ class Cells:
         if most is not None and number.decimals > most:
             other = self._form.otherwise(self.text(column or ""), most)
             raise CellError(
-                f"{self._shown(column or '')} has more decimals than precision {precision} holds, "
+                f"{self._shown(column or '')} has more decimals than precision {precision} takes, "
                 f"as [csv] has {self._form.settings}{other}; if they are decimals, round them with "
                 'rounding = "half_up"'
             )

@@ -40,6 +40,7 @@ def schedules(due_before: DueBefore = None, limit: Limit = 100, as_json: AsJson 
             for view in found
         ],
         right=("amount",),
+        later=("transaction_id",),
         empty="Nothing is scheduled.",
     )
 
@@ -82,5 +83,6 @@ def holds(due_before: DueBefore = None, limit: Limit = 100, as_json: AsJson = Fa
             for view in found
         ],
         right=("amount", "remaining"),
+        later=("commits", "reference", "transaction_id"),
         empty="Nothing is held.",
     )

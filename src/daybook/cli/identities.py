@@ -8,7 +8,7 @@ import typer
 
 from daybook.cli.naming import subject_named
 from daybook.cli.output import AsJson, print_fields, print_json, print_table
-from daybook.cli.showing import Limit, say_more
+from daybook.cli.showing import Limit, say_more, status_of
 from daybook.cli.wiring import open_reading
 from daybook.errors import NotFound
 
@@ -41,6 +41,7 @@ def identities(
             )
             for view in found
         ],
+        later=("identity_id",),
         empty="No identity there.",
     )
     say_more(len(found), limit, found[-1].identity_id if found else "")
@@ -94,11 +95,12 @@ def changes(
                 view.transaction_id,
                 view.kind,
                 view.made_by,
-                f"{view.status} {view.reason or ''}".strip(),
+                status_of(view),
                 view.fields or None,
                 view.meta_data or None,
             )
             for view in found
         ],
+        later=("transaction_id", "fields", "meta_data"),
         empty=f"Nothing was ever set about {subject}.",
     )

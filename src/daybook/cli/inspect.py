@@ -15,7 +15,7 @@ from daybook.cli.showing import (
     end_of,
     major,
     say_more,
-    shown_external_id,
+    shown_name,
 )
 from daybook.cli.wiring import open_reading
 
@@ -55,6 +55,7 @@ def ledgers(
     print_table(
         ("ledger_id", "name", "created"),
         [(view.ledger_id, view.name, view.created_at) for view in found],
+        later=("ledger_id",),
         empty="No ledger there.",
     )
     say_more(len(found), limit, found[-1].ledger_id if found else "")
@@ -101,7 +102,7 @@ def balances(
         [
             (
                 view.balance_id,
-                view.indicator or shown_external_id(view.meta_data.get("external_id")),
+                view.indicator or shown_name(view.meta_data.get("external_id")),
                 view.currency,
                 major(view.balance, view.precision),
                 major(view.available, view.precision),
@@ -111,6 +112,7 @@ def balances(
             for view in found
         ],
         right=("balance", "available", "inflight", "version"),
+        later=("balance_id",),
         empty="No balance fits.",
     )
     say_more(len(found), limit, found[-1].balance_id if found else "")

@@ -6,7 +6,7 @@ import codecs
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from io import TextIOWrapper
@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from daybook.cli.folding import GAP, folded, joined
+
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
 TABLE_WIDTH_MAX = 1_000
 """Characters in a line of a table that goes into a pipe or a file."""
 
-_GAP = "  "
-"""Between columns, and before the further lines of a row that was folded."""
+EDGES = 2
+GAP_OF_TABLES = 3
+"""Characters around a table, and between the columns of one that is not folded."""
 
 _PASSWORD = re.compile(r"(//[^:]*):.*@", re.DOTALL)
 """Up to the last @: an unquoted password may hold any character of an address."""
@@ -91,12 +93,16 @@ def print_table(
     rows: Sequence[Sequence[Any]],
     *,
     right: Sequence[str] = (),
+    later: Sequence[str] = (),
     empty: str = "Nothing there.",
 ) -> None:
     """Print a table, moments to the second. right: the columns that hold numbers.
 
     empty: what is said instead of a table without rows. Where a terminal is too narrow, a row takes
-    several lines, with as many columns in each as fit: no amount and no id is cut in two.
+    several lines, with as many columns in each as fit: no amount and no id is cut in two, and what
+    is much longer than the rest of its column stands below.
+    later: the columns that stand behind the others then, in this order: the first line of a row has
+    what people look for.
     """
     if not rows:
         typer.echo(empty)
@@ -111,21 +117,25 @@ def print_table(
         for row in rows
     ]
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    room = _line_width() - len(_GAP)  # the edges
+    room = _line_width() - EDGES
     widths = [
         max(map(cell_len, (name, *(row[place].plain for row in cells))))
         for place, name in enumerate(columns)
     ]
-    if sum(widths) + len(_GAP) * (len(widths) - 1) <= room:
+    if sum(widths) + GAP_OF_TABLES * (len(widths) - 1) <= room:
         for name in columns:
             table.add_column(name, justify="right" if name in right else "left", overflow="fold")
         for row in cells:
             table.add_row(*row)
     else:
-        rights = [name in right for name in columns]
-        head, *folded = _folded([[Text(name) for name in columns], *cells], widths, rights, room)
+        names = [*(name for name in columns if name not in later), *later]
+        places = [columns.index(name) for name in names]
+        shown = [
+            [row[place] for place in places] for row in [[Text(name) for name in columns], *cells]
+        ]
+        head, *texts = folded(shown, [name in right for name in names], room)
         table.add_column(head, max_width=room, overflow="fold")
-        for text in folded:
+        for text in texts:
             table.add_row(text)
     console().print(table)
 
@@ -135,27 +145,10 @@ def _line_width() -> int:
     return get_terminal_size().columns if sys.stdout.isatty() else TABLE_WIDTH_MAX
 
 
-def _folded(
-    rows: Sequence[Sequence[Text]], widths: Sequence[int], rights: Sequence[bool], room: int
-) -> Iterator[Text]:
-    """Each row as one text of several lines, in which the columns stand below each other."""
-    from rich.text import Text
-
-    lines: list[list[int]] = [[]]
-    used = 0
-    for place, width in enumerate(widths):
-        if lines[-1] and used + width > room:
-            lines.append([])
-            used = len(_GAP)
-        lines[-1].append(place)
-        used += width + len(_GAP)
-    for row in rows:
-        for place, text in enumerate(row):
-            text.align("right" if rights[place] else "left", max(widths[place], text.cell_len))
-        texts = [Text(_GAP).join(row[place] for place in line) for line in lines]
-        for text in texts:
-            text.rstrip()
-        yield Text(f"\n{_GAP}").join(texts)
+def show_line(parts: Sequence[str]) -> None:
+    """Print texts beside each other; where a terminal is too narrow, some in lines below."""
+    lines = joined([cell(part) for part in parts], _line_width() - len(GAP))
+    typer.echo(f"\n{GAP}".join(line.plain for line in lines))
 
 
 def print_fields(fields: Mapping[str, Any]) -> None:

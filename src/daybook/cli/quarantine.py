@@ -62,6 +62,7 @@ def list_open(
             )
             for view in found
         ],
+        later=("id", "error"),
         empty="Nothing was ever quarantined." if everything else "Nothing is quarantined.",
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from daybook.cli.output import print_fields, print_table
-from daybook.cli.showing import major, side_of
+from daybook.cli.showing import major, side_of, status_of
 from daybook.cli.wiring import open_reading
 from daybook.errors import ConfigError, StoreUnavailable
 
@@ -80,11 +80,12 @@ def print_records(view: TransactionView) -> None:
                     record.reference,
                     side_of(record, "source"),
                     side_of(record, "destination"),
-                    f"{record.status} {record.reason or ''}".strip(),
+                    status_of(record),
                     major(record.precise_amount, record.precision),
                 )
                 for record in view.records
             ],
+            later=("reference", "transaction_id"),
             right=("part", "amount"),
         )
         if len(view.records) < (view.parts or 0):
@@ -97,11 +98,12 @@ def print_records(view: TransactionView) -> None:
                     action.created_at,
                     action.transaction_id,
                     action.kind,
-                    f"{action.status} {action.reason or ''}".strip(),
+                    status_of(action),
                     major(action.precise_amount, action.precision),
                 )
                 for action in view.actions
             ],
+            later=("transaction_id",),
             right=("amount",),
         )
 

@@ -111,11 +111,12 @@ def _show(shown: dict[str, Any], parts: TransactionView | None, as_json: bool) -
             shown["records"] = fields_of(parts)["records"]
         print_json(shown)
         return
+    own_id = ("transaction_id", shown["id"])  # another one is that of the request it repeats
     print_fields(
         {
             key: value
             for key, value in shown.items()
-            if value is not False and key not in ONLY_IN_JSON
+            if value is not False and key not in ONLY_IN_JSON and (key, value) != own_id
         }
     )
     if parts is not None:

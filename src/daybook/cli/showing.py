@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any
 
@@ -12,9 +13,11 @@ from daybook.ledger.money import amount_text
 
 LIMIT_MAX = 10_000
 Limit = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="Most rows that are shown.")]
-EXTERNAL_ID_SHOWN_MAX = 64
-"""Characters of an external_id that may stand in place of an id of 40."""
+NAME_SHOWN_MAX = 64
+"""Characters of a name that may stand in place of an id of 40."""
 _NAMES = ("indicator", "external_id")
+ID_PREFIXES = ("bln_", "ldg_", "txn_", "bulk_", "idt_", "general_ledger_id")
+"""How ids begin: nobody else's text that begins so stands where an id or a name is shown."""
 FIXED_PLACES = {10: 1, 100: 2, 1_000: 3, 10_000: 4}
 """Decimal places that tables fill up with zeros, by precision."""
 
@@ -31,23 +34,46 @@ def major(figure: int | None, precision: int | None) -> str | None:
     return f"{whole}.{fraction:0<{places}}"
 
 
+def status_of(view: Any) -> str:
+    """The status of a record with its reason; of a hold, what became of it."""
+    hold = getattr(view, "hold", None)
+    more = view.reason or (hold and _what_became_of(hold, view.precision))
+    return f"{view.status} {more}" if more else str(view.status)
+
+
+def _what_became_of(hold: Any, precision: int | None) -> str | None:
+    """Nothing yet, so much is left, or it is over: in full, or with so much of it committed."""
+    if hold.remaining == hold.amount:
+        return None
+    if hold.remaining:
+        return f"{major(hold.remaining, precision)} left"
+    if not hold.committed:
+        return "voided"
+    return f"{major(hold.committed, precision)} committed" if hold.voided else "committed"
+
+
 def side_of(view: Any, side: str) -> str | None:
     """What a person calls one side of a record: ``@Name``, its external_id, or its id."""
     indicator, external_id = (getattr(view, f"{side}_{name}") for name in _NAMES)
     given: str | None = getattr(view, side)
-    return indicator or shown_external_id(external_id) or given
+    return indicator or shown_name(external_id) or given
 
 
-def shown_external_id(external_id: Any) -> str | None:
-    """An external_id as a table shows it in place of an id.
+def shown_name(chosen: Any) -> str | None:
+    """An external_id, or the name of a ledger, as a table shows it in place of an id.
 
-    Anyone who creates a balance chooses it, so one that reads as another kind of name is no name:
-    no command would take it for an external_id either.
+    Anyone who creates a thing chooses it, so one that reads as another kind of name is no name: no
+    command would take it for one either.
     """
-    if external_id is None or str(external_id).startswith(("@", "bln_")):
-        return None
-    text = str(external_id)
-    return text if text.strip() and len(text) <= EXTERNAL_ID_SHOWN_MAX else None
+    text = "" if chosen is None else str(chosen)
+    is_shown = text.strip() and len(text) <= NAME_SHOWN_MAX and not _reads_as_another(text)
+    return text if is_shown else None
+
+
+def _reads_as_another(text: str) -> bool:
+    """Whether it looks as an ``@Name`` or an id does, in whatever width, style and case."""
+    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return plain.lstrip().startswith(("@", *ID_PREFIXES))
 
 
 def checked_identity(given: str | None) -> str | None:

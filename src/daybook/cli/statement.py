@@ -205,6 +205,6 @@ def _print(found: Statement) -> None:
     is_cut = next(lines, None) is not None
     if is_cut:
         shown.pop()
-    print_table(columns, shown, right=("debit", "credit", "balance"))
+    print_table(columns, shown, right=("debit", "credit", "balance"), later=("description",))
     if is_cut:
         typer.echo(f"There is more: a table shows {LIMIT_MAX} lines, --csv all of them", err=True)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daybook.cli.exits import INTERRUPTED
-from daybook.cli.output import moment_text, printable, to_json
+from daybook.cli.output import show_line, to_json
 from daybook.cli.records import fields_of
-from daybook.cli.showing import major, side_of
+from daybook.cli.showing import major, side_of, status_of
 from daybook.cli.wiring import open_engine
 
 if TYPE_CHECKING:
@@ -76,21 +76,22 @@ def _show_next(engine: Engine, cursor: Cursor, as_json: bool) -> tuple[Cursor, b
         if as_json:
             typer.echo(to_json({**fields_of(record), "cursor": cursor_text(cursor)}))
         else:
-            typer.echo(printable(_line(record)))
+            show_line(_parts(record))
     return cursor, len(records) < RECORDS_AT_ONCE
 
 
-def _line(record: TransactionView) -> str:
+def _parts(record: TransactionView) -> list[str]:
+    """What a line says of a record: its ids stand at the end, behind what a person looks for."""
     sides = side_of(record, "source"), side_of(record, "destination")
     amount = major(record.precise_amount, record.precision)
     parts = (
-        moment_text(record.created_at),
+        f"{record.created_at:%Y-%m-%d %H:%M:%S}",
         f"{record.partition}:{record.sequence}",
-        record.transaction_id,
-        record.reference,
         record.kind,
-        f"{record.status} {record.reason or ''}".strip(),
+        status_of(record),
         f"{amount} {record.currency}" if amount is not None else None,
         " -> ".join(filter(None, sides)),
+        record.reference if record.reference != record.transaction_id else None,
+        record.transaction_id,
     )
-    return "  ".join(part for part in parts if part)
+    return [part for part in parts if part]

@@ -19,6 +19,7 @@ from daybook.cli.showing import (
     moment_of,
     say_more,
     side_of,
+    status_of,
 )
 from daybook.cli.wiring import open_client, open_reading
 from daybook.errors import ConfigError, LogUnavailable, MalformedRequest, NotFound, OutcomeUnknown
@@ -132,7 +133,7 @@ def transactions(
                 view.transaction_id,
                 view.reference,
                 view.kind,
-                f"{view.status} {view.reason or ''}".strip(),
+                status_of(view),
                 side_of(view, "source"),
                 side_of(view, "destination"),
                 major(view.precise_amount, view.precision),
@@ -141,6 +142,7 @@ def transactions(
             for view in found
         ],
         right=("amount",),
+        later=("status", "kind", "transaction_id", "reference"),
         empty="No transaction fits.",
     )
     say_more(len(found), limit, found[-1].transaction_id if found else "")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daybook.cli.output import AsJson, print_json, print_table
-from daybook.cli.showing import Limit, end_of, major, shown_external_id
+from daybook.cli.showing import Limit, end_of, major, shown_name
 from daybook.cli.wiring import open_reading
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def trial_balance(
     limit: Limit = 1_000,
     as_json: AsJson = False,
 ) -> None:
-    """Show all balances at a moment, and their sums by currency, ledger and prefix.
+    """Show all balances that had moved at a moment, and their sums by currency, ledger and prefix.
 
     What was only held does not count. Tables show amounts in major units, JSON in minor units.
     """
@@ -49,11 +49,11 @@ def _print(found: TrialBalanceView, exists: bool) -> None:
     """exists: whether there is a balance whose name begins as asked for."""
     moved = "Nothing had moved by then." if exists else f"No balance has the prefix {found.prefix}."
     print_table(
-        ("name", "external_id", "currency", *FIGURES),
+        ("name", "balance_id", "currency", *FIGURES),
         [
             (
-                line.indicator or line.balance_id,
-                shown_external_id(line.external_id),
+                line.indicator or shown_name(line.external_id),
+                None if line.indicator else line.balance_id,
                 line.currency,
                 major(line.debit_balance, line.precision),
                 major(line.credit_balance, line.precision),
@@ -62,6 +62,7 @@ def _print(found: TrialBalanceView, exists: bool) -> None:
             for line in found.balances
         ],
         right=FIGURES,
+        later=("balance_id",),
         empty=moved,
     )
     if len(found.balances) < found.balances_total:
@@ -77,10 +78,10 @@ def _print(found: TrialBalanceView, exists: bool) -> None:
 
 def _print_sums(title: str, sums: tuple[SumView, ...]) -> None:
     print_table(
-        (title, "currency", "balances", *FIGURES),
+        (title, "currency", "moved", *FIGURES),
         [
             (
-                total.name or "all",
+                _sum_name(total, sums),
                 total.currency,
                 total.balances,
                 major(total.debit_balance, total.precision),
@@ -89,5 +90,16 @@ def _print_sums(title: str, sums: tuple[SumView, ...]) -> None:
             )
             for total in sums
         ],
-        right=("balances", *FIGURES),
+        right=("moved", *FIGURES),
     )
+
+
+def _sum_name(total: SumView, sums: tuple[SumView, ...]) -> str:
+    """What a sum is of; the id of a ledger stands beside a name that does not tell it."""
+    if total.ledger_id is None:
+        return total.name or "all"
+    namesakes = {each.ledger_id for each in sums if each.name == total.name}
+    name = shown_name(total.name)
+    if name is None:
+        return total.ledger_id
+    return name if len(namesakes) == 1 else f"{name} ({total.ledger_id})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -71,3 +72,28 @@ class Rejected(NamedTuple):
     detail: str
     concerns: tuple[str, ...] = ()
     part: int | None = None
+
+
+_NAME = re.compile(r"@\S+")
+
+
+def names_in(detail: str) -> set[str]:
+    """What may be the ``@Name`` of an internal balance in a detail.
+
+    A comma behind one may be its own, or that of the sentence.
+    """
+    return {form for word in _NAME.findall(detail) for form in (word, word.removesuffix(","))}
+
+
+def detail_with_names(rejected: Rejected, source: str | None, destination: str | None) -> str:
+    """The detail of a rejection, and the names of both sides when it does not tell them.
+
+    A record knows ids alone: that of an internal balance tells nobody its name unless the balance
+    was created, which the rejection may have prevented. source, destination: its ``@Name``.
+    """
+    told = names_in(rejected.detail)
+    sides = (("from", source), ("to", destination))
+    untold = [f" {side} {name}" for side, name in sides if name is not None and name not in told]
+    if not untold:
+        return rejected.detail
+    return f"{rejected.detail}; the money was to go{''.join(untold)}"

@@ -84,9 +84,9 @@ class Asked:
         """
 
         def added(askers: list[Asker]) -> list[Asker]:
-            others = [one for one in askers if one.task_id != asker.task_id]
-            if not asker.mark and len(others) < len(askers):
+            if not asker.mark and any(_is_told_with(asker, one) for one in askers):
                 return askers  # who wants the result of this task is told, and so are monitors
+            others = [one for one in askers if not _gives_way_to(asker, one)]
             others.append(asker)
             if len(others) > ASKERS_MAX:
                 dropped = next((one for one in others if not one.mark), others[0])
@@ -97,11 +97,10 @@ class Asked:
         self._change(self._add_script, key, added, KEYS_MAX if asker.mark else KEYS_MAX // 2)
 
     def remove(self, key: str, asker: Asker) -> None:
-        """Forget who asks, unless its task is another message's by now. Raises LogUnavailable."""
-        gone = (asker.task_id, asker.mark)
+        """Forget who asks, and nobody else under its task id. Raises LogUnavailable."""
 
         def others(askers: list[Asker]) -> list[Asker]:
-            return [one for one in askers if (one.task_id, one.mark) != gone]
+            return [one for one in askers if not _is_same(asker, one)]
 
         self._change(self._forget_script, key, others, KEYS_MAX)
 
@@ -130,6 +129,24 @@ class Asked:
             if done == _FULL:
                 raise LogFull(f"{keys_max} outcomes are waited for already: try again later")
         raise LogUnavailable(f"who asks for {key!r} changes all the time: try again")
+
+
+def _is_same(one: Asker, other: Asker) -> bool:
+    """Whether they are one message, or one that says the same."""
+    same = (one.task_id, one.mark, one.fingerprint)
+    return same == (other.task_id, other.mark, other.fingerprint)
+
+
+def _is_told_with(asker: Asker, known: Asker) -> bool:
+    """Whether an asker hears of its outcome as one hears who is known already."""
+    return asker.task_id == known.task_id and asker.fingerprint == known.fingerprint
+
+
+def _gives_way_to(younger: Asker, known: Asker) -> bool:
+    """Whether the younger one stands for a known one: it has claimed the result of its task id, or
+    it asks for the same. Who wants no result has none to lose."""
+    claims = bool(younger.mark and known.mark) and younger.task_id == known.task_id
+    return claims or _is_told_with(younger, known)
 
 
 def text_of(askers: list[Asker]) -> str:

@@ -11,10 +11,14 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_UNSEEN = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
-    "\U000e0100-\U000e01ef]"
+_IGNORABLE = (
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef"
 )
+"""Unicode's property Default_Ignorable_Code_Point, but for what Python calls not printable."""
+_EMPTY = "\u2800\u2d7f\U0001107f\U00013441\U00013442\U00016fe4\U0001d159"
+"""Without that property, yet drawn as nothing: blanks, fillers and joiners of single scripts."""
+
+_UNSEEN = re.compile(f"[{_IGNORABLE}{_EMPTY}]")
 """What nobody sees although Unicode counts it among letters, marks and symbols."""
 
 _INVISIBLE = re.compile("[\u00ad\u200b\u2060-\u2064\ufeff]")

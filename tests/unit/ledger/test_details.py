@@ -24,6 +24,7 @@ from daybook.ledger.rejection import Rejected
 A, B, E, Y, Z = (id_of("bln", name) for name in "ABEYZ")
 PRECISION = "has precision 1, not 100; send that, under a new reference"
 LIMIT = "its limit is 0 (minor units): 0.8 is less than one of them"
+TO = "the money was to go"
 NONE = "00000000-0000-4000-8000-000000000000"
 
 
@@ -80,21 +81,30 @@ eu: @World > E 10 EUR overdraft
             f"destination: balance {Z} does not exist; create it first",
             [Z],
         ),
-        ("x: Z=1,A=left > @X 2 USD", f"source: balance {Z} does not exist; create it first", [Z]),
+        (
+            "x: Z=1,A=left > @X 2 USD",
+            f"source: balance {Z} does not exist; create it first; {TO} to @X",
+            [Z],
+        ),
+        (
+            "x: @W > Z 1 USD",
+            f"destination: balance {Z} does not exist; create it first; {TO} from @W",
+            [Z],
+        ),
         ("x: E > A 1 USD", f"currency: source {E} is in EUR, not USD", []),
         ("x: A > E 1 USD", f"currency: destination {E} is in EUR, not USD", []),
         ("x: E > A 1 CHF", f"currency: source {E} is in EUR, not CHF", []),
-        ("x: A=1,E=left > @X 2 USD", f"currency: source {E} is in EUR, not USD", []),
+        ("x: A=1,E=left > @X 2 USD", f"currency: source {E} is in EUR, not USD; {TO} to @X", []),
         ("x: A > @X=1,E=left 2 USD", f"currency: destination {E} is in EUR, not USD", []),
         ("x: A > @X=1,E=left 2 CHF", f"currency: source {A} is in USD, not CHF", []),
         (
             "x: A > @X 1 USD@100",
-            f"precision: source {A} {PRECISION}",
+            f"precision: source {A} {PRECISION}; {TO} to @X",
             [],
         ),
         (
             "x: @X > A 1 USD@100 overdraft",
-            f"precision: destination {A} {PRECISION}",
+            f"precision: destination {A} {PRECISION}; {TO} from @X",
             [],
         ),
         ("x: A > @X 11 USD", f"source: {A} has 10 available, 11 needed for @X (minor units)", [A]),
@@ -129,9 +139,12 @@ eu: @World > E 10 EUR overdraft
 def test_a_rejection_names_the_field_and_what_it_waits_for(
     line: str, detail: str, concerns: list[str]
 ) -> None:
-    """In one sentence; of two that are wrong the source comes first."""
+    """In one sentence; of two that are wrong the source comes first. Its record names the sides."""
     decided = Decided(THINGS + line)
-    assert (decided.rejected.detail, list(decided.rejected.concerns)) == (detail, concerns)
+    assert (decided.rejected.detail, list(decided.rejected.concerns)) == (
+        detail.partition(f"; {TO}")[0],
+        concerns,
+    )
     assert decided.outcome.detail == detail
 
 

@@ -182,7 +182,8 @@ def test_a_cancel_gives_what_it_withdraws_its_outcome() -> None:
     shelf, entry, parser = entry_in("cancel s")
     book = shelf.book_for([entry])
     decide_batch(book, [], [entry])
-    own, why = parser.ids["s"], f"cancelled by {entry.request_id}"
+    own = parser.ids["s"]
+    why = f"cancelled by {entry.request_id}; the money was to go from @World"
     expected = Decision(entry.position, own, own, "s", "REJECTED", "cancelled", why)
     ((schedule, outcome),) = book.cancelled
     assert (schedule.transaction_id, outcome) == (own, expected)

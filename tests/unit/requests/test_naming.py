@@ -182,6 +182,26 @@ def test_what_looks_different_never_becomes_one(one: str, other: str) -> None:
     assert not is_plain(normalised(one))
 
 
+IGNORABLE = (
+    "00AD 034F 061C 115F-1160 17B4-17B5 180B-180F 200B-200F 202A-202E 2060-206F 3164 FE00-FE0F "
+    "FEFF FFA0 FFF0-FFF8 1BCA0-1BCA3 1D173-1D17A E0000-E0FFF"
+)
+"""Default_Ignorable_Code_Point, as Unicode's DerivedCoreProperties.txt has it."""
+EMPTY = "2800 2D7F 1107F 13441-13442 16FE4 1D159"
+"""What fonts draw as nothing although it has not that property."""
+
+
+@pytest.mark.parametrize("listed", [IGNORABLE, EMPTY], ids=["ignorable", "empty"])
+def test_no_character_that_nobody_sees_names_anything(listed: str) -> None:
+    """Wherever it stands, and whatever category Unicode gives it."""
+    ends = [[int(end, 16) for end in each.split("-")] for each in listed.split()]
+    unseen = [chr(code) for each in ends for code in range(each[0], each[-1] + 1)]
+    taken = [text for char in unseen for text in (char, f"a{char}b", f"a{char}") if is_plain(text)]
+    assert not taken
+    mended = {normalised(f"a{char}b") for char in unseen}
+    assert {text for text in mended if is_plain(text)} <= {"ab", "a b"}
+
+
 def test_what_is_seen_stays() -> None:
     """Letters, marks, signs and plain spaces of any script name things."""
     for text in ("a b", "Žluťoučký kůň", "帳簿", "€", "Ω", "😀", "R$ 5", "it's", "a/b:c#d"):

@@ -96,7 +96,8 @@ def post_cancel(book: Book, entry: LogEntry, wanted: Cancel) -> Decision | Rejec
     book.record(action_record(entry, wanted, label, Status.APPLIED))
     rejected = Rejected(Reason.CANCELLED, f"cancelled by {entry.request_id}")
     cancelled = entry._replace(request_id=schedule.transaction_id, fingerprint=schedule.fingerprint)
-    book.record(request_record(cancelled, instruction, Status.REJECTED, rejected))
+    record = request_record(cancelled, instruction, Status.REJECTED, rejected)
+    book.record(record)
     book.close_schedule(schedule.transaction_id)
     book.cancelled.append(
         (
@@ -108,7 +109,7 @@ def post_cancel(book: Book, entry: LogEntry, wanted: Cancel) -> Decision | Rejec
                 whole.reference,
                 Status.REJECTED,
                 rejected.reason,
-                rejected.detail,
+                record.detail,
             ),
         )
     )

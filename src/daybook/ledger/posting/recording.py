@@ -18,7 +18,7 @@ from daybook.ledger.instructions import (
     Transaction,
 )
 from daybook.ledger.record import Record, Status
-from daybook.ledger.rejection import Reason, Rejected
+from daybook.ledger.rejection import Reason, Rejected, detail_with_names
 
 ACTION_KINDS: dict[type, Kind] = {
     Commit: Kind.COMMIT,
@@ -82,7 +82,7 @@ def transaction_record(
         wanted.precise_amount,
         status,
         rejected.reason if rejected else None,
-        rejected.detail if rejected else None,
+        _detail_of(wanted, rejected) if rejected else None,
         wanted.description,
         wanted.allow_overdraft,
         wanted.overdraft_limit,
@@ -98,6 +98,10 @@ def transaction_record(
     )
 
 
+def _detail_of(wanted: Transaction, rejected: Rejected) -> str:
+    return detail_with_names(rejected, wanted.source_indicator, wanted.destination_indicator)
+
+
 def legs_record(
     entry: LogEntry,
     wanted: MultiLeg,
@@ -111,10 +115,14 @@ def legs_record(
 
     Only what was posted has parts.
     """
-    record = transaction_record(
-        entry, wanted.whole, status, rejected, parent_id=parent_id, part=part
-    )
     source_id, destination_id = shared_sides(wanted)
+    whole = wanted.whole
+    if rejected is not None:
+        whole = whole._replace(
+            source_indicator=whole.source_indicator if source_id else None,
+            destination_indicator=whole.destination_indicator if destination_id else None,
+        )
+    record = transaction_record(entry, whole, status, rejected, parent_id=parent_id, part=part)
     parts = len(wanted.legs) if status in (Status.APPLIED, Status.INFLIGHT) else None
     return record._replace(source_id=source_id, destination_id=destination_id, parts=parts)
 

@@ -35,7 +35,8 @@ def list_schedules(
 
     due_before: only those whose time comes before this moment.
     """
-    query = columns_of(schedules).order_by(schedules.c.scheduled_for, schedules.c.position)
+    by_date = (schedules.c.scheduled_for, schedules.c.position, schedules.c.transaction_id)
+    query = columns_of(schedules).order_by(*by_date)
     if due_before is not None:
         query = query.where(schedules.c.scheduled_for < due_before)
     return [schedule_view(row) for row in connection.execute(query.limit(bounded(limit)))]
@@ -49,7 +50,7 @@ def list_holds(
     due_before: only those that a date ends before this moment.
     """
     limit = bounded(limit)
-    dated = _open_holds().where(due_at.is_not(None)).order_by(due_at)
+    dated = _open_holds().where(due_at.is_not(None)).order_by(due_at, holds.c.transaction_id)
     if due_before is not None:
         dated = dated.where(due_at < due_before)
     found = [open_hold_view(row) for row in connection.execute(dated.limit(limit))]

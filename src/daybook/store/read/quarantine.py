@@ -19,6 +19,7 @@ OPEN = "open"
 _ENTRY = re.compile(r"([0-9]{1,4})/([0-9]{1,19})")
 _EXCEPTION = re.compile(r"[A-Za-z_][\w.]*[a-z]\w*(: |$)")
 _QUARANTINED = rejected_requests.c.reason == Reason.QUARANTINED.value
+_NEWEST_FIRST = (rejected_requests.c.position.desc(), rejected_requests.c.partition.desc())
 _IS_OPEN = and_(_QUARANTINED, rejected_requests.c.resolved.is_(None))
 
 
@@ -33,7 +34,7 @@ def list_quarantined(
 ) -> list[QuarantineView]:
     """What was quarantined, newest first. resolved: also what was retried or discarded."""
     query = select(rejected_requests).where(_QUARANTINED if resolved else _IS_OPEN)
-    query = query.order_by(rejected_requests.c.position.desc()).limit(bounded(limit))
+    query = query.order_by(*_NEWEST_FIRST).limit(bounded(limit))
     return [_view(row) for row in connection.execute(query)]
 
 
@@ -48,11 +49,7 @@ def find_quarantined(connection: Connection, name: str) -> tuple[QuarantineView,
         partition, position = map(int, place.groups())
         ways.insert(0, _stands_at(partition, position))
     for way in ways:
-        query = (
-            select(rejected_requests)
-            .where(_QUARANTINED, way)
-            .order_by(rejected_requests.c.position.desc())
-        )
+        query = select(rejected_requests).where(_QUARANTINED, way).order_by(*_NEWEST_FIRST)
         row = connection.execute(query.limit(1)).first()
         if row is not None:
             return _view(row, connection), bytes(row.body)

@@ -14,8 +14,8 @@ from sqlalchemy.exc import DataError
 
 from daybook.store.engine import translated_faults
 from daybook.store.read.due import count_dates, list_holds, list_schedules
+from daybook.store.read.holds import find_hold
 from daybook.store.read.recorded import (
-    find_hold,
     find_rejection,
     find_transaction,
 )
@@ -25,6 +25,7 @@ from daybook.store.read.rows import (
     bad_value,
     balance_view,
     bounded,
+    check_indicator,
     columns_of,
     given_id,
     identity_view,
@@ -123,8 +124,10 @@ def list_balances(
 ) -> list[BalanceView]:
     """Balances by id that fit all filters, from the one behind ``after``.
 
-    external_id: as kept in ``meta_data.external_id``. identity_id: of their owner.
+    external_id: as kept in ``meta_data.external_id``. identity_id: of their owner. Raises
+    MalformedRequest for an indicator without its @.
     """
+    check_indicator("indicator", indicator)
     wanted = {
         balances.c.ledger_id: ledger_id,
         balances.c.currency: currency,

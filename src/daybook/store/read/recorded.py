@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     and_,
-    func,
-    or_,
     select,
 )
 
 from daybook.ledger.ids import part_id, public_id
 from daybook.ledger.instructions import Kind
 from daybook.ledger.record import Status
+from daybook.store.read.holds import find_hold, with_holds
 from daybook.store.read.records import (
     ACTION_KINDS,
     by_label,
@@ -31,14 +29,12 @@ from daybook.store.read.records import (
 )
 from daybook.store.read.rows import (
     columns_of,
-    hold_view,
     parsed,
     rejection_view,
     stored_id,
 )
-from daybook.store.read.views import HoldView, RejectionView, TransactionView
+from daybook.store.read.views import RejectionView, TransactionView
 from daybook.store.schema import (
-    holds,
     rejected_requests,
     schedules,
     transactions,
@@ -46,8 +42,6 @@ from daybook.store.schema import (
 
 PARTS_SHOWN_MAX = 1_000
 """Most records that a transaction is shown with: of those that carry it out, and of actions."""
-
-_HOLD_FIGURES = ("amount", "committed", "voided", "commits")
 
 
 def find_transaction(
@@ -143,7 +137,8 @@ def _parts_of(connection: Connection, view: TransactionView) -> list[Transaction
     if not ids:
         return []
     query = columns_of(transactions).where(is_one_of(transactions.c.transaction_id, ids))
-    return views_of(connection, connection.execute(query.order_by(transactions.c.part)).all())
+    rows = connection.execute(query.order_by(transactions.c.part)).all()
+    return with_holds(connection, views_of(connection, rows))
 
 
 def _actions_on(connection: Connection, view: TransactionView) -> list[TransactionView]:
@@ -177,22 +172,3 @@ def find_rejection(
     )
     row = connection.execute(query).first()
     return None if row is None else rejection_view(row)
-
-
-def find_hold(connection: Connection, transaction_id: str) -> HoldView | None:
-    """The state of the hold with this id, or the sum of those of the request with this id.
-
-    None when it holds nothing, or in several currencies or precisions.
-    """
-    stored = stored_id(transaction_id)
-    row = connection.execute(select(holds).where(holds.c.transaction_id == stored)).first()
-    if row is not None:
-        return hold_view(row)
-    sums: list[ColumnElement[Any]] = [func.sum(holds.c[name]).label(name) for name in _HOLD_FIGURES]
-    several = connection.execute(
-        select(*sums)
-        .where(or_(holds.c.leg_of == stored, holds.c.bulk == stored))
-        .group_by(holds.c.currency, holds.c.precision)
-        .limit(2)
-    ).all()
-    return hold_view(several[0]) if len(several) == 1 else None

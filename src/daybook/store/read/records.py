@@ -25,13 +25,24 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from daybook.ledger.ids import bare, part_id, part_ids
 from daybook.ledger.instructions import Kind
-from daybook.store.read.called import Called, told_in_details
+from daybook.requests import load_json
+from daybook.store.read.called import Called, told_in
 from daybook.store.read.rows import EXTERNAL_ID, columns_of, stored_id, transaction_view
 from daybook.store.read.views import TransactionView
-from daybook.store.schema import balances, taken_references, transaction_metadata, transactions
+from daybook.store.schema import (
+    balances,
+    schedules,
+    taken_references,
+    transaction_metadata,
+    transactions,
+)
 
 ACTION_KINDS = (Kind.COMMIT, Kind.VOID, Kind.REFUND, Kind.CANCEL)
 """Kinds of records of what was done to a transaction later."""
+
+PLACE = ("position", "sequence", "partition")
+"""By what records are ordered: a wide request has one position in several partitions, and the items
+of a bulk have one in the same."""
 
 _LEG_LABEL = re.compile(r"(.+)_([1-9][0-9]{0,3})", re.DOTALL)
 
@@ -45,7 +56,7 @@ def views_of(connection: Connection, rows: Sequence[Row[Any]]) -> list[Transacti
 
 def _called(connection: Connection, rows: Sequence[Row[Any]]) -> dict[UUID, Called]:
     """What people call the balances that the records name."""
-    ids = {side for row in rows for side in (row.source, row.destination) if side is not None}
+    ids = {side for row in rows for side in _sides_of(row)}
     if not ids:
         return {}
     columns = balances.c
@@ -53,7 +64,35 @@ def _called(connection: Connection, rows: Sequence[Row[Any]]) -> dict[UUID, Call
         is_one_of(columns.balance_id, list(ids))
     )
     found = {row[0]: Called(*row[1:]) for row in connection.execute(query)}
-    return found | dict(told_in_details(rows, found))
+    found |= dict(told_in([(row, row.detail or "") for row in rows], found))
+    planned = [
+        row for row in rows if row.kind == Kind.SCHEDULE and not _sides_of(row) <= found.keys()
+    ]
+    return found | dict(told_in(_told_of_schedules(connection, planned), found))
+
+
+def _sides_of(row: Row[Any]) -> set[UUID]:
+    return {row.source, row.destination} - {None}
+
+
+def _told_of_schedules(
+    connection: Connection, rows: Sequence[Row[Any]]
+) -> list[tuple[Row[Any], str]]:
+    """What names the balances of scheduled requests: the request while it waits, then its end."""
+    if not rows:
+        return []
+    ids = [row.parent_transaction for row in rows]
+    open_, ends = schedules.c, transactions.c
+    waiting = select(open_.transaction_id, open_.body).where(is_one_of(open_.transaction_id, ids))
+    ended = select(ends.transaction_id, ends.detail).where(is_one_of(ends.transaction_id, ids))
+    told = {request_id: _sides_in(body) for request_id, body in connection.execute(waiting)}
+    told |= {request_id: detail or "" for request_id, detail in connection.execute(ended)}
+    return [(row, told.get(row.parent_transaction, "")) for row in rows]
+
+
+def _sides_in(body: bytes) -> str:
+    request = load_json(bytes(body))
+    return " ".join(str(request.get(side)) for side in ("source", "destination"))
 
 
 def merged_later(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, str]:
@@ -69,10 +108,8 @@ def merged_later(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, str]
 
 
 def place_of(records: FromClause) -> tuple[ColumnElement[Any], ...]:
-    """By what records are ordered: a wide request has one position in several partitions, and the
-    items of a bulk have one in the same."""
-    columns = records.c
-    return columns.position, columns.sequence, columns.partition
+    """The columns by which records are ordered."""
+    return tuple(records.c[name] for name in PLACE)
 
 
 def newest_first(records: FromClause) -> tuple[ColumnElement[Any], ...]:

@@ -66,6 +66,12 @@ def bad_value(field: str, message: str) -> MalformedRequest:
     return malformed([FieldError(field, Reason.MALFORMED, message)])
 
 
+def check_indicator(field: str, name: str | None) -> None:
+    """See to it that an ``@Name``, or how it begins, is one. Raises MalformedRequest."""
+    if name is not None and not name.startswith("@"):
+        raise bad_value(field, f"names of internal balances begin with @; give @{name}")
+
+
 def bounded(limit: int) -> int:
     """A limit that a list may have. Raises MalformedRequest."""
     if not 1 <= limit <= LIMIT_MAX:

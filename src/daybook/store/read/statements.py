@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, text
 from daybook.ledger.money import amount_text
 from daybook.store.read.history import SIDES, Figures, Span, arm, arms, figures_at
 from daybook.store.read.queries import find_balance, stored_id
+from daybook.store.read.records import PLACE
 from daybook.store.read.views import BalanceView, View
 
 LAST_MAX = 10_000
@@ -26,16 +27,17 @@ ROWS_READ_AT_ONCE = 2_000
 _INSTANT = timedelta(microseconds=1)
 
 _COLUMNS = (
-    "effective_date, position, sequence, transaction_id, kind, reference, description, currency, "
+    "effective_date, position, sequence, partition, transaction_id, kind, reference, description, "
+    "currency, "
 )
 _SHOWN = """
-SELECT timezone('UTC', effective_date) AS effective_date, position, sequence, transaction_id, kind,
-    reference, description, credit, debit, other,
+SELECT timezone('UTC', effective_date) AS effective_date, position, sequence, partition,
+    transaction_id, kind, reference, description, credit, debit, other,
     (SELECT indicator FROM balances WHERE balance_id = other) AS other_indicator,
     (SELECT meta_data ->> 'external_id' FROM balances WHERE balance_id = other) AS other_external_id
 FROM {arms} AS transactions ORDER BY {order}
 """
-_BY_POSITION = "transactions.position {way}, transactions.sequence {way}"
+_BY_POSITION = ", ".join(f"transactions.{name} {{way}}" for name in PLACE)
 _BY_DATE = "transactions.effective_date {way}, " + _BY_POSITION
 _FORWARDS = tuple(
     text(_SHOWN.format(arms=arm(way, side, columns=_COLUMNS), order=order.format(way="ASC")))
@@ -183,7 +185,7 @@ def open_statement(
 
 
 def _in_order(connection: Connection, span: Span) -> Iterator[Row[Any]]:
-    """The records of a span by date, position and sequence, read through the server's cursors."""
+    """The records of a span by date and place, read through the server's cursors."""
     connection.execute(_START_SOON)
     streams = [
         connection.execute(
@@ -195,7 +197,8 @@ def _in_order(connection: Connection, span: Span) -> Iterator[Row[Any]]:
     ]
     try:
         yield from heapq.merge(
-            *streams, key=lambda row: (row.effective_date, row.position, row.sequence)
+            *streams,
+            key=lambda row: (row.effective_date, row.position, row.sequence, row.partition),
         )
     finally:
         for stream in streams:

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from daybook.ledger.ids import public_id
 from daybook.ledger.instructions import Kind
 from daybook.ledger.record import Status
+from daybook.store.read.holds import with_holds
 from daybook.store.read.records import (
     ACTION_KINDS,
     by_label,
@@ -113,7 +114,8 @@ def list_transactions(
         query = _newest_of_partitions(connection, conditions, limit)
     found = query.subquery()
     ordered = select(found).order_by(*newest_first(found))
-    return views_of(connection, connection.execute(ordered.limit(limit)).all())
+    rows = connection.execute(ordered.limit(limit)).all()
+    return with_holds(connection, views_of(connection, rows))
 
 
 def _has_kind(_: Connection, kind: str | None) -> ColumnElement[bool]:

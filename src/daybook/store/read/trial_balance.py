@@ -18,7 +18,7 @@ from daybook.ledger.batch import POSITION_MAX
 from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.ledger.money import amount_text
 from daybook.store.read.history import moved_since
-from daybook.store.read.rows import bounded, first_position
+from daybook.store.read.rows import bounded, check_indicator, first_position
 from daybook.store.read.views import View
 from daybook.store.scan import be_patient
 
@@ -80,7 +80,8 @@ SELECT 'currency' AS sort, NULL AS name, NULL AS ledger_id, NULL AS indicator, N
     currency, precision, count(*) AS balances, sum(credit) AS credit, sum(debit) AS debit
 FROM figures GROUP BY currency, precision
 UNION ALL
-SELECT 'ledger', ledger_id, NULL, NULL, NULL, currency, precision, count(*), sum(credit), sum(debit)
+SELECT 'ledger', (SELECT name FROM ledgers WHERE ledgers.ledger_id = figures.ledger_id), ledger_id,
+    NULL, NULL, currency, precision, count(*), sum(credit), sum(debit)
 FROM figures GROUP BY ledger_id, currency, precision
 UNION ALL
 SELECT 'prefix', beginning, NULL, NULL, NULL, currency, precision, count(*), sum(credit), sum(debit)
@@ -89,7 +90,7 @@ UNION ALL
 (SELECT 'balance', balance_id::text, ledger_id, indicator, external_id, currency, precision, 1,
     credit, debit
 FROM figures ORDER BY indicator, balance_id LIMIT :limit)
-ORDER BY sort, indicator, name, currency, precision
+ORDER BY sort, indicator, name, ledger_id, currency, precision
 """
 
 _PRESENT = text(_PRESENT_FIGURES + _SUMS)
@@ -100,12 +101,13 @@ _AT = text(_FIGURES_AT + _SUMS)
 class SumView(View):
     """What balances of one currency and precision add up to.
 
-    name: of the ledger or the prefix that they share; None for all of a currency. balances: how
-    many have moved. balance: credit minus debit; of all balances in a currency zero, unless a
-    prefix chooses.
+    name: of the ledger or the prefix that they share; None for all of a currency. ledger_id: of the
+    ledger, whose name may be that of others. balances: how many have moved. balance: credit minus
+    debit; of all balances in a currency zero, unless a prefix chooses.
     """
 
     name: str | None
+    ledger_id: str | None
     currency: str
     precision: int
     balances: int
@@ -158,8 +160,10 @@ def trial_balance(
 ) -> TrialBalanceView:
     """What all balances stood at by effective date, and their sums; ``at`` None: all recorded.
 
-    limit: balances that are listed; sums are of all. The moment must have a zone.
+    limit: balances that are listed; sums are of all. The moment must have a zone. Raises
+    MalformedRequest for a prefix that no ``@Name`` begins with.
     """
+    check_indicator("prefix", prefix)
     be_patient(connection, STATEMENT_HOURS_MAX)
     parameters: dict[str, Any] = {"prefix": prefix, "limit": bounded(limit)}
     if at is not None:
@@ -187,7 +191,14 @@ def has_balance(connection: Connection, prefix: str | None) -> bool:
 
 def _sums(rows: list[Row[Any]] | Any, sort: str) -> tuple[SumView, ...]:
     return tuple(
-        SumView(row.name, row.currency, int(row.precision), row.balances, *_figures(row))
+        SumView(
+            row.name,
+            row.ledger_id,
+            row.currency,
+            int(row.precision),
+            row.balances,
+            *_figures(row),
+        )
         for row in rows
         if row.sort == sort
     )

@@ -152,9 +152,11 @@ class TransactionView(View):
     partition, sequence, hash: its place in the journal; of a scheduled transaction, that of the
     record of its acceptance.
 
+    hold: the state of a hold now, and of all holds of a request when they are in one currency and
+    precision; in lists not of a bulk, and never in the tail.
+
     Only of one transaction that was asked for, not in lists:
-    refunded_by: the id of its refund. hold: the state of a hold now, and of all holds of a request
-    when they are in one currency and precision. records: the legs, items or parts that carry it
+    refunded_by: the id of its refund. records: the legs, items or parts that carry it
     out, and actions: what was done to it later (commits, voids, refunds, cancels), both bounded.
     """
 
