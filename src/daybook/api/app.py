@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -13,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from daybook.api.exact import MALFORMED_TEXT, Exact
 from daybook.api.faults import Fault, invalid_fields
+from daybook.api.guard import Guard, TooLarge
 from daybook.api.routes import lists, metadata, system, things, transactions
 from daybook.api.service import Service
 from daybook.errors import (
@@ -43,6 +43,7 @@ def make_app(settings: Settings, service: Service | None = None) -> FastAPI:
             await app.state.service.close()
 
     app = FastAPI(title="Daybook", lifespan=living, redirect_slashes=False)
+    app.add_middleware(Guard, master_key=settings.api_master_key)
     for part in (system, things, lists, transactions, metadata):  # the last takes any first word
         app.include_router(part.router)
     app.add_exception_handler(Fault, _fault)
@@ -108,10 +109,7 @@ def told(fault: Exception) -> Fault:
 
 
 async def _unexpected(request: Request, fault: Exception) -> Response:
+    if isinstance(fault, TooLarge):
+        raise fault
     log.error("api.fault", path=request.url.path, exc_info=fault)
     return answer(Fault(500, "GEN_INTERNAL", "internal server error"))
-
-
-def openapi(app: FastAPI) -> dict[str, Any]:
-    """The description of the API, for pages and tools."""
-    return app.openapi()

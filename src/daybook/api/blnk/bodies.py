@@ -37,7 +37,7 @@ _DIGITS = re.compile(r"-?[0-9]+\Z")
 
 def _no_bool(value: Any) -> Any:
     if isinstance(value, bool):
-        raise ValueError("must be a number")
+        raise ValueError("must be a number")  # noqa: TRY004 - pydantic tells a ValueError
     return value
 
 
