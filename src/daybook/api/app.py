@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from daybook.api.exact import MALFORMED_TEXT, Exact
 from daybook.api.faults import Fault, invalid_fields
-from daybook.api.guard import Guard, TooLarge
+from daybook.api.guard import Guard
 from daybook.api.routes import lists, metadata, system, things, transactions
 from daybook.api.service import Service
 from daybook.errors import (
@@ -42,7 +42,9 @@ def make_app(settings: Settings, service: Service | None = None) -> FastAPI:
         finally:
             await app.state.service.close()
 
-    app = FastAPI(title="Daybook", lifespan=living, redirect_slashes=False)
+    app = FastAPI(
+        title="Daybook", lifespan=living, redirect_slashes=False, strict_content_type=False
+    )
     app.add_middleware(Guard, master_key=settings.api_master_key)
     for part in (system, things, lists, transactions, metadata):  # the last takes any first word
         app.include_router(part.router)
@@ -109,7 +111,5 @@ def told(fault: Exception) -> Fault:
 
 
 async def _unexpected(request: Request, fault: Exception) -> Response:
-    if isinstance(fault, TooLarge):
-        raise fault
     log.error("api.fault", path=request.url.path, exc_info=fault)
     return answer(Fault(500, "GEN_INTERNAL", "internal server error"))

@@ -39,10 +39,6 @@ SECURITY_HEADERS = {
 log = structlog.get_logger()
 
 
-class TooLarge(Exception):  # noqa: N818 - states the fact
-    """A body was longer than BODY_BYTES_MAX while it came in."""
-
-
 class Guard:
     """Around the application. master_key: without one everybody may do everything."""
 
@@ -76,8 +72,6 @@ class Guard:
                 await self._app(scope, _bounded(receive), noted)
             else:
                 await _answer(fault, noted)
-        except TooLarge:
-            await _answer(_too_large(), noted)
         finally:
             log.info(
                 "api.request",
@@ -124,7 +118,7 @@ def _bounded(receive: Receive) -> Receive:
         message = await receive()
         taken += len(message.get("body", b""))
         if taken > BODY_BYTES_MAX:
-            raise TooLarge
+            raise _too_large()
         return message
 
     return bounded

@@ -40,6 +40,7 @@ from daybook.api.service import (
 from daybook.errors import ReferenceConflict, StoreUnavailable
 from daybook.ledger.balance import named_balance_id
 from daybook.ledger.entry import POSITION_COUNTER_BITS
+from daybook.ledger.instructions import Kind
 from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
 from daybook.requests import BulkRequest, Request, TransactionRequest
@@ -338,7 +339,16 @@ def _check_refund(found: Found) -> None:
             "(only APPLIED)"
         )
         raise Fault(400, "TXN_VALIDATION_ERROR", text)
-    if isinstance(found, TransactionView) and found.refunded_by is not None:
+    if not isinstance(found, TransactionView):
+        return
+    if found.status == Status.INFLIGHT:
+        commits = [one.transaction_id for one in found.actions if one.kind == Kind.COMMIT]
+        text = (
+            f"transaction {found.transaction_id} is a hold: refund its commits by their ids, "
+            f"{', '.join(commits) or 'of which there are none'}"
+        )
+        raise Fault(400, "TXN_VALIDATION_ERROR", text, {"commits": commits})
+    if found.refunded_by is not None:
         text = f"transaction {found.transaction_id} has already been refunded"
         raise Fault(409, "TXN_ALREADY_REFUNDED", text, {"refund": found.refunded_by})
 
