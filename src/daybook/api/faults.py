@@ -78,7 +78,7 @@ def not_found(thing_id: str, prefix: str | None = None) -> Fault:
     return Fault(404, code, f"{thing} with ID '{thing_id}' not found")
 
 
-REFUSALS: dict[str, tuple[int, str]] = {
+REJECTIONS: dict[str, tuple[int, str]] = {
     Reason.MALFORMED: (400, "TXN_VALIDATION_ERROR"),
     Reason.UNSUPPORTED_VERSION: (400, "TXN_VALIDATION_ERROR"),
     Reason.INVALID_AMOUNT: (400, "TXN_VALIDATION_ERROR"),
@@ -128,6 +128,6 @@ def rejection_text(reason: str, detail: str | None) -> str:
 
 def refused(reason: str, detail: str | None, **facts: Any) -> Fault:
     """A rejection of the ledger, as an error. facts: what the details name beside the reason."""
-    status, code = REFUSALS.get(reason, (400, "TXN_VALIDATION_ERROR"))
+    status, code = REJECTIONS.get(reason, (400, "TXN_VALIDATION_ERROR"))
     details = {"reason": reason, **{name: fact for name, fact in facts.items() if fact is not None}}
     return Fault(status, code, rejection_text(reason, detail), details)

@@ -23,7 +23,7 @@ BODY_BYTES_MAX = 5 << 20
 
 KEY_HEADER = "x-blnk-key"
 OPEN_PATHS = frozenset({"/", "/health", "/metrics"})
-"""Whoever watches a server has no key."""
+"""A monitor of the server has no key."""
 
 REQUEST_ID_HEADER = "x-request-id"
 REQUEST_ID_LENGTH_MAX = 128
@@ -67,7 +67,7 @@ class Guard:
             await send(message)
 
         try:
-            fault = self._refusal(scope, headers)
+            fault = self._barred(scope, headers)
             if fault is None:
                 await self._app(scope, _bounded(receive), noted)
             else:
@@ -82,7 +82,7 @@ class Guard:
                 request_id=request_id,
             )
 
-    def _refusal(self, scope: Scope, headers: Headers) -> Fault | None:
+    def _barred(self, scope: Scope, headers: Headers) -> Fault | None:
         """Why a request is not let in."""
         if self._master_key is not None and scope["path"] not in OPEN_PATHS:
             given = headers.get(KEY_HEADER)

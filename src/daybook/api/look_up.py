@@ -14,7 +14,6 @@ from daybook.api.blnk import shapes
 from daybook.api.blnk.shapes import Shape
 from daybook.api.faults import not_found
 from daybook.api.service import Service
-from daybook.client.flows import Queued
 from daybook.errors import MalformedRequest
 from daybook.ledger.balance import GENERAL_LEDGER_ID
 from daybook.ledger.entry import POSITION_COUNTER_BITS
@@ -23,6 +22,7 @@ from daybook.ledger.instructions import Kind
 from daybook.ledger.record import Status
 from daybook.requests import load_json
 from daybook.requests.bounds import BALANCE_ID, IDENTITY_ID, LEDGER_ID
+from daybook.store.read.outcomes import deferred_body
 from daybook.store.read.queries import find_balance, find_identity, find_ledger
 from daybook.store.read.recorded import find_transaction
 from daybook.store.read.views import (
@@ -49,22 +49,25 @@ class Waiting(NamedTuple):
         return found
 
 
-def waiting(found: Queued) -> Waiting | None:
-    """What waits in the log, read; None for what is no request."""
-    try:
-        fields = load_json(found.body)
-    except MalformedRequest:
-        return None
-    accepted = datetime.fromtimestamp((found.position >> POSITION_COUNTER_BITS) / 1000, UTC)
-    return Waiting(found.receipt.id, fields, accepted) if isinstance(fields, dict) else None
-
-
 async def find_waiting(
     service: Service, *, reference: str | None = None, id: str | None = None
 ) -> Waiting | None:
-    """What waits in the log under a reference, or under an id. Raises LogUnavailable."""
+    """What is accepted and not recorded under a reference, or under an id.
+
+    Raises LogUnavailable, StoreUnavailable.
+    """
     found = await service.client.queued(reference=reference, id=id)
-    return None if found is None else waiting(found)
+    if found is None:
+        return None
+    body = found.body
+    if body is None:
+        body = await service.read(deferred_body, found.receipt.id)
+    try:
+        fields = load_json(body) if body is not None else None
+    except MalformedRequest:
+        fields = None
+    accepted = datetime.fromtimestamp((found.position >> POSITION_COUNTER_BITS) / 1000, UTC)
+    return Waiting(found.receipt.id, fields, accepted) if isinstance(fields, dict) else None
 
 
 async def ledger(service: Service, ledger_id: str) -> LedgerView:

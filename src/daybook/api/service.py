@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Request as HttpRequest
 
 from daybook.api.faults import Fault, refused
-from daybook.client.async_client import AsyncClient
+from daybook.api.log_client import LogClient
 from daybook.client.receipts import AsyncReceipt, Outcome
 from daybook.errors import OutcomeUnknown, ReferenceConflict
 from daybook.requests import Request
@@ -45,7 +46,7 @@ class Service:
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self.settings = settings
         self.clock = clock
-        self.client = AsyncClient(settings=settings, clock=clock)
+        self.client = LogClient(settings=settings, clock=clock)
         self._engine = make_engine(settings.require_database_url(), settings, "daybook api")
         self._threads: CapacityLimiter | None = None
 
@@ -91,6 +92,11 @@ def service_of(request: HttpRequest) -> Service:
     """The service of the application that a request came to."""
     found: Service = request.app.state.service
     return found
+
+
+def now_of(service: Service) -> datetime:
+    """The service's clock, as a moment."""
+    return datetime.fromtimestamp(service.clock(), UTC)
 
 
 def unless_refused(accepted: Accepted) -> Accepted:

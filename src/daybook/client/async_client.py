@@ -13,7 +13,7 @@ from daybook.client.awaiting import seconds_of, waited_for
 from daybook.client.calls import Calls
 from daybook.client.drafts import draft, drafts
 from daybook.client.dry_run import AsyncDryRunCalls
-from daybook.client.flows import Flows, Queued
+from daybook.client.flows import Flows
 from daybook.client.gathering import Appends, Waits
 from daybook.client.names import Name, name_of
 from daybook.client.receipts import AsyncReceipt, Outcome, Receipt
@@ -155,13 +155,6 @@ class AsyncClient(Calls[Coroutine[Any, Any, AsyncReceipt]]):
             return await self._flows.wait(wanted, seconds)
         self._transport.check_loop()
         return await self._waits.wait(wanted, seconds)
-
-    async def queued(self, *, reference: str | None = None, id: str | None = None) -> Queued | None:
-        """What waits in the log under a name; None when it is recorded, or nothing.
-
-        Raises LogUnavailable.
-        """
-        return await self._flows.queued(name_of(reference, id))
 
     async def wait_many(self, receipts: Sequence[Receipt], timeout: float) -> list[Outcome | None]:
         """See ``Client.wait_many``."""

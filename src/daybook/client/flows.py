@@ -35,6 +35,7 @@ from daybook.queue.patience import patiently
 from daybook.queue.wire import (
     Appended,
     Call,
+    Entry,
     ReplyT,
     answer_call,
     body_call,
@@ -43,6 +44,7 @@ from daybook.queue.wire import (
     outcomes_call,
     partitions_call,
     pointer_call,
+    unread_call,
 )
 from daybook.steps import Point, reach
 
@@ -77,11 +79,14 @@ class Transport(Protocol):
 
 
 class Queued(NamedTuple):
-    """A request that is accepted and not recorded. body: its canonical form."""
+    """A request that is accepted and not recorded.
+
+    body: its canonical form; None where the log has it no more: then it is deferred.
+    """
 
     receipt: Receipt
     position: int
-    body: bytes
+    body: bytes | None
 
 
 def run(flow: Coroutine[Any, Any, T]) -> T:
@@ -161,9 +166,17 @@ class Flows:
             return None
         call = entry_call(self._keys, state.partition, state.position)
         entry = await self._patiently(partial(self._transport.call, call))
-        if entry is None or entry.request_id != receipt.id:
-            return None  # a producer may write marks, and this one stands for nothing
-        return Queued(receipt, state.position, entry.body)
+        if entry is not None and entry.request_id != receipt.id:
+            return None  # a producer may write marks, and this one stands for another's
+        return Queued(receipt, state.position, entry.body if entry else None)
+
+    async def unread(self, partition: int, cursor: int, count: int) -> list[Entry]:
+        """What waits in the log of a partition behind a cursor, ``count`` entries at most.
+
+        Raises LogUnavailable.
+        """
+        call = unread_call(self._keys, partition, cursor, count)
+        return await self._patiently(partial(self._transport.call, call))
 
     async def wait(self, wanted: Receipt | Name, timeout: float) -> Outcome:
         """The outcome, waited for up to ``timeout`` seconds.

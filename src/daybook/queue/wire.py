@@ -132,6 +132,18 @@ def _entry_in(found: list[tuple[bytes, dict[bytes, bytes]]]) -> Entry | None:
     return Entry(fields[b"i"].decode(errors="backslashreplace"), fields[b"b"])
 
 
+def unread_call(keys: Keys, partition: int, cursor: int, count: int) -> Call[list[Entry]]:
+    """The entries of a partition behind a cursor, ``count`` at most. Marks of barriers are none."""
+    start = f"({entry_id_of(cursor)}"
+    command = ("XRANGE", keys.log(partition), start, "+", "COUNT", str(count))
+    return Call(command, _entries_in)
+
+
+def _entries_in(found: list[tuple[bytes, dict[bytes, bytes]]]) -> list[Entry]:
+    entries = (_entry_in([one]) for one in found if one[1].get(b"k"))
+    return [entry for entry in entries if entry is not None]
+
+
 def answer_call(keys: Keys, answer_id: str) -> Call[bytes | None]:
     """What a worker has left as its answer, once; None while none has answered."""
     return Call(("GETDEL", keys.answer(answer_id)), lambda found: found)

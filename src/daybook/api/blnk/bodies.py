@@ -398,12 +398,10 @@ def hold_request(transaction_id: str, body: HoldBody, reference: str | None) -> 
     if body.status not in ("commit", "void"):
         text = "status not supported. use either commit or void"
         raise Fault(400, "TXN_INVALID_STATUS_ACTION", text)
-    given: dict[str, Any] = {"transaction_id": transaction_id}
-    if reference is not None:
-        given["reference"] = reference
+    given: dict[str, Any] = {"transaction_id": transaction_id, "reference": reference}
     if body.status == "void":
-        return _action(VoidRequest, given)
-    return _action(CommitRequest, given | committed_part(body.amount, body.precise_amount))
+        return action_request(VoidRequest, given)
+    return action_request(CommitRequest, given | committed_part(body.amount, body.precise_amount))
 
 
 def committed_part(amount: Decimal | None, precise: int | None) -> dict[str, Any]:
@@ -421,19 +419,19 @@ def committed_part(amount: Decimal | None, precise: int | None) -> dict[str, Any
 
 def refund_request(transaction_id: str, body: RefundBody, reference: str | None) -> Request:
     """Raises Fault."""
-    given: dict[str, Any] = {"transaction_id": transaction_id}
-    if reference is not None:
-        given["reference"] = reference
-    if body.description:
-        given["description"] = body.description
-    if body.meta_data:
-        given["meta_data"] = body.meta_data
-    return _action(RefundRequest, given)
+    given: dict[str, Any] = {
+        "transaction_id": transaction_id,
+        "reference": reference,
+        "description": body.description or None,
+        "meta_data": body.meta_data or None,
+    }
+    return action_request(RefundRequest, given)
 
 
-def _action(model: type[Request], given: Mapping[str, Any]) -> Request:
+def action_request(model: type[Request], given: Mapping[str, Any]) -> Request:
+    """A request about a transaction; what is None is not there. Raises Fault."""
     try:
-        return validate(model, given)
+        return validate(model, {name: value for name, value in given.items() if value is not None})
     except MalformedRequest as refused:
         raise _told_of_action(refused.errors, str(given["transaction_id"])) from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from daybook.api.blnk.shapes import Shape, number
-from daybook.api.faults import REFUSALS, refused, rejection_text
+from daybook.api.faults import REJECTIONS, refused, rejection_text
 from daybook.api.service import Service
 from daybook.ledger.preview import BalancePreview, Figures, Preview, RecordPreview
 from daybook.ledger.rejection import Reason
@@ -61,7 +61,7 @@ def _unless_unknown(preview: Preview) -> None:
 def rejection(reason: str | None, detail: str | None) -> Shape:
     """Why a dry run is refused: the code that the real call would give."""
     reason = reason or Reason.MALFORMED
-    _, code = REFUSALS.get(reason, (400, "TXN_VALIDATION_ERROR"))
+    _, code = REJECTIONS.get(reason, (400, "TXN_VALIDATION_ERROR"))
     known = _REASONS.get(Reason(reason)) if reason in set(Reason) else None
     return {"code": code, "reason": known or "other", "message": rejection_text(reason, detail)}
 

@@ -13,6 +13,7 @@ import simplejson
 from daybook.ledger.instructions import Kind
 from daybook.ledger.money import amount_text
 from daybook.ledger.record import Status
+from daybook.store.read.statements import StatementLine
 from daybook.store.read.views import BalanceView, IdentityView, LedgerView, TransactionView
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
@@ -179,6 +180,23 @@ def _sides_of(view: TransactionView) -> Shape:
         elif names:
             shape[one] = names.pop()
     return shape
+
+
+def line(view: StatementLine) -> Shape:
+    """A line of a statement, in minor units."""
+    return {
+        "transaction_id": view.transaction_id,
+        "effective_date": moment(view.effective_date),
+        "kind": view.kind,
+        "reference": view.reference,
+        "description": view.description,
+        "other": view.other,
+        "other_indicator": view.other_indicator or "",
+        "debit": view.debit,
+        "credit": view.credit,
+        "balance": view.balance,
+        "balance_string": view.balance_string,
+    }
 
 
 def rejection(reason: str | None, detail: str | None) -> str:

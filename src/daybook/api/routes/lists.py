@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 
 from daybook.api.blnk import shapes
-from daybook.api.blnk.asking import LIMIT_DEFAULT, QuestionBody, question_of
+from daybook.api.blnk.questions import LIMIT_DEFAULT, QuestionBody, question_of
 from daybook.api.exact import Exact, ExactRoute
 from daybook.api.faults import Fault
 from daybook.api.service import Service, service_of

@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
+from sqlalchemy import Connection
 
 from daybook.api import look_up
 from daybook.api.blnk import shapes
 from daybook.api.blnk.bodies import BLANK, BalanceBody, IdentityBody, LedgerBody, OwnerBody
 from daybook.api.exact import Exact, ExactRoute
 from daybook.api.faults import Fault, invalid, invalid_fields
-from daybook.api.service import WAIT_SECONDS_MAX, Service, service_of, unless_refused
+from daybook.api.service import WAIT_SECONDS_MAX, Service, now_of, service_of, unless_refused
+from daybook.api.unapplied import queued_of
 from daybook.errors import MalformedRequest, ReferenceConflict
 from daybook.ledger.balance import GENERAL_LEDGER_ID, INDICATOR, internal_balance_id
 from daybook.requests import (
@@ -24,6 +26,7 @@ from daybook.requests import (
 )
 from daybook.requests.bounds import IDENTITY_ID
 from daybook.store.read.history import balance_at
+from daybook.store.read.statements import LAST_MAX, StatementView, open_statement
 from daybook.store.read.views import LedgerView
 
 router = APIRouter(route_class=ExactRoute)
@@ -43,7 +46,7 @@ async def create_ledger(body: LedgerBody, service: TheService) -> Exact:
     given: dict[str, Any] = {"name": body.name, "meta_data": body.meta_data or None}
     request = _validated(LedgerRequest, given, "GEN_VALIDATION_ERROR")
     accepted = unless_refused(await service.hand_in(request, CREATED_SECONDS))
-    view = LedgerView(accepted.receipt.id, body.name, _now(service), body.meta_data)
+    view = LedgerView(accepted.receipt.id, body.name, now_of(service), body.meta_data)
     return Exact(shapes.ledger(view), 201)
 
 
@@ -86,7 +89,7 @@ async def create_balance(body: BalanceBody, service: TheService) -> Exact:
     if body.indicator and accepted.is_repeated:
         raise _taken(body.indicator, body.currency)
     fields = request.model_dump(exclude_none=True)
-    view = look_up.new_balance(fields, accepted.receipt.id, _now(service), body.meta_data)
+    view = look_up.new_balance(fields, accepted.receipt.id, now_of(service), body.meta_data)
     return Exact(shapes.balance(view), 201)
 
 
@@ -154,7 +157,12 @@ async def get_balance(
     view = await look_up.balance(service, balance_id)
     shape = shapes.balance(view)
     if with_queued:
-        shape |= {"queued_debit_balance": 0, "queued_credit_balance": 0}
+        queued = await queued_of(service, view.balance_id)
+        shape |= {
+            "queued_debit_balance": queued.debit,
+            "queued_credit_balance": queued.credit,
+            "queued_complete": queued.complete,
+        }
     wanted = set(include or ())
     if "identity" in wanted and view.identity_id:
         shape["identity"] = shapes.identity(await look_up.identity(service, view.identity_id))
@@ -171,7 +179,7 @@ async def get_balance_at(
     from_source: bool = False,
 ) -> Exact:
     """What a balance stood at, by effective date. timestamp: RFC 3339; without one, now."""
-    at = _moment(timestamp) if timestamp else _now(service)
+    at = _moment(timestamp) if timestamp else now_of(service)
     view = await look_up.balance(service, balance_id)
     found = await service.read(balance_at, view.balance_id, at, from_journal=from_source)
     credit, debit = (found.credit_balance, found.debit_balance) if found else (0, 0)
@@ -198,6 +206,44 @@ def _moment(text: str) -> datetime:
         )
         raise Fault(400, "BAL_INVALID_TIMESTAMP", message)
     return found.astimezone(UTC)
+
+
+@router.get("/balances/{balance_id}/statement", tags=["balances"])
+async def get_statement(
+    balance_id: str,
+    service: TheService,
+    since: str | None = None,
+    until: str | None = None,
+    last: Annotated[int, Query(ge=1, le=LAST_MAX)] = 100,
+) -> Exact:
+    """The last lines that moved a balance, by effective date, between what it opened and closed
+    at. Amounts are in minor units."""
+    view = await look_up.balance(service, balance_id)
+    span = {"since": _moment(since) if since else None, "until": _moment(until) if until else None}
+    found = await service.read(_statement, view.balance_id, last, **span)
+    if found is None:  # it is asked for, and nothing has moved
+        opened, lines = 0, []
+    else:
+        opened, lines = found.opening, [shapes.line(each) for each in found.lines]
+    return Exact(
+        {
+            "balance_id": view.balance_id,
+            "currency": view.currency,
+            "precision": view.precision or 1,
+            "since": shapes.moment(span["since"]),
+            "until": shapes.moment(span["until"]),
+            "opening": opened,
+            "closing": found.closing if found else 0,
+            "lines": lines,
+        }
+    )
+
+
+def _statement(
+    connection: Connection, balance_id: str, last: int, **span: datetime | None
+) -> StatementView | None:
+    found = open_statement(connection, balance_id, last=last, **span)
+    return None if found is None else found.read()
 
 
 @router.put("/balances/{balance_id}/identity", tags=["balances"])
@@ -235,7 +281,7 @@ async def create_identity(body: IdentityBody, service: TheService) -> Exact:
         text = f"there is an identity {body.identity_id} already"
         raise Fault(409, "IDT_VALIDATION_ERROR", text)
     view = look_up.new_identity(
-        body.known(), accepted.receipt.id, _now(service), body.meta_data or {}
+        body.known(), accepted.receipt.id, now_of(service), body.meta_data or {}
     )
     return Exact(shapes.identity(view), 201)
 
@@ -275,7 +321,3 @@ def _validated(model: Any, given: dict[str, Any], code: str) -> Any:
         return validate(model, {name: value for name, value in given.items() if value is not None})
     except MalformedRequest as refused:
         raise invalid_fields(code, refused.errors) from None
-
-
-def _now(service: Service) -> datetime:
-    return datetime.fromtimestamp(service.clock(), UTC)

@@ -20,6 +20,7 @@ from daybook.api.blnk.bodies import (
     HoldPart,
     RefundBody,
     TransactionBody,
+    action_request,
     bulk_request,
     hold_request,
     refund_request,
@@ -43,7 +44,7 @@ from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.ledger.instructions import Kind
 from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
-from daybook.requests import BulkRequest, Request, TransactionRequest
+from daybook.requests import BulkRequest, CancelRequest, Request, TransactionRequest
 from daybook.store.read.recorded import find_transaction
 from daybook.store.read.views import BalanceView, RejectionView, TransactionView
 
@@ -365,6 +366,20 @@ def _refund_of(original: Shape, accepted: Accepted) -> Shape:
     }
     sides = {"source": original.get("destination"), "destination": original.get("source")}
     return original | own | {name: side for name, side in sides.items() if side}
+
+
+@router.post("/transactions/{transaction_id}/cancel")
+async def cancel(
+    transaction_id: str, service: TheService, wait: Wait = None, key: Key = None
+) -> Exact:
+    """Withdraw a scheduled transaction before its time."""
+    given = {"transaction_id": transaction_id, "reference": key}
+    request = action_request(CancelRequest, given)
+    await _found(service, transaction_id)
+    seconds = _seconds(wait, skip_queue=True)
+    accepted = await _hand_in_action(service, request, seconds)
+    shape = look_up.shape_of(await _found(service, transaction_id))
+    return Exact(shape, 202 if accepted.outcome is None else 200)
 
 
 # Bulks
