@@ -16,6 +16,7 @@ from tests.harness import Cluster, Installation, wait_until
 from tests.integration.serving import served
 
 from daybook.api.guard import BODY_BYTES_MAX
+from daybook.api.routes.unbuilt import PATHS
 
 _NUMBERS = itertools.count(1)
 MISSING = "bln_00000000-0000-4000-8000-000000000000"
@@ -552,6 +553,13 @@ def test_routes_that_there_are_not(api: Api) -> None:
     answer = api.http.get("/nowhere", headers={"x-request-id": "mine"})
     assert answer.headers["x-request-id"] == "mine"
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_what_is_not_built_says_so(api: Api, path: str) -> None:
+    """And pretends nothing."""
+    for call in (("GET", path), ("POST", f"{path}/more")):
+        refused(api.call(*call), 501, "GEN_NOT_IMPLEMENTED")
 
 
 def test_recover_says_how_many_were_rung(api: Api) -> None:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from daybook.api.exact import MALFORMED_TEXT, Exact
 from daybook.api.faults import Fault, invalid_fields
 from daybook.api.guard import Guard
-from daybook.api.routes import events, lists, metadata, system, things, transactions
+from daybook.api.routes import events, lists, metadata, system, things, transactions, unbuilt
 from daybook.api.service import Service
 from daybook.errors import (
     DaybookError,
@@ -52,6 +52,7 @@ def make_app(settings: Settings, service: Service | None = None) -> FastAPI:
         lists,
         transactions,
         events,
+        unbuilt,
         metadata,
     ):  # the last takes any first word
         app.include_router(part.router)

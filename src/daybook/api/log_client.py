@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
 from daybook.client.async_client import AsyncClient
 from daybook.client.flows import Queued
 from daybook.client.names import name_of
@@ -14,6 +17,10 @@ class LogClient(AsyncClient):
     async def queued(self, *, reference: str | None = None, id: str | None = None) -> Queued | None:
         """What waits under a name; None when it is recorded, or nothing. Raises LogUnavailable."""
         return await self._flows.queued(name_of(reference, id))
+
+    async def ring(self, partitions: Sequence[int]) -> None:
+        """Have a worker come to these partitions."""
+        await asyncio.to_thread(self._doorbell.ring, partitions)
 
     async def unread(self, partition: int, cursor: int, count: int) -> list[Entry]:
         """What waits in a partition behind a cursor, ``count`` entries at most.

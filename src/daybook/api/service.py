@@ -19,7 +19,7 @@ from daybook.errors import OutcomeUnknown, ReferenceConflict
 from daybook.requests import Request
 from daybook.settings import Settings
 from daybook.store.engine import POOL_SIZE_MAX, make_engine
-from daybook.store.read.queries import reading
+from daybook.store.read.queries import list_partitions, reading
 
 WAIT_SECONDS_MAX = 8.0
 """Longest that an answer waits for an outcome: clients give up after 10."""
@@ -69,10 +69,19 @@ class Service:
         with reading(self._engine) as connection:
             return question(connection, *arguments, **named)
 
-    async def ring_all(self) -> int:
-        """Have every partition looked at that has something open; how many have. Raises what the
-        log and the broker raise."""
-        return 0
+    async def ring_open(self) -> int:
+        """Have a worker come to each partition with something open; how many those are.
+
+        Raises LogUnavailable, StoreUnavailable.
+        """
+        waiting = []
+        for view in await self.read(list_partitions):
+            if view.is_closed:
+                continue
+            if view.deferred or await self.client.unread(view.partition, view.cursor, 1):
+                waiting.append(view.partition)
+        await self.client.ring(waiting)
+        return len(waiting)
 
     async def hand_in(self, request: Request | Mapping[str, Any], wait: float | None) -> Accepted:
         """Append a request; what became of it, waited for up to ``wait`` seconds.

@@ -458,14 +458,17 @@ RECOVER_DEFAULT = "2h"
 
 @router.post("/transactions/recover")
 async def recover(service: TheService, threshold: str = RECOVER_DEFAULT) -> Exact:
-    """Ring for all that waits. Nothing accepted is ever lost, so nothing else has to be done."""
+    """Have a worker come to each partition with something open, and say how many those are.
+
+    Nothing accepted is ever lost, so nothing else has to be recovered.
+    """
     found = _DURATION.match(threshold)
     if not threshold or found is None or not any(found.groups()):
         text = f"invalid threshold duration: {threshold} is not like 24h, 90m or 1h30m"
         raise Fault(400, "GEN_VALIDATION_ERROR", text)
     hours, minutes, seconds = (int(part or 0) for part in found.groups())
     whole = hours * 3600 + minutes * 60 + seconds
-    rung = await service.ring_all()
+    rung = await service.ring_open()
     return Exact({"recovered": rung, "threshold": _go_duration(whole)})
 
 
