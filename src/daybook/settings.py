@@ -152,6 +152,13 @@ class Settings(BaseSettings):
         5.0, 0, DAY_SECONDS, "How long a client tries again while Redis is away."
     )
 
+    api_host: str = Field("127.0.0.1", description="Where the HTTP API listens.")
+    api_port: int = _number(5001, 1, 65_535, "Port of the HTTP API.")
+    api_master_key: str | None = Field(
+        None, min_length=1, description="The key that may do everything over HTTP; none: no keys."
+    )
+    api_processes: int = _number(1, 1, 64, "Processes of the HTTP API.")
+
     @classmethod
     def settings_customise_sources(
         cls,

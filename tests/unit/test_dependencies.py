@@ -181,6 +181,7 @@ def test_a_producer_needs_no_extra() -> None:
     faults = faults_with_only(producers, BY_PRODUCERS)
     rooms = {name.split(".")[1] for name in faults}
     assert rooms == {
+        "api",
         "apply",
         "cli",
         "demo",
@@ -193,7 +194,7 @@ def test_a_producer_needs_no_extra() -> None:
     for name, fault in faults.items():
         if not name.startswith("daybook.cli."):  # below its entry point, which is asked first
             assert re.search(
-                r"not installed: run pip install 'daybook\[(worker|embedded)\]'$", fault
+                r"not installed: run pip install 'daybook\[(api|worker|embedded)\]'$", fault
             )
 
 
@@ -213,6 +214,7 @@ def test_a_worker_needs_no_embedded_servers() -> None:
         (["worker"], ["up"], "embedded"),
         (["worker"], ["demo"], "embedded"),
         (["embedded"], ["up", "--flower"], "flower"),
+        (["worker"], ["api"], "api"),
     ],
 )
 def test_a_command_tells_which_extra_it_lacks(

@@ -307,6 +307,7 @@ _command(
     "daybook worker -Q daybook.partition.0 -n first@%h",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
+_command("api", serve.api, _DEPLOYING, "daybook api", "daybook api --port 8080")
 _part(ledger_commands, "create", write.create_ledger, "daybook ledger create Customers --wait 5")
 _part(
     ledger_commands, "rename", change.rename_ledger, "daybook ledger rename ldg_… Clients --by anna"

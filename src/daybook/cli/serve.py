@@ -11,6 +11,7 @@ import typer
 from daybook.cli.output import AsJson, print_json
 from daybook.cli.wiring import current
 from daybook.counting import counted
+from daybook.extras import require
 from daybook.installation.bounds import PARTITIONS_MAX
 
 
@@ -53,3 +54,22 @@ def worker(context: typer.Context) -> None:
     current().require_broker_url()
     arguments = ["-m", "celery", "-A", "daybook.worker", "worker", *context.args]
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - no shell on the way
+
+
+def api(
+    host: Annotated[
+        str | None, typer.Option(help="Where to listen; by default DAYBOOK_API_HOST.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65_535, help="By default DAYBOOK_API_PORT, which is 5001."),
+    ] = None,
+) -> None:
+    """Serve the HTTP API: what is written for Blnk runs against it by changing the base URL.
+
+    With DAYBOOK_API_MASTER_KEY clients send it as X-Blnk-Key; without, only this machine is served.
+    """
+    require("api")
+    from daybook.api.serving import serve
+
+    serve(current(), host, port)

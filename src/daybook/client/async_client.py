@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +14,8 @@ from daybook.client.calls import Calls
 from daybook.client.drafts import draft, drafts
 from daybook.client.dry_run import AsyncDryRunCalls
 from daybook.client.flows import Flows
-from daybook.client.names import name_of
+from daybook.client.gathering import Appends, Waits
+from daybook.client.names import Name, name_of
 from daybook.client.receipts import AsyncReceipt, Outcome, Receipt
 from daybook.errors import LogFull, WrongEventLoop
 from daybook.queue.connect import connect_async, translated_faults
@@ -39,25 +41,26 @@ class _Awaited:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def call(self, call: Call[ReplyT]) -> ReplyT:
-        self._check_loop()
+        self.check_loop()
         with translated_faults():
             return call.read(await self._redis.execute_command(*call.command))
 
     async def append(self, entries: Sequence[NewEntry]) -> tuple[list[Appended], list[int]]:
-        self._check_loop()
+        self.check_loop()
         keys, arguments = append_arguments(self._keys, entries)
         with translated_faults():
             reply = await self._script(keys, arguments)
         return read_append_reply(reply)
 
     async def message(self, send: Callable[[], None]) -> None:
-        self._check_loop()
+        self.check_loop()
         await asyncio.to_thread(send)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    def _check_loop(self) -> None:
+    def check_loop(self) -> None:
+        """Raises WrongEventLoop in another loop than that of the first call."""
         running = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = running
@@ -86,7 +89,10 @@ class AsyncClient(Calls[Coroutine[Any, Any, AsyncReceipt]]):
         self._clock = clock
         keys = Keys(self._settings.namespace)
         patience = self._settings.retry_seconds_max
-        self._flows = Flows(_Awaited(self._redis, keys), keys, self._doorbell, patience)
+        self._transport = _Awaited(self._redis, keys)
+        self._flows = Flows(self._transport, keys, self._doorbell, patience)
+        self._appends = Appends(partial(self._flows.append_many, client=None))
+        self._waits = Waits(self._flows.values_of)
 
     async def __aenter__(self) -> Self:
         return self
@@ -106,7 +112,9 @@ class AsyncClient(Calls[Coroutine[Any, Any, AsyncReceipt]]):
 
     async def _submit(self, request: Request | Mapping[str, Any]) -> AsyncReceipt:
         made = draft(request, self._clock, BY_ID)
-        return AsyncReceipt.of(await self._flows.append(made, None), self)
+        self._transport.check_loop()
+        receipt = await self._appends.append(made)
+        return AsyncReceipt.of(await self._flows.unless_conflict(made, receipt), self)
 
     @property
     def dry_run(self) -> AsyncDryRunCalls:
@@ -142,8 +150,11 @@ class AsyncClient(Calls[Coroutine[Any, Any, AsyncReceipt]]):
         id: str | None = None,
     ) -> Outcome:
         """See ``Client.wait``."""
-        seconds = seconds_of(timeout)
-        return await self._flows.wait(waited_for(receipt, reference, id), seconds)
+        seconds, wanted = seconds_of(timeout), waited_for(receipt, reference, id)
+        if isinstance(wanted, Name):
+            return await self._flows.wait(wanted, seconds)
+        self._transport.check_loop()
+        return await self._waits.wait(wanted, seconds)
 
     async def wait_many(self, receipts: Sequence[Receipt], timeout: float) -> list[Outcome | None]:
         """See ``Client.wait_many``."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import uuid4
 
 from daybook.client.awaiting import Waiting, pause_before, still_unknown
@@ -35,13 +35,16 @@ from daybook.queue.patience import patiently
 from daybook.queue.wire import (
     Appended,
     Call,
+    Entry,
     ReplyT,
     answer_call,
     body_call,
     decided_call,
+    entry_call,
     outcomes_call,
     partitions_call,
     pointer_call,
+    unread_call,
 )
 from daybook.steps import Point, reach
 
@@ -75,6 +78,17 @@ class Transport(Protocol):
         ...
 
 
+class Queued(NamedTuple):
+    """A request that is accepted and not recorded.
+
+    body: its canonical form; None where the log has it no more: then it is deferred.
+    """
+
+    receipt: Receipt
+    position: int
+    body: bytes | None
+
+
 def run(flow: Coroutine[Any, Any, T]) -> T:
     """The result of a flow over a transport that blocks: it ends before it is ever suspended."""
     try:
@@ -100,6 +114,10 @@ class Flows:
     async def append(self, made: Draft, client: Waits | None) -> Receipt:
         """Append one draft. Raises ReferenceConflict, LogFull, LogUnavailable."""
         (receipt,) = await self.append_many([made], client)
+        return await self.unless_conflict(made, receipt)
+
+    async def unless_conflict(self, made: Draft, receipt: Receipt) -> Receipt:
+        """The receipt of a draft. Raises ReferenceConflict, LogUnavailable."""
         if receipt.state == "conflict":
             raise await self._conflict(made)
         return receipt
@@ -131,8 +149,34 @@ class Flows:
 
     async def outcome_of(self, receipt: Receipt) -> Outcome | None:
         """The present outcome of a receipt; None when the log has forgotten it."""
-        (value,) = await self._outcomes([receipt.key])
+        (value,) = await self.values_of([receipt.key])
         return None if value is None else outcome_for(receipt, value)
+
+    async def queued(self, name: Name) -> Queued | None:
+        """A request that waits in the log, by its name; None for one that is recorded or unknown.
+
+        No worker is asked. Raises LogUnavailable.
+        """
+        found = await self._find_in_log(name)
+        if found is None:
+            return None
+        receipt, value = found
+        state = read_value(value)
+        if state.status != Status.QUEUED or state.position is None or state.partition is None:
+            return None
+        call = entry_call(self._keys, state.partition, state.position)
+        entry = await self._patiently(partial(self._transport.call, call))
+        if entry is not None and entry.request_id != receipt.id:
+            return None  # a producer may write marks, and this one stands for another's
+        return Queued(receipt, state.position, entry.body if entry else None)
+
+    async def unread(self, partition: int, cursor: int, count: int) -> list[Entry]:
+        """What waits in the log of a partition behind a cursor, ``count`` entries at most.
+
+        Raises LogUnavailable.
+        """
+        call = unread_call(self._keys, partition, cursor, count)
+        return await self._patiently(partial(self._transport.call, call))
 
     async def wait(self, wanted: Receipt | Name, timeout: float) -> Outcome:
         """The outcome, waited for up to ``timeout`` seconds.
@@ -159,7 +203,7 @@ class Flows:
             for slice_ in waiting.slices():
                 left = max(0.0, timeout - (time.monotonic() - started))
                 keys = [receipts[i].key for i in slice_]
-                waiting.take(slice_, await self._outcomes(keys, left))
+                waiting.take(slice_, await self.values_of(keys, left))
             waited = time.monotonic() - started
             if waiting.done or waited >= timeout:
                 return waiting.outcomes
@@ -201,14 +245,15 @@ class Flows:
         bound = bound if seconds_max is None else min(bound, seconds_max)
         return await patiently(ask, self._transport.sleep, bound)
 
-    async def _outcomes(
+    async def values_of(
         self, keys: Sequence[str], seconds_max: float | None = None
     ) -> list[bytes | None]:
+        """What is known of outcome keys. seconds_max: how long Redis may be away."""
         call = outcomes_call(self._keys, keys)
         return await self._patiently(partial(self._transport.call, call), seconds_max)
 
     async def _conflict(self, made: Draft) -> Exception:
-        (value,) = await self._outcomes([made.entry.key])
+        (value,) = await self.values_of([made.entry.key])
         if value is None:  # it expired a moment ago
             return not_in_log(made.name)
         state = read_value(value)
@@ -226,15 +271,20 @@ class Flows:
         The log knows references, and the ids of what is queued; a worker knows all ids. Raises
         NotFound, LogUnavailable, OutcomeUnknown.
         """
+        found = await self._find_in_log(name)
+        if found is None and name.id is not None:
+            found = await self._find_by_worker(name, name.id)
+        if found is None:
+            raise not_in_log(name)
+        return found
+
+    async def _find_in_log(self, name: Name) -> tuple[Receipt, bytes] | None:
+        """What a name stands for in the log. Raises LogUnavailable."""
         found = await self._find_under(name, name.key)
         if found is None and name.id is not None:
             pointer = pointer_call(self._keys, name.id)
             key = await self._patiently(partial(self._transport.call, pointer))
             found = await self._find_under(name, key) if key is not None else None
-            if found is None:
-                found = await self._find_by_worker(name, name.id)
-        if found is None:
-            raise not_in_log(name)
         return found
 
     async def _find_by_worker(self, name: Name, request_id: str) -> tuple[Receipt, bytes] | None:
@@ -255,7 +305,7 @@ class Flows:
         self, name: Name, key: str, recorded: bytes | None = None
     ) -> tuple[Receipt, bytes] | None:
         """What stands under a key, if it is of that name. recorded: what a worker knows of it."""
-        (value,) = await self._outcomes([key])
+        (value,) = await self.values_of([key])
         value = recorded or value
         receipt = found_by(name, key, value)
         if receipt is None or value is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from daybook.queue.connect import not_installed, strange
 from daybook.queue.entries import NewEntry, entry_id_of, key_of_id, position_of
@@ -110,6 +110,38 @@ def body_call(keys: Keys, partition: int, position: int) -> Call[bytes | None]:
 
 def _body_in(found: list[tuple[bytes, dict[bytes, bytes]]]) -> bytes | None:
     return found[0][1].get(b"b") if found else None
+
+
+class Entry(NamedTuple):
+    """What an entry says of itself: anyone may have written it."""
+
+    request_id: str
+    body: bytes
+
+
+def entry_call(keys: Keys, partition: int, position: int) -> Call[Entry | None]:
+    """The entry at ``position``; None when it was trimmed."""
+    entry_id = entry_id_of(position)
+    return Call(("XRANGE", keys.log(partition), entry_id, entry_id), _entry_in)
+
+
+def _entry_in(found: list[tuple[bytes, dict[bytes, bytes]]]) -> Entry | None:
+    fields = found[0][1] if found else {}
+    if b"i" not in fields or b"b" not in fields:
+        return None
+    return Entry(fields[b"i"].decode(errors="backslashreplace"), fields[b"b"])
+
+
+def unread_call(keys: Keys, partition: int, cursor: int, count: int) -> Call[list[Entry]]:
+    """The entries of a partition behind a cursor, ``count`` at most. Marks of barriers are none."""
+    start = f"({entry_id_of(cursor)}"
+    command = ("XRANGE", keys.log(partition), start, "+", "COUNT", str(count))
+    return Call(command, _entries_in)
+
+
+def _entries_in(found: list[tuple[bytes, dict[bytes, bytes]]]) -> list[Entry]:
+    entries = (_entry_in([one]) for one in found if one[1].get(b"k"))
+    return [entry for entry in entries if entry is not None]
 
 
 def answer_call(keys: Keys, answer_id: str) -> Call[bytes | None]:

@@ -79,6 +79,13 @@ def deferred_body(connection: Connection, request_id: str) -> bytes | None:
     return body
 
 
+def deferred_bodies(connection: Connection, limit: int) -> list[tuple[str, bytes]]:
+    """Entries that wait for the past of other partitions, oldest first: id and body of each."""
+    columns = deferred_entries.c
+    query = select(columns.request_id, columns.body).order_by(columns.position).limit(limit)
+    return [(row.request_id, bytes(row.body)) for row in connection.execute(query)]
+
+
 def _named(connection: Connection, request_id: str) -> RecordedOutcome | None:
     stored = stored_id(request_id)
     if stored is None or public_id(str(stored)) != request_id:

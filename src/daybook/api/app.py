@@ -1,0 +1,123 @@
+"""The application: routes, and what every answer goes through."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from daybook.api.exact import MALFORMED_TEXT, Exact
+from daybook.api.faults import Fault, invalid_fields
+from daybook.api.guard import Guard
+from daybook.api.routes import events, lists, metadata, system, things, transactions, unbuilt
+from daybook.api.service import Service
+from daybook.errors import (
+    DaybookError,
+    LogFull,
+    LogUnavailable,
+    MalformedRequest,
+    OutcomeUnknown,
+    StoreUnavailable,
+)
+from daybook.requests.base import path_of
+from daybook.settings import Settings
+
+RETRY_AFTER_SECONDS = 1
+
+log = structlog.get_logger()
+
+
+def make_app(settings: Settings, service: Service | None = None) -> FastAPI:
+    """The application over one log and one ledger."""
+
+    @asynccontextmanager
+    async def living(app: FastAPI) -> AsyncIterator[None]:
+        app.state.service = service or Service(settings)
+        try:
+            yield
+        finally:
+            await app.state.service.close()
+
+    app = FastAPI(
+        title="Daybook", lifespan=living, redirect_slashes=False, strict_content_type=False
+    )
+    app.add_middleware(Guard, master_key=settings.api_master_key)
+    for part in (
+        system,
+        things,
+        lists,
+        transactions,
+        events,
+        unbuilt,
+        metadata,
+    ):  # the last takes any first word
+        app.include_router(part.router)
+    app.add_exception_handler(Fault, _fault)
+    app.add_exception_handler(HTTPException, _http_fault)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(DaybookError, _daybook_error)
+    app.add_exception_handler(Exception, _unexpected)
+    return app
+
+
+def answer(fault: Fault) -> Response:
+    """A fault as an answer."""
+    return Exact(fault.content(), fault.status_code, dict(fault.headers or {}))
+
+
+async def _fault(request: Request, fault: Exception) -> Response:
+    del request
+    assert isinstance(fault, Fault)
+    return answer(fault)
+
+
+async def _http_fault(request: Request, fault: Exception) -> Response:
+    """What the framework itself refuses: an unknown route, a method."""
+    assert isinstance(fault, HTTPException)
+    if isinstance(fault, Fault):
+        return answer(fault)
+    code = {404: "GEN_NOT_FOUND", 405: "GEN_BAD_REQUEST"}.get(fault.status_code, "GEN_BAD_REQUEST")
+    text = f"{request.method} {request.url.path}: {fault.detail}"
+    return answer(Fault(fault.status_code, code, text, headers=dict(fault.headers or {})))
+
+
+async def _invalid(request: Request, fault: Exception) -> Response:
+    """A body or a query that is not of its shape."""
+    del request
+    assert isinstance(fault, RequestValidationError)
+    details = [
+        {"field": path_of(tuple(error["loc"][1:])) or error["loc"][0], "message": error["msg"]}
+        for error in fault.errors()
+    ]
+    return answer(Fault(400, "GEN_MALFORMED_REQUEST", MALFORMED_TEXT, details))
+
+
+async def _daybook_error(request: Request, fault: Exception) -> Response:
+    del request
+    return answer(told(fault))
+
+
+def told(fault: Exception) -> Fault:
+    """A fault of the log, of the ledger, or of a request, as an answer."""
+    match fault:
+        case MalformedRequest():
+            return invalid_fields("GEN_VALIDATION_ERROR", fault.errors)
+        case LogFull():
+            headers = {"Retry-After": str(max(1, round(fault.retry_after_seconds)))}
+            return Fault(503, "QUEUE_BACKPRESSURE", str(fault), headers=headers)
+        case LogUnavailable() | StoreUnavailable() | OutcomeUnknown():
+            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+            text = "the ledger is not available now: try the same again"
+            log.warning("api.unavailable", fault=str(fault))
+            return Fault(503, "GEN_UNAVAILABLE", text, headers=headers)
+    log.error("api.fault", exc_info=fault)
+    return Fault(500, "GEN_INTERNAL", "internal server error")
+
+
+async def _unexpected(request: Request, fault: Exception) -> Response:
+    log.error("api.fault", path=request.url.path, exc_info=fault)
+    return answer(Fault(500, "GEN_INTERNAL", "internal server error"))

@@ -1,0 +1,140 @@
+"""What stands before every route: who may come in, how much may be sent, and what is noted of it.
+
+Plain ASGI, so that no body is held back on its way.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from daybook.api.exact import JSON_MEDIA_TYPE, to_json
+from daybook.api.faults import Fault
+
+BODY_BYTES_MAX = 5 << 20
+"""Longest body that is read: as much as the clients of the wire know."""
+
+KEY_HEADER = "x-blnk-key"
+OPEN_PATHS = frozenset({"/", "/health", "/metrics"})
+"""A monitor of the server has no key."""
+
+REQUEST_ID_HEADER = "x-request-id"
+REQUEST_ID_LENGTH_MAX = 128
+
+SECURITY_HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+log = structlog.get_logger()
+
+
+class Guard:
+    """Around the application. master_key: without one everybody may do everything."""
+
+    def __init__(
+        self, app: ASGIApp, master_key: str | None, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._app = app
+        self._master_key = master_key
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it here."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        request_id = _request_id(headers)
+        began, seen = self._clock(), _Seen()
+
+        async def noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                seen.status = message["status"]
+                MutableHeaders(scope=message).update(
+                    {**SECURITY_HEADERS, REQUEST_ID_HEADER: request_id}
+                )
+            await send(message)
+
+        try:
+            fault = self._barred(scope, headers)
+            if fault is None:
+                await self._app(scope, _bounded(receive), noted)
+            else:
+                await _answer(fault, noted)
+        finally:
+            log.info(
+                "api.request",
+                method=scope["method"],
+                path=scope["path"],
+                status=seen.status,
+                milliseconds=round((self._clock() - began) * 1000, 1),
+                request_id=request_id,
+            )
+
+    def _barred(self, scope: Scope, headers: Headers) -> Fault | None:
+        """Why a request is not let in."""
+        if self._master_key is not None and scope["path"] not in OPEN_PATHS:
+            given = headers.get(KEY_HEADER)
+            if not given:
+                text = "Authentication required. Use X-Blnk-Key header"
+                return Fault(401, "AUTH_MISSING_API_KEY", text)
+            if not hmac.compare_digest(given.encode(), self._master_key.encode()):
+                return Fault(401, "AUTH_INVALID_API_KEY", "Invalid API key")
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length) > BODY_BYTES_MAX:
+            return _too_large()
+        return None
+
+
+class _Seen:
+    status: int = 500
+    """What was answered; 500 until anything was."""
+
+
+def _request_id(headers: Headers) -> str:
+    """The client's own, if it can stand in a log; else a new one."""
+    given = headers.get(REQUEST_ID_HEADER, "")
+    is_usable = given.isascii() and given.isprintable() and len(given) <= REQUEST_ID_LENGTH_MAX
+    return given if given and is_usable else uuid4().hex
+
+
+def _bounded(receive: Receive) -> Receive:
+    """The same messages, up to as many bytes as a body may have."""
+    taken = 0
+
+    async def bounded() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > BODY_BYTES_MAX:
+            raise _too_large()
+        return message
+
+    return bounded
+
+
+def _too_large() -> Fault:
+    text = f"the body is longer than {BODY_BYTES_MAX:,} bytes: send it in several requests"
+    return Fault(413, "GEN_PAYLOAD_TOO_LARGE", text)
+
+
+async def _answer(fault: Fault, send: Send) -> None:
+    body = to_json(fault.content())
+    headers: Iterable[tuple[bytes, bytes]] = [
+        (b"content-type", JSON_MEDIA_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    start: dict[str, Any] = {"type": "http.response.start", "status": fault.status_code}
+    await send({**start, "headers": list(headers)})
+    await send({"type": "http.response.body", "body": body})

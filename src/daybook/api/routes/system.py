@@ -1,0 +1,35 @@
+"""What says that the server is there."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from sqlalchemy import Connection, text
+
+from daybook.api.exact import Exact, ExactRoute
+from daybook.api.service import Service, service_of
+from daybook.errors import DaybookError
+
+router = APIRouter(route_class=ExactRoute, tags=["system"])
+
+
+@router.get("/")
+async def greet() -> Exact:
+    """Say that somebody is here."""
+    return Exact("server running...")
+
+
+@router.get("/health")
+async def health(service: Annotated[Service, Depends(service_of)]) -> Exact:
+    """Whether both servers behind this one answer."""
+    try:
+        await service.read(_asks)
+        await service.client.queued(id="health")
+    except DaybookError as fault:
+        return Exact({"status": "DOWN", "reason": type(fault).__name__}, 503)
+    return Exact({"status": "UP"})
+
+
+def _asks(connection: Connection) -> None:
+    connection.execute(text("SELECT 1"))

@@ -1,0 +1,127 @@
+"""What all routes use: the log, the ledger as it stands, and the clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import Request as HttpRequest
+
+from daybook.api.faults import Fault, refused
+from daybook.api.log_client import LogClient
+from daybook.client.receipts import AsyncReceipt, Outcome
+from daybook.errors import OutcomeUnknown, ReferenceConflict
+from daybook.requests import Request
+from daybook.settings import Settings
+from daybook.store.engine import POOL_SIZE_MAX, make_engine
+from daybook.store.read.queries import list_partitions, reading
+
+WAIT_SECONDS_MAX = 8.0
+"""Longest that an answer waits for an outcome: clients give up after 10."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of a request that was handed in. outcome: None while it is queued."""
+
+    receipt: AsyncReceipt
+    outcome: Outcome | None = None
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether the same was sent before."""
+        return self.receipt.state == "duplicate"
+
+
+class Service:
+    """One process of the API. clock: seconds since the epoch."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.client = LogClient(settings=settings, clock=clock)
+        self._engine = make_engine(settings.require_database_url(), settings, "daybook api")
+        self._threads: CapacityLimiter | None = None
+
+    async def close(self) -> None:
+        """Close the connections. What was accepted stays accepted."""
+        await self.client.close()
+        self._engine.dispose()
+
+    async def read(self, question: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """What ``question`` answers of one instant of the ledger; its first argument is the
+        connection. Raises StoreUnavailable."""
+        if self._threads is None:
+            self._threads = CapacityLimiter(POOL_SIZE_MAX)
+        ask = partial(self._read, question, arguments, named)
+        return await to_thread.run_sync(ask, limiter=self._threads)
+
+    def _read(
+        self, question: Callable[..., T], arguments: tuple[Any, ...], named: Mapping[str, Any]
+    ) -> T:
+        with reading(self._engine) as connection:
+            return question(connection, *arguments, **named)
+
+    async def ring_open(self) -> int:
+        """Have a worker come to each partition with something open; how many those are.
+
+        Raises LogUnavailable, StoreUnavailable.
+        """
+        waiting = []
+        for view in await self.read(list_partitions):
+            if view.is_closed:
+                continue
+            if view.deferred or await self.client.unread(view.partition, view.cursor, 1):
+                waiting.append(view.partition)
+        await self.client.ring(waiting)
+        return len(waiting)
+
+    async def hand_in(self, request: Request | Mapping[str, Any], wait: float | None) -> Accepted:
+        """Append a request; what became of it, waited for up to ``wait`` seconds.
+
+        Raises MalformedRequest, ReferenceConflict, LogFull, LogUnavailable.
+        """
+        receipt = await self.client.enqueue(request)
+        if wait is None:
+            return Accepted(receipt)
+        try:
+            return Accepted(receipt, await self.client.wait(receipt, wait))
+        except OutcomeUnknown:
+            return Accepted(receipt)
+
+
+def service_of(request: HttpRequest) -> Service:
+    """The service of the application that a request came to."""
+    found: Service = request.app.state.service
+    return found
+
+
+def now_of(service: Service) -> datetime:
+    """The service's clock, as a moment."""
+    return datetime.fromtimestamp(service.clock(), UTC)
+
+
+def unless_refused(accepted: Accepted) -> Accepted:
+    """What was handed in. Raises Fault when the ledger has refused it."""
+    outcome = accepted.outcome
+    if outcome is not None and outcome.status == "REJECTED":
+        raise refused(
+            outcome.reason or "malformed",
+            outcome.detail,
+            transaction_id=outcome.transaction_id,
+            reference=outcome.reference,
+        )
+    return accepted
+
+
+def conflict(fault: ReferenceConflict) -> Fault:
+    """A reference that belongs to another request."""
+    details = {"original_id": fault.original_id, "fields": list(fault.fields)}
+    return Fault(409, "TXN_DUPLICATE_REFERENCE", str(fault), details)
