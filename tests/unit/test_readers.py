@@ -202,4 +202,7 @@ def test_what_is_cut_off_is_open_again() -> None:
     whole = found(place, 0, 1)
     cut = whole.up_to(sent[1])
     assert (new(cut), new(whole)) == ([sent[:2], []], [sent, []])
-    assert cut.horizon.open_from <= sent[1] + 1 < whole.horizon.open_from
+    before, after = cut.horizon.open_from, whole.horizon.open_from
+    assert before is not None
+    assert after is not None
+    assert before <= sent[1] + 1 < after
