@@ -165,8 +165,9 @@ def decide_batch(
             if outcome.reason not in WAITS_FOR_THE_PAST or horizon.is_final(
                 entry.position, outcome.concerns, deferred_credits
             ):
-                decision.rejected.append((entry, outcome))
-                decision.decisions.append(reject(book, entry, outcome))
+                made = reject(book, entry, outcome)
+                decision.rejected.append((entry, outcome._replace(detail=made.detail or "")))
+                decision.decisions.append(made)
                 return
         deferred_slots.add(entry.slot)
         waits = Deferred(entry, may_credit(book, entry))

@@ -139,12 +139,9 @@ eu: @World > E 10 EUR overdraft
 def test_a_rejection_names_the_field_and_what_it_waits_for(
     line: str, detail: str, concerns: list[str]
 ) -> None:
-    """In one sentence; of two that are wrong the source comes first. Its record names the sides."""
+    """In one sentence; of two that are wrong the source comes first, and the sides are named."""
     decided = Decided(THINGS + line)
-    assert (decided.rejected.detail, list(decided.rejected.concerns)) == (
-        detail.partition(f"; {TO}")[0],
-        concerns,
-    )
+    assert (decided.rejected.detail, list(decided.rejected.concerns)) == (detail, concerns)
     assert decided.outcome.detail == detail
 
 
