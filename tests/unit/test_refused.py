@@ -50,11 +50,12 @@ def test_of_what_is_no_request_all_is_kept() -> None:
 
 def test_the_first_that_names_a_reference_takes_it() -> None:
     """Unless the batch, or another one before, has used it; what names none takes none."""
-    nameless = strange(5, b"{}")
+    nameless = Undecodable(strange(5, b"{}").raw, MALFORMED)
     found = kept(strange(3), strange(4), nameless)
     assert [(each.reference, each.uses_reference) for each in found] == [
         *(("r", True), ("r", False), (None, False)),
     ]
+    assert [each.traceback for each in found] == ["the trace", "the trace", None]
     book = Book()
     book.references["r"] = Recorded("txn_1", "APPLIED", b"f" * 32)
     assert [each.uses_reference for each in kept(strange(3), book=book)] == [False]

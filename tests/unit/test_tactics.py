@@ -56,6 +56,12 @@ def test_other_faults_are_not_tried_again(fault: Exception) -> None:
     assert isinstance(fault, BUSY) == isinstance(fault, pg.LockNotAvailable)
 
 
+def test_a_first_try_waits_for_nothing_and_looks_nothing_up() -> None:
+    """What it has to do otherwise, it learns."""
+    first = Tactics(3)
+    assert not any((first.alone, first.patient, first.check_taken, first.join, first.refused))
+
+
 def test_a_batch_narrows_to_the_entry_at_fault() -> None:
     """Fewer entries, then one, then one alone; only that one is quarantined, and with reason."""
     tactics, counts = Tactics(200), []
