@@ -166,7 +166,8 @@ def decide_batch(
                 entry.position, outcome.concerns, deferred_credits
             ):
                 made = reject(book, entry, outcome)
-                decision.rejected.append((entry, outcome._replace(detail=made.detail or "")))
+                assert made.detail is not None, "a rejection says why"
+                decision.rejected.append((entry, outcome._replace(detail=made.detail)))
                 decision.decisions.append(made)
                 return
         deferred_slots.add(entry.slot)
