@@ -39,7 +39,7 @@ HOW_TO = (
 )
 """Pages of docs/how-to, in the order in which they are run on one installation."""
 
-pytestmark = pytest.mark.timeout(SECONDS_MAX)
+pytestmark = pytest.mark.timeout(2 * SECONDS_MAX)
 
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.M | re.S)
 """What a page marks as ``sh`` or ``python`` can be run as it stands, one block after the other."""
@@ -157,17 +157,22 @@ def run_script(
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DAYBOOK_")}
     environment |= {k: v for k, v in settings.items() if k.startswith("DAYBOOK_")}
     path = os.pathsep.join((str(programs), str(Path(sys.executable).parent), environment["PATH"]))
+    environment["PATH"] = path
     output = folder / "output.txt"
     with output.open("wb") as writer:  # no pipe: what was started would keep it open
-        done = subprocess.run(
-            ["bash", "-e", "-u", "-o", "pipefail", "-c", script],
-            cwd=folder,
-            env={**environment, "PATH": path},
-            stdout=writer,
-            stderr=writer,
-            timeout=SECONDS_MAX,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                ["bash", "-e", "-u", "-o", "pipefail", "-c", script],
+                cwd=folder,
+                env=environment,
+                stdout=writer,
+                stderr=writer,
+                timeout=SECONDS_MAX,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:  # it was killed, and what it started was not
+            subprocess.run(["daybook", "down"], cwd=folder, env=environment, check=False)
+            raise
     return subprocess.CompletedProcess((), done.returncode, output.read_text(encoding="utf-8"))
 
 
