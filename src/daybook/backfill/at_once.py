@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import InitErrorDetails
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 
 def checked(
@@ -38,9 +38,11 @@ def _detail(fault: ValueError) -> InitErrorDetails:
 
 
 def _again(error: Any) -> InitErrorDetails:
-    return InitErrorDetails(
-        type=error["type"], loc=error["loc"], input=error["input"], ctx=error.get("ctx", {})
+    """An error as it is. Only as a custom one it may be of any type, our own codes included."""
+    said = PydanticCustomError(
+        error["type"], "{message}", {**error.get("ctx", {}), "message": error["msg"]}
     )
+    return InitErrorDetails(type=said, loc=error["loc"], input=error["input"])
 
 
 def same_signs(given: dict[str, Any]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from daybook.client.calls import Calls
 from daybook.client.drafts import draft, drafts
 from daybook.client.dry_run import AsyncDryRunCalls
 from daybook.client.flows import Flows
-from daybook.client.gathering import Appends, Waits
+from daybook.client.gathering import SharedAppends, SharedWaits
 from daybook.client.names import Name, name_of
 from daybook.client.receipts import AsyncReceipt, Outcome, Receipt
 from daybook.errors import LogFull, WrongEventLoop
@@ -91,8 +91,8 @@ class AsyncClient(Calls[Coroutine[Any, Any, AsyncReceipt]]):
         patience = self._settings.retry_seconds_max
         self._transport = _Awaited(self._redis, keys)
         self._flows = Flows(self._transport, keys, self._doorbell, patience)
-        self._appends = Appends(partial(self._flows.append_many, client=None))
-        self._waits = Waits(self._flows.values_of)
+        self._appends = SharedAppends(partial(self._flows.append_many, client=None))
+        self._waits = SharedWaits(self._flows.values_of)
 
     async def __aenter__(self) -> Self:
         return self

@@ -126,22 +126,22 @@ def entry_call(keys: Keys, partition: int, position: int) -> Call[Entry | None]:
 
 
 def _entry_in(found: list[tuple[bytes, dict[bytes, bytes]]]) -> Entry | None:
-    fields = found[0][1] if found else {}
-    if b"i" not in fields or b"b" not in fields:
-        return None
-    return Entry(fields[b"i"].decode(errors="backslashreplace"), fields[b"b"])
+    return _entry(found[0][1]) if found else None
+
+
+def _entry(fields: dict[bytes, bytes]) -> Entry:
+    request_id = fields.get(b"i", b"").decode(errors="backslashreplace")
+    return Entry(request_id, fields.get(b"b", b""))
 
 
 def unread_call(keys: Keys, partition: int, cursor: int, count: int) -> Call[list[Entry]]:
-    """The entries of a partition behind a cursor, ``count`` at most. Marks of barriers are none."""
+    """All that stands behind a cursor of a partition, ``count`` at most.
+
+    Barriers too, whose bodies are no requests: whoever gets fewer than ``count`` has seen all.
+    """
     start = f"({entry_id_of(cursor)}"
     command = ("XRANGE", keys.log(partition), start, "+", "COUNT", str(count))
-    return Call(command, _entries_in)
-
-
-def _entries_in(found: list[tuple[bytes, dict[bytes, bytes]]]) -> list[Entry]:
-    entries = (_entry_in([one]) for one in found if one[1].get(b"k"))
-    return [entry for entry in entries if entry is not None]
+    return Call(command, lambda found: [_entry(fields) for _, fields in found])
 
 
 def answer_call(keys: Keys, answer_id: str) -> Call[bytes | None]:

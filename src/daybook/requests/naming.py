@@ -27,8 +27,9 @@ _INVISIBLE = re.compile("[\u00ad\u200b\u2060-\u2064\ufeff]")
 _SHAPING = re.compile("[\u034f\u200c-\u200e\u202a\u202c\u2066\u2069]")
 """Joiners and directions: without effect in a text that is ``_LEVEL``, seen in many others."""
 
-_LEVEL = re.compile("[\\x00-\u058f\u2000-\u214f]*")
-"""Letters that stand one beside the other from left to right, with their signs; no emoji."""
+_LEVEL = re.compile("[\\x00-\u058f\u2000-\u200e\u2010-\u202a\u202c\u202f-\u2066\u2069-\u214f]*")
+"""Letters that stand one beside the other from left to right, with their signs; no emoji, and
+nothing that turns the direction."""
 
 _BLANK = re.compile("[^\\S\x85\u1680]")
 """Any blank, but a control that may be a letter in another encoding, and one that is a stroke."""

@@ -105,6 +105,15 @@ def test_what_tables_lack_is_told_beside_what_is_wrong_in_them() -> None:
         assert said in told, said
 
 
+def test_a_name_that_no_ledger_can_have_is_an_error_like_any_other() -> None:
+    """What requests refuse, a mapping refuses too, beside its other mistakes."""
+    assert errors_of(f'order_by = 3\n[ledger]\nname = " Clients"\nid = "ldg"\n{MINIMAL}') == [
+        "order_by: Input should be a valid string",
+        "ledger.name: begins with U+0020 (SPACE); remove it",
+        "ledger.id: must look like ldg_<uuid>, in lower case",
+    ]
+
+
 @pytest.mark.parametrize(
     ("line", "path", "fix"),
     [

@@ -168,6 +168,8 @@ def test_what_nobody_sees_is_dropped(text: str, mended: str) -> None:
         ("می\u200cخ", "میخ"),
         ("ه\u200d", "ه"),
         ("a\u202eb1", "ab1"),
+        ("\u202ea\u202cb1", "\u202eab1"),  # where a direction ends says what it turns round
+        ("a!\u200e\u200f", "a!\u200f"),
         ("a\u3164b", "ab"),  # wide blanks that Unicode calls letters or signs
         ("a\u2800b", "ab"),
         ("\x8elut\xfd", "lut\xfd"),  # Ž of cp1250, read as latin-1
