@@ -101,8 +101,8 @@ class Cells:
             self._whole(value)
         if name in _FLAGS and isinstance(value, str):
             value = _FLAG_TEXTS.get(value.lower(), value)
-        elif name in _NUMBERS and template.column is not None:
-            value = self._number(name, template.column, value)
+        elif name in _NUMBERS and template.columns:
+            value = self._number(name, template, value)
         if rule.absolute:
             value = value.removeprefix("-") if isinstance(value, str) else abs(value)
         return None if value == "" else value
@@ -113,18 +113,20 @@ class Cells:
         Even zeros: 1.080 may be a thousand and eighty. CellError names the fix.
         """
         rule = self.first(rules)
-        column = rule.value.column if rule and isinstance(rule.value, Template) else None
-        number = self._numbers.get(column or "")
+        template = rule.value if rule else None
+        if not isinstance(template, Template) or not template.columns:
+            return
+        number = self._number_of(template)
         precision = str(given.get("precision", ""))
         if number is None or "rounding" in given or not precision.isdecimal() or not int(precision):
             return
         most = decimals_max(int(precision))
         if most is not None and number.decimals > most:
-            other = self._form.otherwise(self.text(column or ""), most)
+            other = self._form.otherwise(self._written(template), most)
             raise CellError(
-                f"{self._shown(column or '')} has more decimals than precision {precision} takes, "
-                f"as [csv] has {self._form.settings}{other}; if they are decimals, round them with "
-                'rounding = "half_up"'
+                f"{self._shown_number(template)} has more decimals than precision {precision} "
+                f"takes, as [csv] has {self._form.settings}{other}; if they are decimals, round "
+                'them with rounding = "half_up"'
             )
 
     def _meets(self, when: When) -> bool:
@@ -160,17 +162,41 @@ class Cells:
             raise CellError(f"{self._shown(column)} {self._form.describe(self.text(column))}")
         return str(value)
 
-    def _number(self, name: str, column: str, value: Any) -> Any:
+    def _number(self, name: str, template: Template, value: Any) -> Any:
         if not isinstance(value, str) or not value.strip():
             return value
-        number = self._numbers.get(column)
+        number = self._number_of(template)
         if number is None:
-            form = self._form.describe(value)
-            raise CellError(f"{self._shown(column)} is no number; it {form}")
+            form = self._form.describe(self._written(template))
+            raise CellError(f"{self._shown_number(template)} is no number; it {form}")
         if name in _WHOLE and number.decimals:
-            other = self._form.otherwise(value, most=0)
-            raise CellError(f"{self._shown(column)} has decimals; {name} is a whole number{other}")
-        return value
+            other = self._form.otherwise(self._written(template), most=0)
+            said = f"{self._shown_number(template)} has decimals"
+            raise CellError(f"{said}; {name} is a whole number{other}")
+        return number.text
+
+    def _number_of(self, template: Template) -> CellNumber | None:
+        """What a template gives as a number, if it is text of a file."""
+        if template.column is not None:
+            return self._numbers.get(template.column)
+        return self._form.read(self._written(template))
+
+    def _written(self, template: Template) -> str:
+        """What a template gives, with its numbers as the file writes them; those of JSON, too."""
+        return "".join(
+            self._cell_written(piece) if is_column else piece
+            for is_column, piece in template.pieces
+        )
+
+    def _cell_written(self, column: str) -> str:
+        is_number = isinstance(cell(self._raw, column), Decimal)
+        text = self.text(column)
+        return text.replace(".", self._form.decimal) if is_number else text
+
+    def _shown_number(self, template: Template) -> str:
+        if template.column is not None:
+            return self._shown(template.column)
+        return f"{shown(self._written(template))} of {template.text!r}"
 
     def _whole(self, text: str) -> str:
         if BROKEN.search(text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -132,6 +133,30 @@ def test_forms_of_numbers(form: NumberForm, cell: str, text: str | None) -> None
     """French and Swiss thousands, Indian groups, exponents; nothing of absurd size."""
     number = form.read(cell)
     assert (number.text if number else None) == text
+
+
+@pytest.mark.parametrize(
+    ("sign", "cell", "minor"),
+    [("+", "1.080", 108_000), ("", "1.080,50", 108_050), ("+", Decimal("1.25"), 125)],
+)
+def test_a_number_of_several_columns_is_written_as_the_others(
+    sign: str, cell: Any, minor: int
+) -> None:
+    """A sign of its own column does not make one euro of a thousand; numbers of JSON stay."""
+    text = GERMAN + PLAIN.replace('"{amount}"', '"{sign}{amount}"')
+    row = ROW | {"sign": sign, "amount": cell}
+    assert built(builder_of(text), row).minor_amount() == minor
+
+
+@pytest.mark.parametrize(
+    ("cents", "said"),
+    [("080", "'1.080' of '{amount}.{cents}' has more decimals"), ("x", "'1.x' of '{amount}.{ce")],
+)
+def test_a_number_of_several_columns_is_refused_as_the_others(cents: str, said: str) -> None:
+    """More decimals than the precision has, or no number: the reason shows all of it."""
+    builder = builder_of(PLAIN.replace('"{amount}"', '"{amount}.{cents}"'))
+    assert said in refused(builder, ROW | {"amount": "1", "cents": cents}).reason
+    assert built(builder, ROW | {"amount": "1", "cents": "05"}).minor_amount() == 105
 
 
 def test_whole_numbers_have_no_decimals() -> None:
