@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import tests.profiles  # noqa: F401 - it loads one
 from tests.guarded import Guarded, guarded_valkey
 from tests.harness import (
     Cluster,

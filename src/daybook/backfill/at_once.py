@@ -54,6 +54,16 @@ def same_signs(given: dict[str, Any]) -> Iterator[str]:
         yield "thousands is a sign between digits, and not that of decimal"
 
 
+def same_marks(given: dict[str, Any]) -> Iterator[str]:
+    """A delimiter, a quote and the end of a line that can't be told apart."""
+    delimiter, quote = given.get("delimiter", ","), given.get("quote", '"')
+    if delimiter == quote:
+        yield "delimiter and quote are the same character"
+    for name, sign in (("delimiter", delimiter), ("quote", quote)):
+        if sign in {"\n", "\r"}:
+            yield f"{name} is the end of a line"
+
+
 def lacks_amount(given: dict[str, Any]) -> Iterator[str]:
     """A transaction without any."""
     if {"amount", "precise_amount"}.isdisjoint(given):

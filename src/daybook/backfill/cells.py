@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from daybook.backfill.numbers import CellNumber, NumberForm, decimals_max
 from daybook.backfill.rows import BROKEN
 from daybook.backfill.rules import Condition, Rule, SideRule, ValueRule, When
-from daybook.backfill.template import CellError, Columns, Template, cell, text_of
+from daybook.backfill.template import CellError, Columns, Template, cell, filled, text_of
 from daybook.requests.naming import is_plain, naming_fault, normalised
 
 RuleT = TypeVar("RuleT", SideRule, ValueRule)
@@ -59,6 +59,10 @@ class Cells:
     def text(self, column: str) -> str:
         """A cell as text, as it stands."""
         return text_of(cell(self._raw, column), column)
+
+    def filled(self, column: str) -> str:
+        """A cell as text. CellError when it is empty."""
+        return filled(self.text(column), column)
 
     def first(self, rules: Sequence[RuleT]) -> RuleT | None:
         """The first rule that fits."""

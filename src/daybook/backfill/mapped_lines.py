@@ -122,8 +122,9 @@ class LineBuilder:
     def _group_key(self, row: Row) -> str | None:
         """The text of the row for ``by``; None when it can't tell, and is refused for it later."""
         assert self._mapping.group is not None
+        by = self._mapping.group.by
         with suppress(CellError):
-            return None if row.fault else self._mapping.group.by.render(self._columns(row))
+            return None if row.fault else by.render(self._columns(row), strict=True)
         return None
 
     def _group(
@@ -201,10 +202,8 @@ class LineBuilder:
         if row.fault is not None:
             return None
         try:
-            text = self._cells(row).text(column)
+            text = self._cells(row).filled(column)
         except CellError:
-            return None
-        if self._mapping.group is not None and not text.strip():
             return None
         rules = [rule for _, rule in self._mapping.transaction.dates() if rule.column == column]
         if not rules:
@@ -244,7 +243,7 @@ class LineBuilder:
         for name, rules in self._fields:
             _read(errors, given, name, partial(cells.value, name, rules))
         for name, column in self._placing:
-            _read(errors, {}, name, partial(cells.text, column))
+            _read(errors, {}, name, partial(cells.filled, column))
         table = self._mapping.transaction
         for name, side in (("source", table.source), ("destination", table.destination)):
             _read(errors, given, name, partial(self._balance, side, cells, keys))

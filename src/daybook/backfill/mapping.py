@@ -9,7 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from daybook.backfill.at_once import all_of, checked, lacks_amount, names_nothing, same_signs
+from daybook.backfill.at_once import (
+    all_of,
+    checked,
+    lacks_amount,
+    names_nothing,
+    same_marks,
+    same_signs,
+)
 from daybook.backfill.constants import rejection_of_constant
 from daybook.backfill.numbers import NumberForm
 from daybook.backfill.rules import (
@@ -23,6 +30,7 @@ from daybook.backfill.rules import (
 )
 from daybook.backfill.template import Template, parse_template
 from daybook.requests.fields import LedgerId, Name
+from daybook.requests.naming import normalised
 
 
 def _value_rules(given: Any) -> Any:
@@ -161,8 +169,8 @@ class CsvTable(Table):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _tells_numbers_apart(cls, given: Any, read: Callable[[Any], Any]) -> Any:
-        return checked(given, read, same_signs)
+    def _tells_signs_apart(cls, given: Any, read: Callable[[Any], Any]) -> Any:
+        return checked(given, read, lambda table: chain(same_signs(table), same_marks(table)))
 
     @property
     def number_form(self) -> NumberForm:
@@ -247,6 +255,19 @@ class Mapping(Table):
     @classmethod
     def _names_what_exists(cls, given: Any, read: Callable[[Any], Any]) -> Any:
         return checked(given, read, names_nothing)
+
+    @model_validator(mode="after")
+    def _conditions_can_hold(self) -> Mapping:
+        if self.normalise:
+            asked = chain.from_iterable(rule.when.values() for rule in self.rules())
+            texts = dict.fromkeys(chain.from_iterable(one.any_of or () for one in asked))
+            all_of(
+                f"when asks for {text!r}, which no cell is with normalise = true: write "
+                f"{normalised(text)!r}"
+                for text in texts
+                if text != normalised(text)
+            )
+        return self
 
     def side_rules(self) -> Iterator[SideRule]:
         """Every rule that names a balance."""

@@ -14,6 +14,9 @@ from daybook.backfill.numbers import Sign, sign_of
 from daybook.backfill.template import Template, parse_template
 from daybook.ledger.money import plain_text
 
+_AFTERNOON = datetime(2024, 1, 31, 15, 4, 5, tzinfo=UTC)
+"""What a format must tell from other moments."""
+
 _OFFSET = re.compile(r"([+-])(\d\d):(\d\d)\Z")
 
 
@@ -156,9 +159,18 @@ class DateRule(Table):
         if text is None:
             return None
         try:
-            datetime.strptime(datetime(2024, 1, 31, tzinfo=UTC).strftime(text), text)  # noqa: DTZ007
+            read = datetime.strptime(_AFTERNOON.strftime(text), text)  # noqa: DTZ007
         except ValueError as fault:
             raise ValueError(f"is not a format of strptime, such as %Y-%m-%d: {fault}") from None
+        if read.year != _AFTERNOON.year:
+            raise ValueError("has no year: write %Y or %y")
+        if read.hour not in {0, _AFTERNOON.hour}:
+            raise ValueError("has hours up to twelve, and not which half of the day: add %p")
+        if read.tzinfo is None and "%Z" in text.replace("%%", ""):
+            raise ValueError(
+                "has %Z, whose name would be read and not counted: write that name itself, such as "
+                "CET, and give timezone, or use %z for offsets"
+            )
         return text
 
     def read(self, text: str) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import os
@@ -30,8 +31,10 @@ _ENDINGS = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson",
 }  # fmt: skip
 _GZIP = b"\x1f\x8b"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_UTF8 = frozenset({"utf-8", "utf8"})
+_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+"""What a file begins with that says its own encoding."""
+
+_MARK_BYTES = max(map(len, _MARKS))
 
 
 class Source:
@@ -189,9 +192,12 @@ def _unpacked(binary: io.BufferedReader) -> io.BufferedReader:
 
 def _decoded(binary: io.BufferedReader, encoding: str) -> io.TextIOWrapper:
     """The text. Bytes that are none become surrogates, and a row that uses them is refused."""
-    if encoding.lower().replace("_", "-") in _UTF8:
-        if binary.peek(2)[:2] in _UTF16:
-            raise ConfigError('it begins as UTF-16 does: write encoding = "utf-16" into [csv]')
+    known = codecs.lookup(encoding).name
+    begun = binary.peek(_MARK_BYTES)[:_MARK_BYTES]
+    said = next((name for mark, name in _MARKS.items() if begun.startswith(mark)), None)
+    if said is not None and not known.startswith((said, "utf-32")):
+        raise ConfigError(f'it begins as {said.upper()} does: write encoding = "{said}" into [csv]')
+    if known == "utf-8":
         encoding = "utf-8-sig"  # spreadsheets begin a file with a byte order mark
     return io.TextIOWrapper(binary, encoding, errors="surrogateescape", newline="")
 

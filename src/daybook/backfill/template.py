@@ -97,8 +97,13 @@ def text_of(value: Any, name: str) -> str:
     raise CellError(f"column {name!r} is a JSON {type(value).__name__}, not text or a number")
 
 
-def _cell_text(row: Columns, name: str, strict: bool) -> str:
-    text = text_of(cell(row, name), name)
-    if strict and not text.strip():
+def filled(text: str, name: str) -> str:
+    """The text of a column. Raises CellError when it is empty."""
+    if not text.strip():
         raise CellError(f"column {name!r} is empty")
     return text
+
+
+def _cell_text(row: Columns, name: str, strict: bool) -> str:
+    text = text_of(cell(row, name), name)
+    return filled(text, name) if strict else text

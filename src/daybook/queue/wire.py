@@ -137,7 +137,7 @@ def _entry(fields: dict[bytes, bytes]) -> Entry:
 def unread_call(keys: Keys, partition: int, cursor: int, count: int) -> Call[list[Entry]]:
     """All that stands behind a cursor of a partition, ``count`` at most.
 
-    Barriers too, whose bodies are no requests: whoever gets fewer than ``count`` has seen all.
+    Barriers too, whose bodies are no requests: anyone who gets fewer than ``count`` has seen all.
     """
     start = f"({entry_id_of(cursor)}"
     command = ("XRANGE", keys.log(partition), start, "+", "COUNT", str(count))

@@ -264,6 +264,15 @@ def test_a_refused_group_keeps_its_references(cell: str) -> None:
     assert [type(one) for one in judged] == [Reject, Reject, Line, Reject, Reject]
 
 
+def test_rows_without_the_text_of_a_group_are_none() -> None:
+    """Two entries without a number are not one, even if it has a reference from elsewhere."""
+    builder = builder_of(JOURNAL.replace('"entry-{entry}', '"entry-{text}'))
+    rows = [row(n, "", "A", *sides, text=str(n)) for n, sides in enumerate([("5", ""), ("", "5")])]
+    for reject in builder.lines(rows):
+        assert isinstance(reject, Reject)
+        assert "by: column 'entry' is empty" in reject.reason
+
+
 def test_rows_that_name_both_sides_are_transactions_as_they_are() -> None:
     """An atomic bulk with one for each row."""
     given = 'destination = [{ when = { credit = { empty = false } }, balance = "{account}" }]'

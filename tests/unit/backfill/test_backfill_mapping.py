@@ -114,6 +114,27 @@ def test_a_name_that_no_ledger_can_have_is_an_error_like_any_other() -> None:
     ]
 
 
+DATE = 'effective_date = {{ column = "day", format = "{}" }}'
+DATE_PATH = "transaction.effective_date"
+
+
+@pytest.mark.parametrize(
+    "format_text", ["%Y-%m", "%y%m%d", "%d %b %Y %I:%M %p", "%Y-%m-%d %H:%M %z", "%Y-%m-%d %%Z"]
+)
+def test_formats_that_tell_moments_apart(format_text: str) -> None:
+    """Months, short years, halves of a day and offsets are fine."""
+    assert mapping_of(MINIMAL + DATE.format(format_text)).transaction.effective_date
+
+
+def test_a_condition_that_can_never_hold_is_told() -> None:
+    """Cells lose their blanks, and the next rule would take what this one was meant for."""
+    rules = 'description = [{ when = { kind = ["sale", "sale "] }, value = "a" }, { value = "b" }]'
+    (error,) = errors_of("normalise = true\n" + MINIMAL + rules)
+    assert error.endswith("when asks for 'sale ', which no cell is with normalise = true: "
+                          "write 'sale'")  # fmt: skip
+    assert mapping_of(MINIMAL + rules)
+
+
 @pytest.mark.parametrize(
     ("line", "path", "fix"),
     [
@@ -122,6 +143,11 @@ def test_a_name_that_no_ledger_can_have_is_an_error_like_any_other() -> None:
         ("effective_date = { column = 1 }", "transaction.effective_date.column", "string"),
         ("description = []", "transaction.description", "at least 1"),
         ("meta_data = { note = [] }", "transaction.meta_data.note", "at least 1"),
+        (DATE.format("%d.%m."), f"{DATE_PATH}.format", "has no year"),
+        (DATE.format("%Y-%m-%d %I:%M"), f"{DATE_PATH}.format", "add %p"),
+        (DATE.format("%Y-%m-%d %H:%M %Z"), f"{DATE_PATH}.format", "give timezone, or use %z"),
+        ('[csv]\ndelimiter = ";"\nquote = ";"', "csv", "are the same"),
+        ('[csv]\ndelimiter = "\\n"', "csv", "delimiter is the end of a line"),
     ],
 )
 def test_a_wrong_key_is_named_with_its_fix(line: str, path: str, fix: str) -> None:

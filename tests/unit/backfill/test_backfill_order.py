@@ -188,6 +188,19 @@ def test_a_cell_that_orders_nothing_is_named(column: str, cell: Any) -> None:
     assert f"order_by: column '{column}' is a JSON {type(cell).__name__}" in reject.reason
 
 
+@pytest.mark.parametrize("column", ["day", "note"])
+def test_an_empty_cell_has_no_place_in_an_order(column: str) -> None:
+    """Also where a date is optional: the row would be posted before all others."""
+    text = MAPPING.format(more=f'order_by = "{column}"')
+    builder = LineBuilder(
+        check_mapping(tomllib.loads(text.replace('"%d.%m.%Y"', '"%d.%m.%Y", optional = true')))
+    )
+    row = Row(1, {"id": "1", "amount": "1", "day": "", "note": " "})
+    (reject,) = builder.lines([row])
+    assert isinstance(reject, Reject)
+    assert f"order_by: column '{column}' is empty" in reject.reason
+
+
 def test_bytes_that_are_no_text_order_rows_too() -> None:
     """They stand behind what is text."""
     content = b"id,amount,day\n\xff,1,01.01.2026\n2,1,01.01.2026\n"

@@ -210,6 +210,15 @@ def test_a_file_that_needs_a_word_says_which(content: bytes, said: str, tmp_path
         pass
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_that_says_its_encoding_is_not_read_in_another(encoding: str) -> None:
+    """Every byte is a letter in latin-1, so José would be another customer, unnoticed."""
+    content = "note,id,amount\nx,José,1\n".encode(encoding)
+    said = f'write encoding = "{encoding.removesuffix("-sig")}" into'
+    with pytest.raises(ConfigError, match=said):
+        rows_of(content, csv='encoding = "latin-1"')
+
+
 def test_an_archive_that_breaks_off_ends_the_run(tmp_path: Path) -> None:
     """What came before is read; then an error says behind which line."""
     path = tmp_path / "a.csv.gz"
