@@ -91,6 +91,16 @@ eu: @World > E 10 EUR overdraft
             f"destination: balance {Z} does not exist; create it first; {TO} from @W",
             [Z],
         ),
+        (
+            "x: @W > Z=1,A=left 2 USD",
+            f"destination: balance {Z} does not exist; create it first; {TO} from @W",
+            [Z],
+        ),
+        (
+            "x: @V=1,@W=left > Z 2 USD",
+            f"destination: balance {Z} does not exist; create it first",
+            [Z],
+        ),
         ("x: E > A 1 USD", f"currency: source {E} is in EUR, not USD", []),
         ("x: A > E 1 USD", f"currency: destination {E} is in EUR, not USD", []),
         ("x: E > A 1 CHF", f"currency: source {E} is in EUR, not CHF", []),
