@@ -101,6 +101,9 @@ def test_the_flow_of_the_sdk_s_own_page(api: Api) -> None:
     hold = sdk.transactions.create(api.body(wallet, shop, 4_000, inflight=True)).data
     assert (hold["status"], hold["inflight"]) == ("INFLIGHT", True)
     assert api.figures(wallet) == (10_000, -4_000)
+    too_much = {"status": "commit", "precise_amount": 4_001}
+    path = f"/transactions/inflight/{hold['transaction_id']}"
+    refused(api.call("PUT", path, too_much), 400, "TXN_COMMIT_AMOUNT_EXCEEDED", "USD40")
     part = {"status": "commit", "precise_amount": 1_500, "skip_queue": True}
     committed = sdk.transactions.update_status(hold["transaction_id"], part).data
     assert (committed["status"], committed["parent_transaction"]) == (
@@ -275,6 +278,9 @@ def test_a_bulk_is_posted_in_order(api: Api) -> None:
     made = api.sdk.transactions.create_bulk({"transactions": items(40, 10), "skip_queue": True})
     assert (made.status, made.data["status"], made.data["transaction_count"]) == (201, "applied", 2)
     assert api.figures(wallet)[0] == 50
+    asked = [{"field": "parent_transaction", "operator": "eq", "value": made.data["batch_id"]}]
+    _, rows = api.call("POST", "/transactions/filter", {"filters": asked})
+    assert [row["meta_data"]["sequence"] for row in rows] == [2, 1]
     bulk = {"transactions": items(20, 60), "atomic": True, "skip_queue": True}
     found = refused(api.call("POST", "/transactions/bulk", bulk), 400, "TXN_INSUFFICIENT_FUNDS")
     assert found["batch_id"] == found["error_detail"]["details"]["batch_id"]
@@ -470,6 +476,15 @@ def test_what_no_worker_has_read_is_there_all_the_same(cluster: Cluster, tmp_pat
         installation.close()
 
 
+def test_a_snapshot_is_taken_by_a_worker(api: Api) -> None:
+    """What it keeps is what the journal says."""
+    wallet = api.wallet(100)
+    status, said = api.call("POST", "/balances-snapshots?batch_size=1000")
+    assert (status, "on its way" in said["message"]) == (200, True)
+    _, found = api.call("GET", f"/balances/{wallet}/at?from_source=true")
+    assert found["balance"]["credit_balance"] == 100
+
+
 def test_filters_find_by_every_operator(api: Api) -> None:
     """As a body, and in a query string."""
     ledger = api.sdk.ledgers.create({"name": "filtered"}).data["ledger_id"]
@@ -499,6 +514,9 @@ def test_filters_find_by_every_operator(api: Api) -> None:
     body = {"filters": [{"field": "ledger_id", "operator": "eq", "value": ledger}]}
     _, counted = api.call("POST", "/balances/filter", body | {"include_count": True, "limit": 2})
     assert (len(counted["data"]), counted["total_count"]) == (2, 3)
+    assert found({"field": "balance_id", "operator": "like", "value": wallets[1][:-2] + "%"}) == [
+        20
+    ]
     rows = api.call("GET", f"/transactions?balance_id_eq={wallets[0]}")[1]
     assert [row["precise_amount"] for row in rows] == [10]
 

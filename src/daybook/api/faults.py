@@ -113,6 +113,7 @@ TEXTS = {
     Reason.OVERDRAFT_LIMIT_EXCEEDED: "transaction exceeds overdraft limit",
     Reason.CURRENCY_MISMATCH: "currency mismatch",
     Reason.PRECISION_MISMATCH: "precision mismatch",
+    Reason.COMMIT_EXCEEDS_HOLD: "cannot commit more than the remaining amount",
     Reason.ALREADY_VOIDED: "transaction has already been voided",
     Reason.ALREADY_COMMITTED: "Transaction already committed",
     Reason.ALREADY_REFUNDED: "transaction has already been refunded",

@@ -10,6 +10,9 @@ from daybook.client.flows import Queued
 from daybook.client.names import name_of
 from daybook.queue.wire import Entry
 
+SNAPSHOT_SECONDS_MAX = 600.0
+"""How long a snapshot that was asked for waits for a worker."""
+
 
 class LogClient(AsyncClient):
     """An ``AsyncClient`` that can tell what waits in the log."""
@@ -21,6 +24,10 @@ class LogClient(AsyncClient):
     async def ring(self, partitions: Sequence[int]) -> None:
         """Have a worker come to these partitions."""
         await asyncio.to_thread(self._doorbell.ring, partitions)
+
+    async def ask_for_snapshot(self) -> None:
+        """Have a worker keep the figures of balances that changed. Raises LogUnavailable."""
+        await asyncio.to_thread(self._doorbell.ask_for_snapshot, SNAPSHOT_SECONDS_MAX)
 
     async def unread(self, partition: int, cursor: int, count: int) -> list[Entry]:
         """What waits in a partition behind a cursor, ``count`` entries at most.

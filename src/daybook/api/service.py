@@ -15,7 +15,7 @@ from fastapi import Request as HttpRequest
 from daybook.api.faults import Fault, refused
 from daybook.api.log_client import LogClient
 from daybook.client.receipts import AsyncReceipt, Outcome
-from daybook.errors import OutcomeUnknown, ReferenceConflict
+from daybook.errors import LogUnavailable, OutcomeUnknown, ReferenceConflict
 from daybook.requests import Request
 from daybook.settings import Settings
 from daybook.store.engine import POOL_SIZE_MAX, make_engine
@@ -93,7 +93,7 @@ class Service:
             return Accepted(receipt)
         try:
             return Accepted(receipt, await self.client.wait(receipt, wait))
-        except OutcomeUnknown:
+        except (OutcomeUnknown, LogUnavailable):  # it is accepted all the same
             return Accepted(receipt)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -14,7 +16,11 @@ from daybook.store.read.outcomes import deferred_bodies
 from daybook.store.read.queries import list_partitions
 
 ENTRIES_MAX = 10_000
-"""Most entries that are looked at. Beyond them the sums say that they are not complete."""
+BYTES_MAX = 32 << 20
+"""Most that is looked at. Beyond that the sums say that they are not complete."""
+
+READ_AT_ONCE = 250
+"""Entries of one look: a server that reads them does nothing else."""
 
 
 class Queued(NamedTuple):
@@ -31,16 +37,35 @@ async def queued_of(service: Service, balance_id: str) -> Queued:
     Raises LogUnavailable, StoreUnavailable.
     """
     bodies, cursors = await service.read(_deferred_and_cursors)
-    complete = len(bodies) < ENTRIES_MAX
+    left = _Left(ENTRIES_MAX, BYTES_MAX)
+    left.take(body for _, body in bodies)
     for partition, cursor in cursors:
-        left = ENTRIES_MAX - len(bodies)
-        if left <= 0:
-            complete = False
-            break
-        found = await service.client.unread(partition, cursor, left)
-        complete = complete and len(found) < left
-        bodies += ((entry.request_id, entry.body) for entry in found)
-    return _summed(bodies, balance_id, int(service.clock() * 1_000_000), complete=complete)
+        while not left.is_over:
+            found = await service.client.unread(partition, cursor, READ_AT_ONCE)
+            left.take(entry.body for entry in found)
+            bodies += ((entry.request_id, entry.body) for entry in found)
+            if len(found) < READ_AT_ONCE:
+                break
+            cursor = found[-1].position
+    now_micros = int(service.clock() * 1_000_000)
+    return _summed(bodies, balance_id, now_micros, complete=not left.is_over)
+
+
+@dataclass
+class _Left:
+    """How much may still be looked at."""
+
+    entries: int
+    size: int
+
+    def take(self, bodies: Iterable[bytes]) -> None:
+        for body in bodies:
+            self.entries -= 1
+            self.size -= len(body)
+
+    @property
+    def is_over(self) -> bool:
+        return self.entries <= 0 or self.size <= 0
 
 
 def _deferred_and_cursors(

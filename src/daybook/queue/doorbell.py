@@ -16,6 +16,7 @@ from daybook.errors import LogUnavailable
 
 APPLY_TASK = "daybook.apply"
 DRY_RUN_TASK = "daybook.dry_run"
+SNAPSHOT_TASK = "daybook.snapshot"
 FIND_TASK = "daybook.find"
 INTAKE_QUEUE = "daybook.intake"
 QUEUE_PREFIX = "daybook.partition."
@@ -78,6 +79,13 @@ class Doorbell:
         Raises LogUnavailable when the broker does not take it.
         """
         self._ask(FIND_TASK, (request_id, answer_id), seconds)
+
+    def ask_for_snapshot(self, seconds: float) -> None:
+        """Ask any worker to keep the figures of all balances that changed.
+
+        Forgotten after ``seconds``. Raises LogUnavailable when the broker does not take it.
+        """
+        self._ask(SNAPSHOT_TASK, (), seconds)
 
     def _ask(self, task: str, args: tuple[str, ...], seconds: float) -> None:
         try:

@@ -115,6 +115,7 @@ def _body_in(found: list[tuple[bytes, dict[bytes, bytes]]]) -> bytes | None:
 class Entry(NamedTuple):
     """What an entry says of itself: anyone may have written it."""
 
+    position: int
     request_id: str
     body: bytes
 
@@ -126,12 +127,12 @@ def entry_call(keys: Keys, partition: int, position: int) -> Call[Entry | None]:
 
 
 def _entry_in(found: list[tuple[bytes, dict[bytes, bytes]]]) -> Entry | None:
-    return _entry(found[0][1]) if found else None
+    return _entry(*found[0]) if found else None
 
 
-def _entry(fields: dict[bytes, bytes]) -> Entry:
+def _entry(entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:
     request_id = fields.get(b"i", b"").decode(errors="backslashreplace")
-    return Entry(request_id, fields.get(b"b", b""))
+    return Entry(position_of(entry_id), request_id, fields.get(b"b", b""))
 
 
 def unread_call(keys: Keys, partition: int, cursor: int, count: int) -> Call[list[Entry]]:
@@ -141,7 +142,7 @@ def unread_call(keys: Keys, partition: int, cursor: int, count: int) -> Call[lis
     """
     start = f"({entry_id_of(cursor)}"
     command = ("XRANGE", keys.log(partition), start, "+", "COUNT", str(count))
-    return Call(command, lambda found: [_entry(fields) for _, fields in found])
+    return Call(command, lambda found: [_entry(*one) for one in found])
 
 
 def answer_call(keys: Keys, answer_id: str) -> Call[bytes | None]:

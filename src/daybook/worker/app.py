@@ -11,10 +11,10 @@ from celery import Celery
 from kombu.serialization import register
 from kombu.utils.json import dumps
 
-from daybook.queue.doorbell import INTAKE_QUEUE, TASK_SECONDS_MAX
+from daybook.queue.doorbell import INTAKE_QUEUE, SNAPSHOT_TASK, TASK_SECONDS_MAX
 from daybook.settings import Settings, read_settings
 from daybook.worker.broker import VANISHED
-from daybook.worker.envelopes import SNAPSHOT_TASK, SWEEP_TASK
+from daybook.worker.envelopes import SWEEP_TASK
 from daybook.worker.messages import load_message
 
 SOFT_SHUTDOWN_SECONDS = 15

@@ -16,13 +16,19 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from daybook.queue.doorbell import APPLY_TASK, DRY_RUN_TASK, FIND_TASK, QUEUE_PREFIX, queue_of
+from daybook.queue.doorbell import (
+    APPLY_TASK,
+    DRY_RUN_TASK,
+    FIND_TASK,
+    QUEUE_PREFIX,
+    SNAPSHOT_TASK,
+    queue_of,
+)
 from daybook.requests.bounds import BULK_BODY_BYTES_MAX
 from daybook.worker.messages import check_depth, load_message
 
 ENQUEUE_TASK = "daybook.enqueue"
 SWEEP_TASK = "daybook.sweep"
-SNAPSHOT_TASK = "daybook.snapshot"
 
 INTAKE_TASKS = frozenset({ENQUEUE_TASK, DRY_RUN_TASK, FIND_TASK, SWEEP_TASK, SNAPSHOT_TASK})
 """What may be run from the intake, or a queue of an operator's own. Celery's built-in tasks, with

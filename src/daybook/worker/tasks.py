@@ -13,10 +13,17 @@ from daybook.apply.dry_run import DryRun
 from daybook.apply.lookup import find as find_request
 from daybook.apply.lookup import recorded_under
 from daybook.errors import LogFull, LogUnavailable, NotFound, StoreUnavailable
-from daybook.queue.doorbell import APPLY_TASK, DRY_RUN_TASK, FIND_TASK, INTAKE_QUEUE, queue_of
+from daybook.queue.doorbell import (
+    APPLY_TASK,
+    DRY_RUN_TASK,
+    FIND_TASK,
+    INTAKE_QUEUE,
+    SNAPSHOT_TASK,
+    queue_of,
+)
 from daybook.store.read.snapshots import take_snapshot
 from daybook.worker.app import app
-from daybook.worker.envelopes import ENQUEUE_TASK, SNAPSHOT_TASK, SWEEP_TASK
+from daybook.worker.envelopes import ENQUEUE_TASK, SWEEP_TASK
 from daybook.worker.intake import again, take
 from daybook.worker.runtime import runtime
 

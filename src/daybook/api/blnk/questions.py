@@ -13,6 +13,8 @@ from daybook.store.read.filters import LISTS, OFFSET_MAX, OPERATORS, Condition, 
 
 LIMIT_DEFAULT = 20
 LIMIT_MAX = 100
+LISTED_MAX = 1_000
+"""Most rows of a list that was asked for by a query string."""
 PAGING = frozenset({"limit", "offset", "sort_by", "sort_order", "after", "instance_id"})
 """Names in a query string that are no filters."""
 
@@ -70,7 +72,9 @@ def bad_filter(field: str, message: str) -> Fault:
     return Fault(400, "GEN_BAD_REQUEST", f"{field}: {message}", legacy="error")
 
 
-def question_of(parameters: Sequence[tuple[str, str]], limit_default: int) -> Question:
+def question_of(
+    parameters: Sequence[tuple[str, str]], limit_default: int, limit_max: int = LISTED_MAX
+) -> Question:
     """The question of a query string. Raises Fault."""
     given = dict(parameters)
     limit = _whole(given.get("limit"), limit_default, "limit")
@@ -80,7 +84,7 @@ def question_of(parameters: Sequence[tuple[str, str]], limit_default: int) -> Qu
         conditions,
         sort_by=given.get("sort_by") or None,
         descending=given.get("sort_order", "desc").lower() != "asc",
-        limit=min(limit, LIMIT_MAX) or limit_default,
+        limit=min(limit, limit_max) or limit_default,
         offset=offset,
     )
 

@@ -117,6 +117,8 @@ def transaction(view: TransactionView) -> Shape:
     meta_data = dict(view.meta_data)
     if view.status == Status.REJECTED:
         meta_data["blnk_rejection_reason"] = rejection(view.reason, view.detail)
+    if view.part is not None and (view.parent_transaction or "").startswith("bulk_"):
+        meta_data.setdefault("sequence", view.part)
     shape = _money(view.precise_amount, view.precision)
     shape |= {
         "overdraft_limit": view.overdraft_limit or 0,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 
 from daybook.api.blnk import shapes
-from daybook.api.blnk.questions import LIMIT_DEFAULT, QuestionBody, question_of
+from daybook.api.blnk.questions import LIMIT_DEFAULT, LISTED_MAX, QuestionBody, question_of
 from daybook.api.exact import Exact, ExactRoute
 from daybook.api.faults import Fault
 from daybook.api.service import Service, service_of
@@ -24,7 +24,8 @@ _SHAPES: dict[str, Any] = {
     "identities": shapes.identity,
     "transactions": shapes.transaction,
 }
-_LIMITS = {"ledgers": 10, "balances": 10, "identities": 100, "transactions": LIMIT_DEFAULT}
+_LIMITS = {"ledgers": 10, "balances": 10, "identities": 10_000, "transactions": LIMIT_DEFAULT}
+"""How many rows a list has that says no limit: of identities, as clients know them, all."""
 
 
 async def _found(service: Service, collection: str, question: Question) -> list[Any]:
@@ -41,7 +42,9 @@ def _bad(fault: MalformedRequest) -> Fault:
 
 
 async def _listed(service: Service, collection: str, request: Request) -> Exact:
-    question = question_of(request.query_params.multi_items(), _LIMITS[collection])
+    default = _LIMITS[collection]
+    most = max(default, LISTED_MAX)
+    question = question_of(request.query_params.multi_items(), default, most)
     return Exact(await _found(service, collection, question))
 
 

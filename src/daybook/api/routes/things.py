@@ -208,6 +208,13 @@ def _moment(text: str) -> datetime:
     return found.astimezone(UTC)
 
 
+@router.post("/balances-snapshots", tags=["balances"])
+async def take_snapshot(service: TheService) -> Exact:
+    """Have a worker keep the figures of all balances that changed, which makes history quick."""
+    await service.client.ask_for_snapshot()
+    return Exact({"message": "a snapshot of all balances that changed is on its way"})
+
+
 @router.get("/balances/{balance_id}/statement", tags=["balances"])
 async def get_statement(
     balance_id: str,

@@ -42,6 +42,7 @@ from daybook.errors import ReferenceConflict, StoreUnavailable
 from daybook.ledger.balance import named_balance_id
 from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.ledger.instructions import Kind
+from daybook.ledger.money import amount_text, to_minor
 from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
 from daybook.requests import BulkRequest, CancelRequest, Request, TransactionRequest
@@ -209,6 +210,7 @@ async def update_hold(
     if body.dry_run:
         return Exact(await previews.of_action(service, request, body.status))
     _check_hold(found, body.status)
+    _check_part(found, body)
     seconds = _seconds(wait, skip_queue=body.skip_queue)
     accepted = await _hand_in_action(service, request, seconds)
     if accepted.outcome is None:
@@ -237,6 +239,21 @@ def _check_hold(found: Found, status: str) -> None:
         if hold.voided:
             raise refused(Reason.ALREADY_VOIDED, None)
         raise Fault(409, "TXN_ALREADY_COMMITTED", f"cannot {status}. Transaction already committed")
+
+
+def _check_part(found: Found, body: HoldBody | HoldPart) -> None:
+    """A part that is more than is left can't become less than it. Raises Fault."""
+    if not isinstance(found, TransactionView) or found.hold is None or found.parts:
+        return
+    precision, left = found.precision or 1, found.hold.remaining
+    wanted = body.precise_amount or (to_minor(body.amount, precision) if body.amount else 0)
+    if wanted > left:
+        text = (
+            f"cannot commit more than the remaining amount. Available: {found.currency}"
+            f"{amount_text(left, precision)}, Requested: {amount_text(wanted, precision)}"
+        )
+        details = {"reason": Reason.COMMIT_EXCEEDS_HOLD.value, "remaining": left}
+        raise Fault(400, "TXN_COMMIT_AMOUNT_EXCEEDED", text, details)
 
 
 def _no_hold(status: str) -> Fault:
@@ -297,7 +314,9 @@ async def _on_hold(service: Service, status: str, part: HoldPart, skip_queue: bo
     result: Shape = {"transaction_id": part.transaction_id}
     try:
         request = hold_request(part.transaction_id, body, None)
-        _check_hold(await _found(service, part.transaction_id), status)
+        found = await _found(service, part.transaction_id)
+        _check_hold(found, status)
+        _check_part(found, part)
         accepted = await _hand_in_action(service, request, _seconds(None, skip_queue=skip_queue))
     except Fault as fault:
         code = _HOLD_CODES.get(fault.code, "INTERNAL_ERROR")

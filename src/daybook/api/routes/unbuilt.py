@@ -16,7 +16,6 @@ PATHS = (
     "/backup",
     "/backup-s3",
     "/balance-monitors",
-    "/balances-snapshots",
     "/hooks",
     "/mocked-account",
     "/multi-search",

@@ -23,6 +23,7 @@ from sqlalchemy import (
     cast,
     false,
     func,
+    literal,
     or_,
     select,
     true,
@@ -95,11 +96,18 @@ class Question:
 class Field(NamedTuple):
     """A field: its column, and from a value as it was given to one that is compared with it.
 
-    parse raises ValueError, with what the value should look like.
+    parse raises ValueError, with what the value should look like. prefix: of ids, which are kept
+    without theirs.
     """
 
     column: ColumnElement[Any]
     parse: Callable[[Any], Any]
+    prefix: str = ""
+
+    @property
+    def text(self) -> ColumnElement[str]:
+        """The column as it is shown, for patterns."""
+        return literal(self.prefix, Text) + cast(self.column, Text)
 
 
 class Collection(NamedTuple):
@@ -153,7 +161,7 @@ def _condition(
     name, operator = asked.field, asked.operator
     if collection.table is transactions:
         special = _SPECIAL.get(name)
-        if special is not None:
+        if special is not None and (operator == "eq" or name not in collection.fields):
             return special(connection, asked)
     field = _field(collection, name)
     if operator in NULLS:
@@ -165,8 +173,7 @@ def _condition(
         return field.column.between(*values)
     (value,) = values
     if operator in PATTERNS:
-        text = cast(field.column, Text)
-        return text.like(value) if operator == "like" else text.ilike(value)
+        return field.text.like(value) if operator == "like" else field.text.ilike(value)
     return COMPARISONS[operator](field.column, value)
 
 
@@ -275,9 +282,9 @@ _LEDGER_FIELDS = {
     "created_at": Field(ledgers.c.created_at, _moment),
 }
 _BALANCE_FIELDS = {
-    "balance_id": Field(_b.balance_id, _id),
+    "balance_id": Field(_b.balance_id, _id, "bln_"),
     **_plain(balances, "ledger_id", "currency", "indicator"),
-    "identity_id": Field(_b.identity_id, _id),
+    "identity_id": Field(_b.identity_id, _id, "idt_"),
     "balance": Field(_b.credit_balance - _b.debit_balance, _number),
     "inflight_balance": Field(_b.inflight_credit_balance - _b.inflight_debit_balance, _number),
     **_numbers(
@@ -292,7 +299,7 @@ _BALANCE_FIELDS = {
     "created_at": Field(_b.created_at, _moment),
 }
 _IDENTITY_FIELDS = {
-    "identity_id": Field(identities.c.identity_id, _id),
+    "identity_id": Field(identities.c.identity_id, _id, "idt_"),
     **_plain(
         identities,
         *(
@@ -304,10 +311,10 @@ _IDENTITY_FIELDS = {
     "created_at": Field(identities.c.created_at, _moment),
 }
 _TRANSACTION_FIELDS = {
-    "transaction_id": Field(_t.transaction_id, _id),
-    "parent_transaction": Field(_t.parent_transaction, _id),
-    "source": Field(_t.source, _id),
-    "destination": Field(_t.destination, _id),
+    "transaction_id": Field(_t.transaction_id, _id, "txn_"),
+    "parent_transaction": Field(_t.parent_transaction, _id, "txn_"),
+    "source": Field(_t.source, _id, "bln_"),
+    "destination": Field(_t.destination, _id, "bln_"),
     **_plain(transactions, "reference", "currency", "status", "description", "reason", "kind"),
     "amount": Field(_AMOUNT, _number),
     **_numbers(transactions, "precise_amount", "precision"),
@@ -339,9 +346,8 @@ def _meta_of_transaction(key: str) -> ColumnElement[Any]:
 
 def _oldest_last(table: Any) -> Sequence[ColumnElement[Any]]:
     """The newest first; those of one moment by id."""
-    key = next(iter(table.primary_key.columns)) if hasattr(table, "primary_key") else None
-    names = ("position", key.name if key is not None else "position")
-    return [table.c[name].desc() for name in names]
+    (key,) = table.primary_key.columns
+    return [table.c.position.desc(), key.desc()]
 
 
 COLLECTIONS: dict[str, Collection] = {
@@ -415,26 +421,12 @@ def _of_indicator(connection: Connection, asked: Condition) -> ColumnElement[boo
 
 def _of_parent(connection: Connection, asked: Condition) -> ColumnElement[bool]:
     """What was done to a transaction, the legs of a request, the items of a bulk."""
-    if asked.operator != "eq":
-        return _condition_of_column(asked, _TRANSACTION_FIELDS["parent_transaction"])
     (stored,) = _values(asked, _TRANSACTION_FIELDS["parent_transaction"])
     parts = connection.execute(select(_t.parts).where(_t.transaction_id == stored)).scalar() or 0
     ids = part_uuids(str(asked.values[0]), parts) if parts else []
     names_it = _t.parent_transaction == stored
     done = and_(names_it, _t.kind != Kind.TRANSACTION.value)
     return or_(done, _t.transaction_id.in_(ids)) if ids else done
-
-
-def _condition_of_column(asked: Condition, field: Field) -> ColumnElement[bool]:
-    if asked.operator in NULLS:
-        is_null = asked.operator == "isnull"
-        return field.column.is_(None) if is_null else field.column.is_not(None)
-    values = _values(asked, field)
-    if asked.operator == "in":
-        return field.column.in_(values)
-    if asked.operator in COMPARISONS:
-        return COMPARISONS[asked.operator](field.column, values[0])
-    raise _wrong(asked.field, f"can't be asked by {asked.operator}")
 
 
 _SPECIAL: dict[str, Callable[[Connection, Condition], ColumnElement[bool]]] = {
