@@ -11,6 +11,7 @@ from daybook.ledger.instructions import Bulk, Deadline
 from daybook.ledger.rejection import Rejected
 from daybook.requests import decode, fingerprint_of, validate
 from daybook.requests.models import request_models
+from tests.oracle.scenario import FIRST_POSITION, Parser
 
 
 def body_of(request: dict[str, Any], request_id: str) -> bytes:
@@ -37,6 +38,13 @@ def entry_of(request: dict[str, Any], request_id: str, position: int) -> LogEntr
     entry = read_entry(body, request_id, position)
     assert not isinstance(entry, Rejected), f"an accepted request cannot be read: {entry}"
     return entry
+
+
+def last_entry(lines: str, at: int = 0) -> LogEntry:
+    """The entry of the last of these lines of a scenario, ``at`` places behind the first."""
+    step = list(Parser().steps(lines))[-1]
+    assert step.request is not None
+    return entry_of(step.request, step.request_id, FIRST_POSITION + at)
 
 
 def read_entry(body: bytes, request_id: str, position: int) -> LogEntry | Rejected:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.engine.entries import entry_of
-from tests.oracle.scenario import FIRST_POSITION, Parser, id_of
+from tests.engine.entries import entry_of, last_entry
+from tests.oracle.scenario import FIRST_POSITION, id_of
 
 from daybook.apply.late import replies_from_journal
 from daybook.apply.outcomes import (
@@ -27,16 +27,9 @@ LEDGER = "ldg_00000000-0000-4000-8000-000000000001"
 PLAIN = "txn_00000000-0000-7000-8000-000000000001"
 
 
-def entry(line: str) -> LogEntry:
-    """The entry of the last of these lines."""
-    step = list(Parser().steps(line))[-1]
-    assert step.request is not None
-    return entry_of(step.request, step.request_id, FIRST_POSITION)
-
-
-PAYS = entry("in: @World > @Till 10.00 USD@100 overdraft")
-LEGS = entry("legs: @World > @A=50%,@B=left 10.00 USD@100 overdraft")
-VOIDS = entry("held: @World > @Till 1.00 USD@100 hold overdraft\nvoid held")
+PAYS = last_entry("in: @World > @Till 10.00 USD@100 overdraft")
+LEGS = last_entry("legs: @World > @A=50%,@B=left 10.00 USD@100 overdraft")
+VOIDS = last_entry("held: @World > @Till 1.00 USD@100 hold overdraft\nvoid held")
 
 
 def record(transaction_id: str = PLAIN, **other: Any) -> Record:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from tests.engine.entries import entry_of
-from tests.oracle.scenario import FIRST_POSITION, Parser
+from tests.engine.entries import last_entry
+from tests.oracle.scenario import FIRST_POSITION
 
 from daybook.apply.batch import Undecodable
 from daybook.apply.rejections import rejections_of
 from daybook.ledger.batch import BatchDecision, Quarantined
 from daybook.ledger.book import Book, Recorded
-from daybook.ledger.entry import LogEntry
 from daybook.ledger.rejection import Reason, Rejected
 from daybook.queue.entries import RawEntry
 from daybook.store.batch.rows import RejectedRequest
@@ -17,15 +16,9 @@ from daybook.store.batch.rows import RejectedRequest
 MALFORMED = Rejected(Reason.MALFORMED, "it is no request")
 
 
-def entry(line: str) -> LogEntry:
-    step = list(Parser().steps(line))[-1]
-    assert step.request is not None
-    return entry_of(step.request, step.request_id, FIRST_POSITION)
-
-
-PAYS = entry("in: @World > @Till 10.00 USD@100 overdraft")
-VOIDS = entry("held: @World > @Till 1.00 USD@100 hold overdraft\nvoid held")
-NAMES = entry("ledger L")
+PAYS = last_entry("in: @World > @Till 10.00 USD@100 overdraft")
+VOIDS = last_entry("held: @World > @Till 1.00 USD@100 hold overdraft\nvoid held")
+NAMES = last_entry("ledger L")
 
 
 def strange(number: int, body: bytes = b'{"reference":"r"}') -> Undecodable:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.engine.entries import entry_of
-from tests.oracle.scenario import FIRST_MS, FIRST_POSITION, Parser
+from tests.engine.entries import last_entry
+from tests.oracle.scenario import FIRST_MS, FIRST_POSITION
 
 from daybook.apply.batch import Batch, Undecodable
 from daybook.apply.replies import Replies, replies_of
@@ -20,16 +20,9 @@ from daybook.queue.entries import CELERY_RESULT, Money, RawEntry, outcome_value,
 from daybook.queue.waiting import Wanted
 from daybook.requests import fingerprint_of
 
-
-def entry(line: str, at: int = 0) -> LogEntry:
-    step = list(Parser().steps(line))[-1]
-    assert step.request is not None
-    return entry_of(step.request, step.request_id, FIRST_POSITION + at)
-
-
-PAYS = entry("in: @World > @Till 10.00 USD@100 overdraft")
-VOIDS = entry("held: @World > @Till 1.00 USD@100 hold overdraft\nvoid held", 1)
-NAMES = entry("ledger L", 2)
+PAYS = last_entry("in: @World > @Till 10.00 USD@100 overdraft")
+VOIDS = last_entry("held: @World > @Till 1.00 USD@100 hold overdraft\nvoid held", 1)
+NAMES = last_entry("ledger L", 2)
 FINGERPRINT = PAYS.fingerprint.hex()
 
 
