@@ -332,7 +332,10 @@ class MemoryLog:
     ) -> list[tuple[bytes, dict[bytes, bytes]]]:
         partition = int(stream.rpartition(":")[2])
         return [
-            (entry_id_of(raw.position).encode(), {b"b": raw.body})
+            (
+                entry_id_of(raw.position).encode(),
+                {b"i": raw.request_id.encode(), b"b": raw.body},
+            )
             for raw in self.state.streams.get(partition, [])
             if position_of(first) <= raw.position <= position_of(last)
         ]

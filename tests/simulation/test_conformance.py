@@ -25,7 +25,7 @@ from daybook.ledger.book import Book
 from daybook.queue.entries import BARRIER, BY_ID, DUE, FOLLOWED, NewEntry, RawEntry, outcome_value
 from daybook.queue.epochs import NO_END, NOTHING, Epoch
 from daybook.queue.log import Log
-from daybook.queue.wire import body_call, partitions_call
+from daybook.queue.wire import Entry, entry_call, partitions_call
 from daybook.settings import Settings
 from daybook.store.batch.again import Stale
 from daybook.store.batch.balances import KnownBalances
@@ -107,8 +107,8 @@ def test_positions_are_one_order_for_all_partitions(log: AnyLog) -> None:
         assert read[0] == RawEntry(
             positions[partition], f"txn_e{partition}", f"t:e{partition}", "", b"e%d" % partition
         )
-        body = log.call(body_call(log.keys, partition, positions[partition]))
-        assert body == b"e%d" % partition
+        standing = log.call(entry_call(log.keys, partition, positions[partition]))
+        assert standing == Entry(positions[partition], f"txn_e{partition}", b"e%d" % partition)
     assert log.first_unread({0: 0, 1: positions[1]}) == {0: positions[0], 1: positions[3]}
     assert log.first_unread({0: positions[-1], 1: positions[-1]}) == {}
     assert log.count_unread(0, positions[0]) == 2

@@ -31,12 +31,12 @@ RETRY_AFTER_SECONDS = 1
 log = structlog.get_logger()
 
 
-def make_app(settings: Settings, service: Service | None = None) -> FastAPI:
+def make_app(settings: Settings) -> FastAPI:
     """The application over one log and one ledger."""
 
     @asynccontextmanager
     async def living(app: FastAPI) -> AsyncIterator[None]:
-        app.state.service = service or Service(settings)
+        app.state.service = Service(settings)
         try:
             yield
         finally:
@@ -46,21 +46,14 @@ def make_app(settings: Settings, service: Service | None = None) -> FastAPI:
         title="Daybook", lifespan=living, redirect_slashes=False, strict_content_type=False
     )
     app.add_middleware(Guard, master_key=settings.api_master_key)
-    for part in (
-        system,
-        things,
-        lists,
-        transactions,
-        events,
-        unbuilt,
-        metadata,
-    ):  # the last takes any first word
+    # The last one takes any first word.
+    for part in (system, things, lists, transactions, events, unbuilt, metadata):
         app.include_router(part.router)
     app.add_exception_handler(Fault, _fault)
     app.add_exception_handler(HTTPException, _http_fault)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(DaybookError, _daybook_error)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_exception_handler(DaybookError, _raised)
+    app.add_exception_handler(Exception, _raised)
     return app
 
 
@@ -78,8 +71,6 @@ async def _fault(request: Request, fault: Exception) -> Response:
 async def _http_fault(request: Request, fault: Exception) -> Response:
     """What the framework itself refuses: an unknown route, a method."""
     assert isinstance(fault, HTTPException)
-    if isinstance(fault, Fault):
-        return answer(fault)
     code = {404: "GEN_NOT_FOUND", 405: "GEN_BAD_REQUEST"}.get(fault.status_code, "GEN_BAD_REQUEST")
     text = f"{request.method} {request.url.path}: {fault.detail}"
     return answer(Fault(fault.status_code, code, text, headers=dict(fault.headers or {})))
@@ -96,13 +87,12 @@ async def _invalid(request: Request, fault: Exception) -> Response:
     return answer(Fault(400, "GEN_MALFORMED_REQUEST", MALFORMED_TEXT, details))
 
 
-async def _daybook_error(request: Request, fault: Exception) -> Response:
-    del request
-    return answer(told(fault))
+async def _raised(request: Request, fault: Exception) -> Response:
+    return answer(told(fault, request.url.path))
 
 
-def told(fault: Exception) -> Fault:
-    """A fault of the log, of the ledger, or of a request, as an answer."""
+def told(fault: Exception, path: str) -> Fault:
+    """A fault of the log, of the ledger, of a request, or of our own, as an answer."""
     match fault:
         case MalformedRequest():
             return invalid_fields("GEN_VALIDATION_ERROR", fault.errors)
@@ -114,10 +104,5 @@ def told(fault: Exception) -> Fault:
             text = "the ledger is not available now: try the same again"
             log.warning("api.unavailable", fault=str(fault))
             return Fault(503, "GEN_UNAVAILABLE", text, headers=headers)
-    log.error("api.fault", exc_info=fault)
+    log.error("api.fault", path=path, exc_info=fault)
     return Fault(500, "GEN_INTERNAL", "internal server error")
-
-
-async def _unexpected(request: Request, fault: Exception) -> Response:
-    log.error("api.fault", path=request.url.path, exc_info=fault)
-    return answer(Fault(500, "GEN_INTERNAL", "internal server error"))

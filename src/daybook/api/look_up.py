@@ -5,25 +5,25 @@ Between the two nothing is ever missing: what leaves the log is in the ledger be
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
 from daybook.api.blnk import shapes
 from daybook.api.blnk.shapes import Shape
-from daybook.api.faults import not_found
-from daybook.api.service import Service
+from daybook.api.faults import not_found, rejection_text
+from daybook.api.service import Service, accepted_at
 from daybook.errors import MalformedRequest
 from daybook.ledger.balance import GENERAL_LEDGER_ID
-from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.ledger.identity import IDENTITY_FIELDS
 from daybook.ledger.instructions import Kind
 from daybook.ledger.record import Status
 from daybook.requests import load_json
 from daybook.requests.bounds import BALANCE_ID, IDENTITY_ID, LEDGER_ID
 from daybook.store.read.outcomes import deferred_body
-from daybook.store.read.queries import find_balance, find_identity, find_ledger
+from daybook.store.read.queries import find_balance, find_balances, find_identity, find_ledger
 from daybook.store.read.recorded import find_transaction
 from daybook.store.read.views import (
     BalanceView,
@@ -32,6 +32,8 @@ from daybook.store.read.views import (
     RejectionView,
     TransactionView,
 )
+
+ViewT = TypeVar("ViewT")
 
 
 class Waiting(NamedTuple):
@@ -66,22 +68,49 @@ async def find_waiting(
         fields = load_json(body) if body is not None else None
     except MalformedRequest:
         fields = None
-    accepted = datetime.fromtimestamp((found.position >> POSITION_COUNTER_BITS) / 1000, UTC)
+    accepted = accepted_at(found.position)
     return Waiting(found.receipt.id, fields, accepted) if isinstance(fields, dict) else None
+
+
+async def _ledger_or_log(
+    service: Service,
+    read: Callable[..., ViewT | None],
+    from_log: Callable[[Waiting], ViewT | None],
+    *arguments: Any,
+    **name: str | None,
+) -> ViewT | None:
+    """What the ledger has, or else the log; then the ledger once more, for what came to it
+    meanwhile. name: ``id`` or ``reference``, by which the log is asked."""
+    for _ in range(2):
+        view = await service.read(read, *arguments)
+        if view is not None:
+            return view
+        queued = await find_waiting(service, **name)
+        found = None if queued is None else from_log(queued)
+        if found is not None:
+            return found
+    return None
+
+
+def _created(kind: Kind, made: Callable[[Waiting], ViewT]) -> Callable[[Waiting], ViewT | None]:
+    """What a creation of this kind asks for; None of any other request."""
+    return lambda queued: made(queued) if queued.fields.get("kind") == kind else None
 
 
 async def ledger(service: Service, ledger_id: str) -> LedgerView:
     """Raises Fault when there is none."""
+    view = None
     if ledger_id == GENERAL_LEDGER_ID or LEDGER_ID.match(ledger_id):
-        for _ in range(2):
-            view = await service.read(find_ledger, ledger_id)
-            if view is not None:
-                return view
-            queued = await find_waiting(service, id=ledger_id)
-            if queued is not None and queued.fields.get("kind") == Kind.LEDGER:
-                name = str(queued.fields.get("name"))
-                return LedgerView(ledger_id, name, queued.accepted, queued.meta_data)
-    raise not_found(ledger_id, "ldg")
+        asked = _created(Kind.LEDGER, _new_ledger)
+        view = await _ledger_or_log(service, find_ledger, asked, ledger_id, id=ledger_id)
+    if view is None:
+        raise not_found(ledger_id, "ldg")
+    return view
+
+
+def _new_ledger(queued: Waiting) -> LedgerView:
+    name = str(queued.fields.get("name"))
+    return LedgerView(queued.id, name, queued.accepted, queued.meta_data)
 
 
 async def balance(service: Service, balance_id: str) -> BalanceView:
@@ -96,14 +125,10 @@ async def known_balance(service: Service, balance_id: str) -> BalanceView | None
     """A balance of the ledger, or one that waits in the log to be created."""
     if not BALANCE_ID.match(balance_id):
         return None
-    for _ in range(2):
-        view = await service.read(find_balance, balance_id)
-        if view is not None:
-            return view
-        queued = await find_waiting(service, id=balance_id)
-        if queued is not None and queued.fields.get("kind") == Kind.BALANCE:
-            return new_balance(queued.fields, balance_id, queued.accepted, queued.meta_data)
-    return None
+    asked = _created(
+        Kind.BALANCE, lambda one: new_balance(one.fields, one.id, one.accepted, one.meta_data)
+    )
+    return await _ledger_or_log(service, find_balance, asked, balance_id, id=balance_id)
 
 
 def new_balance(
@@ -125,15 +150,16 @@ def new_balance(
 
 async def identity(service: Service, identity_id: str) -> IdentityView:
     """Raises Fault when there is none."""
+    view = None
     if IDENTITY_ID.match(identity_id):
-        for _ in range(2):
-            view = await service.read(find_identity, identity_id)
-            if view is not None:
-                return view
-            queued = await find_waiting(service, id=identity_id)
-            if queued is not None and queued.fields.get("kind") == Kind.IDENTITY:
-                return new_identity(queued.fields, identity_id, queued.accepted, queued.meta_data)
-    raise not_found(identity_id, "idt")
+        asked = _created(
+            Kind.IDENTITY,
+            lambda one: new_identity(one.fields, one.id, one.accepted, one.meta_data),
+        )
+        view = await _ledger_or_log(service, find_identity, asked, identity_id, id=identity_id)
+    if view is None:
+        raise not_found(identity_id, "idt")
+    return view
 
 
 def new_identity(
@@ -151,14 +177,14 @@ async def transaction(
     service: Service, *, reference: str | None = None, id: str | None = None
 ) -> Found | None:
     """A transaction in whatever state it is, by its id or its reference."""
-    for _ in range(2):
-        view = await service.read(find_transaction, reference=reference, id=id)
-        if view is not None:
-            return view
-        queued = await find_waiting(service, reference=reference, id=id)
-        if queued is not None:
-            return queued
-    return None
+
+    def read(connection: Connection) -> Found | None:
+        return find_transaction(connection, reference=reference, id=id)
+
+    def from_log(queued: Waiting) -> Found:
+        return queued
+
+    return await _ledger_or_log(service, read, from_log, reference=reference, id=id)
 
 
 def shape_of(found: Found) -> Shape:
@@ -166,7 +192,7 @@ def shape_of(found: Found) -> Shape:
     if isinstance(found, TransactionView):
         return shapes.transaction(found)
     if isinstance(found, Waiting):
-        return shapes.queued_of(
+        return shapes.queued(
             found.fields | {"meta_data": found.meta_data}, found.id, found.accepted
         )
     return _rejected(found)
@@ -181,10 +207,10 @@ def _rejected(view: RejectionView) -> Shape:
     fields = fields if isinstance(fields, dict) else {}
     try:
         meta_data = load_json(fields.get("meta_data") or "{}")
-        shape = shapes.queued_of(fields | {"meta_data": None}, view.transaction_id, view.created_at)
+        shape = shapes.queued(fields | {"meta_data": None}, view.transaction_id, view.created_at)
     except (MalformedRequest, ValueError, TypeError):
-        meta_data, shape = {}, shapes.queued_of({}, view.transaction_id, view.created_at)
-    why = shapes.rejection(view.reason, view.detail)
+        meta_data, shape = {}, shapes.queued({}, view.transaction_id, view.created_at)
+    why = rejection_text(view.reason, view.detail)
     return shape | {
         "reference": view.reference or shape["reference"],
         "status": Status.REJECTED.value,
@@ -193,7 +219,6 @@ def _rejected(view: RejectionView) -> Shape:
     }
 
 
-def known_balances(connection: Connection, ids: list[str]) -> dict[str, BalanceView]:
+def known_balances(connection: Connection, ids: Sequence[str]) -> dict[str, BalanceView]:
     """Those of these balances that the ledger has, by id."""
-    found = ((one, find_balance(connection, one)) for one in ids)
-    return {one: view for one, view in found if view is not None}
+    return {view.balance_id: view for view in find_balances(connection, ids)}

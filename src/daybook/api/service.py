@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
+from fastapi import Depends
 from fastapi import Request as HttpRequest
 
 from daybook.api.faults import Fault, refused
 from daybook.api.log_client import LogClient
 from daybook.client.receipts import AsyncReceipt, Outcome
 from daybook.errors import LogUnavailable, OutcomeUnknown, ReferenceConflict
+from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.requests import Request
 from daybook.settings import Settings
 from daybook.store.engine import POOL_SIZE_MAX, make_engine
@@ -44,7 +46,6 @@ class Service:
     """One process of the API. clock: seconds since the epoch."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
-        self.settings = settings
         self.clock = clock
         self.client = LogClient(settings=settings, clock=clock)
         self._engine = make_engine(settings.require_database_url(), settings, "daybook api")
@@ -86,9 +87,13 @@ class Service:
     async def hand_in(self, request: Request | Mapping[str, Any], wait: float | None) -> Accepted:
         """Append a request; what became of it, waited for up to ``wait`` seconds.
 
-        Raises MalformedRequest, ReferenceConflict, LogFull, LogUnavailable.
+        Raises Fault for a reference or an id that belongs to another request; MalformedRequest,
+        LogFull, LogUnavailable.
         """
-        receipt = await self.client.enqueue(request)
+        try:
+            receipt = await self.client.enqueue(request)
+        except ReferenceConflict as fault:
+            raise _conflict(fault) from None
         if wait is None:
             return Accepted(receipt)
         try:
@@ -101,6 +106,14 @@ def service_of(request: HttpRequest) -> Service:
     """The service of the application that a request came to."""
     found: Service = request.app.state.service
     return found
+
+
+TheService = Annotated[Service, Depends(service_of)]
+
+
+def accepted_at(position: int) -> datetime:
+    """When the entry at a position was accepted, by the log's clock."""
+    return datetime.fromtimestamp((position >> POSITION_COUNTER_BITS) / 1000, UTC)
 
 
 def now_of(service: Service) -> datetime:
@@ -121,7 +134,7 @@ def unless_refused(accepted: Accepted) -> Accepted:
     return accepted
 
 
-def conflict(fault: ReferenceConflict) -> Fault:
+def _conflict(fault: ReferenceConflict) -> Fault:
     """A reference that belongs to another request."""
     details = {"original_id": fault.original_id, "fields": list(fault.fields)}
     return Fault(409, "TXN_DUPLICATE_REFERENCE", str(fault), details)

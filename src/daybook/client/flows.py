@@ -38,7 +38,6 @@ from daybook.queue.wire import (
     Entry,
     ReplyT,
     answer_call,
-    body_call,
     decided_call,
     entry_call,
     outcomes_call,
@@ -262,7 +261,9 @@ class Flows:
             with suppress(LogRefused):  # a producer that may not read the log
                 partitions = await self._transport.call(partitions_call(self._keys, state.position))
                 partition = original_slot(made, state) % partitions
-                body = await self._transport.call(body_call(self._keys, partition, state.position))
+                call = entry_call(self._keys, partition, state.position)
+                entry = await self._transport.call(call)
+                body = entry.body if entry else None
         return conflict(made, value.decode(), body)
 
     async def _find(self, name: Name) -> tuple[Receipt, bytes]:

@@ -102,16 +102,6 @@ def decided_call(keys: Keys) -> Call[int]:
     return Call(("HGET", keys.state, "decided"), partial(position_or_zero, keys.state))
 
 
-def body_call(keys: Keys, partition: int, position: int) -> Call[bytes | None]:
-    """The body of the entry at ``position``; None when it was trimmed."""
-    entry_id = entry_id_of(position)
-    return Call(("XRANGE", keys.log(partition), entry_id, entry_id), _body_in)
-
-
-def _body_in(found: list[tuple[bytes, dict[bytes, bytes]]]) -> bytes | None:
-    return found[0][1].get(b"b") if found else None
-
-
 class Entry(NamedTuple):
     """What an entry says of itself: anyone may have written it."""
 

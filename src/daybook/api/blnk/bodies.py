@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -27,11 +27,10 @@ from daybook.requests import (
 )
 from daybook.requests.bounds import BULK_ITEMS_MAX, JSON_AMOUNT_DIGITS_MAX
 
+RequestT = TypeVar("RequestT", bound=Request)
+
 BLANK = "cannot be blank"
 BULK_HOLDS_MAX = 100
-BAD_DATE = (
-    "please format the {what} date as 'YYYY-MM-DDTHH:MM:SS+00:00' (e.g., 2024-04-22T15:28:03+00:00)"
-)
 _DIGITS = re.compile(r"-?[0-9]+\Z")
 
 
@@ -232,15 +231,6 @@ class RefundBody(Body):
     meta_data: MetaData = Field(default_factory=dict)
 
 
-class KeyBody(Body):
-    """A key to be made for a client."""
-
-    name: str = ""
-    owner: str = ""
-    scopes: list[str] = Field(default_factory=list)
-    expires_at: Date = None
-
-
 # From bodies to requests
 
 
@@ -248,7 +238,7 @@ def transaction_request(body: TransactionBody) -> TransactionRequest:
     """Raises Fault that names every field that is wrong."""
     problems = transaction_problems(body)
     if problems:
-        raise invalid(_code_of(problems), [(field, text) for field, text, _ in problems])
+        raise invalid("TXN_VALIDATION_ERROR", problems)
     try:
         return validate(TransactionRequest, _fields_of(body))
     except MalformedRequest as refused:
@@ -263,28 +253,21 @@ def told(refused: MalformedRequest) -> Fault:
     return invalid_fields(code, errors)
 
 
-Problem = tuple[str, str, str]
-"""A field, what is wrong with it, and a code."""
-
-_GENERAL = "TXN_VALIDATION_ERROR"
-
-
-def _code_of(problems: list[Problem]) -> str:
-    codes = {code for _, _, code in problems}
-    return codes.pop() if len(codes) == 1 else _GENERAL
+Problem = tuple[str, str]
+"""A field, and what is wrong with it."""
 
 
 def transaction_problems(body: TransactionBody) -> list[Problem]:
     """What is wrong with a body, in the words of the wire."""
-    found = [*_amount_problems(body.amount, body.precise_amount, required=True)]
+    found = _amount_problems(body.amount, body.precise_amount)
     if body.precision != body.precision.to_integral_value():
-        found.append(("precision", "precision must be an integer value", _GENERAL))
+        found.append(("precision", "precision must be an integer value"))
     elif body.precision < 0:
-        found.append(("precision", "precision cannot be negative", _GENERAL))
+        found.append(("precision", "precision cannot be negative"))
     if body.overdraft_limit < 0:
-        found.append(("overdraft_limit", "overdraft_limit cannot be negative", _GENERAL))
+        found.append(("overdraft_limit", "overdraft_limit cannot be negative"))
     found += [
-        (name, BLANK, _GENERAL)
+        (name, BLANK)
         for name in ("reference", "currency", "description")
         if not getattr(body, name).strip()
     ]
@@ -292,36 +275,34 @@ def transaction_problems(body: TransactionBody) -> list[Problem]:
         single, legs = getattr(body, one), getattr(body, many)
         if bool(single) == bool(legs):
             text = f"either {one} or {many} is required"
-            found.append((one, f"{text}, not both" if single else text, _GENERAL))
+            found.append((one, f"{text}, not both" if single else text))
     if body.sources and body.destinations:
         text = "sources and destinations can't both be given: one side is a single balance"
-        found.append(("sources", text, _GENERAL))
+        found.append(("sources", text))
     if body.skip_queue and body.scheduled_for:
         text = "scheduled_for and skip_queue can't both be meant: leave one of them out"
-        found.append(("scheduled_for", text, _GENERAL))
+        found.append(("scheduled_for", text))
     return found
 
 
-def _amount_problems(
-    amount: Decimal | None, precise: int | None, *, required: bool
-) -> list[Problem]:
+def _amount_problems(amount: Decimal | None, precise: int | None) -> list[Problem]:
     if amount is not None and amount < 0:
-        return [("amount", "amount cannot be negative", _GENERAL)]
+        return [("amount", "amount cannot be negative")]
     if precise is not None and precise < 0:
-        return [("precise_amount", "precise_amount cannot be negative", _GENERAL)]
+        return [("precise_amount", "precise_amount cannot be negative")]
     if amount and precise:
         text = "either amount or precise_amount should be provided, not both"
-        return [("amount", text, _GENERAL)]
+        return [("amount", text)]
     if amount and len(amount.as_tuple().digits) > JSON_AMOUNT_DIGITS_MAX:
         text = (
             "amount has more than 15 significant digits which may cause rounding errors; "
             "use precise_amount instead"
         )
-        return [("amount", text, _GENERAL)]
-    if required and not amount and precise == 0:
-        return [("precise_amount", "precise_amount must be positive", _GENERAL)]
-    if required and not amount and not precise:
-        return [("amount", "either amount or precise_amount is required", _GENERAL)]
+        return [("amount", text)]
+    if not amount and precise == 0:
+        return [("precise_amount", "precise_amount must be positive")]
+    if not amount and not precise:
+        return [("amount", "either amount or precise_amount is required")]
     return []
 
 
@@ -373,15 +354,15 @@ def bulk_request(body: BulkBody) -> BulkRequest:
         text = f"transactions: {len(body.transactions):,} are more than {BULK_ITEMS_MAX:,}"
         raise Fault(400, "TXN_BULK_LIMIT_EXCEEDED", text)
     problems = [
-        (f"transactions[{place}].{field}", text, code)
+        (f"transactions[{place}].{field}", text)
         for place, item in enumerate(body.transactions)
-        for field, text, code in transaction_problems(item)
+        for field, text in transaction_problems(item)
     ]
     if problems:
-        raise invalid(_code_of(problems), [(field, text) for field, text, _ in problems])
+        raise invalid("TXN_VALIDATION_ERROR", problems)
     given: dict[str, Any] = {
         "transactions": [
-            {**_fields_of(item.model_copy(update={"inflight": body.inflight}))}
+            _fields_of(item.model_copy(update={"inflight": body.inflight}))
             for item in body.transactions
         ],
         "atomic": body.atomic,
@@ -431,9 +412,21 @@ def refund_request(transaction_id: str, body: RefundBody, reference: str | None)
 def action_request(model: type[Request], given: Mapping[str, Any]) -> Request:
     """A request about a transaction; what is None is not there. Raises Fault."""
     try:
-        return validate(model, {name: value for name, value in given.items() if value is not None})
+        return _validated(model, given)
     except MalformedRequest as refused:
         raise _told_of_action(refused.errors, str(given["transaction_id"])) from None
+
+
+def validated(model: type[RequestT], given: Mapping[str, Any], code: str) -> RequestT:
+    """A request of the ledger; what is None is not there. Raises Fault with this code."""
+    try:
+        return _validated(model, given)
+    except MalformedRequest as refused:
+        raise invalid_fields(code, refused.errors) from None
+
+
+def _validated(model: type[RequestT], given: Mapping[str, Any]) -> RequestT:
+    return validate(model, {name: value for name, value in given.items() if value is not None})
 
 
 def _told_of_action(errors: tuple[FieldError, ...], transaction_id: str) -> Fault:

@@ -9,7 +9,7 @@ from daybook.api.faults import REJECTIONS, refused, rejection_text
 from daybook.api.service import Service
 from daybook.ledger.preview import BalancePreview, Figures, Preview, RecordPreview
 from daybook.ledger.rejection import Reason
-from daybook.requests import BulkRequest, Request, TransactionRequest
+from daybook.requests import BulkRequest, Request
 
 _REASONS = {
     Reason.INSUFFICIENT_FUNDS: "insufficient_funds",
@@ -21,15 +21,11 @@ _MALFORMED = frozenset({Reason.UNKNOWN_BALANCE, Reason.UNKNOWN_TRANSACTION})
 """Refused in a dry run as in the real call, and not told within its answer."""
 
 
-async def of_transaction(service: Service, request: TransactionRequest) -> Shape:
-    """What would become of a transaction. Raises Fault for what the real call would not accept."""
-    preview = await service.client.dry_run.enqueue(request)
-    _unless_unknown(preview)
-    return _shape(preview, request.reference, None)
+async def of_request(service: Service, request: Request, operation: str | None) -> Shape:
+    """What would become of one request. operation: of one on a hold, ``commit`` or ``void``.
 
-
-async def of_action(service: Service, request: Request, operation: str | None) -> Shape:
-    """What would become of a commit, a void or a refund."""
+    Raises Fault for what the real call would not accept.
+    """
     preview = await service.client.dry_run.enqueue(request)
     _unless_unknown(preview)
     reference = getattr(request, "reference", None)

@@ -10,6 +10,7 @@ from typing import Any
 
 import simplejson
 
+from daybook.api.faults import rejection_text
 from daybook.ledger.instructions import Kind
 from daybook.ledger.money import amount_text
 from daybook.ledger.record import Status
@@ -116,7 +117,7 @@ def transaction(view: TransactionView) -> Shape:
     """A record of the journal, or a transaction whose time has not come."""
     meta_data = dict(view.meta_data)
     if view.status == Status.REJECTED:
-        meta_data["blnk_rejection_reason"] = rejection(view.reason, view.detail)
+        meta_data["blnk_rejection_reason"] = rejection_text(view.reason or "malformed", view.detail)
     if view.part is not None and (view.parent_transaction or "").startswith("bulk_"):
         meta_data.setdefault("sequence", view.part)
     shape = _money(view.precise_amount, view.precision)
@@ -201,25 +202,11 @@ def line(view: StatementLine) -> Shape:
     }
 
 
-def rejection(reason: str | None, detail: str | None) -> str:
-    """Why a request was refused, as its meta_data says on the wire."""
-    from daybook.api.faults import rejection_text
+def queued(fields: Mapping[str, Any], transaction_id: str, accepted: datetime) -> Shape:
+    """A transaction that is accepted and not recorded yet, of the canonical fields of its request.
 
-    return rejection_text(reason or "malformed", detail)
-
-
-def queued(body: Mapping[str, Any], transaction_id: str, accepted: datetime) -> Shape:
-    """A transaction that is accepted and not recorded yet. body: what stands in the log."""
-    text = body.get("meta_data")
-    return queued_of(
-        dict(body) | {"meta_data": simplejson.loads(text, use_decimal=True) if text else None},
-        transaction_id,
-        accepted,
-    )
-
-
-def queued_of(fields: Mapping[str, Any], transaction_id: str, accepted: datetime) -> Shape:
-    """The same, of the canonical fields of a request; sides as they were sent."""
+    Its sides are named as they were sent.
+    """
     shape = _money(_integer(fields.get("precise_amount")), _integer(fields.get("precision")))
     shape |= {
         "overdraft_limit": Decimal(fields.get("overdraft_limit") or 0),

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 import anyio
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from daybook.api.blnk import shapes
 from daybook.api.exact import to_json
-from daybook.api.service import Service, service_of
+from daybook.api.service import Service, TheService
 from daybook.store.read.tail import (
     START,
     Cursor,
@@ -33,7 +33,7 @@ FOLLOW_SECONDS_MAX = 300.0
 
 @router.get("/events")
 async def events(
-    service: Annotated[Service, Depends(service_of)],
+    service: TheService,
     after: Annotated[
         str | None, Query(description=f"The cursor of the last line, or {START}; else from now.")
     ] = None,

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 
 from daybook.api.blnk import shapes
 from daybook.api.blnk.questions import LIMIT_DEFAULT, LISTED_MAX, QuestionBody, question_of
 from daybook.api.exact import Exact, ExactRoute
 from daybook.api.faults import Fault
-from daybook.api.service import Service, service_of
+from daybook.api.service import Service, TheService
 from daybook.errors import MalformedRequest
 from daybook.store.read import filters
 from daybook.store.read.filters import Question
 
 router = APIRouter(route_class=ExactRoute, tags=["lists"])
-TheService = Annotated[Service, Depends(service_of)]
 
 _SHAPES: dict[str, Any] = {
     "ledgers": shapes.ledger,
@@ -57,49 +56,29 @@ async def _filtered(service: Service, collection: str, body: QuestionBody) -> Ex
     return Exact({"data": rows, "total_count": total})
 
 
-@router.get("/ledgers")
-async def list_ledgers(request: Request, service: TheService) -> Exact:
-    """Ledgers, the newest first; ``field_operator=value`` filters."""
-    return await _listed(service, "ledgers", request)
+def _serve(collection: str) -> None:
+    """The list of a collection, and its filter."""
+
+    async def listed(request: Request, service: TheService) -> Exact:
+        return await _listed(service, collection, request)
+
+    async def filtered(body: QuestionBody, service: TheService) -> Exact:
+        return await _filtered(service, collection, body)
+
+    router.add_api_route(
+        f"/{collection}",
+        listed,
+        name=f"list_{collection}",
+        summary=f"List {collection}, the newest first; `field_operator=value` filters.",
+    )
+    router.add_api_route(
+        f"/{collection}/filter",
+        filtered,
+        methods=["POST"],
+        name=f"filter_{collection}",
+        summary=f"Find {collection} by filters in the body.",
+    )
 
 
-@router.get("/balances")
-async def list_balances(request: Request, service: TheService) -> Exact:
-    """Balances, the newest first."""
-    return await _listed(service, "balances", request)
-
-
-@router.get("/identities")
-async def list_identities(request: Request, service: TheService) -> Exact:
-    """Identities, the newest first."""
-    return await _listed(service, "identities", request)
-
-
-@router.get("/transactions")
-async def list_transactions(request: Request, service: TheService) -> Exact:
-    """What moved money, or was refused, the newest first."""
-    return await _listed(service, "transactions", request)
-
-
-@router.post("/ledgers/filter")
-async def filter_ledgers(body: QuestionBody, service: TheService) -> Exact:
-    """Ledgers that fit."""
-    return await _filtered(service, "ledgers", body)
-
-
-@router.post("/balances/filter")
-async def filter_balances(body: QuestionBody, service: TheService) -> Exact:
-    """Balances that fit."""
-    return await _filtered(service, "balances", body)
-
-
-@router.post("/identities/filter")
-async def filter_identities(body: QuestionBody, service: TheService) -> Exact:
-    """Identities that fit."""
-    return await _filtered(service, "identities", body)
-
-
-@router.post("/transactions/filter")
-async def filter_transactions(body: QuestionBody, service: TheService) -> Exact:
-    """Transactions that fit."""
-    return await _filtered(service, "transactions", body)
+for _collection in _SHAPES:
+    _serve(_collection)

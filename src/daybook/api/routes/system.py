@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from sqlalchemy import Connection, text
 
 from daybook.api.exact import Exact, ExactRoute
-from daybook.api.service import Service, service_of
+from daybook.api.service import TheService
 from daybook.errors import DaybookError
 
 router = APIRouter(route_class=ExactRoute, tags=["system"])
@@ -21,7 +19,7 @@ async def greet() -> Exact:
 
 
 @router.get("/health")
-async def health(service: Annotated[Service, Depends(service_of)]) -> Exact:
+async def health(service: TheService) -> Exact:
     """Whether both servers behind this one answer."""
     try:
         await service.read(_asks)

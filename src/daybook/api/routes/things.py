@@ -5,24 +5,29 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from sqlalchemy import Connection
 
 from daybook.api import look_up
 from daybook.api.blnk import shapes
-from daybook.api.blnk.bodies import BLANK, BalanceBody, IdentityBody, LedgerBody, OwnerBody
+from daybook.api.blnk.bodies import (
+    BLANK,
+    BalanceBody,
+    IdentityBody,
+    LedgerBody,
+    OwnerBody,
+    validated,
+)
+from daybook.api.changing import change
 from daybook.api.exact import Exact, ExactRoute
-from daybook.api.faults import Fault, invalid, invalid_fields
-from daybook.api.service import WAIT_SECONDS_MAX, Service, now_of, service_of, unless_refused
+from daybook.api.faults import Fault, invalid
+from daybook.api.service import Service, TheService, now_of, unless_refused
 from daybook.api.unapplied import queued_of
-from daybook.errors import MalformedRequest, ReferenceConflict
 from daybook.ledger.balance import GENERAL_LEDGER_ID, INDICATOR, internal_balance_id
 from daybook.requests import (
     BalanceRequest,
-    ChangeRequest,
     IdentityRequest,
     LedgerRequest,
-    validate,
 )
 from daybook.requests.bounds import IDENTITY_ID
 from daybook.store.read.history import balance_at
@@ -30,7 +35,6 @@ from daybook.store.read.statements import LAST_MAX, StatementView, open_statemen
 from daybook.store.read.views import LedgerView
 
 router = APIRouter(route_class=ExactRoute)
-TheService = Annotated[Service, Depends(service_of)]
 
 STRATEGIES = ("FIFO", "LIFO", "PROPORTIONAL")
 
@@ -44,7 +48,7 @@ async def create_ledger(body: LedgerBody, service: TheService) -> Exact:
     if not body.name.strip():
         raise invalid("GEN_VALIDATION_ERROR", [("name", BLANK)])
     given: dict[str, Any] = {"name": body.name, "meta_data": body.meta_data or None}
-    request = _validated(LedgerRequest, given, "GEN_VALIDATION_ERROR")
+    request = validated(LedgerRequest, given, "GEN_VALIDATION_ERROR")
     accepted = unless_refused(await service.hand_in(request, CREATED_SECONDS))
     view = LedgerView(accepted.receipt.id, body.name, now_of(service), body.meta_data)
     return Exact(shapes.ledger(view), 201)
@@ -62,7 +66,7 @@ async def rename_ledger(ledger_id: str, body: LedgerBody, service: TheService) -
     if not body.name.strip():
         raise invalid("GEN_VALIDATION_ERROR", [("name", BLANK)])
     view = await look_up.ledger(service, ledger_id)
-    await _change(service, view.ledger_id, fields={"name": body.name})
+    await change(service, view.ledger_id, fields={"name": body.name})
     return Exact(shapes.ledger(view) | {"name": body.name})
 
 
@@ -82,7 +86,7 @@ async def create_balance(body: BalanceBody, service: TheService) -> Exact:
         "identity_id": body.identity_id or None,
         "meta_data": body.meta_data or None,
     }
-    request = _validated(BalanceRequest, given, "BAL_VALIDATION_ERROR")
+    request = validated(BalanceRequest, given, "BAL_VALIDATION_ERROR")
     if body.indicator:
         await _check_free(service, body.indicator, body.currency)
     accepted = unless_refused(await service.hand_in(request, CREATED_SECONDS))
@@ -260,7 +264,7 @@ async def link_identity(balance_id: str, body: OwnerBody, service: TheService) -
         raise invalid("GEN_VALIDATION_ERROR", [("identity_id", BLANK)])
     view = await look_up.balance(service, balance_id)
     await look_up.identity(service, body.identity_id)
-    await _change(service, view.balance_id, fields={"identity_id": body.identity_id})
+    await change(service, view.balance_id, fields={"identity_id": body.identity_id})
     return Exact({"message": "Balance identity updated successfully"})
 
 
@@ -279,11 +283,12 @@ async def create_identity(body: IdentityBody, service: TheService) -> Exact:
         raise invalid("IDT_VALIDATION_ERROR", [("identity_id", text)])
     given: dict[str, Any] = dict(body.known())
     given |= {"identity_id": body.identity_id or None, "meta_data": body.meta_data or None}
-    request = _validated(IdentityRequest, given, "IDT_VALIDATION_ERROR")
+    request = validated(IdentityRequest, given, "IDT_VALIDATION_ERROR")
     try:
-        accepted = unless_refused(await service.hand_in(request, CREATED_SECONDS))
-    except ReferenceConflict as fault:
-        raise Fault(409, "IDT_VALIDATION_ERROR", str(fault)) from None
+        accepted = await service.hand_in(request, CREATED_SECONDS)
+    except Fault as fault:
+        raise Fault(409, "IDT_VALIDATION_ERROR", fault.message) from None
+    unless_refused(accepted)
     if accepted.is_repeated:
         text = f"there is an identity {body.identity_id} already"
         raise Fault(409, "IDT_VALIDATION_ERROR", text)
@@ -306,25 +311,5 @@ async def update_identity(identity_id: str, body: IdentityBody, service: TheServ
     known = body.known()
     if not known and not body.meta_data:
         raise Fault(400, "IDT_VALIDATION_ERROR", "give at least one field to change")
-    await _change(service, view.identity_id, fields=known or None, meta_data=body.meta_data)
+    await change(service, view.identity_id, fields=known or None, meta_data=body.meta_data)
     return Exact({"message": "Identity updated successfully"})
-
-
-async def _change(
-    service: Service,
-    subject_id: str,
-    fields: dict[str, str] | None = None,
-    meta_data: dict[str, Any] | None = None,
-) -> None:
-    """Change what is not money, and wait until it has come true. Raises Fault."""
-    given: dict[str, Any] = {"subject_id": subject_id, "fields": fields, "meta_data": meta_data}
-    request = _validated(ChangeRequest, given, "GEN_VALIDATION_ERROR")
-    unless_refused(await service.hand_in(request, WAIT_SECONDS_MAX))
-
-
-def _validated(model: Any, given: dict[str, Any], code: str) -> Any:
-    """A request of the ledger. Raises Fault that names the fields."""
-    try:
-        return validate(model, {name: value for name, value in given.items() if value is not None})
-    except MalformedRequest as refused:
-        raise invalid_fields(code, refused.errors) from None

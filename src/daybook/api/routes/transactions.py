@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Header, Query
 
 from daybook.api import look_up
 from daybook.api.blnk import previews, shapes
@@ -34,23 +33,22 @@ from daybook.api.service import (
     WAIT_SECONDS_MAX,
     Accepted,
     Service,
-    conflict,
-    service_of,
+    TheService,
+    accepted_at,
+    now_of,
     unless_refused,
 )
-from daybook.errors import ReferenceConflict, StoreUnavailable
+from daybook.errors import StoreUnavailable
 from daybook.ledger.balance import named_balance_id
-from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.ledger.instructions import Kind
 from daybook.ledger.money import amount_text, to_minor
 from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
-from daybook.requests import BulkRequest, CancelRequest, Request, TransactionRequest
+from daybook.requests import BulkRequest, CancelRequest, TransactionRequest
 from daybook.store.read.recorded import find_transaction
 from daybook.store.read.views import BalanceView, RejectionView, TransactionView
 
 router = APIRouter(route_class=ExactRoute, tags=["transactions"])
-TheService = Annotated[Service, Depends(service_of)]
 Wait = Annotated[
     float | None,
     Query(ge=0, description=f"Seconds to wait for the outcome, {WAIT_SECONDS_MAX:g} at most."),
@@ -76,12 +74,9 @@ async def create_transaction(
     request = transaction_request(body)
     await check_balances(service, [request])
     if body.dry_run:
-        return Exact(await previews.of_transaction(service, request))
+        return Exact(await previews.of_request(service, request, None))
     seconds = _seconds(wait, skip_queue=body.skip_queue)
-    try:
-        accepted = unless_refused(await service.hand_in(request, seconds))
-    except ReferenceConflict as fault:
-        raise conflict(fault) from None
+    accepted = unless_refused(await service.hand_in(request, seconds))
     shape = await _shape_of_accepted(service, request, accepted)
     echo: Shape = {"skip_queue": body.skip_queue, "atomic": body.atomic}
     if body.effective_date:
@@ -104,13 +99,9 @@ async def _shape_of_accepted(
         legs = getattr(request, name)
         if legs is not None:
             fields[name] = [leg.model_dump(exclude_none=True) for leg in legs]
-    return shapes.queued_of(fields, receipt.id, _accepted_at(service, receipt.position))
-
-
-def _accepted_at(service: Service, position: int | None) -> datetime:
-    if position is None:
-        return datetime.fromtimestamp(service.clock(), UTC)
-    return datetime.fromtimestamp((position >> POSITION_COUNTER_BITS) / 1000, UTC)
+    position = receipt.position
+    moment = now_of(service) if position is None else accepted_at(position)
+    return shapes.queued(fields, receipt.id, moment)
 
 
 async def check_balances(service: Service, requests: Sequence[TransactionRequest]) -> None:
@@ -120,17 +111,12 @@ async def check_balances(service: Service, requests: Sequence[TransactionRequest
     While Postgres is away nothing is known at once, and all that fits is accepted.
     """
     wanted = [
-        (place, named_balance_id(name, request.currency), request)
-        for place, request in enumerate(requests)
-        for name in (*request.source_names, *request.destination_names)
-    ]
-    ids = list({balance_id: None for _, balance_id, _ in wanted})
-    internal = {
-        named_balance_id(name, request.currency)
+        (named_balance_id(name, request.currency), name, request)
         for request in requests
         for name in (*request.source_names, *request.destination_names)
-        if name.startswith("@")
-    }
+    ]
+    ids = list(dict.fromkeys(balance_id for balance_id, _, _ in wanted))
+    internal = {balance_id for balance_id, name, _ in wanted if name.startswith("@")}
     try:
         known = await service.read(look_up.known_balances, ids)
     except StoreUnavailable:
@@ -141,7 +127,7 @@ async def check_balances(service: Service, requests: Sequence[TransactionRequest
             if view is None:
                 raise _unknown(balance_id)
             known[balance_id] = view
-    for _, balance_id, request in wanted:
+    for balance_id, _, request in wanted:
         if balance_id in known:
             _check_units(known[balance_id], request)
 
@@ -208,22 +194,15 @@ async def update_hold(
     request = hold_request(transaction_id, body, key)
     found = await _found(service, transaction_id)
     if body.dry_run:
-        return Exact(await previews.of_action(service, request, body.status))
+        return Exact(await previews.of_request(service, request, body.status))
     _check_hold(found, body.status)
     _check_part(found, body)
     seconds = _seconds(wait, skip_queue=body.skip_queue)
-    accepted = await _hand_in_action(service, request, seconds)
+    accepted = unless_refused(await service.hand_in(request, seconds))
     if accepted.outcome is None:
         shape = look_up.shape_of(found) | {"transaction_id": transaction_id, "queued": True}
         return Exact(shape, 202 if seconds is not None else 200)
     return Exact(await _made_by(service, accepted))
-
-
-async def _hand_in_action(service: Service, request: Request, seconds: float | None) -> Accepted:
-    try:
-        return unless_refused(await service.hand_in(request, seconds))
-    except ReferenceConflict as fault:
-        raise conflict(fault) from None
 
 
 def _check_hold(found: Found, status: str) -> None:
@@ -317,7 +296,8 @@ async def _on_hold(service: Service, status: str, part: HoldPart, skip_queue: bo
         found = await _found(service, part.transaction_id)
         _check_hold(found, status)
         _check_part(found, part)
-        accepted = await _hand_in_action(service, request, _seconds(None, skip_queue=skip_queue))
+        seconds = _seconds(None, skip_queue=skip_queue)
+        accepted = unless_refused(await service.hand_in(request, seconds))
     except Fault as fault:
         code = _HOLD_CODES.get(fault.code, "INTERNAL_ERROR")
         return result | {"status": "failed", "code": code, "message": fault.message}
@@ -339,10 +319,10 @@ async def refund(
     request = refund_request(transaction_id, body, key)
     found = await _found(service, transaction_id)
     if body.dry_run:
-        return Exact(await previews.of_action(service, request, None))
+        return Exact(await previews.of_request(service, request, None))
     _check_refund(found)
     seconds = _seconds(wait, skip_queue=body.skip_queue)
-    accepted = await _hand_in_action(service, request, seconds)
+    accepted = unless_refused(await service.hand_in(request, seconds))
     if accepted.outcome is None:
         shape = _refund_of(look_up.shape_of(found), accepted)
         return Exact(shape, 202 if seconds is not None else 201)
@@ -396,7 +376,7 @@ async def cancel(
     request = action_request(CancelRequest, given)
     await _found(service, transaction_id)
     seconds = _seconds(wait, skip_queue=True)
-    accepted = await _hand_in_action(service, request, seconds)
+    accepted = unless_refused(await service.hand_in(request, seconds))
     shape = look_up.shape_of(await _found(service, transaction_id))
     return Exact(shape, 202 if accepted.outcome is None else 200)
 
@@ -412,10 +392,7 @@ async def create_bulk(body: BulkBody, service: TheService, wait: Wait = None) ->
     if body.dry_run:
         return Exact(await previews.of_bulk(service, request))
     seconds = None if body.run_async else _seconds(wait, skip_queue=body.skip_queue)
-    try:
-        accepted = await service.hand_in(request, seconds)
-    except ReferenceConflict as fault:
-        raise conflict(fault) from None
+    accepted = await service.hand_in(request, seconds)
     batch_id = accepted.receipt.id
     if body.run_async:
         text = "Bulk transaction processing started"

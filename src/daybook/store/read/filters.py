@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
@@ -27,7 +28,6 @@ from sqlalchemy import (
     or_,
     select,
     true,
-    union_all,
 )
 
 from daybook.errors import FieldError
@@ -43,6 +43,7 @@ from daybook.store.read.rows import (
     ledger_view,
     stored_id,
 )
+from daybook.store.read.transactions import BOTH_SIDES, newest_of_balance
 from daybook.store.schema import (
     balances,
     identities,
@@ -56,7 +57,9 @@ VALUES_MAX = 100
 TEXT_LENGTH_MAX = 1_000
 OFFSET_MAX = 1 << 31
 
-MONEY_KINDS = (Kind.TRANSACTION, Kind.COMMIT, Kind.VOID, Kind.REFUND, Kind.SCHEDULE)
+_MOVING_KINDS = (Kind.TRANSACTION, Kind.COMMIT, Kind.VOID, Kind.REFUND, Kind.SCHEDULE)
+"""Of records with one movement: neither a bulk, whose items are shown, nor a cancel."""
+
 _META_PATH = re.compile(r"meta_data\.([a-zA-Z][a-zA-Z0-9_]*)\Z")
 
 COMPARISONS: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {
@@ -126,12 +129,16 @@ def find(connection: Connection, name: str, question: Question) -> list[Any]:
     collection = COLLECTIONS[name]
     fits = _fits(connection, collection, question)
     order = _order(collection, question)
-    if name == "transactions" and not question.any_of and question.sort_by is None:
-        query = _newest_transactions(collection, question, fits, order)
-    else:
+    is_newest = name == "transactions" and not question.any_of and question.sort_by is None
+    asked = _balance_asked(question) if is_newest else None
+    if asked is None:
         query = columns_of(collection.table).where(collection.base, fits).order_by(*order)
-        query = query.limit(question.limit).offset(question.offset)
-    return collection.views(connection, connection.execute(query).all())
+    else:
+        end, (balance_id, sides) = question.limit + question.offset, asked
+        newest = newest_of_balance(balance_id, (collection.base, fits), end, sides).subquery()
+        query = select(newest).order_by(*newest_first(newest))
+    rows = connection.execute(query.limit(question.limit).offset(question.offset)).all()
+    return collection.views(connection, rows)
 
 
 def count(connection: Connection, name: str, question: Question) -> int:
@@ -381,7 +388,7 @@ COLLECTIONS: dict[str, Collection] = {
         _meta_of_transaction,
         newest_first,
         views_of,
-        and_(_t.kind.in_(MONEY_KINDS), _t.parts.is_(None)),
+        and_(_t.kind.in_(_MOVING_KINDS), _t.parts.is_(None)),
     ),
 }
 """What can be asked about. Of transactions those that move money, or try to; a request that
@@ -436,38 +443,13 @@ _SPECIAL: dict[str, Callable[[Connection, Condition], ColumnElement[bool]]] = {
 }
 
 
-def _newest_transactions(
-    collection: Collection,
-    question: Question,
-    fits: ColumnElement[bool],
-    order: Sequence[ColumnElement[Any]],
-) -> Any:
-    """A page of the newest that fit: of one balance by its indexes, which the planner can't find
-    behind an or."""
-    sides = _sides_asked(question)
-    end = question.limit + question.offset
-    if not sides:
-        query = columns_of(transactions).where(collection.base, fits).order_by(*order)
-        return query.limit(question.limit).offset(question.offset)
-    arms = []
-    for column, value in sides:
-        for dated in (_t.effective_date == _t.created_at, _t.effective_date != _t.created_at):
-            arm = columns_of(transactions).where(column == value, dated, collection.base, fits)
-            arms.append(select(arm.order_by(*order).limit(end).subquery()))
-    found = union_all(*arms).subquery()
-    query = select(found).distinct().order_by(*newest_first(found))
-    if len(sides) == 1:
-        query = select(found).order_by(*newest_first(found))
-    return query.limit(question.limit).offset(question.offset)
-
-
-def _sides_asked(question: Question) -> list[tuple[Any, Any]]:
-    """The sides, each with its balance, to which a question keeps: of its first such condition."""
+def _balance_asked(question: Question) -> tuple[Any, Sequence[ColumnElement[Any]]] | None:
+    """The balance to which a question keeps, and on which sides: of its first such condition."""
     for field, operator, values in question.conditions:
         if operator == "eq" and len(values) == 1:
-            value = stored_id(str(values[0])) or _NOBODY
+            value = stored_id(str(values[0])) or UUID(_NOBODY)
             if field == "balance_id":
-                return [(_t.source, value), (_t.destination, value)]
+                return value, BOTH_SIDES
             if field in ("source", "destination"):
-                return [(_t[field], value)]
-    return []
+                return value, (_t[field],)
+    return None

@@ -6,7 +6,7 @@ Every function takes a connection; faults of the driver are translated where it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, func, select
@@ -19,6 +19,7 @@ from daybook.store.read.recorded import (
     find_rejection,
     find_transaction,
 )
+from daybook.store.read.records import is_one_of
 from daybook.store.read.rows import (
     EXTERNAL_ID,
     LIMIT_MAX,
@@ -41,6 +42,7 @@ __all__ = [
     "Filters",
     "count_dates",
     "find_balance",
+    "find_balances",
     "find_hold",
     "find_identity",
     "find_ledger",
@@ -150,6 +152,13 @@ def find_balance(connection: Connection, balance_id: str) -> BalanceView | None:
         return None
     row = connection.execute(columns_of(balances).where(balances.c.balance_id == stored)).first()
     return balance_view(row) if row is not None else None
+
+
+def find_balances(connection: Connection, ids: Sequence[str]) -> list[BalanceView]:
+    """Those of these balances that there are, in one look."""
+    stored = [one for one in map(stored_id, ids) if one is not None]
+    query = columns_of(balances).where(is_one_of(balances.c.balance_id, stored))
+    return [balance_view(row) for row in connection.execute(query)]
 
 
 # Identities

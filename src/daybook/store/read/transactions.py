@@ -107,7 +107,7 @@ def list_transactions(
         asked.setdefault("kind", None)
     conditions = [_FILTERS[name](connection, value) for name, value in asked.items()]
     if balance_id is not None:
-        query = _newest_of_balance(stored_id(balance_id), conditions, limit)
+        query = newest_of_balance(stored_id(balance_id), conditions, limit)
     elif is_named:
         query = columns_of(transactions).where(*conditions)
     else:
@@ -182,14 +182,20 @@ def _names_as_parent(connection: Connection, parent: str) -> ColumnElement[bool]
     )
 
 
-def _newest_of_balance(
-    balance_id: UUID | None, conditions: Sequence[ColumnElement[bool]], limit: int
+BOTH_SIDES = (transactions.c.source, transactions.c.destination)
+
+
+def newest_of_balance(
+    balance_id: UUID | None,
+    conditions: Sequence[ColumnElement[bool]],
+    limit: int,
+    sides: Sequence[ColumnElement[Any]] = BOTH_SIDES,
 ) -> Any:
     """Each side has an index by (balance, position), and another one for records with a date of
-    their own: read the newest of each."""
+    their own: read the newest of each. The planner can't find them behind an or."""
     effective, created = transactions.c.effective_date, transactions.c.created_at
     found = []
-    for side in (transactions.c.source, transactions.c.destination):
+    for side in sides:
         for dated in (effective == created, effective != created):
             newest = (
                 columns_of(transactions)
