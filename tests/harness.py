@@ -516,7 +516,7 @@ def cluster_from_environment(folder: Path) -> Iterator[Cluster]:
         with contextlib.closing(Cluster(database_url, redis_url)) as found:
             yield found
         return
-    from daybook.embedded import start_servers
+    from daybook.embedded.servers import start_servers
 
     with start_servers(folder) as servers:
         yield Cluster(

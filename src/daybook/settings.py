@@ -6,7 +6,6 @@ kept in Redis and Postgres.
 
 from __future__ import annotations
 
-import json
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -18,11 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daybook.errors import ConfigError
-
-INSTANCE_FILE = "instance.json"
-"""Written into ``home`` by ``daybook up``: the addresses of the running embedded servers."""
-SUPERVISOR_LOCK = "supervisor.lock"
-"""A file in ``home`` that ``daybook up`` keeps locked; the kernel unlocks it when that dies."""
+from daybook.instance import running_instance
 
 PREFIX = "DAYBOOK_"
 FILE_ENDING = "_FILE"
@@ -223,39 +218,6 @@ class Settings(BaseSettings):
                 "set it, or start one with `daybook up --detach`"
             )
         return instance[name]
-
-
-def running_instance(home: Path) -> dict[str, str]:
-    """Addresses that ``daybook up`` left in ``home``; empty when nothing runs there.
-
-    Raises ConfigError when that can't be read.
-    """
-    if not _is_supervised(home):
-        return {}
-    try:
-        content = json.loads((home / INSTANCE_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return {key: value for key, value in content.items() if isinstance(value, str)}
-
-
-def _is_supervised(home: Path) -> bool:
-    """Whether somebody keeps the lock: addresses that a crash left behind lead nowhere."""
-    try:
-        import fcntl  # not on Windows, where no instance can run
-
-        with (home / SUPERVISOR_LOCK).open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except (ImportError, FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as fault:
-        raise ConfigError(
-            f"the data folder {home} can't be read: {fault.strerror}; mend its rights, or set "
-            "DAYBOOK_HOME"
-        ) from fault
-    return False
 
 
 def celery_url(redis_url: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from daybook.embedded import Servers, start_servers
+from daybook.embedded.servers import Servers, start_servers
 from tests.fault.campaign.__main__ import chosen, line, table
 from tests.fault.campaign.kinds import KINDS, Promise, catalogue, drawn_pairs
 from tests.fault.campaign.run import Result, run_kind

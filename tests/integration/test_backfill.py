@@ -18,7 +18,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.harness import Installation, wait_until
+from tests.harness import Installation, daybook_program, wait_until
 
 from daybook import BalanceRequest, Client, LogUnavailable, Receipt
 from daybook.backfill import (
@@ -530,7 +530,7 @@ def test_a_file_that_is_not_there_is_bad_input_without_an_instance(
     endings = {}
     for name in ("nope.csv", "sales.csv"):
         ended = subprocess.run(
-            [sys.executable, "-m", "daybook.cli", "backfill", name, "-m", str(mapping_path)],
+            [daybook_program(), "backfill", name, "-m", str(mapping_path)],
             env={"PATH": os.environ["PATH"]},
             cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip

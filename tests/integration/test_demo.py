@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
-from tests.harness import Cluster, wait_until
+from tests.harness import Cluster, daybook_program, wait_until
 
 from daybook.cli.demo import print_result
 from daybook.client.receipts import Outcome
@@ -70,9 +70,15 @@ def start_demo(env: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
 
 def run_demo(env: dict[str, str], *arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of ``daybook demo``."""
-    with start_demo(env, *arguments) as child:
-        out, err = child.communicate(timeout=DEMO_SECONDS_MAX)
-    return child.returncode, out, err
+    done = subprocess.run(
+        [daybook_program(), "demo", *SMALL, *arguments],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEMO_SECONDS_MAX,
+    )
+    return done.returncode, done.stdout, done.stderr
 
 
 def parts_of(folder: Path) -> list[psutil.Process]:

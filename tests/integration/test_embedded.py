@@ -20,21 +20,21 @@ import pytest
 import redis
 from tests.harness import daybook_program, wait_until
 
-from daybook.embedded import Servers, start_servers
 from daybook.embedded.account import server_account
 from daybook.embedded.detached import start_detached, stop_instance
 from daybook.embedded.identity import start_mark
 from daybook.embedded.parts import INSTANCE_MARK, Part, Record, Roster
+from daybook.embedded.servers import Servers, start_servers
 from daybook.embedded.supervisor import Plan
 from daybook.errors import ConfigError
-from daybook.settings import INSTANCE_FILE, running_instance
+from daybook.instance import INSTANCE_FILE, running_instance
 
 INSTANCE_SECONDS_MAX = 150.0
 """Servers and workers start anew one after the other, perhaps on a busy machine."""
 HOLD_SERVERS = """
 import sys, time
 from pathlib import Path
-from daybook.embedded import start_servers
+from daybook.embedded.servers import start_servers
 servers = start_servers(Path(sys.argv[1]))
 print("ready", flush=True)
 time.sleep(600)

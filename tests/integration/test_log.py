@@ -14,7 +14,7 @@ from tests.harness import Installation
 
 from daybook import Client
 from daybook.client.receipts import Receipt
-from daybook.embedded import Servers
+from daybook.embedded.servers import Servers
 from daybook.errors import LogUnavailable
 from daybook.queue.connect import connect
 from daybook.queue.entries import (

@@ -16,7 +16,7 @@ from tests.harness import daybook_program, wait_until
 from daybook.embedded.servers import Servers
 from daybook.embedded.supervisor import Plan, running
 from daybook.embedded.tending import DEATHS_TOLD, Tending
-from daybook.monitoring.instance import FAILING_FILE, failing_parts
+from daybook.instance import FAILING_FILE, failing_parts
 from daybook.settings import Settings
 
 DEATHS = 8

@@ -275,6 +275,14 @@ finally:
     assert not loaded & HEAVY
 
 
+def test_a_guard_loads_no_more_than_it_needs() -> None:
+    """Each instance has one, and it does nothing until the end but lie in memory."""
+    script = "import daybook.embedded.guard; print({n.partition('.')[0] for n in sys.modules})"
+    outcome = python_with_only(installed_with("all"), script)
+    assert outcome.returncode == 0, outcome.stderr
+    assert ast.literal_eval(outcome.stdout) & HEAVY == {"psutil"}
+
+
 def test_extras_bring_what_they_declare() -> None:
     """The extra of celery asks for an extra of kombu, which asks for `packaging`."""
     assert closure(["celery[redis]"]) - closure(["celery"]) >= {"packaging", "redis"}

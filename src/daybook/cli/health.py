@@ -107,8 +107,8 @@ def _of_all(
 
 
 def _of_worker(settings: Settings, node: str | None) -> list[Check]:
+    from daybook.instance import running_instance
     from daybook.monitoring.health.worker import examine_worker, node_name
-    from daybook.settings import running_instance
 
     if node is None and not settings.redis_url:
         node = running_instance(settings.home).get("worker_node")

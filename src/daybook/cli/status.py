@@ -17,7 +17,7 @@ from daybook.errors import DaybookError, LogUnavailable
 from daybook.ledger.entry import POSITION_COUNTER_BITS
 
 if TYPE_CHECKING:
-    from daybook.monitoring.instance import FailingPart
+    from daybook.instance import FailingPart
     from daybook.store.read.views import PartitionView
 
 WORKERS_ANSWER_SECONDS_MAX = 1.0
@@ -85,7 +85,7 @@ def status(
 
     What can be asked is shown even when Redis or Postgres is down (exit code 3 then).
     """
-    from daybook.monitoring.instance import failing_parts
+    from daybook.instance import failing_parts
 
     shown, code = Status(failing=failing_parts(current().home)), Exit.OK
     views: list[PartitionView] = []
@@ -117,7 +117,7 @@ def status(
 
 def _is_anywhere() -> bool:
     """Whether there is any address to ask at."""
-    from daybook.settings import running_instance
+    from daybook.instance import running_instance
 
     settings = current()
     return bool(settings.database_url or settings.redis_url or running_instance(settings.home))

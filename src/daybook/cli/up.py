@@ -90,7 +90,7 @@ def down() -> None:
 
 def _already_up(plan: Plan) -> dict[str, str] | None:
     """The instance that runs in the folder, if it is what is asked for. Raises ConfigError."""
-    from daybook.settings import running_instance
+    from daybook.instance import running_instance
 
     instance = running_instance(plan.home)
     if not instance:

@@ -15,16 +15,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-import structlog
+from typing import Any
 
 from daybook.errors import ConfigError
 
 SERVER_ACCOUNT = "pgserver"
 USERADD_SECONDS_MAX = 30
 VERSION_SECONDS_MAX = 30.0
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,7 @@ def _create_account() -> None:
             argv, capture_output=True, text=True, timeout=USERADD_SECONDS_MAX, check=False
         )
         if done.returncode == 0:
-            log.info("account.created", account=SERVER_ACCOUNT)
+            _log().info("account.created", account=SERVER_ACCOUNT)
             return
     raise ConfigError(
         f"PostgreSQL does not run as root, and the account {SERVER_ACCOUNT!r} could not be "
@@ -88,6 +85,12 @@ def _creators() -> Iterable[Sequence[str]]:
         yield (adduser, "-S", "-D", "-H", "-s", "/bin/false", SERVER_ACCOUNT)
 
 
+def _log() -> Any:
+    import structlog  # on demand: the guard, which has this module, has nothing to tell
+
+    return structlog.get_logger(__name__)
+
+
 def open_way(path: Path, account: Account) -> None:
     """Let the account pass through the folders above ``path``; nothing when it is our own."""
     if not account.switch:
@@ -97,7 +100,7 @@ def open_way(path: Path, account: Account) -> None:
         if _may_pass(status, account):
             continue
         folder.chmod(stat.S_IMODE(status.st_mode) | stat.S_IXOTH)
-        log.warning("folder.opened", folder=str(folder), right="o+x", reason=f"way to {path}")
+        _log().warning("folder.opened", folder=str(folder), right="o+x", reason=f"way to {path}")
 
 
 def _may_pass(status: os.stat_result, account: Account) -> bool:

@@ -31,8 +31,7 @@ from typing import IO
 from daybook.embedded.account import Account, open_way, server_account
 from daybook.embedded.identity import start_mark
 from daybook.errors import ConfigError
-from daybook.monitoring.instance import FAILING_FILE, FailingPart
-from daybook.settings import INSTANCE_FILE, SUPERVISOR_LOCK
+from daybook.instance import FAILING_FILE, INSTANCE_FILE, SUPERVISOR_LOCK, FailingPart
 
 GUARD_LOCK = "guard.lock"
 SOCKET_PATH_BYTES_MAX = 103 if sys.platform == "darwin" else 107

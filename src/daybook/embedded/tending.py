@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from daybook.embedded.servers import Servers
 from daybook.errors import DaybookError
-from daybook.monitoring.instance import FailingPart
+from daybook.instance import FailingPart
 
 LOOK_SECONDS = 0.2
 BOUND_LOGS_SECONDS = 60.0

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 
-from daybook.embedded import Servers
+from daybook.embedded.servers import Servers
 from daybook.embedded.valkey import answers
 from daybook.queue.doorbell import INTAKE_QUEUE, Doorbell, queue_of
 from daybook.settings import celery_url

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from daybook.client.receipts import Receipt
-from daybook.embedded import Servers
+from daybook.embedded.servers import Servers
 from tests.fault.campaign.kinds import Kind, Promise, Skipped
 from tests.fault.campaign.stage import Stage
 from tests.fault.campaign.traffic import REQUESTS, Sent

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 
 import structlog
 
-from daybook.embedded import start_servers
+from daybook.embedded.servers import start_servers
 from tests.fault.campaign.kinds import Kind, catalogue, named
 from tests.fault.campaign.run import Result, run_kind
 from tests.harness import Cluster

@@ -19,7 +19,7 @@ import redis
 from sqlalchemy.engine import make_url
 
 from daybook.client.receipts import Receipt
-from daybook.embedded import Servers
+from daybook.embedded.servers import Servers
 from daybook.errors import DaybookError
 from daybook.settings import Settings
 from daybook.steps import Point

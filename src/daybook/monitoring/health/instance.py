@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from daybook.instance import failing_parts
 from daybook.monitoring.health.checks import Asked, Finding, inspection
-from daybook.monitoring.instance import failing_parts
 
 
 def judge_parts(asked: Asked) -> Finding:
