@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,15 @@ def _is_supervised(home: Path) -> bool:
     return False
 
 
+def how_it_ended(code: int) -> str:
+    """What an exit code says, as the end of a sentence; a negative one is a signal's number."""
+    if code >= 0:
+        return f"ended with code {code}"
+    number = -code
+    known = number in {item.value for item in signal.Signals}
+    return f"was killed by {signal.Signals(number).name if known else f'signal {number}'}"
+
+
 @dataclass(frozen=True, slots=True)
 class FailingPart:
     """A part that was started again and again.
@@ -66,9 +76,9 @@ class FailingPart:
     log: str
 
     def __str__(self) -> str:
-        code = "" if self.exit_code is None else f", last with code {self.exit_code}"
+        how = "" if self.exit_code is None else f" (at last it {how_it_ended(self.exit_code)})"
         return (
-            f"{self.part} ended {counted(self.deaths, 'time')} in a row{code}; "
+            f"{self.part} ended {counted(self.deaths, 'time')} in a row{how}; "
             f"it is started again after {self.pause_seconds:g} s: see {self.log}"
         )
 

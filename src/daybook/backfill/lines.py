@@ -14,6 +14,9 @@ _LEDGERS = UUID("c5e2a0a4-3a54-5b39-8d4e-0f7be1a1f3d1")
 _BALANCES = UUID("7d0b9f0e-8a0c-5b5c-9d55-6f0f4f2b6c42")
 _CACHED_BALANCE_IDS = 65_536
 
+REJECTED = ("rejected_line", "rejected_code", "rejected_reason", "rejected_reference")
+"""Columns of a rejects file, or members of its objects, before those of the file."""
+
 
 def ledger_id_of(name: str) -> str:
     """The id of the ledger that a mapping creates by this name: the same in every run."""

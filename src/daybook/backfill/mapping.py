@@ -122,6 +122,9 @@ class TransactionTable(Table):
                 getattr(rule, "absolute", False) for rule in given
             ):
                 wrong.append("absolute is for amount and precise_amount")
+            if info.field_name == "reference":
+                templates = (rule.value for rule in given if isinstance(rule.value, Template))
+                wrong += filter(None, (template.run_together for template in templates))
             all_of(wrong)
         return given
 
@@ -220,6 +223,8 @@ class GroupTable(Table):
     def _names_a_column(cls, template: Template) -> Template:
         if not template.columns:
             raise ValueError("names no column: all rows of the file would be one request")
+        if template.run_together:
+            raise ValueError(template.run_together)
         return template
 
 

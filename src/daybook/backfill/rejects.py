@@ -6,23 +6,24 @@ import codecs
 import csv
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TextIO
 
-from daybook.backfill.lines import Reject
+from daybook.backfill.lines import REJECTED, Reject
 from daybook.backfill.mapping import CsvTable
 from daybook.backfill.source import Source
 from daybook.backfill.spool import database, disk
 from daybook.errors import ConfigError
 
-FIELDS = ("rejected_line", "rejected_code", "rejected_reason", "rejected_reference")
-"""Of a CSV, before the columns of the file."""
+_CONTENT = "rejected_content"
+"""The member for a line that has none of its own: its text, or the cells of a CSV."""
 
-_MEMBERS = ("line", "code", "reason", "reference")
-"""Of NDJSON, beside ``columns``: those of the file, or its line where it has none."""
-
+_TEXT = r'"(?:[^"\\]|\\.)*"'
+_OWN_MEMBER = re.compile(rf'\{{\s*"(?:{"|".join(REJECTED)})"\s*:\s*(?:[0-9]+|{_TEXT})\s*,?\s*')
+"""The first member of an object, if a rejects file has added it."""
 
 _ORIGINAL_BYTES = "daybook-original-bytes"
 
@@ -30,8 +31,8 @@ _ORIGINAL_BYTES = "daybook-original-bytes"
 class RejectsFile:
     """The rejects of a run, in the order of the file; those of an earlier run are replaced.
 
-    A CSV has the dialect of the file: corrected, it can be read by the same mapping. Rejections
-    become known in another order, so they wait on disk, and the file is written by ``close``.
+    A CSV has the dialect of the file. Corrected, CSV and NDJSON can be posted as the file was.
+    Rejections become known in another order, so they wait on disk, and ``close`` writes the file.
     """
 
     def __init__(self, path: Path, name: str, source: Source) -> None:
@@ -60,16 +61,17 @@ class RejectsFile:
         self._kept = database("CREATE TABLE rejects (line, place INTEGER PRIMARY KEY, said)")
         self._header = list(source.header or ["text"])
         self._own_columns = 0
-        if tuple(self._header[: len(FIELDS)]) == FIELDS:  # it is itself a rejects file
-            self._own_columns = len(FIELDS)
+        if tuple(self._header[: len(REJECTED)]) == REJECTED:  # it is itself a rejects file
+            self._own_columns = len(REJECTED)
 
     def add(self, reject: Reject) -> None:
         """Keep one reject. Raises ConfigError when the disk is full."""
         values = (reject.number, str(reject.code), reject.reason, reject.reference or "")
         said: Any
         if self._is_json:
-            beside = json.dumps(dict(zip(_MEMBERS, values, strict=True)))[:-1]
-            said = f'{beside}, "columns": {self._as_json(reject)}}}\n'
+            beside = json.dumps(dict(zip(REJECTED, values, strict=True)))[:-1]
+            members = self._members(reject)
+            said = f"{beside}{', ' if members else ''}{members}}}\n"
         else:
             content = reject.row.content
             cells = [content.rstrip("\r\n")] if isinstance(content, str) else list(content)
@@ -100,20 +102,22 @@ class RejectsFile:
             csv.writer(file, quoting=how, delimiter=delimiter, quotechar=quote, lineterminator="\n")
             for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
         )
-        plain.writerow([*FIELDS, *self._header[self._own_columns :]])
+        plain.writerow([*REJECTED, *self._header[self._own_columns :]])
         for cells in rejects:  # the writer itself quotes for "\n" only
             is_plain = not any(isinstance(cell, str) and "\r" in cell for cell in cells)
             (plain if is_plain else quoted).writerow(cells)
 
-    def _as_json(self, reject: Reject) -> str:
+    def _members(self, reject: Reject) -> str:
+        """The members of the file's object, or what stands there in its place."""
         content = reject.row.content
-        if isinstance(content, str):  # a line of JSON stays as it is, its numbers included
-            return json.dumps(content) if reject.row.fault else content.strip("\ufeff \t\r\n")
         if reject.row.fault:
-            return json.dumps(content[self._own_columns :])
+            said = content if isinstance(content, str) else content[self._own_columns :]
+            return json.dumps({_CONTENT: said})[1:-1]
+        if isinstance(content, str):  # a line of JSON stays as it is, its numbers included
+            return _without_own(content.strip("\ufeff \t\r\n"))[1:-1].strip()
         own = set(self._header[: self._own_columns])
         columns = reject.row.columns.items()
-        return json.dumps({name: value for name, value in columns if name not in own})
+        return json.dumps({name: value for name, value in columns if name not in own})[1:-1]
 
     @property
     def _csv(self) -> CsvTable | None:
@@ -123,6 +127,13 @@ class RejectsFile:
         encoding = "utf-8" if self._is_json or self._csv is None else self._csv.encoding
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         return open(descriptor, "w", encoding=encoding, errors=_ORIGINAL_BYTES, newline="")
+
+
+def _without_own(text: str) -> str:
+    """The text of an object without the members that a rejects file has before the others."""
+    while own := _OWN_MEMBER.match(text):
+        text = "{" + text[own.end() :]
+    return text
 
 
 def _original_bytes(fault: UnicodeError) -> tuple[str | bytes, int]:
@@ -154,4 +165,4 @@ def _is_rejects_file(path: Path) -> bool:
     except OSError:
         return False
     plain = first.replace(b"\x00", b"").lstrip(b"\xff\xfe\xef\xbb\xbf")  # of any encoding
-    return not plain or FIELDS[0].encode() in plain[:30] or plain.startswith(b'{"line": ')
+    return not plain or REJECTED[0].encode() in plain[:30]

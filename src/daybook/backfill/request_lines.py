@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from daybook.backfill.lines import Line, Reject
+from daybook.backfill.lines import REJECTED, Line, Reject
 from daybook.backfill.ordering import GroupKey, OrderKey
 from daybook.backfill.rows import Row
 from daybook.client.drafts import check_effective_dates
@@ -29,6 +29,7 @@ from daybook.requests.models import malformed
 class RequestLines:
     """Takes each row as the mapping of a request. now: seconds since the epoch.
 
+    The members that a rejects file adds are none of a request.
     A file may be run again, so each request must say what makes it the same one then: a
     reference, or the id of what it creates.
     """
@@ -55,8 +56,9 @@ class RequestLines:
         if row.fault is not None:
             return Reject(row, Reason.MALFORMED, row.fault, None)
         try:
-            check_json_amount(row.columns)
-            request = request_of(row.columns)
+            fields = {name: row.columns[name] for name in row.columns if name not in REJECTED}
+            check_json_amount(fields)
+            request = request_of(fields)
             check_effective_dates(request, self._now())
             _check_name(request)
         except MalformedRequest as fault:

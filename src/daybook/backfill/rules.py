@@ -133,6 +133,9 @@ class SideRule(Rule):
             raise ValueError("needs exactly one of: indicator, balance, id, party")
         if self.indicator is not None and not self.indicator.text.startswith("@"):
             raise ValueError("an indicator begins with @, such as @Cash")
+        for template in (self.indicator, self.balance):
+            if template is not None and template.run_together:
+                raise ValueError(template.run_together)
         return self
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from daybook.ledger.money import is_reasonable, plain_text
@@ -32,6 +33,17 @@ class Template:
     def columns(self) -> tuple[str, ...]:
         """The columns that it names."""
         return tuple(piece for is_column, piece in self.pieces if is_column)
+
+    @property
+    def run_together(self) -> str | None:
+        """Why it can't name anything: two columns without anything between them."""
+        for (is_column, first), (is_next, second) in pairwise(self.pieces):
+            if is_column and is_next:
+                return (
+                    f"{{{first}}}{{{second}}} gives one name for 1 and 11 as for 11 and 1: write "
+                    f"something between them that is in neither, such as {{{first}}}/{{{second}}}"
+                )
+        return None
 
     def render(self, row: Columns, *, strict: bool = False) -> str:
         """The text for one row.

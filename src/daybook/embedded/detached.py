@@ -19,6 +19,7 @@ from daybook.embedded.identity import start_mark
 from daybook.embedded.parts import PartFailed, Roster, tail, wait_until
 from daybook.embedded.supervisor import Instance, Plan, supervise
 from daybook.errors import ConfigError, DaybookError
+from daybook.instance import how_it_ended
 from daybook.settings import read_settings
 
 UP_SECONDS_MAX = 300.0
@@ -54,7 +55,8 @@ def start_detached(plan: Plan, environment: Mapping[str, str] | None = None) -> 
     report = _parse(answer)
     if report is None:
         log = DataFolder(plan.home).log_file(SUPERVISOR)
-        raise PartFailed(answer.strip() or f"the supervisor died{tail(log)}")
+        how = how_it_ended(child.wait(DOWN_SECONDS_MAX))
+        raise PartFailed(answer.strip() or f"the supervisor {how}{tail(log)}")
     if report.error:
         child.wait(DOWN_SECONDS_MAX)
         raise ConfigError(report.error) if report.is_config_error else PartFailed(report.error)

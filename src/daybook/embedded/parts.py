@@ -23,6 +23,7 @@ from daybook.embedded.account import Account
 from daybook.embedded.folder import write_json
 from daybook.embedded.identity import start_mark
 from daybook.errors import DaybookError
+from daybook.instance import how_it_ended
 
 INSTANCE_MARK = "DAYBOOK_INSTANCE"
 """Environment variable of all parts: the data folder that they belong to."""
@@ -202,7 +203,7 @@ def await_ready(
     """Wait until a part that was started answers. Raises PartFailed when it ends or is silent."""
     answered = wait_until(lambda: child.poll() is not None or ready(), seconds_max)
     if child.poll() is not None:
-        raise PartFailed(f"{part} ended with code {child.returncode}{tail(log)}")
+        raise PartFailed(f"{part} {how_it_ended(child.returncode)}{tail(log)}")
     if not answered:
         raise PartFailed(f"{part} did not answer within {seconds_max:.0f} s{tail(log)}")
 
@@ -213,4 +214,6 @@ def tail(log: Path) -> str:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]
     except OSError:
         lines = []
+    if not lines:
+        return f"; it wrote nothing into {log}"
     return "\n".join([f"; the end of {log}:", *(f"  {line}" for line in lines)])

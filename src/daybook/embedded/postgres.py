@@ -28,6 +28,7 @@ from daybook.embedded.parts import (
     wait_until,
 )
 from daybook.errors import ConfigError
+from daybook.instance import how_it_ended
 from daybook.store.sessions import pin
 
 MAJOR_VERSION = 18
@@ -146,7 +147,7 @@ def _create_cluster(folder: DataFolder, roster: Roster, account: Account) -> Non
         raise PartFailed(f"initdb did not end within {INITDB_SECONDS_MAX:.0f} s{tail(log)}")
     roster.stop_one(part.name)
     if child.returncode != 0:
-        raise PartFailed(f"initdb ended with code {child.returncode}{tail(log)}")
+        raise PartFailed(f"initdb {how_it_ended(child.returncode)}{tail(log)}")
     draft.rename(folder.postgres)
 
 

@@ -16,6 +16,7 @@ from daybook.embedded.servers import Servers
 from daybook.embedded.tending import Tending
 from daybook.errors import ConfigError
 from daybook.installation.install import install
+from daybook.instance import how_it_ended
 from daybook.interrupts import until_signal
 from daybook.settings import Settings
 
@@ -113,8 +114,8 @@ def _start(plan: Plan, settings: Settings, servers: Servers) -> Instance:
     _await(servers, "worker", worker, lambda: work.worker_answers(broker, node))
     if plan.flower:  # it asks workers once, as it starts, which queues there are
         instance["flower_url"] = _start_flower(servers, env)
-    if beat.poll() is not None:
-        raise PartFailed(f"beat ended{tail(servers.folder.log_file('beat'))}")
+    if (code := beat.poll()) is not None:
+        raise PartFailed(f"beat {how_it_ended(code)}{tail(servers.folder.log_file('beat'))}")
     return instance
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from daybook.embedded.servers import Servers
 from daybook.errors import DaybookError
-from daybook.instance import FailingPart
+from daybook.instance import FailingPart, how_it_ended
 
 LOOK_SECONDS = 0.2
 BOUND_LOGS_SECONDS = 60.0
@@ -95,7 +95,7 @@ class Tending:
             watch.deaths = 0
         watch.code = code
         self._wait(watch)
-        self._say(f"{name} ended with code {code}: starting it again in {watch.pause:g} s")
+        self._say(f"{name} {how_it_ended(code)}: starting it again in {watch.pause:g} s")
 
     def _start_again(self, name: str, watch: _Watch) -> None:
         try:

@@ -165,6 +165,8 @@ def test_a_wrong_key_is_named_with_its_fix(line: str, path: str, fix: str) -> No
         ('"@World"', '{ balance = "{a}" }', "application balances need a ledger"),
         ('"@World"', '{ indicator = "@A", id = "{b}" }', "exactly one of"),
         ('"@World"', '{ indicator = "{a}" }', "begins with @"),
+        ('"@World"', '{ indicator = "@{a}{b}" }', "such as {a}/{b}"),
+        ('"r-{id}"', '"{day}{id}"', "write something between them"),
         ('amount = "{amount}"', "", "needs amount"),
         ('"EUR"', '" "', "cannot be blank"),
         ("precision = 100", "precision = 0", "from 1 to 10^30"),
@@ -177,6 +179,19 @@ def test_a_side_or_field_that_cannot_work_is_refused(old: str, new: str, fix: st
     """What could never give a request is refused with the mapping, not line by line."""
     (error,) = errors_of(MINIMAL.replace(old, new))
     assert fix in error
+
+
+@pytest.mark.parametrize("field", ["by", "reference"])
+def test_two_columns_of_a_name_are_kept_apart(field: str) -> None:
+    """Account 1 of branch 11 is not account 11 of branch 1; what names nothing may be joined."""
+    group = {"by": "{a}", "reference": "{a}"} | {field: "{a}{b}"}
+    text = "".join(f'{name} = "{template}"\n' for name, template in group.items())
+    (error,) = errors_of(f"{MINIMAL}\n[group]\n{text}")
+    assert error.startswith(f"group.{field}: {{a}}{{b}} gives one name for 1 and 11")
+    side = '[[transaction.destination]]\nbalance = "x{a}{b}"\n'
+    errors = errors_of(MINIMAL.replace('destination = "@Sales"', "") + side)
+    assert any("such as {a}/{b}" in error for error in errors)
+    assert mapping_of(MINIMAL + 'description = "{a}{b}"')
 
 
 def test_columns_are_found_wherever_they_are_named() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from daybook.backfill import LineBuilder, Reject, RequestLines, Row, Source
+from daybook.backfill.lines import REJECTED, Line
 from daybook.backfill.loading import check_mapping
 from daybook.backfill.rejects import RejectsFile, default_rejects_path
 from daybook.errors import ConfigError
@@ -89,8 +90,8 @@ def test_a_rejects_file_that_is_refused_again(tmp_path: Path) -> None:
     assert [line.split(";")[4:] for line in again] == [line.split(";")[4:] for line in once]
     rejects_of(tmp_path / "again.ndjson", source_of(path.read_bytes()))
     told = [json.loads(line) for line in (tmp_path / "again.ndjson").read_text().splitlines()]
-    assert list(told[0]["columns"]) == ["reference", "amount", "note"]
-    assert told[1]["columns"] == ["3", "1"]
+    assert list(told[0]) == [*REJECTED, "reference", "amount", "note"]
+    assert told[1]["rejected_content"] == ["3", "1"]
 
 
 def test_cells_of_any_kind_are_read_again(tmp_path: Path) -> None:
@@ -115,14 +116,45 @@ def test_ndjson_keeps_the_members(tmp_path: Path) -> None:
     path = tmp_path / "r.ndjson"
     rejects_of(path, source_of(FILE.encode("cp1250")))
     told = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [reject["line"] for reject in told] == [3, 4]
-    assert told[0]["columns"] == {"reference": "2", "amount": "zero", "note": "žlutý; kůň"}
-    assert told[1]["columns"] == ["3", "1"]
+    assert [reject["rejected_line"] for reject in told] == [3, 4]
+    columns = {name: text for name, text in told[0].items() if name not in REJECTED}
+    assert columns == {"reference": "2", "amount": "zero", "note": "žlutý; kůň"}
+    assert told[1]["rejected_content"] == ["3", "1"]
     lines = b'{"reference": "a", "amount": 1.000000000000000000001}\n{"a": 1, "a": 2}\n'
     rejects_of(path, Source(io.BytesIO(lines), None, "ndjson"))
     first, second = path.read_text().splitlines()
-    assert '"columns": {"reference": "a", "amount": 1.000000000000000000001}}' in first
-    assert json.loads(second)["columns"] == '{"a": 1, "a": 2}\n'
+    assert first.endswith(', "reference": "a", "amount": 1.000000000000000000001}')
+    assert json.loads(second)["rejected_content"] == '{"a": 1, "a": 2}\n'
+
+
+def test_a_line_of_json_is_posted_again(tmp_path: Path) -> None:
+    """What a rejects file adds is none of a request, and is replaced when it is refused again."""
+    path = tmp_path / "r.ndjson"
+    request = (
+        '{"reference": "a\\" {", "source": "@World", "destination": "@Cash", "currency": "USD", '
+        '"precision": 100, "amount": %s}'
+    )
+    lines = "\n".join((request % "0.001", "{}", '{"rejected_line":7}')).encode()
+    rejects_of(path, Source(io.BytesIO(lines), None, "ndjson"))
+    once = path.read_text()
+    for tight in ("", " "):  # as other tools write JSON
+        again = once.replace('": ', f'":{tight}').encode()
+        rejects_of(path, Source(io.BytesIO(again), None, "ndjson"))
+        told = [json.loads(line) for line in path.read_text().splitlines()]
+        assert [list(reject)[:4] for reject in told] == [list(REJECTED)] * 3
+        assert [len(reject) - 4 for reject in told] == [6, 0, 0]
+    corrected = once.splitlines()[0].replace("0.001", "0.01").encode()
+    (line,) = RequestLines().lines(Source(io.BytesIO(corrected), None, "ndjson"))
+    assert isinstance(line, Line)
+    assert line.reference == 'a" {'
+
+
+def test_another_file_is_never_replaced(tmp_path: Path) -> None:
+    """NDJSON that begins with a line number is somebody's own."""
+    path = tmp_path / "r.ndjson"
+    path.write_text('{"line": 1, "text": "mine"}\n')
+    with pytest.raises(ConfigError, match="is not a rejects file"):
+        RejectsFile(path, "file", source_of(FILE.encode("cp1250")))
 
 
 def test_it_stands_beside_the_file_or_where_it_is_told(tmp_path: Path) -> None:
