@@ -38,8 +38,10 @@ from tests.forked import Forked, ForkServer
 from tests.preloaded import preloaded_daybook
 
 WORKER_LOGIN = "daybook_test_worker"
-WORKER_PASSWORD = "only-for-tests"
+REGISTRAR_LOGIN = "daybook_test_registrar"
+PASSWORD = "only-for-tests"
 REDIS_DATABASES_MAX = 15
+_GROUPS = {WORKER_LOGIN: "daybook_worker", REGISTRAR_LOGIN: "daybook_registrar"}
 WAIT_SECONDS_MAX = 60.0
 COMMAND_SECONDS_MAX = 1_200.0
 PROGRESS_ROUNDS_MAX = 20
@@ -169,11 +171,12 @@ class Cluster:
             # Other runs may use these servers: roles are the same for all of their databases.
             connection.execute("SELECT pg_advisory_xact_lock(hashtext('daybook tests'))")
             migrate(self._url(self._template))
-            connection.execute(
-                "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = "
-                f"'{WORKER_LOGIN}') THEN CREATE ROLE {WORKER_LOGIN} LOGIN PASSWORD "
-                f"'{WORKER_PASSWORD}' IN ROLE daybook_worker; END IF; END $$"
-            )
+            for login, group in _GROUPS.items():
+                connection.execute(
+                    "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = "
+                    f"'{login}') THEN CREATE ROLE {login} LOGIN PASSWORD "
+                    f"'{PASSWORD}' IN ROLE {group}; END IF; END $$"
+                )
 
     def close(self) -> None:
         """Leave nothing behind: the servers may be somebody's own."""
@@ -239,14 +242,18 @@ class Installation:
         self.redis = connect(self.redis_url, settings)
         self.log = Log(self.redis, settings.namespace)
         self.owner_url = cluster.installed_database(self.log, partitions, settings)
-        worker_url = make_url(self.owner_url).set(username=WORKER_LOGIN, password=WORKER_PASSWORD)
-        self.worker_url = worker_url.render_as_string(hide_password=False)
+        self.worker_url = self._url_of(WORKER_LOGIN)
+        self.registrar_url = self._url_of(REGISTRAR_LOGIN)
         self.settings = settings.model_copy(update={"database_url": self.worker_url})
         self.engine: Engine = make_worker_engine(self.worker_url, self.settings)
         self.owner: Engine = make_engine(self.owner_url)
         self.client = Client(settings=self.settings)
         self.more_environment: dict[str, str] = {}
         self._closing = contextlib.ExitStack()
+
+    def _url_of(self, login: str) -> str:
+        url = make_url(self.owner_url).set(username=login, password=PASSWORD)
+        return url.render_as_string(hide_password=False)
 
     @property
     def store(self) -> Store:

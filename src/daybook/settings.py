@@ -91,6 +91,9 @@ class Settings(BaseSettings):
     migration_database_url: str | None = Field(
         None, description="PostgreSQL as the owner of the schema; default: database_url."
     )
+    registry_database_url: str | None = Field(
+        None, description="PostgreSQL of who may write API keys; default: database_url."
+    )
     redis_url: str | None = Field(
         None, description="Redis or Valkey that keeps the log: redis://, rediss:// or unix://."
     )
@@ -198,6 +201,12 @@ class Settings(BaseSettings):
         if self.migration_database_url or self.database_url:
             return self.migration_database_url or self.require_database_url()
         return self._from_instance("migration_database_url")
+
+    def require_registry_database_url(self) -> str:
+        """The database address of who may change the registry. Raises ConfigError without one."""
+        if self.registry_database_url or self.database_url:
+            return self.registry_database_url or self.require_database_url()
+        return self._from_instance("registry_database_url")
 
     def require_redis_url(self) -> str:
         """The log's address, from the environment or the running embedded instance.

@@ -6,7 +6,7 @@ import psycopg
 from sqlalchemy.engine import make_url
 
 from daybook.store.engine import make_engine, make_worker_engine
-from tests.harness import WORKER_LOGIN, WORKER_PASSWORD, Installation
+from tests.harness import PASSWORD, WORKER_LOGIN, Installation
 
 
 def copy_of(installation: Installation) -> str:
@@ -25,7 +25,7 @@ def restore(installation: Installation, backup: str) -> None:
     installation.engine.dispose()
     installation.owner.dispose()
     installation.cluster.drop_database(installation.owner_url)
-    worker_url = make_url(backup).set(username=WORKER_LOGIN, password=WORKER_PASSWORD)
+    worker_url = make_url(backup).set(username=WORKER_LOGIN, password=PASSWORD)
     installation.owner_url = backup
     installation.worker_url = worker_url.render_as_string(hide_password=False)
     installation.owner = make_engine(backup)

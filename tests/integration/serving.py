@@ -18,7 +18,8 @@ LOOPBACK = "127.0.0.1"
 @contextlib.contextmanager
 def served(installation: Installation, master_key: str | None = None) -> Iterator[str]:
     """Its address."""
-    settings = installation.settings.model_copy(update={"api_master_key": master_key})
+    more = {"api_master_key": master_key, "registry_database_url": installation.registrar_url}
+    settings = installation.settings.model_copy(update=more)
     with socket.socket() as listening:
         listening.bind((LOOPBACK, 0))
         listening.listen()

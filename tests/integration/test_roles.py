@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from tests.harness import WORKER_LOGIN, Installation
+from tests.harness import REGISTRAR_LOGIN, WORKER_LOGIN, Installation
 
-from daybook.store.schema import READER_ROLE, WORKER_ROLE
+from daybook.store.schema import READER_ROLE, REGISTRAR_ROLE, WORKER_ROLE
 
 _RIGHTS = """
 SELECT relname, right_ FROM pg_class, unnest(%s::text[]) right_
@@ -28,16 +28,31 @@ def test_a_reader_reads_everything_and_writes_nothing(installation: Installation
     """On every table that there is, SELECT and no other right."""
     tables = installation.rows(
         "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' "
-        "AND tablename <> 'alembic_version' ORDER BY 1"
+        "AND tablename NOT IN ('alembic_version', 'api_keys') ORDER BY 1"
     )
     found = rights(installation, READER_ROLE, *TABLE_RIGHTS)
     assert {right for _, right in found} == {"SELECT"}
     assert {table for (table,) in tables} <= {table for table, _ in found}
 
 
+def test_a_registrar_writes_keys_and_touches_nothing_else(installation: Installation) -> None:
+    """Of a key it may change when it was used and revoked; workers and readers see no hash."""
+    own = [("api_keys", right) for right in ("INSERT", "SELECT", "UPDATE")]
+    assert rights(installation, REGISTRAR_LOGIN, *TABLE_RIGHTS) == own
+    may_change = installation.rows(
+        "SELECT attname::text FROM pg_attribute WHERE attrelid = 'api_keys'::regclass "
+        "AND attnum > 0 AND has_column_privilege(%s, attrelid, attnum, 'UPDATE') ORDER BY 1",
+        REGISTRAR_LOGIN,
+    )
+    assert may_change == [("last_used_at",), ("revoked_at",)]
+    for role in (READER_ROLE, WORKER_LOGIN):
+        assert ("api_keys", "SELECT") not in rights(installation, role, *TABLE_RIGHTS)
+
+
 @pytest.mark.parametrize(
     "statement",
     [
+        "SELECT hash FROM api_keys",
         "INSERT INTO ledgers (ledger_id, name) VALUES ('x', 'x')",
         "UPDATE balances SET credit_balance = 1",
         "DELETE FROM deferred_entries",
@@ -73,7 +88,7 @@ def test_no_way_leads_around_the_rights(installation: Installation) -> None:
     assert installation.rows("SELECT proname FROM pg_proc WHERE prosecdef") == []
     owned = installation.rows(
         "SELECT relname FROM pg_class WHERE pg_get_userbyid(relowner) = ANY(%s)",
-        [WORKER_LOGIN, WORKER_ROLE, READER_ROLE],
+        [WORKER_LOGIN, WORKER_ROLE, READER_ROLE, REGISTRAR_LOGIN, REGISTRAR_ROLE],
     )
     assert owned == []
     roles = installation.rows(
@@ -84,9 +99,9 @@ def test_no_way_leads_around_the_rights(installation: Installation) -> None:
     assert roles == [(WORKER_LOGIN, False), (WORKER_ROLE, False)]
     may_create = installation.rows(
         "SELECT has_schema_privilege(role, 'public', 'CREATE') FROM unnest(%s::text[]) role",
-        [WORKER_LOGIN, READER_ROLE],
+        [WORKER_LOGIN, READER_ROLE, REGISTRAR_LOGIN],
     )
-    assert may_create == [(False,), (False,)]
+    assert may_create == [(False,)] * 3
 
 
 @pytest.mark.parametrize(

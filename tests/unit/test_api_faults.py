@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daybook.api.app import told
-from daybook.api.faults import REJECTIONS, refused
+from daybook.api.faults import REJECTIONS, refused, told
 from daybook.errors import LogFull, LogUnavailable, StoreUnavailable
 from daybook.ledger.rejection import Reason
 

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from daybook.embedded.work import FLOWER_COLUMNS
 from daybook.settings import Settings, variable_of
-from daybook.store.schema import READER_ROLE, WORKER_ROLE
+from daybook.store.schema import READER_ROLE, REGISTRAR_ROLE, WORKER_ROLE
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
@@ -193,7 +193,7 @@ def test_only_migrate_may_change_the_schema() -> None:
 def test_roles_are_made_before_the_migration() -> None:
     """The init script makes each role that a migration grants to, since its owner may not."""
     script = (ROOT / "deploy/postgres/10-roles.sql").read_text(encoding="utf-8")
-    for role in (WORKER_ROLE, READER_ROLE):
+    for role in (WORKER_ROLE, READER_ROLE, REGISTRAR_ROLE):
         assert f"CREATE ROLE {role} NOLOGIN;" in script
     assert f"IN ROLE {WORKER_ROLE};" in script
 

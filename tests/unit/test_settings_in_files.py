@@ -54,11 +54,12 @@ def test_a_file_that_says_nothing_is_named(
 
 def test_an_instance_hands_no_file_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its workers get the addresses that it found; the owner's in no form."""
-    for name in ("database_url", "redis_url", "migration_database_url"):
+    for name in ("database_url", "redis_url", "migration_database_url", "registry_database_url"):
         monkeypatch.setenv(f"{variable_of(name)}_FILE", "/run/secrets/address")
     monkeypatch.setenv("DAYBOOK_BROKER_URL_FILE", "/run/secrets/broker")
-    given = environment(tmp_path, Addresses("postgresql://d", "postgresql://owner", "redis://r"))
+    names = ("postgresql://d", "postgresql://owner", "postgresql://keys", "redis://r")
+    given = environment(tmp_path, Addresses(*names))
     files = {name for name in given if name.startswith("DAYBOOK_") and name.endswith("_FILE")}
     assert files == {"DAYBOOK_BROKER_URL_FILE"}
     assert given["DAYBOOK_DATABASE_URL"] == "postgresql://d"
-    assert "postgresql://owner" not in given.values()
+    assert {"postgresql://owner", "postgresql://keys"}.isdisjoint(given.values())

@@ -5,30 +5,30 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from daybook.api.exact import MALFORMED_TEXT, Exact
-from daybook.api.faults import Fault, invalid_fields
+from daybook.api.faults import Fault, told
 from daybook.api.guard import Guard
-from daybook.api.routes import events, lists, metadata, system, things, transactions, unbuilt
-from daybook.api.service import Service
-from daybook.errors import (
-    DaybookError,
-    LogFull,
-    LogUnavailable,
-    MalformedRequest,
-    OutcomeUnknown,
-    StoreUnavailable,
+from daybook.api.routes import (
+    api_keys,
+    events,
+    lists,
+    metadata,
+    system,
+    things,
+    transactions,
+    unbuilt,
 )
+from daybook.api.service import Service
+from daybook.errors import DaybookError
 from daybook.requests.base import path_of
 from daybook.settings import Settings
 
-RETRY_AFTER_SECONDS = 1
-
-log = structlog.get_logger()
+PARTS = (system, things, lists, transactions, events, api_keys, unbuilt, metadata)
+"""The routes, by module. The last one takes any first word."""
 
 
 def make_app(settings: Settings) -> FastAPI:
@@ -46,8 +46,7 @@ def make_app(settings: Settings) -> FastAPI:
         title="Daybook", lifespan=living, redirect_slashes=False, strict_content_type=False
     )
     app.add_middleware(Guard, master_key=settings.api_master_key)
-    # The last one takes any first word.
-    for part in (system, things, lists, transactions, events, unbuilt, metadata):
+    for part in PARTS:
         app.include_router(part.router)
     app.add_exception_handler(Fault, _fault)
     app.add_exception_handler(HTTPException, _http_fault)
@@ -89,20 +88,3 @@ async def _invalid(request: Request, fault: Exception) -> Response:
 
 async def _raised(request: Request, fault: Exception) -> Response:
     return answer(told(fault, request.url.path))
-
-
-def told(fault: Exception, path: str) -> Fault:
-    """A fault of the log, of the ledger, of a request, or of our own, as an answer."""
-    match fault:
-        case MalformedRequest():
-            return invalid_fields("GEN_VALIDATION_ERROR", fault.errors)
-        case LogFull():
-            headers = {"Retry-After": str(max(1, round(fault.retry_after_seconds)))}
-            return Fault(503, "QUEUE_BACKPRESSURE", str(fault), headers=headers)
-        case LogUnavailable() | StoreUnavailable() | OutcomeUnknown():
-            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-            text = "the ledger is not available now: try the same again"
-            log.warning("api.unavailable", fault=str(fault))
-            return Fault(503, "GEN_UNAVAILABLE", text, headers=headers)
-    log.error("api.fault", path=path, exc_info=fault)
-    return Fault(500, "GEN_INTERNAL", "internal server error")

@@ -9,10 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import structlog
 from starlette.exceptions import HTTPException
 
-from daybook.errors import FieldError
+from daybook.errors import (
+    FieldError,
+    LogFull,
+    LogUnavailable,
+    MalformedRequest,
+    OutcomeUnknown,
+    StoreUnavailable,
+)
 from daybook.ledger.rejection import Reason
+
+RETRY_AFTER_SECONDS = 1
+
+log = structlog.get_logger()
 
 
 class Fault(HTTPException):
@@ -132,3 +144,20 @@ def refused(reason: str, detail: str | None, **facts: Any) -> Fault:
     status, code = REJECTIONS.get(reason, (400, "TXN_VALIDATION_ERROR"))
     details = {"reason": reason, **{name: fact for name, fact in facts.items() if fact is not None}}
     return Fault(status, code, rejection_text(reason, detail), details)
+
+
+def told(fault: Exception, path: str) -> Fault:
+    """A fault of the log, of the ledger, of a request, or of our own, as an answer."""
+    match fault:
+        case MalformedRequest():
+            return invalid_fields("GEN_VALIDATION_ERROR", fault.errors)
+        case LogFull():
+            headers = {"Retry-After": str(max(1, round(fault.retry_after_seconds)))}
+            return Fault(503, "QUEUE_BACKPRESSURE", str(fault), headers=headers)
+        case LogUnavailable() | StoreUnavailable() | OutcomeUnknown():
+            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+            text = "the ledger is not available now: try the same again"
+            log.warning("api.unavailable", fault=str(fault))
+            return Fault(503, "GEN_UNAVAILABLE", text, headers=headers)
+    log.error("api.fault", path=path, exc_info=fault)
+    return Fault(500, "GEN_INTERNAL", "internal server error")

@@ -5,7 +5,6 @@ Plain ASGI, so that no body is held back on its way.
 
 from __future__ import annotations
 
-import hmac
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,15 +15,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from daybook.api.exact import JSON_MEDIA_TYPE, to_json
-from daybook.api.faults import Fault
+from daybook.api.faults import Fault, told
+from daybook.api.rights import OPEN_PATHS, Principal, check_rights, is_master, valid_key
+from daybook.api.service import Service
+from daybook.errors import DaybookError
 
 BODY_BYTES_MAX = 5 << 20
 """Longest body that is read: as much as the clients of the wire know."""
 
 KEY_HEADER = "x-blnk-key"
-OPEN_PATHS = frozenset({"/", "/health", "/metrics"})
-"""A monitor of the server has no key."""
-
 REQUEST_ID_HEADER = "x-request-id"
 REQUEST_ID_LENGTH_MAX = 128
 
@@ -67,11 +66,12 @@ class Guard:
             await send(message)
 
         try:
-            fault = self._barred(scope, headers)
-            if fault is None:
-                await self._app(scope, _bounded(receive), noted)
-            else:
+            try:
+                seen.principal = await self._let_in(scope, headers)
+            except Fault as fault:
                 await _answer(fault, noted)
+            else:
+                await self._app(scope, _bounded(receive), noted)
         finally:
             log.info(
                 "api.request",
@@ -80,26 +80,46 @@ class Guard:
                 status=seen.status,
                 milliseconds=round((self._clock() - began) * 1000, 1),
                 request_id=request_id,
+                **seen.key,
             )
 
-    def _barred(self, scope: Scope, headers: Headers) -> Fault | None:
-        """Why a request is not let in."""
+    async def _let_in(self, scope: Scope, headers: Headers) -> Principal | None:
+        """Who sends a request. Raises Fault for who may not."""
+        principal = None
         if self._master_key is not None and scope["path"] not in OPEN_PATHS:
-            given = headers.get(KEY_HEADER)
-            if not given:
-                text = "Authentication required. Use X-Blnk-Key header"
-                return Fault(401, "AUTH_MISSING_API_KEY", text)
-            if not hmac.compare_digest(given.encode(), self._master_key.encode()):
-                return Fault(401, "AUTH_INVALID_API_KEY", "Invalid API key")
+            principal = await self._principal(scope, headers.get(KEY_HEADER), self._master_key)
+            scope.setdefault("state", {})["principal"] = principal
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > BODY_BYTES_MAX:
-            return _too_large()
-        return None
+            raise _too_large()
+        return principal
+
+    async def _principal(self, scope: Scope, given: str | None, master_key: str) -> Principal:
+        if not given:
+            text = "Authentication required. Use X-Blnk-Key header"
+            raise Fault(401, "AUTH_MISSING_API_KEY", text)
+        if is_master(given, master_key):
+            return Principal()
+        service: Service = scope["app"].state.service
+        try:
+            key = await valid_key(service, given)
+        except DaybookError as fault:
+            raise told(fault, scope["path"]) from None
+        check_rights(key, scope["method"], scope["path"])
+        return Principal(key)
 
 
 class _Seen:
+    """What is noted of a request. status: 500 until anything was answered."""
+
     status: int = 500
-    """What was answered; 500 until anything was."""
+    principal: Principal | None = None
+
+    @property
+    def key(self) -> dict[str, str]:
+        """Which key was used, unless it was the master key, or none."""
+        used = self.principal.key if self.principal else None
+        return {"api_key": used.id} if used else {}
 
 
 def _request_id(headers: Headers) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends
 from fastapi import Request as HttpRequest
+from sqlalchemy import Connection, Engine
 
 from daybook.api.faults import Fault, refused
 from daybook.api.log_client import LogClient
@@ -20,7 +21,7 @@ from daybook.errors import LogUnavailable, OutcomeUnknown, ReferenceConflict
 from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.requests import Request
 from daybook.settings import Settings
-from daybook.store.engine import POOL_SIZE_MAX, make_engine
+from daybook.store.engine import POOL_SIZE_MAX, make_engine, translated_faults
 from daybook.store.read.queries import list_partitions, reading
 
 WAIT_SECONDS_MAX = 8.0
@@ -49,26 +50,39 @@ class Service:
         self.clock = clock
         self.client = LogClient(settings=settings, clock=clock)
         self._engine = make_engine(settings.require_database_url(), settings, "daybook api")
+        registry = settings.require_registry_database_url()
+        self._registry = make_engine(registry, settings, "daybook api registry")
         self._threads: CapacityLimiter | None = None
 
     async def close(self) -> None:
         """Close the connections. What was accepted stays accepted."""
         await self.client.close()
         self._engine.dispose()
+        self._registry.dispose()
 
     async def read(self, question: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """What ``question`` answers of one instant of the ledger; its first argument is the
         connection. Raises StoreUnavailable."""
+        return await self._in_thread(reading(self._engine), question, arguments, named)
+
+    async def register(self, change: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """What ``change`` answers, in one transaction of the registry. Raises StoreUnavailable."""
+        return await self._in_thread(_writing(self._registry), change, arguments, named)
+
+    async def _in_thread(
+        self,
+        opened: AbstractContextManager[Connection],
+        work: Callable[..., T],
+        arguments: tuple[Any, ...],
+        named: Mapping[str, Any],
+    ) -> T:
+        def do() -> T:
+            with opened as connection:
+                return work(connection, *arguments, **named)
+
         if self._threads is None:
             self._threads = CapacityLimiter(POOL_SIZE_MAX)
-        ask = partial(self._read, question, arguments, named)
-        return await to_thread.run_sync(ask, limiter=self._threads)
-
-    def _read(
-        self, question: Callable[..., T], arguments: tuple[Any, ...], named: Mapping[str, Any]
-    ) -> T:
-        with reading(self._engine) as connection:
-            return question(connection, *arguments, **named)
+        return await to_thread.run_sync(do, limiter=self._threads)
 
     async def ring_open(self) -> int:
         """Have a worker come to each partition with something open; how many those are.
@@ -100,6 +114,12 @@ class Service:
             return Accepted(receipt, await self.client.wait(receipt, wait))
         except (OutcomeUnknown, LogUnavailable):  # it is accepted all the same
             return Accepted(receipt)
+
+
+@contextmanager
+def _writing(engine: Engine) -> Iterator[Connection]:
+    with translated_faults(), engine.begin() as connection:
+        yield connection
 
 
 def service_of(request: HttpRequest) -> Service:

@@ -29,14 +29,16 @@ from daybook.embedded.parts import (
 )
 from daybook.errors import ConfigError
 from daybook.instance import how_it_ended
+from daybook.store.schema import REGISTRAR_ROLE, WORKER_ROLE
 from daybook.store.sessions import pin
 
 MAJOR_VERSION = 18
 OWNER = "daybook"
 DATABASE = "daybook"
-WORKER_GROUP = "daybook_worker"
-"""Role without login that holds the worker's rights; the migrations grant them."""
 WORKER_LOGIN = "daybook_worker_login"
+REGISTRAR_LOGIN = "daybook_registrar_login"
+_GROUPS = {WORKER_LOGIN: WORKER_ROLE, REGISTRAR_LOGIN: REGISTRAR_ROLE}
+"""What logs in, and the role without login that has its rights; the migrations grant them."""
 INITDB_SECONDS_MAX = 120.0
 READY_SECONDS_MAX = 120.0
 """Recovery after a crash replays at most ``max_wal_size`` before the server answers."""
@@ -199,12 +201,13 @@ def _accepts(folder: DataFolder) -> bool:
 
 
 def _create_roles(folder: DataFolder) -> None:
-    """The worker's group of rights and the role that logs in with them, unless they exist."""
+    """The groups of rights and the roles that log in with them, unless they exist."""
     with _as_owner(folder) as connection:
         rows = connection.execute("SELECT rolname FROM pg_roles").fetchall()
         existing = {name for (name,) in rows}
-        group, login = sql.Identifier(WORKER_GROUP), sql.Identifier(WORKER_LOGIN)
-        if WORKER_GROUP not in existing:
-            connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(group))
-        if WORKER_LOGIN not in existing:
-            connection.execute(sql.SQL("CREATE ROLE {} LOGIN IN ROLE {}").format(login, group))
+        for login, group in _GROUPS.items():
+            names = (sql.Identifier(login), sql.Identifier(group))
+            if group not in existing:
+                connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(names[1]))
+            if login not in existing:
+                connection.execute(sql.SQL("CREATE ROLE {} LOGIN IN ROLE {}").format(*names))

@@ -101,6 +101,11 @@ class Servers:
         return postgres.url(self.folder, postgres.OWNER)
 
     @property
+    def registry_database_url(self) -> str:
+        """PostgreSQL with the right to write API keys."""
+        return postgres.url(self.folder, postgres.REGISTRAR_LOGIN)
+
+    @property
     def redis_url(self) -> str:
         """Valkey."""
         return valkey.url(self.folder)

@@ -18,7 +18,7 @@ from daybook.errors import ConfigError
 from daybook.installation.install import install
 from daybook.instance import how_it_ended
 from daybook.interrupts import until_signal
-from daybook.settings import Settings
+from daybook.settings import Settings, variable_of
 
 WORKER_READY_SECONDS_MAX = 60.0
 FLOWER_READY_SECONDS_MAX = 30.0
@@ -101,6 +101,7 @@ def _start(plan: Plan, settings: Settings, servers: Servers) -> Instance:
     instance = {
         "database_url": addresses.database_url,
         "migration_database_url": addresses.migration_database_url,
+        "registry_database_url": addresses.registry_database_url,
         "redis_url": addresses.redis_url,
         "supervisor_pid": str(os.getpid()),
         "partitions": str(partitions),
@@ -143,14 +144,18 @@ def _addresses(settings: Settings, servers: Servers) -> work.Addresses:
     return work.Addresses(
         database_url,
         owner or servers.migration_database_url,
+        settings.registry_database_url or settings.database_url or servers.registry_database_url,
         settings.redis_url or servers.redis_url,
         settings.broker_url,
     )
 
 
 def _check(settings: Settings) -> None:
-    """Raises ConfigError when the environment names an owner's database and no worker's."""
-    if settings.migration_database_url and not settings.database_url:
-        raise ConfigError(
-            "DAYBOOK_MIGRATION_DATABASE_URL is set without DAYBOOK_DATABASE_URL: set both, or none"
-        )
+    """Raises ConfigError when the environment names another's database and no worker's."""
+    if settings.database_url:
+        return
+    for name in ("migration_database_url", "registry_database_url"):
+        if getattr(settings, name):
+            raise ConfigError(
+                f"{variable_of(name)} is set without DAYBOOK_DATABASE_URL: set both, or none"
+            )

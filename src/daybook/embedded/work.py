@@ -34,10 +34,11 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """What workers connect to. broker_url: as Celery spells it."""
+    """Where the servers are. broker_url: as Celery spells it."""
 
     database_url: str
     migration_database_url: str
+    registry_database_url: str
     redis_url: str
     broker_url: str | None = None
 
@@ -47,14 +48,14 @@ class Addresses:
 
 
 def environment(home: Path, addresses: Addresses) -> dict[str, str]:
-    """Our environment with the addresses of the instance, without the owner's."""
+    """Our environment with the addresses of the instance, without those of more rights."""
     ours = {
         "DAYBOOK_HOME": str(home),
         "DAYBOOK_DATABASE_URL": addresses.database_url,
         "DAYBOOK_REDIS_URL": addresses.redis_url,
         "PYTHONUNBUFFERED": "1",
     }
-    other = {"DAYBOOK_MIGRATION_DATABASE_URL", *ours}
+    other = {"DAYBOOK_MIGRATION_DATABASE_URL", "DAYBOOK_REGISTRY_DATABASE_URL", *ours}
     kept = {
         name: value
         for name, value in os.environ.items()

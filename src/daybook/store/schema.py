@@ -39,6 +39,9 @@ WORKER_ROLE = "daybook_worker"
 READER_ROLE = "daybook_reader"
 """Group role without login: may read everything and write nothing."""
 
+REGISTRAR_ROLE = "daybook_registrar"
+"""Group role without login: may write the registry (API keys), and read nothing else."""
+
 APPEND_ONLY_TRIGGER = "transactions_append_only"
 """Refuses every change of the journal, no matter who asks for it."""
 
@@ -308,6 +311,23 @@ identities = Table(
     _created_at(),
 )
 """Persons and organisations that own balances."""
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("api_key_id", Uuid, primary_key=True),
+    Column("prefix", Text, nullable=False, unique=True),
+    Column("hash", LargeBinary, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("last_used_at", DateTime(timezone=True)),
+    Column("revoked_at", DateTime(timezone=True)),
+    Index("api_keys_owner", "owner"),
+)
+"""Keys of the HTTP API. prefix: how each begins. hash: SHA-256 of the whole."""
 
 transaction_metadata = Table(
     "transaction_metadata",

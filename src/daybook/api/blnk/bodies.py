@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from daybook.api.blnk.shapes import ZERO_TIME
 from daybook.api.faults import Fault, invalid, invalid_fields
@@ -26,6 +28,7 @@ from daybook.requests import (
     validate,
 )
 from daybook.requests.bounds import BULK_ITEMS_MAX, JSON_AMOUNT_DIGITS_MAX
+from daybook.requests.fields import check_moment
 
 RequestT = TypeVar("RequestT", bound=Request)
 
@@ -111,6 +114,24 @@ class MetaDataBody(Body):
     """What is merged by key over the meta_data that is there."""
 
     meta_data: MetaData | None = None
+
+
+class ApiKeyBody(Body):
+    """A key to be made. scopes: such as ``ledgers:read``."""
+
+    name: str = Field("", examples=["reports"])
+    owner: str = Field("", examples=["shop"])
+    scopes: list[str] = Field(default_factory=list, examples=[["ledgers:read"]])
+    expires_at: Date = Field(None, examples=["2027-01-31T00:00:00Z"])
+
+    def expires(self) -> datetime | None:
+        """When it ends. Raises Fault for what is no moment."""
+        if self.expires_at is None:
+            return None
+        try:
+            return check_moment(self.expires_at.strip())
+        except PydanticCustomError as fault:
+            raise invalid("APIKEY_INVALID", [("expires_at", fault.message())]) from None
 
 
 class IdentityBody(Body):

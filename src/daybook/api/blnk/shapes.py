@@ -14,6 +14,7 @@ from daybook.api.faults import rejection_text
 from daybook.ledger.instructions import Kind
 from daybook.ledger.money import amount_text
 from daybook.ledger.record import Status
+from daybook.registry.keys import ApiKey
 from daybook.store.read.statements import StatementLine
 from daybook.store.read.views import BalanceView, IdentityView, LedgerView, TransactionView
 
@@ -48,6 +49,25 @@ def ledger(view: LedgerView) -> Shape:
         "created_at": moment(view.created_at),
         "meta_data": view.meta_data,
     }
+
+
+def api_key(key: ApiKey, text: str | None = None) -> Shape:
+    """A key of the API. text: what is sent, shown once."""
+    shape: Shape = {
+        "api_key_id": key.id,
+        "name": key.name,
+        "owner_id": key.owner,
+        "scopes": list(key.scopes),
+        "expires_at": moment(key.expires_at),
+        "created_at": moment(key.created_at),
+        "last_used_at": moment(key.last_used_at),
+        "is_revoked": key.revoked_at is not None,
+    }
+    if text is not None:
+        shape["key"] = text
+    if key.revoked_at is not None:
+        shape["revoked_at"] = moment(key.revoked_at)
+    return shape
 
 
 def balance(view: BalanceView) -> Shape:

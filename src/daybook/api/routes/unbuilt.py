@@ -12,7 +12,6 @@ router = APIRouter(include_in_schema=False)
 
 PATHS = (
     "/accounts",
-    "/api-keys",
     "/backup",
     "/backup-s3",
     "/balance-monitors",

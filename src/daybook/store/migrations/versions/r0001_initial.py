@@ -74,6 +74,20 @@ CREATE TABLE identities (
         (to_timestamp((position >> 20)::double precision / 1000::double precision)) STORED
 );
 
+CREATE TABLE api_keys (
+    api_key_id uuid PRIMARY KEY,
+    prefix text NOT NULL UNIQUE,
+    hash bytea NOT NULL,
+    name text NOT NULL,
+    owner text NOT NULL,
+    scopes text[] NOT NULL,
+    expires_at timestamptz NOT NULL,
+    created_at timestamptz NOT NULL,
+    last_used_at timestamptz,
+    revoked_at timestamptz
+);
+CREATE INDEX api_keys_owner ON api_keys (owner);
+
 CREATE TABLE balances (
     balance_id uuid PRIMARY KEY,
     ledger_id text NOT NULL REFERENCES ledgers (ledger_id),
@@ -271,7 +285,7 @@ ROLES = """
 DO $$
 DECLARE role_name text;
 BEGIN
-    FOREACH role_name IN ARRAY ARRAY['daybook_worker', 'daybook_reader'] LOOP
+    FOREACH role_name IN ARRAY ARRAY['daybook_worker', 'daybook_reader', 'daybook_registrar'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
             BEGIN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
@@ -290,6 +304,9 @@ $$;
 
 GRANTS = """
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO daybook_reader, daybook_worker;
+REVOKE ALL ON api_keys FROM daybook_reader, daybook_worker;
+GRANT SELECT, INSERT ON api_keys TO daybook_registrar;
+GRANT UPDATE (last_used_at, revoked_at) ON api_keys TO daybook_registrar;
 GRANT INSERT ON transactions, taken_references, ledgers, balances, identities, holds, schedules,
     transaction_metadata, deferred_entries, rejected_requests, snapshots, balance_snapshots, epochs,
     partitions TO daybook_worker;
