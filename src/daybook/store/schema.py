@@ -402,3 +402,6 @@ rejected_requests = Table(
 uses_reference: whether it has taken its reference; one that is tried again keeps it for its retry.
 resolved: of one that was quarantined, whether it was retried or discarded; by whom, why and
 when."""
+
+REGISTRY_TABLES = (api_keys,)
+"""What is no part of the ledger: neither proved nor exported."""
