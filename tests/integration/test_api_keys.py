@@ -34,7 +34,7 @@ class Keys:
 
     def call(self, key: str | None, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Status, and the code of the error or the answer."""
-        headers = {"X-Blnk-Key": key.encode()} if key else {}
+        headers = {b"X-Blnk-Key": key.encode()} if key else {}
         answer = httpx.request(method, self.url + path, json=body, headers=headers, timeout=30)
         found = answer.json() if answer.content else None
         if isinstance(found, dict) and "error_detail" in found:
