@@ -159,7 +159,9 @@ def test_a_key_that_cannot_be(keys: Keys, wrong: dict[str, Any], code: str) -> N
 
 
 def test_ids_that_are_none(keys: Keys) -> None:
-    """Of keys that never were."""
+    """Of keys that never were, and of an owner whom no database could have."""
+    for method, path in (("GET", "/api-keys"), ("DELETE", "/api-keys/x")):
+        assert keys.call(MASTER, method, f"{path}?owner=a%00") == (400, "APIKEY_INVALID")
     for wrong in ("x", "api_key_", "api_key_00000000-0000-4000-8000-000000000000"):
         found = keys.call(MASTER, "DELETE", f"/api-keys/{wrong}?owner=o")
         assert found == (404, "APIKEY_NOT_FOUND")

@@ -10,12 +10,13 @@ from fastapi import Request as HttpRequest
 from daybook.api.blnk.bodies import ApiKeyBody
 from daybook.api.blnk.shapes import api_key
 from daybook.api.exact import Exact, ExactRoute
-from daybook.api.faults import Fault, invalid_fields
+from daybook.api.faults import Fault, invalid, invalid_fields
 from daybook.api.rights import Principal, principal_of
 from daybook.api.service import TheService, now_of
 from daybook.errors import NotFound
 from daybook.registry.keys import NewKey, create_key, list_keys, revoke_key
 from daybook.registry.scopes import beyond
+from daybook.requests.fields import is_clean
 
 router = APIRouter(route_class=ExactRoute, tags=["api-keys"])
 
@@ -69,6 +70,8 @@ def _own(principal: Principal, owner: str | None) -> str:
     if principal.key is None:
         if owner is None or not owner.strip():
             raise Fault(400, "APIKEY_OWNER_REQUIRED", "owner is required")
+        if not is_clean(owner):
+            raise invalid("APIKEY_INVALID", [("owner", "contains a NUL character; remove it")])
         return owner
     if owner not in (None, "", principal.key.owner):
         text = f"this key manages keys of {principal.key.owner} only"
