@@ -16,6 +16,7 @@ from tests.integration.posting import Posting, divided, move
 
 from daybook import __version__
 from daybook.cli.exits import Exit
+from daybook.errors import MalformedRequest
 from daybook.ledger.instructions import Commit, Void
 from daybook.store.read import queries
 
@@ -560,5 +561,7 @@ def test_what_is_no_id_finds_nothing(installation: Installation) -> None:
         assert shown.returncode == code
         assert said in " ".join(shown.stderr.split())
     with queries.reading(installation.engine) as connection:
-        assert queries.list_transactions(connection, parent="nope") == []
-        assert queries.list_transactions(connection, balance_id="nope") == []
+        with pytest.raises(MalformedRequest, match="parent: nope is no id"):
+            queries.list_transactions(connection, parent="nope")
+        with pytest.raises(MalformedRequest, match="balance_id: nope is no id"):
+            queries.list_transactions(connection, balance_id="nope")

@@ -348,6 +348,8 @@ def all_statements(ann: str, book: Book) -> Iterator[tuple[dict[str, Any], list[
     running = [sum(row[3] for row in rows[: n + 1]) for n in range(len(rows))]
     for since in (None, dates[2], dates[2] + INSTANT, dates[-1]):
         for until in (None, dates[7], dates[7] - INSTANT, dates[0] - DAY):
+            if since and until and until < since:
+                continue
             for last in (None, 1, 4, 100):
                 inside = [
                     balance
@@ -356,6 +358,15 @@ def all_statements(ann: str, book: Book) -> Iterator[tuple[dict[str, Any], list[
                 ]
                 shown = inside if last is None else inside[-last:]
                 yield {"since": since, "until": until, "last": last}, shown
+
+
+def test_a_span_that_ends_before_it_begins_is_refused(dated: tuple[Book, str]) -> None:
+    """It would look like a span in which nothing moved."""
+    book, ann = dated
+    later = datetime(2026, 1, 2, tzinfo=UTC)
+    with pytest.raises(MalformedRequest, match=r"until: .* lies before since"):
+        book.statement(ann, since=later, until=later - INSTANT)
+    book.statement(ann, since=later, until=later)
 
 
 def test_a_statement_runs_from_opening_to_closing(dated: tuple[Book, str]) -> None:

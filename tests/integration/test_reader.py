@@ -12,10 +12,14 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 from tests.harness import Installation
+from typer.testing import CliRunner
 
 import daybook
+from daybook.cli import tail
+from daybook.cli.commands import app
 from daybook.errors import MalformedRequest, NotFound, StoreUnavailable
 from daybook.ledger.balance import internal_balance_id
+from daybook.settings import current
 from daybook.store.read.tail import cursor_text, moved_on, read_cursor
 
 
@@ -171,11 +175,17 @@ def test_the_tail_skips_nothing_whatever_partition_commits_first(
         read(reader)
         assert reader.records_after(cursor) == []
         whole = reader.records_after({}, limit=100)
-        for partition in (0, 7):
+        for partition, said in (
+            (0, "lies ahead of the journal of partition 0, which ends at"),
+            (7, "7:1 lies in partition 7, and there are 0 to 1 only: the database was restored"),
+        ):
             ahead = {**cursor, partition: cursor.get(partition, 0) + 1}
-            said = f"after: .* lies ahead of the journal of partition {partition}"
-            with pytest.raises(MalformedRequest, match=said):
+            with pytest.raises(MalformedRequest, match=f"after: .*{said}"):
                 reader.records_after(ahead)
+        no_cursors: tuple[Any, ...] = ({"0": 1}, {0: -5}, {0: "1"}, {True: 1})
+        for wrong in no_cursors:
+            with pytest.raises(MalformedRequest, match="are no partition and sequence"):
+                reader.records_after(wrong)
     assert behind == 1
     everything = installation.rows("SELECT partition, sequence FROM transactions ORDER BY 1, 2")
     assert sorted(seen) == everything
@@ -225,6 +235,27 @@ def test_transactions_are_chosen_and_paged(installation: Installation) -> None:
         assert reader.transactions(until=datetime.now(UTC) - timedelta(days=1)) == []
         with pytest.raises(MalformedRequest, match="after: there is no transaction"):
             reader.transactions(after="txn_0198a1b2-0000-7000-8000-000000000001")
+        assert [each.reference for each in reader.transactions(status="rejected")] == ["poor"]
+        wrong: tuple[tuple[dict[str, Any], str], ...] = (
+            ({"kind": "bogus"}, "kind: bogus is none of"),
+            ({"reason": "nonsense"}, "reason: nonsense is none of"),
+            ({"balance_id": "anna"}, "balance_id: anna is no id"),
+            ({"parent": "r-0"}, "parent: r-0 is no id"),
+            ({"meta_data": {"n": 1}}, "meta_data: n is compared as text: give '1'"),
+            ({"since": datetime.now(UTC), "until": datetime(2020, 1, 1, tzinfo=UTC)}, "until: "),
+        )
+        for filters, said in wrong:
+            with pytest.raises(MalformedRequest, match=said):
+                reader.transactions(**filters)
+        nowhere = "0198a1b2-0000-7000-8000-000000000001"
+        with pytest.raises(NotFound, match=nowhere):
+            reader.transactions(balance_id=f"bln_{nowhere}")
+        with pytest.raises(NotFound, match=nowhere):
+            reader.transactions(ledger_id=f"ldg_{nowhere}")
+        never = internal_balance_id("@P", "USD")
+        assert [each.reference for each in reader.transactions(balance_id=never)] == ["poor"]
+    with pytest.raises(RuntimeError, match="is closed"):
+        reader.ledgers()
     assert ledger.status == "APPLIED"
     assert shown("--ledger", own, "--meta", "n=4") == ["r-4", "r-1"]
     lines = installation.run("tail", "--after", "start", "--no-follow", "--json")
@@ -234,3 +265,27 @@ def test_transactions_are_chosen_and_paged(installation: Installation) -> None:
     again = installation.run("tail", "--after", read[-2]["cursor"], "--no-follow")
     assert read[-1]["transaction_id"] in again.stdout
     assert len(again.stdout.splitlines()) == 1
+
+
+def test_a_tail_that_is_interrupted_says_how_far_it_was(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cursor behind the last record that was shown, in the middle of a page too."""
+    for number in range(4):
+        installation.client.enqueue(of_money(reference=f"r-{number}", destination="@Here"))
+    installation.drain()
+    shown: list[str] = []
+
+    def show(_: object, behind: str, as_json: bool) -> None:
+        del as_json
+        if len(shown) == 2:
+            raise KeyboardInterrupt
+        shown.append(behind)
+
+    monkeypatch.setattr(tail, "_show", show)
+    monkeypatch.setenv("DAYBOOK_DATABASE_URL", installation.worker_url)
+    current.cache_clear()
+    ended = CliRunner().invoke(app, ["tail", "--after", "start"])
+    assert ended.exit_code == 130
+    assert ended.stderr == f"go on: --after {shown[-1]}\n"
+    assert len(set(shown)) == 2

@@ -107,6 +107,7 @@ class InForks:
         _note(session, self.baseline)
         if session.testsfailed:
             raise session.Failed("the tests fail without a mutant")
+        gc.unfreeze()  # what is frozen, since the tests were collected, is not found
         _forget()
         functions = _functions()
         gc.collect()

@@ -102,7 +102,7 @@ def test_the_next_step_fits_the_fault(
 def test_an_argument_that_is_not_utf_8_is_named() -> None:
     """What the shell gave as other bytes is bad input, and no traceback."""
     result = run("balances", "--currency", "\udcff")
-    assert (result.exit_code, "is not UTF-8" in result.output) == (Exit.BAD_INPUT, True)
+    assert (result.exit_code, r"\xff is not UTF-8" in result.output) == (Exit.BAD_INPUT, True)
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from daybook.backfill.lines import Line, Reject, rejects_of
+from daybook.backfill.lines import Line, Reject, is_unchanged, rejects_of
 from daybook.backfill.ordering import SeenReferences
 from daybook.ledger.rejection import Reason
 from daybook.requests import BulkRequest, TransactionRequest
@@ -50,6 +50,10 @@ class Checks:
                 f"reference: {reference} is that of line {earlier}, too; give each line its "
                 "own, or take the second out"
             )
+            yield from rejects_of(line.rows, Reason.REFERENCE_CONFLICT, reason, line.reference)
+            return
+        if any(is_unchanged(row, line.reference) for row in line.rows):
+            reason = f"reference: {line.reference} is still that of another line; give it its own"
             yield from rejects_of(line.rows, Reason.REFERENCE_CONFLICT, reason, line.reference)
             return
         self._note_date(line)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from uuid import UUID, uuid5
 
 from daybook.backfill.rows import Row
+from daybook.ledger.rejection import Reason
 from daybook.requests import BulkRequest, Request, TransactionRequest
 
 _LEDGERS = UUID("c5e2a0a4-3a54-5b39-8d4e-0f7be1a1f3d1")
@@ -103,6 +104,15 @@ class Reject:
     def references(self) -> tuple[str, ...]:
         """What the line needs once it is corrected."""
         return tuple(named for named in (self.reference, self.other) if named is not None)
+
+
+def is_unchanged(row: Row, reference: str | None) -> bool:
+    """Whether it is a row of a rejects file whose reference was to be changed, and was not.
+
+    Sent again as it is, it would be taken for the other line with this reference.
+    """
+    said = [row.columns.get(name) for name in ("rejected_code", "rejected_reference")]
+    return reference is not None and said == [Reason.REFERENCE_CONFLICT, reference]
 
 
 def rejects_of(

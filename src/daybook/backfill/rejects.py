@@ -14,12 +14,10 @@ from typing import Any, TextIO
 
 from daybook.backfill.lines import REJECTED, Reject
 from daybook.backfill.mapping import CsvTable
+from daybook.backfill.rows import REJECTED_CONTENT
 from daybook.backfill.source import Source
 from daybook.backfill.spool import database, disk
 from daybook.errors import ConfigError
-
-_CONTENT = "rejected_content"
-"""The member for a line that has none of its own: its text, or the cells of a CSV."""
 
 _TEXT = r'"(?:[^"\\]|\\.)*"'
 _OWN_MEMBER = re.compile(rf'\{{\s*"(?:{"|".join(REJECTED)})"\s*:\s*(?:[0-9]+|{_TEXT})\s*,?\s*')
@@ -111,8 +109,8 @@ class RejectsFile:
         """The members of the file's object, or what stands there in its place."""
         content = reject.row.content
         if reject.row.fault:
-            said = content if isinstance(content, str) else content[self._own_columns :]
-            return json.dumps({_CONTENT: said})[1:-1]
+            said = content[self._own_columns :] if not isinstance(content, str) else _said(content)
+            return json.dumps({REJECTED_CONTENT: said})[1:-1]
         if isinstance(content, str):  # a line of JSON stays as it is, its numbers included
             return _without_own(content.strip("\ufeff \t\r\n"))[1:-1].strip()
         own = set(self._header[: self._own_columns])
@@ -127,6 +125,16 @@ class RejectsFile:
         encoding = "utf-8" if self._is_json or self._csv is None else self._csv.encoding
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         return open(descriptor, "w", encoding=encoding, errors=_ORIGINAL_BYTES, newline="")
+
+
+def _said(line: str) -> Any:
+    """What stands for a line that could not be read: it, or what stood for it before."""
+    try:
+        members = json.loads(line)
+    except ValueError:
+        return line
+    found = members.get(REJECTED_CONTENT) if isinstance(members, dict) else None
+    return found if isinstance(found, (str, list)) else line
 
 
 def _without_own(text: str) -> str:

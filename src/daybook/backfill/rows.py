@@ -34,6 +34,9 @@ OTHER_ENCODING = (
 )
 """What is said of such bytes."""
 
+REJECTED_CONTENT = "rejected_content"
+"""The member of a rejects file for a line that has none of its own: its text, or its cells."""
+
 _SEPARATOR_LENGTH = len("sep=;")
 
 
@@ -270,6 +273,12 @@ class JsonRecords:
                 columns = load_json(content)
             except MalformedRequest as invalid:
                 fault = invalid.errors[0].message
-        if not isinstance(columns, dict):
-            columns, fault = {}, "is not a JSON object"
+        if fault is None and not isinstance(columns, dict):
+            fault = "is not a JSON object"
+        elif fault is not None and content.strip() in ("{", "[", "[{"):
+            fault = f"{fault}; an object is written in one line, as `jq -c` does"
+        elif fault is None and REJECTED_CONTENT in columns:
+            fault = f"still stands in {REJECTED_CONTENT}: write its members out in place of that"
+        if fault is not None:
+            columns = {}
         return Row(number, columns, fault, content)

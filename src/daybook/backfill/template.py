@@ -38,7 +38,7 @@ class Template:
     def run_together(self) -> str | None:
         """Why it can't name anything: two columns without anything between them."""
         for (is_column, first), (is_next, second) in pairwise(self.pieces):
-            if is_column and is_next:
+            if is_column and is_next and first != second:
                 return (
                     f"{{{first}}}{{{second}}} gives one name for 1 and 11 as for 11 and 1: write "
                     f"something between them that is in neither, such as {{{first}}}/{{{second}}}"

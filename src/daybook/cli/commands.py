@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -73,7 +74,8 @@ class Commands(Group):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         for argument in args:
             if not argument.isascii() and any("\ud800" <= char <= "\udfff" for char in argument):
-                raise typer.BadParameter(f"{printable(argument)} is not UTF-8: write it in that")
+                shown = os.fsencode(argument).decode("utf-8", "backslashreplace")
+                raise typer.BadParameter(f"{printable(shown)} is not UTF-8: write it in that")
         return super().parse_args(ctx, args)
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:

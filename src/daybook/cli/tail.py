@@ -43,7 +43,7 @@ def tail(
     The cursor behind the last one is said at the end, and with --json beside each record.
     """
     from daybook.store.read.queries import reading
-    from daybook.store.read.tail import cursor_text, present_end, read_cursor
+    from daybook.store.read.tail import cursor_text, moved_on, present_end, read_cursor
 
     with open_engine() as engine:
         if after is not None:
@@ -53,10 +53,14 @@ def tail(
                 cursor = present_end(connection)
         try:
             while True:
-                cursor, is_end = _show_next(engine, cursor, as_json)
-                if is_end and not follow:
-                    break
-                if is_end:
+                records = _next(engine, cursor)
+                for record in records:
+                    behind = moved_on(cursor, [record])
+                    _show(record, cursor_text(behind), as_json)
+                    cursor = behind  # an interrupt before this shows the record again
+                if len(records) < RECORDS_AT_ONCE:
+                    if not follow:
+                        break
                     time.sleep(LOOK_SECONDS)
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
@@ -64,20 +68,21 @@ def tail(
             typer.echo(f"go on: --after {cursor_text(cursor)}", err=True)
 
 
-def _show_next(engine: Engine, cursor: Cursor, as_json: bool) -> tuple[Cursor, bool]:
-    """Show what follows a cursor; the cursor behind it, and whether that is the end."""
+def _next(engine: Engine, cursor: Cursor) -> list[TransactionView]:
+    """What follows a cursor, ``RECORDS_AT_ONCE`` at most."""
     from daybook.store.read.queries import reading
-    from daybook.store.read.tail import cursor_text, moved_on, records_after
+    from daybook.store.read.tail import records_after
 
     with reading(engine) as connection:
-        records = records_after(connection, cursor, limit=RECORDS_AT_ONCE)
-    for record in records:
-        cursor = moved_on(cursor, [record])
-        if as_json:
-            typer.echo(to_json({**fields_of(record), "cursor": cursor_text(cursor)}))
-        else:
-            show_line(_parts(record))
-    return cursor, len(records) < RECORDS_AT_ONCE
+        return records_after(connection, cursor, limit=RECORDS_AT_ONCE)
+
+
+def _show(record: TransactionView, behind: str, as_json: bool) -> None:
+    """One record. behind: the cursor behind it."""
+    if as_json:
+        typer.echo(to_json({**fields_of(record), "cursor": behind}))
+    else:
+        show_line(_parts(record))
 
 
 def _parts(record: TransactionView) -> list[str]:

@@ -192,6 +192,7 @@ def test_two_columns_of_a_name_are_kept_apart(field: str) -> None:
     errors = errors_of(MINIMAL.replace('destination = "@Sales"', "") + side)
     assert any("such as {a}/{b}" in error for error in errors)
     assert mapping_of(MINIMAL + 'description = "{a}{b}"')
+    assert mapping_of(MINIMAL.replace("r-{id}", "{id}{id}"))  # as long as there is one alone
 
 
 def test_columns_are_found_wherever_they_are_named() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from daybook.backfill import LineBuilder, Reject, RequestLines, Row, Source
+from daybook.backfill.checks import Checks
 from daybook.backfill.lines import REJECTED, Line
 from daybook.backfill.loading import check_mapping
 from daybook.backfill.rejects import RejectsFile, default_rejects_path
@@ -33,12 +34,16 @@ FILE = 'reference;amount;note\n1;5.00;good\n2;zero;"žlutý; kůň"\n3;1\n'
 
 
 def rejects_of(path: Path, source: Source) -> None:
-    builder = LineBuilder(source.mapping) if source.mapping else RequestLines()
     file = RejectsFile(path, "file", source)
-    for line in builder.lines(source):
+    for line in judged(source):
         if isinstance(line, Reject):
             file.add(line)
     file.close()
+
+
+def judged(source: Source) -> list[Line | Reject]:
+    builder = LineBuilder(source.mapping) if source.mapping else RequestLines()
+    return list(Checks().judged(builder.lines(source)))
 
 
 def source_of(content: bytes) -> Source:
@@ -147,6 +152,34 @@ def test_a_line_of_json_is_posted_again(tmp_path: Path) -> None:
     (line,) = RequestLines().lines(Source(io.BytesIO(corrected), None, "ndjson"))
     assert isinstance(line, Line)
     assert line.reference == 'a" {'
+
+
+def test_what_was_no_json_stays_what_it_was(tmp_path: Path) -> None:
+    """Posted again as it stands, it is told so, and it is not wrapped once more."""
+    path = tmp_path / "r.ndjson"
+    rejects_of(path, Source(io.BytesIO(b'{"a": 1\n{\n'), None, "ndjson"))
+    once = [json.loads(line) for line in path.read_text().splitlines()]
+    assert "jq -c" in once[1]["rejected_reason"]
+    rejects_of(path, Source(io.BytesIO(path.read_bytes()), None, "ndjson"))
+    again = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in again:
+        assert "still stands in rejected_content" in line["rejected_reason"]
+    said = [line["rejected_content"] for line in again]
+    assert said == [line["rejected_content"] for line in once] == ['{"a": 1\n', "{\n"]
+
+
+def test_a_reference_that_was_to_be_changed_is_asked_for_again(tmp_path: Path) -> None:
+    """Posted as it is, the second coffee would be taken for the first, and be lost."""
+    path = tmp_path / "r.csv"
+    text = "reference;amount;note\n1;5.00;\n1;5.00;\n"
+    rejects_of(path, source_of(text.encode()))
+    assert "reference_conflict" in path.read_text()
+    (refused,) = judged(source_of(path.read_bytes()))
+    assert isinstance(refused, Reject)
+    assert "1 is still that of another line; give it its own" in refused.reason
+    header, line = path.read_text().splitlines()
+    (mended,) = judged(source_of(f"{header}\n{line.replace(';1;5.00', ';1b;5.00')}".encode()))
+    assert isinstance(mended, Line)
 
 
 def test_another_file_is_never_replaced(tmp_path: Path) -> None:

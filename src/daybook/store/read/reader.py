@@ -55,6 +55,7 @@ class Reader:
         settings = settings or read_settings()
         url = database_url or settings.require_database_url()
         self._engine = make_engine(url, settings, "daybook reader")
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -63,12 +64,15 @@ class Reader:
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; every call after that is a RuntimeError."""
+        self._is_closed = True
         self._engine.dispose()
 
     @contextmanager
     def _reading(self, **moments: object) -> Iterator[Connection]:
         """One instant of the ledger. moments: what a call was given, by the argument's name."""
+        if self._is_closed:
+            raise RuntimeError("the reader is closed: make another one")
         for name, moment in moments.items():
             if moment is not None and not (isinstance(moment, datetime) and moment.tzinfo):
                 raise bad_value(name, f"{moment} is no datetime with a zone: give it its tzinfo")

@@ -66,6 +66,12 @@ def bad_value(field: str, message: str) -> MalformedRequest:
     return malformed([FieldError(field, Reason.MALFORMED, message)])
 
 
+def check_span(since: datetime | None, until: datetime | None) -> None:
+    """See to it that a span does not end before it begins. Raises MalformedRequest."""
+    if since is not None and until is not None and until < since:
+        raise bad_value("until", f"{until} lies before since, {since}: turn the two around")
+
+
 def check_indicator(field: str, name: str | None) -> None:
     """See to it that an ``@Name``, or how it begins, is one. Raises MalformedRequest."""
     if name is not None and not name.startswith("@"):

@@ -17,6 +17,7 @@ from daybook.ledger.money import amount_text
 from daybook.store.read.history import SIDES, Figures, Span, arm, arms, figures_at
 from daybook.store.read.queries import find_balance, stored_id
 from daybook.store.read.records import PLACE
+from daybook.store.read.rows import check_span
 from daybook.store.read.views import BalanceView, View
 
 LAST_MAX = 10_000
@@ -164,6 +165,7 @@ def open_statement(
     last: only so many of its last lines, at most LAST_MAX. Other statements are streamed, whatever
     their length. Without ``until``, what is dated forward counts too.
     """
+    check_span(since, until)
     view = find_balance(connection, balance_id)
     if view is None:
         return None

@@ -44,6 +44,8 @@ def records_after(
     found = []
     ends = present_end(connection)
     for partition, seen in cursor.items():
+        if type(partition) is not int or type(seen) is not int or seen < 0:
+            raise bad_value("after", f"{partition!r}: {seen!r} are no partition and sequence in it")
         if seen > ends.get(partition, 0):
             raise _ahead(partition, seen, ends)
     for partition, end in ends.items():
@@ -60,11 +62,14 @@ def records_after(
 
 
 def _ahead(partition: int, seen: int, ends: Cursor) -> MalformedRequest:
+    if partition in ends:
+        wrong = f"ahead of the journal of partition {partition}, which ends at {ends[partition]}"
+    else:
+        wrong = f"in partition {partition}, and there are 0 to {max(ends)} only"
     return bad_value(
         "after",
-        f"{partition}:{seen} lies ahead of the journal of partition {partition}, which ends at "
-        f"{ends.get(partition, 0)}: the database was restored, or is another one; begin at {START} "
-        f"or at the present end, {cursor_text(ends)}",
+        f"{partition}:{seen} lies {wrong}: the database was restored, or is another one; begin at "
+        f"{START} or at the present end, {cursor_text(ends)}",
     )
 
 

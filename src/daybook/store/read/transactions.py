@@ -22,9 +22,11 @@ from sqlalchemy import (
     union_all,
 )
 
+from daybook.errors import NotFound
 from daybook.ledger.ids import public_id
 from daybook.ledger.instructions import Kind
 from daybook.ledger.record import Status
+from daybook.ledger.rejection import Reason
 from daybook.store.read.holds import with_holds
 from daybook.store.read.records import (
     ACTION_KINDS,
@@ -41,13 +43,14 @@ from daybook.store.read.rows import (
     bad_value,
     bounded,
     change_view,
+    check_span,
     columns_of,
     first_position,
     given_id,
     stored_id,
 )
 from daybook.store.read.views import ChangeView, TransactionView
-from daybook.store.schema import balances, partitions, transaction_metadata, transactions
+from daybook.store.schema import balances, ledgers, partitions, transaction_metadata, transactions
 
 MONEY_KINDS = (Kind.TRANSACTION, Kind.BULK, Kind.SCHEDULE, *ACTION_KINDS)
 """Kinds of records that move money, or try to."""
@@ -92,16 +95,17 @@ def list_transactions(
 
     Without ``balance_id``, ``parent``, ``subject`` and ``reference`` they are found among what each
     partition wrote last: see ``RECORDS_DEFERRED_MAX``. Raises MalformedRequest for a filter that
-    nothing can fit.
+    nothing can fit, NotFound for a balance or a ledger that is not there.
     """
     unknown = filters.keys() - Filters.__annotations__.keys()
     if unknown:
         raise TypeError(f"there is no filter {min(unknown)}")
     asked: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
     balance_id, is_named = asked.pop("balance_id", None), not _NAMING.isdisjoint(asked)
-    ids = (balance_id, asked.get("parent"))
-    if any(each is not None and stored_id(each) is None for each in ids):
-        return []
+    for name, given in (("balance_id", balance_id), ("parent", asked.get("parent"))):
+        if given is not None:
+            given_id(given, name)
+    check_span(filters.get("since"), filters.get("until"))
     limit = bounded(limit)
     if not is_named:
         asked.setdefault("kind", None)
@@ -115,18 +119,30 @@ def list_transactions(
     found = query.subquery()
     ordered = select(found).order_by(*newest_first(found))
     rows = connection.execute(ordered.limit(limit)).all()
+    if not rows and balance_id is not None:
+        _check_balance(connection, balance_id)
     return with_holds(connection, views_of(connection, rows))
+
+
+def _check_balance(connection: Connection, balance_id: str) -> None:
+    """What was never created may have records all the same: rejections."""
+    known = select(balances.c.balance_id).where(balances.c.balance_id == stored_id(balance_id))
+    if connection.execute(known).first() is None:
+        raise NotFound(f"there is no balance {balance_id}, and no record names it")
 
 
 def _has_kind(_: Connection, kind: str | None) -> ColumnElement[bool]:
     """kind: None for those that move money."""
     if kind == ALL_KINDS:
         return true()
+    if kind is not None and kind not in set(Kind):
+        raise bad_value("kind", f"{kind} is none of {', '.join(Kind)}, {ALL_KINDS}")
     wanted = MONEY_KINDS if kind is None else (kind,)
     return transactions.c.kind.in_(wanted)
 
 
 def _has_status(_: Connection, status: str) -> ColumnElement[bool]:
+    status = status.upper()
     if status not in set(Status):
         raise bad_value("status", f"{status} is none of {', '.join(Status)}")
     return transactions.c.status == status
@@ -152,12 +168,24 @@ def _is_older_than(connection: Connection, transaction_id: str) -> ColumnElement
     return tuple_(*place_of(transactions)) < tuple_(*row)
 
 
-def _touches_ledger(_: Connection, ledger_id: str) -> ColumnElement[bool]:
+def _touches_ledger(connection: Connection, ledger_id: str) -> ColumnElement[bool]:
+    known = select(ledgers.c.ledger_id).where(ledgers.c.ledger_id == ledger_id)
+    if connection.execute(known).first() is None:
+        raise NotFound(f"there is no ledger {ledger_id}")
     sides = (transactions.c.source, transactions.c.destination)
     return exists().where(balances.c.balance_id.in_(sides), balances.c.ledger_id == ledger_id)
 
 
+def _has_reason(_: Connection, reason: str) -> ColumnElement[bool]:
+    if reason not in set(Reason):
+        raise bad_value("reason", f"{reason} is none of {', '.join(Reason)}")
+    return transactions.c.reason == reason
+
+
 def _has_meta_data(_: Connection, wanted: Mapping[str, str]) -> ColumnElement[bool]:
+    for key, value in wanted.items():
+        if not isinstance(value, str):
+            raise bad_value("meta_data", f"{key} is compared as text: give {str(value)!r}")
     return and_(true(), *(_has_meta(key, value) for key, value in wanted.items()))
 
 
@@ -237,7 +265,7 @@ _FILTERS: Mapping[str, Callable[[Connection, Any], ColumnElement[bool]]] = {
     "since": lambda _, moment: transactions.c.position >= first_position(moment),
     "until": lambda _, moment: transactions.c.position < first_position(moment, after=True),
     "after": _is_older_than,
-    "reason": lambda _, reason: transactions.c.reason == reason,
+    "reason": _has_reason,
     "ledger_id": _touches_ledger,
     "meta_data": _has_meta_data,
     "parent": _names_as_parent,
