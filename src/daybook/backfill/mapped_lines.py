@@ -251,6 +251,10 @@ class LineBuilder:
             _read(errors, given, name, partial(self._moment, cells, name, rule))
         if table.amount is not None and not errors:
             _read(errors, {}, "amount", partial(cells.surplus_decimals, table.amount, given))
+        if not {"amount", "precise_amount"} & {*_said(given), *(error.field for error in errors)}:
+            for amount in (table.amount or table.precise_amount or ())[:1]:
+                if isinstance(amount.value, Template) and amount.value.column:
+                    _read(errors, {}, "amount", partial(cells.filled, amount.value.column))
         if table.meta_data:
             meta_data: dict[str, Any] = {}
             for name, rules in table.meta_data.items():
@@ -319,6 +323,11 @@ def _read(
         return
     if value is not None:
         into[name] = value
+
+
+def _said(given: dict[str, Any]) -> set[str]:
+    """The fields that a row says something of."""
+    return {name for name, value in given.items() if value is not None}
 
 
 def _checked_key(key: str, template: Template) -> str:

@@ -184,7 +184,7 @@ def test_json_values_keep_their_digits_and_types() -> None:
             "invalid_amount",
             "'1,50' in column 'amount' is no number",
         ),
-        ({"amount": ""}, "invalid_amount", "is required"),
+        ({"amount": ""}, "invalid_amount", "amount: column 'amount' is empty"),
         ({"amount": Decimal("1234567890.1234567")}, "invalid_amount", "use precise_amount"),
         ({"amount": "2.999"}, "invalid_amount", "'2.999' in column 'amount' has more decimals"),
         ({"precision": "0"}, "invalid_precision", "from 1 to 10^30"),
