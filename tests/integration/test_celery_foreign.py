@@ -181,7 +181,7 @@ def test_a_message_nested_too_deeply_is_dropped_and_the_worker_lives(
 
 def test_arguments_of_another_form_are_told_the_right_one(installation: Installation) -> None:
     """Not as Python's error about a function: the task fails as any wrong request does."""
-    installation.workers(1, beat=False)
+    workers = installation.workers(1, beat=False)
     broker = celery_url(installation.redis_url)
     with Celery("foreign", broker=broker, backend=broker, set_as_current=False) as app:
         for number, arguments in enumerate(({"req": request()}, request(), {})):
@@ -191,3 +191,5 @@ def test_arguments_of_another_form_are_told_the_right_one(installation: Installa
             with pytest.raises(Exception, match=r'kwargs=\{"request": \{…\}\}') as caught:
                 sent.get(timeout=60)
             assert type(caught.value).__name__ == "MalformedRequest"
+        wait_until(lambda: workers.log().count("raised expected") == 3, "a line for each")
+    assert "Traceback" not in workers.log()  # of what a sender did wrong

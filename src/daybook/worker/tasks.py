@@ -12,7 +12,14 @@ from daybook.apply import sweep as sweeping
 from daybook.apply.dry_run import DryRun
 from daybook.apply.lookup import find as find_request
 from daybook.apply.lookup import recorded_under
-from daybook.errors import LogFull, LogUnavailable, NotFound, StoreUnavailable
+from daybook.errors import (
+    LogFull,
+    LogUnavailable,
+    MalformedRequest,
+    NotFound,
+    ReferenceConflict,
+    StoreUnavailable,
+)
 from daybook.queue.doorbell import (
     APPLY_TASK,
     DRY_RUN_TASK,
@@ -103,6 +110,7 @@ def find(request_id: str, answer_id: str) -> dict[str, Any]:
     name=ENQUEUE_TASK,
     bind=True,
     max_retries=INTAKE_RETRIES_MAX,
+    throws=(MalformedRequest, ReferenceConflict),
     # Appending is idempotent by reference: a message whose worker died is better seen twice.
     acks_late=True,
     reject_on_worker_lost=True,
