@@ -81,6 +81,7 @@ def named(name: str, parser: Parser) -> str:
         ("x: A > @Till 1 USD", "@Till"),
         ("x: @World > B 1 USD overdraft", "B @World"),
         ("x: A > @X=50%,B=left 2 USD", "@X B"),
+        ("bulk b\n- i: A > B 1 USD\n- j: @World > @Till 1 USD overdraft", "B @Till @World"),
         ("commit h", "A B"),
         ("void g", "A @X @Y"),
         ("deadline h", "A B"),
