@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from importlib.resources import files
 
 import psycopg
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from tests.harness import Cluster, Installation
 
 from daybook.errors import ConfigError, SchemaOutdated
 from daybook.installation.install import install
 from daybook.installation.migrate import (
+    NEWEST_REVISION,
+    REVISIONS,
     check_revision,
     current_revision,
     differences,
     migrate,
-    newest_revision,
 )
 from daybook.store.engine import make_engine
 from daybook.store.read.queries import reading
@@ -35,14 +40,26 @@ def empty_database(cluster: Cluster) -> Iterator[str]:
 
 def test_migrations_make_the_tables_of_the_schema(empty_database: str) -> None:
     """An upgraded database has nothing that ``schema.py`` has not, and the other way round."""
-    assert migrate(empty_database) == newest_revision()
+    assert migrate(empty_database) == NEWEST_REVISION
     engine = make_engine(empty_database)
     with engine.connect() as connection:
         assert differences(connection) == []
-        assert current_revision(connection) == newest_revision()
+        assert current_revision(connection) == NEWEST_REVISION
         connection.execute(text("ALTER TABLE holds ADD COLUMN surprise text"))
         assert differences(connection) != []
     engine.dispose()
+
+
+def test_the_revisions_are_those_of_the_migrations() -> None:
+    """What only compares them need not load what migrates."""
+    folder = files("daybook.store") / "migrations"
+    walked = ScriptDirectory(str(folder)).walk_revisions()
+    assert [one.revision for one in walked] == [*reversed(REVISIONS)]
+    loaded = "import sys, daybook.installation.migrate; print('alembic' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", loaded], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
 
 
 def test_migrations_may_run_at_once(empty_database: str) -> None:

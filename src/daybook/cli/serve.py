@@ -30,7 +30,7 @@ def migrate(
     DAYBOOK_MIGRATION_DATABASE_URL.
     """
     from daybook.installation.install import install
-    from daybook.installation.migrate import newest_revision
+    from daybook.installation.migrate import NEWEST_REVISION
 
     settings = current()
     number = install(
@@ -40,9 +40,9 @@ def migrate(
         settings,
     )
     if as_json:
-        print_json({"schema_revision": newest_revision(), "partitions": number})
+        print_json({"schema_revision": NEWEST_REVISION, "partitions": number})
         return
-    typer.echo(f"Ready: schema {newest_revision()}, {counted(number, 'partition')}.")
+    typer.echo(f"Ready: schema {NEWEST_REVISION}, {counted(number, 'partition')}.")
 
 
 def worker(context: typer.Context) -> None:

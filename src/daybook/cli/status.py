@@ -130,12 +130,12 @@ def _ask_addresses(shown: Status) -> None:
 
 def _ask_store(shown: Status) -> list[PartitionView]:
     """What Postgres knows: everything but what is in the log and not read yet."""
-    from daybook.installation.migrate import current_revision, newest_revision
+    from daybook.installation.migrate import NEWEST_REVISION, current_revision
     from daybook.store.read.quarantine import count_quarantined
     from daybook.store.read.queries import count_dates, list_partitions
 
     with open_reading() as connection:
-        shown.schema_newest = newest_revision()
+        shown.schema_newest = NEWEST_REVISION
         shown.schema_revision = current_revision(connection)
         views = [view for view in list_partitions(connection) if not view.is_closed]
         dates = count_dates(connection) if _is_newest(shown) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daybook.installation.migrate import newest_revision
+from daybook.installation.migrate import NEWEST_REVISION
 from tests.fault.campaign.kinds import ASKS_POSTGRES, Kind, Part, add
 from tests.fault.campaign.stage import Stage
 
@@ -17,7 +17,7 @@ def database_is_older(stage: Stage) -> None:
     refused = stage.workers.add()
     assert refused.wait(STARTED_SECONDS_MAX) != 0
     assert "run `daybook migrate`" in stage.workers.log()
-    _stamp(stage, newest_revision())
+    _stamp(stage, NEWEST_REVISION)
     _replace_all(stage)
 
 
@@ -26,7 +26,7 @@ def database_is_newer(stage: Stage) -> None:
     _stamp(stage, NEWER)
     _replace_all(stage)
     stage.await_progress(50)
-    _stamp(stage, newest_revision())
+    _stamp(stage, NEWEST_REVISION)
 
 
 def _stamp(stage: Stage, revision: str | None) -> None:
