@@ -56,9 +56,10 @@ def how_it_ended(code: int) -> str:
     """What an exit code says, as the end of a sentence; a negative one is a signal's number."""
     if code >= 0:
         return f"ended with code {code}"
-    number = -code
-    known = number in {item.value for item in signal.Signals}
-    return f"was killed by {signal.Signals(number).name if known else f'signal {number}'}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -247,6 +247,10 @@ def test_transactions_are_chosen_and_paged(installation: Installation) -> None:
         for filters, said in wrong:
             with pytest.raises(MalformedRequest, match=said):
                 reader.transactions(**filters)
+        odd: Any
+        for odd in ({"status": 5}, {"kind": ["x"]}, {"ledger_id": 5}, {"meta_data": "x"}):
+            with pytest.raises(MalformedRequest, match=f"{next(iter(odd))}: "):
+                reader.transactions(**odd)
         nowhere = "0198a1b2-0000-7000-8000-000000000001"
         with pytest.raises(NotFound, match=nowhere):
             reader.transactions(balance_id=f"bln_{nowhere}")
@@ -254,6 +258,7 @@ def test_transactions_are_chosen_and_paged(installation: Installation) -> None:
             reader.transactions(ledger_id=f"ldg_{nowhere}")
         never = internal_balance_id("@P", "USD")
         assert [each.reference for each in reader.transactions(balance_id=never)] == ["poor"]
+        assert reader.transactions(balance_id=never, status="APPLIED") == []
     with pytest.raises(RuntimeError, match="is closed"):
         reader.ledgers()
     assert ledger.status == "APPLIED"

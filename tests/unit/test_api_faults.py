@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daybook.api.faults import REJECTIONS, refused, told
-from daybook.errors import LogFull, LogUnavailable, StoreUnavailable
+from daybook.errors import LogFull, LogUnavailable, StoreRefused, StoreUnavailable
 from daybook.ledger.rejection import Reason
 
 
@@ -22,6 +22,7 @@ def test_every_rejection_has_a_code() -> None:
     ("raised", "status", "code"),
     [
         (LogFull("full", retry_after_seconds=2.4), 503, "QUEUE_BACKPRESSURE"),
+        (StoreRefused("no right"), 503, "GEN_UNAVAILABLE"),
         (LogUnavailable("redis://:secret@host"), 503, "GEN_UNAVAILABLE"),
         (StoreUnavailable("SELECT"), 503, "GEN_UNAVAILABLE"),
         (KeyError("SELECT"), 500, "GEN_INTERNAL"),
@@ -35,4 +36,5 @@ def test_a_fault_of_a_server_tells_nothing_of_its_inside(
     assert (fault.status_code, fault.code) == (status, code)
     assert "secret" not in fault.message
     assert "SELECT" not in fault.message
-    assert ("Retry-After" in (fault.headers or {})) is (status == 503)
+    is_worth_it = status == 503 and not isinstance(raised, StoreRefused)
+    assert ("Retry-After" in (fault.headers or {})) is is_worth_it

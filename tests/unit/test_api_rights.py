@@ -10,8 +10,8 @@ from starlette.routing import Route
 
 from daybook.api.app import PARTS, make_app
 from daybook.api.faults import Fault
-from daybook.api.rights import OPEN_PATHS, check_rights, needed
-from daybook.registry.keys import SCOPES_MAX, ApiKey, NewKey
+from daybook.api.rights import OPEN_PATHS, check_rights, is_master, needed
+from daybook.registry.keys import SCOPES_MAX, ApiKey, NewKey, has_form
 from daybook.registry.scopes import RESOURCES, allows, beyond, scope_fault
 from daybook.requests.bounds import NAME_LENGTH_MAX
 from daybook.settings import Settings
@@ -76,6 +76,9 @@ def test_nothing_is_served_beside_the_routes() -> None:
         ("POST", "/bln_1/metadata", "metadata:write"),
         ("GET", "/backup-s3", "*:*"),
         ("DELETE", "/api-keys/api_key_1", "api-keys:delete"),
+        ("DELETE", "/api-keys/metadata", "api-keys:delete"),
+        ("GET", "/transactions/metadata", "transactions:read"),
+        ("POST", "/refund-transaction/filter", "transactions:write"),
     ],
 )
 def test_a_scope_opens_what_it_names_and_nothing_else(method: str, path: str, scope: str) -> None:
@@ -94,7 +97,22 @@ def test_a_scope_opens_what_it_names_and_nothing_else(method: str, path: str, sc
 
 def test_hooks_are_the_master_keys() -> None:
     """They are given all transactions, and can hold them up."""
-    assert refused(key_of("*:*"), "POST", "/hooks") == (403, "AUTH_MASTER_KEY_REQUIRED")
+    for path in ("/hooks", "/hooks/metadata", "/hooks/filter"):
+        assert refused(key_of("*:*"), "POST", path) == (403, "AUTH_MASTER_KEY_REQUIRED")
+
+
+def test_a_master_key_may_have_any_letters() -> None:
+    """A header is read with a letter for each byte."""
+    assert is_master("schlüssel".encode().decode("latin-1"), "schlüssel")
+    assert not is_master("schlüssel", "schlüssel")
+    assert not is_master("", "m")
+
+
+def test_what_may_be_a_key() -> None:
+    """All else is refused without a look into the database, so it costs nobody a connection."""
+    assert has_form("dbk_" + 55 * "a")
+    for text in ("", "zz", "dbk_", "dbk_" + 54 * "a", "dbk_" + 56 * "a", "dbk_" + 54 * "a" + "é"):
+        assert not has_form(text)
 
 
 def test_nobody_grants_more_than_one_has() -> None:

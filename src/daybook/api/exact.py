@@ -11,15 +11,12 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from daybook.api.faults import Fault
-from daybook.api.rights import principal_of
 from daybook.errors import MalformedRequest
 from daybook.ledger.money import plain_text
 from daybook.requests import load_json
 
 JSON_MEDIA_TYPE = "application/json"
 MALFORMED_TEXT = "Invalid input"
-GENERATED_BY = "BLNK_GENERATED_BY"
-_CREATIONS = frozenset({"ledgers", "balances", "identities", "transactions"})
 
 
 class Exact(Response):
@@ -53,22 +50,11 @@ class ExactRequest(Request):
         if not hasattr(self, "_exact"):
             body = await self.body()
             try:
-                self._exact = self._signed(load_json(body) if body.strip() else None)
+                self._exact = load_json(body) if body.strip() else None
             except MalformedRequest as broken:
                 details = [str(error) for error in broken.errors]
                 raise Fault(400, "GEN_MALFORMED_REQUEST", MALFORMED_TEXT, details) from None
         return self._exact
-
-    def _signed(self, given: Any) -> Any:
-        """What is created with a key says in its meta_data with which."""
-        principal = principal_of(self.scope)
-        is_creation = self.method == "POST" and self.url.path.strip("/") in _CREATIONS
-        if principal is None or principal.key is None or not is_creation:
-            return given
-        meta_data = given.get("meta_data") or {} if isinstance(given, dict) else None
-        if not isinstance(meta_data, dict):
-            return given  # its field is told to be wrong
-        return {**given, "meta_data": {**meta_data, GENERATED_BY: principal.key.id}}
 
 
 class ExactRoute(APIRoute):

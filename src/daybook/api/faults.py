@@ -15,9 +15,12 @@ from starlette.exceptions import HTTPException
 from daybook.errors import (
     FieldError,
     LogFull,
+    LogRefused,
     LogUnavailable,
     MalformedRequest,
     OutcomeUnknown,
+    SchemaOutdated,
+    StoreRefused,
     StoreUnavailable,
 )
 from daybook.ledger.rejection import Reason
@@ -154,6 +157,10 @@ def told(fault: Exception, path: str) -> Fault:
         case LogFull():
             headers = {"Retry-After": str(max(1, round(fault.retry_after_seconds)))}
             return Fault(503, "QUEUE_BACKPRESSURE", str(fault), headers=headers)
+        case StoreRefused() | SchemaOutdated() | LogRefused():  # trying again changes nothing
+            log.error("api.refused", path=path, fault=str(fault))
+            text = "the server may not do this, or is not set up for it: its log says what it lacks"
+            return Fault(503, "GEN_UNAVAILABLE", text)
         case LogUnavailable() | StoreUnavailable() | OutcomeUnknown():
             headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
             text = "the ledger is not available now: try the same again"

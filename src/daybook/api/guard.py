@@ -16,9 +16,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from daybook.api.exact import JSON_MEDIA_TYPE, to_json
 from daybook.api.faults import Fault, told
-from daybook.api.rights import OPEN_PATHS, Principal, check_rights, is_master, valid_key
-from daybook.api.service import Service
+from daybook.api.rights import (
+    OPEN_PATHS,
+    Principal,
+    check_rights,
+    check_valid,
+    is_master,
+    known_key,
+)
+from daybook.api.service import Service, now_of
 from daybook.errors import DaybookError
+from daybook.registry.keys import is_use_noted, note_use
 
 BODY_BYTES_MAX = 5 << 20
 """Longest body that is read: as much as the clients of the wire know."""
@@ -67,7 +75,7 @@ class Guard:
 
         try:
             try:
-                seen.principal = await self._let_in(scope, headers)
+                await self._let_in(scope, headers, seen)
             except Fault as fault:
                 await _answer(fault, noted)
             else:
@@ -83,18 +91,19 @@ class Guard:
                 **seen.key,
             )
 
-    async def _let_in(self, scope: Scope, headers: Headers) -> Principal | None:
-        """Who sends a request. Raises Fault for who may not."""
-        principal = None
+    async def _let_in(self, scope: Scope, headers: Headers, seen: _Seen) -> None:
+        """Note who sends a request. Raises Fault for who may not."""
         if self._master_key is not None and scope["path"] not in OPEN_PATHS:
-            principal = await self._principal(scope, headers.get(KEY_HEADER), self._master_key)
+            given = headers.get(KEY_HEADER)
+            principal = await self._principal(scope, given, self._master_key, seen)
             scope.setdefault("state", {})["principal"] = principal
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > BODY_BYTES_MAX:
             raise _too_large()
-        return principal
 
-    async def _principal(self, scope: Scope, given: str | None, master_key: str) -> Principal:
+    async def _principal(
+        self, scope: Scope, given: str | None, master_key: str, seen: _Seen
+    ) -> Principal:
         if not given:
             text = "Authentication required. Use X-Blnk-Key header"
             raise Fault(401, "AUTH_MISSING_API_KEY", text)
@@ -102,24 +111,28 @@ class Guard:
             return Principal()
         service: Service = scope["app"].state.service
         try:
-            key = await valid_key(service, given)
+            key = await known_key(service, given)
+            seen.key = {"api_key": key.id}
+            now = now_of(service)
+            check_valid(key, now)
+            check_rights(key, scope["method"], scope["path"])
+            if not is_use_noted(key, now):
+                await service.register(note_use, key, now)
         except DaybookError as fault:
             raise told(fault, scope["path"]) from None
-        check_rights(key, scope["method"], scope["path"])
         return Principal(key)
 
 
 class _Seen:
-    """What is noted of a request. status: 500 until anything was answered."""
+    """What is noted of a request.
 
-    status: int = 500
-    principal: Principal | None = None
+    status: 500 until anything was answered. key: which one was used, if it is known and not the
+    master key, also where it opened nothing.
+    """
 
-    @property
-    def key(self) -> dict[str, str]:
-        """Which key was used, unless it was the master key, or none."""
-        used = self.principal.key if self.principal else None
-        return {"api_key": used.id} if used else {}
+    def __init__(self) -> None:
+        self.status = 500
+        self.key: dict[str, str] = {}
 
 
 def _request_id(headers: Headers) -> str:

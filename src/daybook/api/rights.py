@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
+from datetime import datetime
 
 from starlette.types import Scope
 
 from daybook.api.faults import Fault
 from daybook.api.service import Service, now_of
-from daybook.registry.keys import ApiKey, find_key, is_use_noted, note_use
+from daybook.registry.keys import ApiKey, find_key, find_key_by_id, has_form
 from daybook.registry.scopes import allows
 
 OPEN_PATHS = frozenset({"/", "/health", "/metrics"})
@@ -60,34 +61,42 @@ def needed(method: str, path: str) -> tuple[str, tuple[str, ...]] | None:
     None for a path that belongs to no resource.
     """
     words = path.strip("/").split("/")
-    resource = "metadata" if words[1:] == ["metadata"] else _RESOURCES.get(words[0])
+    resource = _RESOURCES.get(words[0])
     if resource is None:
-        return None
-    action = _ACTIONS.get(method, "write")
-    if method == "POST" and words[-1] == "filter":  # a question that is too long for an address
+        is_merge = method == "POST" and words[1:] == ["metadata"]
+        return ("metadata", ("write",)) if is_merge else None
+    if method == "POST" and words[1:] == ["filter"]:  # a question too long for an address
         return resource, ("read", "write")
-    return resource, (action,)
+    return resource, (_ACTIONS.get(method, "write"),)
 
 
 def is_master(given: str, master_key: str) -> bool:
-    """Compared in constant time."""
-    return hmac.compare_digest(given.encode(), master_key.encode())
+    """Compared in constant time. given: as a header is read, a letter for each byte."""
+    return hmac.compare_digest(given.encode("latin-1"), master_key.encode())
 
 
-async def valid_key(service: Service, text: str) -> ApiKey:
-    """The key with this text. It is looked up each time: revoked, it opens nothing more.
-
-    Raises Fault for none, and for one that is revoked or over; StoreUnavailable.
-    """
-    now = now_of(service)
-    key = await service.register(find_key, text)
+async def known_key(service: Service, text: str) -> ApiKey:
+    """The key with this text, be it valid or not. Raises Fault for none; StoreUnavailable."""
+    # What has not the form of a key costs no stranger's request a look into the database.
+    key = await service.register(find_key, text) if has_form(text) else None
     if key is None:
         raise Fault(401, "AUTH_INVALID_API_KEY", "Invalid API key")
+    return key
+
+
+def check_valid(key: ApiKey, now: datetime) -> None:
+    """Raises Fault for a key that is revoked or over."""
     if not key.is_valid(now):
         raise Fault(401, "AUTH_EXPIRED_API_KEY", "API key is expired or revoked")
-    if not is_use_noted(key, now):
-        await service.register(note_use, key, now)
-    return key
+
+
+async def still_may(service: Service, scope: Scope) -> bool:
+    """Whether who sent a request may go on: a key may be revoked while its answer lasts."""
+    principal = principal_of(scope)
+    if principal is None or principal.key is None:
+        return True
+    key = await service.register(find_key_by_id, principal.key.id)
+    return key is not None and key.is_valid(now_of(service))
 
 
 def check_rights(key: ApiKey, method: str, path: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -27,6 +28,9 @@ from daybook.store.read.queries import list_partitions, reading
 WAIT_SECONDS_MAX = 8.0
 """Longest that an answer waits for an outcome: clients give up after 10."""
 
+REGISTRY_CONNECT_SECONDS_MAX = 3
+"""Who waits for a key to be looked up has sent a request that is not under way yet."""
+
 T = TypeVar("T")
 
 
@@ -43,6 +47,26 @@ class Accepted:
         return self.receipt.state == "duplicate"
 
 
+class Threads:
+    """Work on a database, in as many threads as there are connections to it."""
+
+    def __init__(self, opened: Callable[[], AbstractContextManager[Connection]]) -> None:
+        self._opened = opened
+        self._limiter: CapacityLimiter | None = None
+
+    async def do(self, work: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """What ``work`` answers; its first argument is a connection. Raises StoreUnavailable."""
+        if self._limiter is None:
+            self._limiter = CapacityLimiter(POOL_SIZE_MAX)
+        return await to_thread.run_sync(self._done, work, arguments, named, limiter=self._limiter)
+
+    def _done(
+        self, work: Callable[..., T], arguments: tuple[Any, ...], named: Mapping[str, Any]
+    ) -> T:
+        with self._opened() as connection:
+            return work(connection, *arguments, **named)
+
+
 class Service:
     """One process of the API. clock: seconds since the epoch."""
 
@@ -51,8 +75,12 @@ class Service:
         self.client = LogClient(settings=settings, clock=clock)
         self._engine = make_engine(settings.require_database_url(), settings, "daybook api")
         registry = settings.require_registry_database_url()
-        self._registry = make_engine(registry, settings, "daybook api registry")
-        self._threads: CapacityLimiter | None = None
+        self._registry = make_engine(
+            registry, settings, "daybook api registry", REGISTRY_CONNECT_SECONDS_MAX
+        )
+        # Threads of their own: who only tries keys takes none from those who read.
+        self._readers = Threads(partial(reading, self._engine))
+        self._registrars = Threads(partial(_writing, self._registry))
 
     async def close(self) -> None:
         """Close the connections. What was accepted stays accepted."""
@@ -63,26 +91,11 @@ class Service:
     async def read(self, question: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """What ``question`` answers of one instant of the ledger; its first argument is the
         connection. Raises StoreUnavailable."""
-        return await self._in_thread(reading(self._engine), question, arguments, named)
+        return await self._readers.do(question, *arguments, **named)
 
     async def register(self, change: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """What ``change`` answers, in one transaction of the registry. Raises StoreUnavailable."""
-        return await self._in_thread(_writing(self._registry), change, arguments, named)
-
-    async def _in_thread(
-        self,
-        opened: AbstractContextManager[Connection],
-        work: Callable[..., T],
-        arguments: tuple[Any, ...],
-        named: Mapping[str, Any],
-    ) -> T:
-        def do() -> T:
-            with opened as connection:
-                return work(connection, *arguments, **named)
-
-        if self._threads is None:
-            self._threads = CapacityLimiter(POOL_SIZE_MAX)
-        return await to_thread.run_sync(do, limiter=self._threads)
+        return await self._registrars.do(change, *arguments, **named)
 
     async def ring_open(self) -> int:
         """Have a worker come to each partition with something open; how many those are.

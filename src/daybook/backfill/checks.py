@@ -53,7 +53,10 @@ class Checks:
             yield from rejects_of(line.rows, Reason.REFERENCE_CONFLICT, reason, line.reference)
             return
         if any(is_unchanged(row, line.reference) for row in line.rows):
-            reason = f"reference: {line.reference} is still that of another line; give it its own"
+            reason = (
+                f"reference: {line.reference} is still that of another line; give it its own, or "
+                "empty rejected_code where the other line is taken out"
+            )
             yield from rejects_of(line.rows, Reason.REFERENCE_CONFLICT, reason, line.reference)
             return
         self._note_date(line)

@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,6 +18,8 @@ from daybook.backfill.rows import REJECTED_CONTENT
 from daybook.backfill.source import Source
 from daybook.backfill.spool import database, disk
 from daybook.errors import ConfigError
+from daybook.requests import load_json
+from daybook.requests.fields import canonical_meta_data
 
 _TEXT = r'"(?:[^"\\]|\\.)*"'
 _OWN_MEMBER = re.compile(rf'\{{\s*"(?:{"|".join(REJECTED)})"\s*:\s*(?:[0-9]+|{_TEXT})\s*,?\s*')
@@ -132,15 +134,20 @@ def _said(line: str) -> Any:
     try:
         members = json.loads(line)
     except ValueError:
-        return line
+        return line.rstrip("\r\n")
     found = members.get(REJECTED_CONTENT) if isinstance(members, dict) else None
-    return found if isinstance(found, (str, list)) else line
+    return found if isinstance(found, (str, list)) else line.rstrip("\r\n")
 
 
 def _without_own(text: str) -> str:
     """The text of an object without the members that a rejects file has before the others."""
     while own := _OWN_MEMBER.match(text):
         text = "{" + text[own.end() :]
+    members = load_json(text)
+    others = {name: value for name, value in members.items() if name not in REJECTED}
+    if len(others) < len(members):  # somewhere among the others: another program wrote it
+        with suppress(ValueError):  # of what is too long or too deep for that
+            return canonical_meta_data(others)
     return text
 
 

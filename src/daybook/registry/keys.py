@@ -7,6 +7,7 @@ its SHA-256: it has 256 bits of chance, so no slow hash would make it safer.
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ _PREFIX_BYTES = 9
 _SECRET_BYTES = 32
 _PREFIX_LENGTH = 12
 """Characters of ``_PREFIX_BYTES``."""
+_FORM = re.compile(f"{_MARK}[A-Za-z0-9_-]{{55}}")
+"""Its mark, and the characters of both."""
 
 SCOPES_MAX = 50
 KEYS_OF_AN_OWNER_MAX = 1_000
@@ -66,14 +69,16 @@ class NewKey:
     scopes: tuple[str, ...]
     expires_at: datetime | None
 
-    def errors(self, now: datetime) -> list[FieldError]:
-        """Everything that is wrong with it."""
+    def errors(self, now: datetime, latest: datetime | None = None) -> list[FieldError]:
+        """Everything that is wrong with it. latest: when the key ends that makes it."""
         wrong = [*_name_faults("name", self.name), *_name_faults("owner", self.owner)]
         wrong += _scope_faults(self.scopes)
         if self.expires_at is None:
             wrong.append(("expires_at", "is required: a moment such as 2027-01-31T00:00:00Z"))
         elif self.expires_at <= now:
             wrong.append(("expires_at", "must lie in the future"))
+        elif latest is not None and self.expires_at > latest:
+            wrong.append(("expires_at", f"lies behind {latest}, when the key ends that makes it"))
         return [FieldError(field, Reason.MALFORMED, message) for field, message in wrong]
 
 
@@ -82,7 +87,8 @@ def create_key(connection: Connection, wanted: NewKey, now: datetime) -> tuple[A
 
     Raises MalformedRequest when its owner has too many.
     """
-    live = (api_keys.c.owner == wanted.owner, api_keys.c.revoked_at.is_(None))
+    columns = api_keys.c
+    live = (columns.owner == wanted.owner, columns.revoked_at.is_(None), columns.expires_at > now)
     count = connection.execute(select(func.count()).where(*live)).scalar_one()
     if count >= KEYS_OF_AN_OWNER_MAX:
         message = f"has {KEYS_OF_AN_OWNER_MAX:,} keys; revoke some"
@@ -103,10 +109,13 @@ def create_key(connection: Connection, wanted: NewKey, now: datetime) -> tuple[A
     return _key(row.one()), text
 
 
+def has_form(text: str) -> bool:
+    """Whether a text may be a key."""
+    return _FORM.fullmatch(text) is not None
+
+
 def find_key(connection: Connection, text: str) -> ApiKey | None:
-    """The key with this text, be it valid or not."""
-    if not text.startswith(_MARK) or not text.isascii():
-        return None
+    """The key with this text, which has the form of one, be it valid or not."""
     prefix = text.removeprefix(_MARK)[:_PREFIX_LENGTH]
     wanted = select(api_keys).where(api_keys.c.prefix == prefix)
     row = connection.execute(wanted).mappings().one_or_none()
@@ -115,33 +124,36 @@ def find_key(connection: Connection, text: str) -> ApiKey | None:
     return _key(row)
 
 
+def find_key_by_id(connection: Connection, key_id: str) -> ApiKey | None:
+    """The key with this id, be it valid or not."""
+    wanted = select(api_keys).where(api_keys.c.api_key_id == _number(key_id))
+    row = connection.execute(wanted).mappings().one_or_none()
+    return None if row is None else _key(row)
+
+
 def list_keys(connection: Connection, owner: str) -> list[ApiKey]:
-    """All keys of an owner, the newest first."""
+    """The newest keys of an owner, KEYS_OF_AN_OWNER_MAX at most, the newest first."""
     newest = (api_keys.c.created_at.desc(), api_keys.c.api_key_id)
     wanted = select(api_keys).where(api_keys.c.owner == owner).order_by(*newest)
+    wanted = wanted.limit(KEYS_OF_AN_OWNER_MAX)
     return [_key(row) for row in connection.execute(wanted).mappings()]
 
 
 def revoke_key(connection: Connection, key_id: str, owner: str, now: datetime) -> None:
     """Make a key of an owner open nothing from now on; again: nothing. Raises NotFound."""
-    try:
-        number = UUID(key_id.removeprefix(ID_PREFIX))
-    except ValueError:
-        raise _unknown(key_id) from None
+    number = _number(key_id)
     revoked = func.coalesce(api_keys.c.revoked_at, now)
     its = (api_keys.c.api_key_id == number, api_keys.c.owner == owner)
     if connection.execute(update(api_keys).where(*its).values(revoked_at=revoked)).rowcount == 0:
-        raise _unknown(key_id)
+        raise NotFound(f"there is no API key {key_id}")
 
 
 def note_use(connection: Connection, key: ApiKey, now: datetime) -> None:
     """Keep when a key was last used, to the minute."""
     last = api_keys.c.last_used_at
     stale = or_(last.is_(None), last < now - timedelta(seconds=USE_NOTED_SECONDS))
-    number = UUID(key.id.removeprefix(ID_PREFIX))
-    connection.execute(
-        update(api_keys).where(api_keys.c.api_key_id == number, stale).values(last_used_at=now)
-    )
+    its = (api_keys.c.api_key_id == _number(key.id), stale)
+    connection.execute(update(api_keys).where(*its).values(last_used_at=now))
 
 
 def is_use_noted(key: ApiKey, now: datetime) -> bool:
@@ -180,5 +192,9 @@ def _hash(text: str) -> bytes:
     return sha256(text.encode()).digest()
 
 
-def _unknown(key_id: str) -> NotFound:
-    return NotFound(f"there is no API key {key_id}")
+def _number(key_id: str) -> UUID | None:
+    """What the database has of an id; None for what is none."""
+    try:
+        return UUID(key_id.removeprefix(ID_PREFIX))
+    except ValueError:
+        return None

@@ -28,7 +28,8 @@ async def create(body: ApiKeyBody, request: HttpRequest, service: TheService) ->
     """Make a key. Its text is in this answer, and nowhere else."""
     principal = _principal(request)
     wanted = NewKey(body.name, _own(principal, body.owner), tuple(body.scopes), body.expires())
-    if errors := wanted.errors(now_of(service)):
+    own_end = principal.key.expires_at if principal.key else None
+    if errors := wanted.errors(now_of(service), own_end):
         raise invalid_fields("APIKEY_INVALID", errors)
     if principal.key is not None and (more := beyond(wanted.scopes, principal.key.scopes)):
         text = f"a key may not grant what it lacks: {', '.join(more)}"

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 import anyio
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from daybook.api.blnk import shapes
 from daybook.api.exact import to_json
+from daybook.api.rights import still_may
 from daybook.api.service import Service, TheService
 from daybook.store.read.tail import (
     START,
@@ -33,6 +34,7 @@ FOLLOW_SECONDS_MAX = 300.0
 
 @router.get("/events")
 async def events(
+    request: Request,
     service: TheService,
     after: Annotated[
         str | None, Query(description=f"The cursor of the last line, or {START}; else from now.")
@@ -46,28 +48,29 @@ async def events(
     else:
         cursor = read_cursor(after)
     first = await service.read(records_after, cursor, limit=limit)
-    lines = _lines(service, cursor, first, limit, follow=follow)
+    lines = _lines(service, request, cursor, first, limit if follow else None)
     return StreamingResponse(lines, media_type="application/x-ndjson")
 
 
 async def _lines(
     service: Service,
+    request: Request,
     cursor: Cursor,
     records: list[TransactionView],
-    limit: int,
-    *,
-    follow: bool,
+    limit: int | None,
 ) -> AsyncIterator[bytes]:
-    waited = 0.0
+    """The records, and what follows them. limit: records at once; None: nothing follows."""
+    end = service.clock() + FOLLOW_SECONDS_MAX
     while True:
         for record in records:
             cursor = moved_on(cursor, [record])
             yield to_json({"cursor": cursor_text(cursor), **_event(record)}) + b"\n"
-        if not follow or waited >= FOLLOW_SECONDS_MAX:
+        if limit is None or service.clock() >= end:
             return
         if not records:
             await anyio.sleep(POLL_SECONDS)
-            waited += POLL_SECONDS
+        if not await still_may(service, request.scope):
+            return
         records = await service.read(records_after, cursor, limit=limit)
 
 

@@ -61,6 +61,8 @@ for lists of the newest to lack none of those that overtook them."""
 
 ALL_KINDS = "all"
 
+_NO_TEXTS = frozenset({"since", "until", "meta_data"})
+
 
 class Filters(TypedDict, total=False):
     """What ``list_transactions`` may be asked for. None asks for nothing.
@@ -101,6 +103,9 @@ def list_transactions(
     if unknown:
         raise TypeError(f"there is no filter {min(unknown)}")
     asked: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
+    for name, value in asked.items():
+        if name not in _NO_TEXTS and not isinstance(value, str):
+            raise bad_value(name, f"{value!r} is no text")
     balance_id, is_named = asked.pop("balance_id", None), not _NAMING.isdisjoint(asked)
     for name, given in (("balance_id", balance_id), ("parent", asked.get("parent"))):
         if given is not None:
@@ -126,8 +131,9 @@ def list_transactions(
 
 def _check_balance(connection: Connection, balance_id: str) -> None:
     """What was never created may have records all the same: rejections."""
-    known = select(balances.c.balance_id).where(balances.c.balance_id == stored_id(balance_id))
-    if connection.execute(known).first() is None:
+    stored = stored_id(balance_id)
+    known = [balances.c.balance_id == stored, *(side == stored for side in BOTH_SIDES)]
+    if not any(connection.execute(select(exists().where(one))).scalar() for one in known):
         raise NotFound(f"there is no balance {balance_id}, and no record names it")
 
 
@@ -183,6 +189,8 @@ def _has_reason(_: Connection, reason: str) -> ColumnElement[bool]:
 
 
 def _has_meta_data(_: Connection, wanted: Mapping[str, str]) -> ColumnElement[bool]:
+    if not isinstance(wanted, Mapping):
+        raise bad_value("meta_data", f"{wanted!r} is no mapping of keys to texts")
     for key, value in wanted.items():
         if not isinstance(value, str):
             raise bad_value("meta_data", f"{key} is compared as text: give {str(value)!r}")
