@@ -438,7 +438,9 @@ def test_the_journal_is_a_feed_behind_a_cursor(api: Api) -> None:
         seen += [line["data"]["transaction_id"] for line in found]
         cursor = found[-1]["cursor"]
     assert sorted(seen) == sorted(each["transaction_id"] for each in sent)
-    refused(api.call("GET", "/events?after=9:9"), 400, "GEN_VALIDATION_ERROR", "lies in partition 9")
+    refused(
+        api.call("GET", "/events?after=9:9"), 400, "GEN_VALIDATION_ERROR", "lies in partition 9"
+    )
 
 
 def test_what_waits_is_summed_up_on_demand(api: Api) -> None:

@@ -15,7 +15,7 @@ from daybook.ledger.book import Book, Original, Recorded, Schedule
 from daybook.ledger.entry import Decision, LogEntry
 from daybook.ledger.ids import is_bulk, part_id, part_ids, public_id
 from daybook.ledger.instructions import Instruction, Leg
-from daybook.ledger.posting.kinds import Reads, kind_of, reads_of
+from daybook.ledger.posting.kinds import KINDS, Reads, kind_of, reads_of
 from daybook.ledger.posting.rules import may_credit
 from daybook.ledger.preview import BalancePreview, Figures, Preview, RecordPreview
 from daybook.ledger.record import Record
@@ -246,3 +246,32 @@ def test_a_book_knows_what_created_a_thing() -> None:
         *3 * [True],
         False,
     ]
+
+
+def test_what_is_declared_of_each_kind() -> None:
+    """By what it is found again, what it leaves behind: a slip of one word is a second effect."""
+    declared = {
+        kind.__name__: [
+            flag
+            for flag in ("once", "by_id", "is_creation", "is_reversal", "has_record")
+            if getattr(facts, flag) is True
+        ]
+        for kind, facts in KINDS.items()
+        if kind.__module__.startswith("daybook.")  # tests add some of their own
+    }
+    action, creation = ["once", "by_id", "has_record"], ["is_creation", "has_record"]
+    assert declared == {
+        "Transaction": ["has_record"],
+        "MultiLeg": ["has_record"],
+        "Bulk": ["once", "has_record"],
+        "Commit": action,
+        "Void": action,
+        "Cancel": action,
+        "Refund": ["once", "by_id", "is_reversal", "has_record"],
+        "Deadline": [],
+        "NewLedger": creation,
+        "NewBalance": creation,
+        "NewIdentity": creation,
+        "Change": action,
+        "Resolve": [],
+    }
