@@ -396,8 +396,8 @@ def test_ndjson_comes_from_standard_input(installation: Installation, tmp_path: 
     assert balances_by_key(installation) == {"A": 29 + 101}
     rejects = installation.folder / "stdin.rejects.ndjson"
     told = [json.loads(line) for line in rejects.read_text().splitlines()]
-    assert [reject["line"] for reject in told] == [3, 4, 5]
-    assert "send 2.99 or 3, or set rounding to half_up" in told[2]["reason"]
+    assert [reject["rejected_line"] for reject in told] == [3, 4, 5]
+    assert "send 2.99 or 3, or set rounding to half_up" in told[2]["rejected_reason"]
 
 
 def test_a_file_of_requests_needs_no_mapping(installation: Installation, tmp_path: Path) -> None:
@@ -442,10 +442,10 @@ def test_a_file_of_requests_needs_no_mapping(installation: Installation, tmp_pat
     assert_adds_up(summary, 16)
     with (tmp_path / "requests.ndjson.rejects.ndjson").open() as rejects:
         told = [json.loads(line) for line in rejects]
-    assert [(line["line"], line["reference"]) for line in told] == [
+    assert [(line["rejected_line"], line["rejected_reference"]) for line in told] == [
         (10, "no refund"), (12, ""), (13, ""), (14, ""), (15, "late"), (16, ""),
     ]  # fmt: skip
-    assert "reference: is required in a file" in told[1]["reason"]
+    assert "reference: is required in a file" in told[1]["rejected_reason"]
     figures = installation.rows("SELECT sum(credit_balance), count(*) FROM balances")
     assert_proven(installation)
 

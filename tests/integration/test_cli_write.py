@@ -304,6 +304,11 @@ def test_things_are_called_by_their_names(desk: Desk) -> None:
     done = json.loads(desk.run("transactions", "--parent", held["id"], "--json").stdout)
     assert {one["kind"] for one in done} == {"commit", "void"}
     assert "external_id" in desk.run("balance", "nobody").output
+    desk.ask("meta-data", "@Inn", '{"stars": "3"}')
+    assert json.loads(desk.run("changes", "@Inn", "--json").stdout)[0]["meta_data"]["stars"] == "3"
+    assert "nothing is called '@Nobody'" in desk.run("changes", "@Nobody").output
+    desk.deposit("in euros", "@Inn", "--currency", "EUR")
+    assert "exists once for each currency" in desk.run("changes", "@Inn").output
     for words in (("refund", "no such"), ("cancel", "bulk_1"), ("void", NEW_HOLD[:-1])):
         nothing = desk.run(*words)
         assert nothing.exit_code == Exit.BAD_ANSWER

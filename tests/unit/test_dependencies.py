@@ -188,6 +188,7 @@ def test_a_producer_needs_no_extra() -> None:
         "embedded",
         "installation",
         "monitoring",
+        "registry",
         "store",
         "worker",
     }

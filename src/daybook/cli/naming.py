@@ -76,7 +76,7 @@ def ledger_if_known(name: str) -> str:
 
 
 def subject_named(name: str) -> str:
-    """The id of what a change is about: any id, a reference, or an external_id of a balance.
+    """The id of what a change is about: any id, a reference, or a balance's external_id or @Name.
 
     Raises NotFound, BadParameter or MalformedRequest when it could be several things.
     """
@@ -85,12 +85,26 @@ def subject_named(name: str) -> str:
 
     if ANY_ID.match(name) or name == GENERAL_LEDGER_ID:
         return name
-    found = [each for each in (_reference(name), _external(name)) if each is not None]
+    balance = _internal(name) if name.startswith("@") else _external(name)
+    found = [each for each in (_reference(name), balance) if each is not None]
     if len(found) > 1:
-        raise typer.BadParameter(f"{name} is a reference and an external_id: give the id")
+        raise typer.BadParameter(f"{name} is a reference and a balance: give the id")
     if not found:
         raise NotFound(f"nothing is called {name!r}: it is no id, no reference, no external_id")
     return found[0]
+
+
+def _internal(name: str) -> str | None:
+    from daybook.store.read.queries import list_balances
+
+    with open_reading() as connection:
+        found = list_balances(connection, indicator=name, limit=2)
+    if len(found) > 1:
+        raise typer.BadParameter(
+            f"{name} exists once for each currency: give the id of one, as `daybook balances "
+            f"--indicator {name}` lists them"
+        )
+    return found[0].balance_id if found else None
 
 
 def _external(name: str) -> str | None:
