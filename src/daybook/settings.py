@@ -198,15 +198,11 @@ class Settings(BaseSettings):
 
     def require_migration_database_url(self) -> str:
         """The database address of the schema's owner. Raises ConfigError when there is none."""
-        if self.migration_database_url or self.database_url:
-            return self.migration_database_url or self.require_database_url()
-        return self._from_instance("migration_database_url")
+        return self._or_that_of_workers("migration_database_url")
 
     def require_registry_database_url(self) -> str:
         """The database address of who may change the registry. Raises ConfigError without one."""
-        if self.registry_database_url or self.database_url:
-            return self.registry_database_url or self.require_database_url()
-        return self._from_instance("registry_database_url")
+        return self._or_that_of_workers("registry_database_url")
 
     def require_redis_url(self) -> str:
         """The log's address, from the environment or the running embedded instance.
@@ -218,6 +214,10 @@ class Settings(BaseSettings):
     def require_broker_url(self) -> str:
         """The Celery broker's address in Celery's spelling. Raises ConfigError without one."""
         return celery_url(self.broker_url or self.require_redis_url())
+
+    def _or_that_of_workers(self, name: str) -> str:
+        given: str | None = getattr(self, name) or self.database_url
+        return given or self._from_instance(name)
 
     def _from_instance(self, name: str) -> str:
         instance = running_instance(self.home)

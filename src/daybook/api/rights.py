@@ -49,11 +49,6 @@ class Principal:
 
     key: ApiKey | None = None
 
-    @property
-    def owner(self) -> str | None:
-        """Whose keys it may manage; None for everybody's."""
-        return None if self.key is None else self.key.owner
-
 
 def needed(method: str, path: str) -> tuple[str, tuple[str, ...]] | None:
     """What a request needs: a resource, and the actions of which one is enough.

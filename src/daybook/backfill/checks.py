@@ -50,17 +50,16 @@ class Checks:
                 f"reference: {reference} is that of line {earlier}, too; give each line its "
                 "own, or take the second out"
             )
-            yield from rejects_of(line.rows, Reason.REFERENCE_CONFLICT, reason, line.reference)
-            return
-        if any(is_unchanged(row, line.reference) for row in line.rows):
+        elif any(is_unchanged(row, line.reference) for row in line.rows):
             reason = (
                 f"reference: {line.reference} is still that of another line; give it its own, or "
                 "empty rejected_code where the other line is taken out"
             )
-            yield from rejects_of(line.rows, Reason.REFERENCE_CONFLICT, reason, line.reference)
+        else:
+            self._note_date(line)
+            yield line
             return
-        self._note_date(line)
-        yield line
+        yield from rejects_of(line.rows, Reason.REFERENCE_CONFLICT, reason, line.reference)
 
     def _note_date(self, line: Line) -> None:
         request = line.request

@@ -47,7 +47,8 @@ from daybook.requests.models import malformed
 KEY_LENGTH_MAX = 1_000
 """Characters of a balance's key: in any script it fits into meta_data, as external_id."""
 
-_MOVING = frozenset({"amount", "precise_amount", "source", "destination"})
+_AMOUNTS = ("amount", "precise_amount")
+_MOVING = frozenset({*_AMOUNTS, "source", "destination"})
 """What moves money, and in which direction."""
 
 _CODES: dict[str, Reason] = {
@@ -251,16 +252,22 @@ class LineBuilder:
             _read(errors, given, name, partial(self._moment, cells, name, rule))
         if table.amount is not None and not errors:
             _read(errors, {}, "amount", partial(cells.surplus_decimals, table.amount, given))
-        if not {"amount", "precise_amount"} & {*_said(given), *(error.field for error in errors)}:
-            for amount in (table.amount or table.precise_amount or ())[:1]:
-                if isinstance(amount.value, Template) and amount.value.column:
-                    _read(errors, {}, "amount", partial(cells.filled, amount.value.column))
+        if all(given.get(name) is None for name in _AMOUNTS):
+            self._name_no_amount(cells, errors)
         if table.meta_data:
             meta_data: dict[str, Any] = {}
             for name, rules in table.meta_data.items():
                 _read(errors, meta_data, name, partial(cells.value, "meta_data", rules))
             given["meta_data"] = meta_data
         return errors
+
+    def _name_no_amount(self, cells: Cells, errors: list[FieldError]) -> None:
+        """Name the empty column of a row without an amount, unless something else is told of it."""
+        table = self._mapping.transaction
+        first = (table.amount or table.precise_amount or ())[:1]
+        columns = [one.value.column for one in first if isinstance(one.value, Template)]
+        if columns and columns[0] and not any(error.field in _AMOUNTS for error in errors):
+            _read(errors, {}, "amount", partial(cells.filled, columns[0]))
 
     def _checked(
         self, given: dict[str, Any], errors: list[FieldError], cells: Cells
@@ -323,11 +330,6 @@ def _read(
         return
     if value is not None:
         into[name] = value
-
-
-def _said(given: dict[str, Any]) -> set[str]:
-    """The fields that a row says something of."""
-    return {name for name, value in given.items() if value is not None}
 
 
 def _checked_key(key: str, template: Template) -> str:

@@ -21,10 +21,10 @@ from daybook.backfill.constants import rejection_of_constant
 from daybook.backfill.numbers import NumberForm
 from daybook.backfill.rules import (
     DateRule,
+    NameText,
     Rule,
     SideRule,
     Table,
-    TemplateText,
     ValueRule,
     constant_or_template,
 )
@@ -215,16 +215,14 @@ class GroupTable(Table):
     by: rows that follow one another and have the same text for it. reference: of the request.
     """
 
-    by: TemplateText
-    reference: TemplateText
+    by: NameText
+    reference: NameText
 
     @field_validator("by", "reference")
     @classmethod
     def _names_a_column(cls, template: Template) -> Template:
         if not template.columns:
             raise ValueError("names no column: all rows of the file would be one request")
-        if template.run_together:
-            raise ValueError(template.run_together)
         return template
 
 

@@ -17,8 +17,8 @@ from daybook.backfill.mapping import CsvTable
 from daybook.backfill.rows import REJECTED_CONTENT
 from daybook.backfill.source import Source
 from daybook.backfill.spool import database, disk
+from daybook.backfill.template import Columns
 from daybook.errors import ConfigError
-from daybook.requests import load_json
 from daybook.requests.fields import canonical_meta_data
 
 _TEXT = r'"(?:[^"\\]|\\.)*"'
@@ -114,7 +114,8 @@ class RejectsFile:
             said = content[self._own_columns :] if not isinstance(content, str) else _said(content)
             return json.dumps({REJECTED_CONTENT: said})[1:-1]
         if isinstance(content, str):  # a line of JSON stays as it is, its numbers included
-            return _without_own(content.strip("\ufeff \t\r\n"))[1:-1].strip()
+            text = content.strip("\ufeff \t\r\n")
+            return _without_own(text, reject.row.columns)[1:-1].strip()
         own = set(self._header[: self._own_columns])
         columns = reject.row.columns.items()
         return json.dumps({name: value for name, value in columns if name not in own})[1:-1]
@@ -139,13 +140,13 @@ def _said(line: str) -> Any:
     return found if isinstance(found, (str, list)) else line.rstrip("\r\n")
 
 
-def _without_own(text: str) -> str:
-    """The text of an object without the members that a rejects file has before the others."""
-    while own := _OWN_MEMBER.match(text):
-        text = "{" + text[own.end() :]
-    members = load_json(text)
+def _without_own(text: str, members: Columns) -> str:
+    """The text of an object, which has these members, without those of a rejects file."""
     others = {name: value for name, value in members.items() if name not in REJECTED}
-    if len(others) < len(members):  # somewhere among the others: another program wrote it
+    left = len(members) - len(others)
+    while own := _OWN_MEMBER.match(text):
+        text, left = "{" + text[own.end() :], left - 1
+    if left:  # somewhere among the others: another program wrote it
         with suppress(ValueError):  # of what is too long or too deep for that
             return canonical_meta_data(others)
     return text

@@ -8,7 +8,15 @@ from decimal import Decimal
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from daybook.backfill.numbers import Sign, sign_of
 from daybook.backfill.template import Template, parse_template
@@ -38,7 +46,15 @@ def constant_or_template(given: Any) -> Any:
     raise ValueError("must be text, a number, true or false")
 
 
+def _kept_apart(template: Template) -> Template:
+    if template.run_together:
+        raise ValueError(template.run_together)
+    return template
+
+
 TemplateText = Annotated[Template, BeforeValidator(_template)]
+NameText = Annotated[TemplateText, AfterValidator(_kept_apart)]
+"""A template that names something: other columns make another name."""
 Value = Annotated[Any, BeforeValidator(constant_or_template)]
 
 
@@ -121,8 +137,8 @@ class SideRule(Rule):
     ``[parties]`` decide.
     """
 
-    indicator: TemplateText | None = None
-    balance: TemplateText | None = None
+    indicator: NameText | None = None
+    balance: NameText | None = None
     id: TemplateText | None = None
     party: str | None = None
 
@@ -133,9 +149,6 @@ class SideRule(Rule):
             raise ValueError("needs exactly one of: indicator, balance, id, party")
         if self.indicator is not None and not self.indicator.text.startswith("@"):
             raise ValueError("an indicator begins with @, such as @Cash")
-        for template in (self.indicator, self.balance):
-            if template is not None and template.run_together:
-                raise ValueError(template.run_together)
         return self
 
 

@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from daybook.errors import FieldError, NotFound
 from daybook.ledger.rejection import Reason
@@ -149,11 +149,9 @@ def revoke_key(connection: Connection, key_id: str, owner: str, now: datetime) -
 
 
 def note_use(connection: Connection, key: ApiKey, now: datetime) -> None:
-    """Keep when a key was last used, to the minute."""
-    last = api_keys.c.last_used_at
-    stale = or_(last.is_(None), last < now - timedelta(seconds=USE_NOTED_SECONDS))
-    its = (api_keys.c.api_key_id == _number(key.id), stale)
-    connection.execute(update(api_keys).where(*its).values(last_used_at=now))
+    """Keep when a key was last used. Needed only where ``is_use_noted`` is false."""
+    its = api_keys.c.api_key_id == _number(key.id)
+    connection.execute(update(api_keys).where(its).values(last_used_at=now))
 
 
 def is_use_noted(key: ApiKey, now: datetime) -> bool:

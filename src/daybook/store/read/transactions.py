@@ -137,20 +137,24 @@ def _check_balance(connection: Connection, balance_id: str) -> None:
         raise NotFound(f"there is no balance {balance_id}, and no record names it")
 
 
+def _check_known(field: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise bad_value(field, f"{value} is none of {', '.join(known)}")
+
+
 def _has_kind(_: Connection, kind: str | None) -> ColumnElement[bool]:
     """kind: None for those that move money."""
     if kind == ALL_KINDS:
         return true()
-    if kind is not None and kind not in set(Kind):
-        raise bad_value("kind", f"{kind} is none of {', '.join(Kind)}, {ALL_KINDS}")
+    if kind is not None:
+        _check_known("kind", kind, (*Kind, ALL_KINDS))
     wanted = MONEY_KINDS if kind is None else (kind,)
     return transactions.c.kind.in_(wanted)
 
 
 def _has_status(_: Connection, status: str) -> ColumnElement[bool]:
     status = status.upper()
-    if status not in set(Status):
-        raise bad_value("status", f"{status} is none of {', '.join(Status)}")
+    _check_known("status", status, tuple(Status))
     return transactions.c.status == status
 
 
@@ -183,8 +187,7 @@ def _touches_ledger(connection: Connection, ledger_id: str) -> ColumnElement[boo
 
 
 def _has_reason(_: Connection, reason: str) -> ColumnElement[bool]:
-    if reason not in set(Reason):
-        raise bad_value("reason", f"{reason} is none of {', '.join(Reason)}")
+    _check_known("reason", reason, tuple(Reason))
     return transactions.c.reason == reason
 
 
