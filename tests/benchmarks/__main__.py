@@ -12,7 +12,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,19 +40,18 @@ REPEATS = 3
 REFUSED_EVERY = 10
 BULK_SIZE = 1_000
 LEGS = 100
-MIB_FLAT = 50
 
 
 def main() -> int:
     """Run what was asked for and print it."""
     options = _options()
+    sizes = (options.transactions, options.backlog, options.statement_rows)
     with (
+        Console(stderr=True).status("starting") as status,  # only on a terminal
         tempfile.TemporaryDirectory(prefix="daybook-bench-") as folder,
         cluster_from_environment(Path(folder) / "servers") as cluster,
     ):
-        report = run(
-            cluster, Path(folder), options.transactions, options.backlog, options.statement_rows
-        )
+        report = run(cluster, Path(folder), *sizes, status.update)
     if options.json:
         print(json.dumps(report, indent=2))
     else:
@@ -61,47 +60,54 @@ def main() -> int:
 
 
 def run(
-    cluster: Cluster, folder: Path, transactions: int, backlog: int, statement_rows: int
+    cluster: Cluster,
+    folder: Path,
+    transactions: int,
+    backlog: int,
+    statement_rows: int,
+    tell: Callable[[str], None] = lambda what: None,
 ) -> dict[str, Any]:
     """All figures. transactions: in each measured backlog; backlog: for the memory;
-    statement_rows: of the balance whose history is read."""
+    statement_rows: of the balance whose history is read; tell: is told what is measured next."""
     report: dict[str, Any] = {"machine": machine(), "commit": commit(), "balances": BALANCES}
+
+    def repeated(name: str, rate: Callable[[], dict[str, Any]]) -> None:
+        measured = []
+        for number in range(REPEATS):
+            tell(f"{name.replace('_', ' ')}, {number + 1} of {REPEATS}")
+            measured.append(rate())
+        report[name] = _median(measured)
+
+    tell("starting")
     with installed(cluster, folder, 2) as two:
         balances = make_balances(two, BALANCES)
         workers = warm_workers(two, 2)
+        tell("idle")
         report["idle"] = idle_latency(two, balances, min(500, transactions))
-        report["drafts_per_core"] = _median(
-            [draft_rate(balances, transactions) for _ in range(REPEATS)]
+        repeated("drafts_per_core", lambda: draft_rate(balances, transactions))
+        repeated("apply", lambda: apply_rate(two, balances, transactions))
+        repeated(
+            "apply_with_rejections", lambda: apply_rate(two, balances, transactions, REFUSED_EVERY)
         )
-        rates = [apply_rate(two, balances, transactions) for _ in range(REPEATS)]
-        rejections = [
-            apply_rate(two, balances, transactions, REFUSED_EVERY) for _ in range(REPEATS)
-        ]
-        report["apply"] = _median(rates)
-        report["apply_with_rejections"] = _median(rejections)
+        tell("copy")
         report["copy"] = copy_rate(two)
-        report["bulks"] = _median(
-            [bulk_rate(two, balances, transactions, BULK_SIZE) for _ in range(REPEATS)]
-        )
+        repeated("bulks", lambda: bulk_rate(two, balances, transactions, BULK_SIZE))
         splits = max(transactions // LEGS, 1)
-        report["splits"] = _median(
-            [split_rate(two, balances, splits, LEGS) for _ in range(REPEATS)]
-        )
+        repeated("splits", lambda: split_rate(two, balances, splits, LEGS))
         if backlog:
+            tell("memory")
             report["memory"] = memory_growth(two, workers, balances, backlog)
         workers.stop()
         warm_workers(two, 2, task_events=True)
-        report["apply_with_task_events"] = _median(
-            [apply_rate(two, balances, transactions) for _ in range(REPEATS)]
-        )
+        repeated("apply_with_task_events", lambda: apply_rate(two, balances, transactions))
     with installed(cluster, folder, 1) as one:
         balances = make_balances(one, BALANCES)
         warm_workers(one, 1)
-        report["apply_one_partition"] = _median(
-            [apply_rate(one, balances, transactions) for _ in range(REPEATS)]
-        )
+        repeated("apply_one_partition", lambda: apply_rate(one, balances, transactions))
+        tell("one message each")
         report["one_message_each"] = one_message_each_rate(one, min(transactions, 4_000))
     with installed(cluster, folder, 3) as read:
+        tell(f"history of {statement_rows:,} rows")
         report["history"] = history_times(read, statement_rows)
     report["ratios"] = ratios(report)
     return report
@@ -193,8 +199,8 @@ def _median(rates: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--transactions", type=int, default=200_000, help="in each backlog")
-    parser.add_argument("--backlog", type=int, default=500_000, help="for the memory; 0: skip it")
+    parser.add_argument("--transactions", type=int, default=50_000, help="in each backlog")
+    parser.add_argument("--backlog", type=int, default=200_000, help="for the memory; 0: skip it")
     parser.add_argument(
         "--statement-rows",
         type=int,
