@@ -4,7 +4,7 @@
 --   daybook_worker        group role without login: migrations grant the worker's rights to it
 --   daybook_worker_login  what workers log in with; has the rights of daybook_worker, no others
 --   daybook_reader        group role without login that may read everything: for reports
---   daybook_registrar     group role without login that may write API keys, and read nothing else
+--   daybook_registrar     group role without login that may write API keys and accounts, and read nothing else
 --
 -- The group roles are made here because the owner, who migrates, may not create roles.
 --

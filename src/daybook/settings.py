@@ -92,7 +92,8 @@ class Settings(BaseSettings):
         None, description="PostgreSQL as the owner of the schema; default: database_url."
     )
     registry_database_url: str | None = Field(
-        None, description="PostgreSQL of who may write API keys; default: database_url."
+        None,
+        description="PostgreSQL of who may write the registry; default: database_url.",
     )
     redis_url: str | None = Field(
         None, description="Redis or Valkey that keeps the log: redis://, rediss:// or unix://."
@@ -156,6 +157,12 @@ class Settings(BaseSettings):
         None, min_length=1, description="The key that may do everything over HTTP; none: no keys."
     )
     api_processes: int = _number(1, 1, 64, "Processes of the HTTP API.")
+    account_number_service: str | None = Field(
+        None, pattern="^https?://", description="What makes numbers of accounts; none: nothing."
+    )
+    account_number_authorization: str | None = Field(
+        None, description="The Authorization header that it is asked with; none by default."
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -2,72 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from blnk_sdk import BlnkClientOptions, blnk_init
 from tests.harness import Cluster, Installation, wait_until
-from tests.integration.serving import served
+from tests.integration.serving import Api, refused, served
 
 from daybook.api.guard import BODY_BYTES_MAX
 from daybook.api.routes.unbuilt import PATHS
 
-_NUMBERS = itertools.count(1)
 MISSING = "bln_00000000-0000-4000-8000-000000000000"
 ZERO_TIME = "0001-01-01T00:00:00Z"
-
-
-class Api:
-    """A served installation: its SDK, and plain HTTP."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.http = httpx.Client(base_url=url, timeout=30)
-        self.sdk: Any = blnk_init("", BlnkClientOptions(base_url=url, timeout=30_000))
-
-    def call(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
-        """The answer's JSON, decimals exact; with its status under ``status_code``."""
-        answer = self.http.request(method, path, json=body, **more)
-        found = json.loads(answer.text, parse_float=Decimal)
-        return answer.status_code, found
-
-    def wallet(self, funds: int = 0, currency: str = "USD") -> str:
-        """A new balance with so many minor units."""
-        ledger = self.sdk.ledgers.create({"name": "wallets"}).data["ledger_id"]
-        made = self.sdk.ledger_balances.create({"ledger_id": ledger, "currency": currency})
-        balance_id: str = made.data["balance_id"]
-        if funds:
-            status, _ = self.pay("@World", balance_id, funds, allow_overdraft=True)
-            assert status == 201
-        return balance_id
-
-    def body(self, source: str, destination: str, minor: int | None, **more: Any) -> dict[str, Any]:
-        given = {
-            "precise_amount": minor,
-            "precision": 100,
-            "reference": f"r{next(_NUMBERS)}",
-            "description": "test",
-            "currency": "USD",
-            "source": source,
-            "destination": destination,
-            "skip_queue": True,
-        }
-        return {name: value for name, value in (given | more).items() if value is not None}
-
-    def pay(self, source: str, destination: str, minor: int | None, **more: Any) -> Any:
-        """Post a transaction; its status and answer."""
-        return self.call("POST", "/transactions", self.body(source, destination, minor, **more))
-
-    def figures(self, balance_id: str) -> tuple[int, int]:
-        """Balance and inflight balance."""
-        found = self.sdk.ledger_balances.get(balance_id).data
-        return found["balance"], found["inflight_balance"]
 
 
 @pytest.fixture(scope="module")
@@ -79,16 +28,6 @@ def api(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             yield Api(url)
     finally:
         installation.close()
-
-
-def refused(found: tuple[int, Any], status: int, code: str, text: str = "") -> Any:
-    """An error in both forms of the wire."""
-    given, body = found
-    assert (given, body["error_detail"]["code"]) == (status, code), body
-    message = body["error_detail"]["message"]
-    assert message in (body.get("error"), body.get("errors"))
-    assert text.lower() in message.lower()
-    return body
 
 
 def test_the_flow_of_the_sdk_s_own_page(api: Api) -> None:

@@ -35,9 +35,12 @@ def test_a_reader_reads_everything_and_writes_nothing(installation: Installation
     assert {table for (table,) in tables} <= {table for table, _ in found}
 
 
-def test_a_registrar_writes_keys_and_touches_nothing_else(installation: Installation) -> None:
+def test_a_registrar_writes_the_registry_and_touches_nothing_else(
+    installation: Installation,
+) -> None:
     """Of a key it may change when it was used and revoked; workers and readers see no hash."""
-    own = [("api_keys", right) for right in ("INSERT", "SELECT", "UPDATE")]
+    own = [("accounts", right) for right in ("INSERT", "SELECT")]
+    own += [("api_keys", right) for right in ("INSERT", "SELECT", "UPDATE")]
     assert rights(installation, REGISTRAR_LOGIN, *TABLE_RIGHTS) == own
     may_change = installation.rows(
         "SELECT attname::text FROM pg_attribute WHERE attrelid = 'api_keys'::regclass "

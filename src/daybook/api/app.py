@@ -13,6 +13,7 @@ from daybook.api.exact import MALFORMED_TEXT, Exact
 from daybook.api.faults import Fault, told
 from daybook.api.guard import Guard
 from daybook.api.routes import (
+    accounts,
     api_keys,
     events,
     lists,
@@ -27,7 +28,7 @@ from daybook.errors import DaybookError
 from daybook.requests.base import path_of
 from daybook.settings import Settings
 
-PARTS = (system, things, lists, transactions, events, api_keys, unbuilt, metadata)
+PARTS = (system, things, lists, accounts, transactions, events, api_keys, unbuilt, metadata)
 """The routes, by module. The last one takes any first word."""
 
 

@@ -82,6 +82,7 @@ NOT_FOUND = {
     "general": ("LGR_NOT_FOUND", "Ledger"),
     "bln": ("BAL_NOT_FOUND", "Balance"),
     "idt": ("IDT_NOT_FOUND", "Identity"),
+    "acc": ("ACC_NOT_FOUND", "Account"),
     "txn": ("TXN_NOT_FOUND", "Transaction"),
     "bulk": ("TXN_NOT_FOUND", "Transaction"),
 }

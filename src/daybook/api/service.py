@@ -68,10 +68,11 @@ class Threads:
 
 
 class Service:
-    """One process of the API. clock: seconds since the epoch."""
+    """One process of the API. settings: its own. clock: seconds since the epoch."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
+        self.settings = settings
         self.client = LogClient(settings=settings, clock=clock)
         self._engine = make_engine(settings.require_database_url(), settings, "daybook api")
         registry = settings.require_registry_database_url()

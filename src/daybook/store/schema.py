@@ -40,7 +40,7 @@ READER_ROLE = "daybook_reader"
 """Group role without login: may read everything and write nothing."""
 
 REGISTRAR_ROLE = "daybook_registrar"
-"""Group role without login: may write the registry (API keys), and read nothing else."""
+"""Group role without login: may write the registry (API keys, accounts), and read nothing else."""
 
 APPEND_ONLY_TRIGGER = "transactions_append_only"
 """Refuses every change of the journal, no matter who asks for it."""
@@ -329,6 +329,24 @@ api_keys = Table(
 )
 """Keys of the HTTP API. prefix: how each begins. hash: SHA-256 of the whole."""
 
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account_id", Uuid, primary_key=True),
+    Column("number", Text, nullable=False, unique=True),
+    Column("bank_name", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("balance_id", Uuid, nullable=False),
+    Column("ledger_id", Text, nullable=False),
+    Column("identity_id", Uuid),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("meta_data", JSON),
+    Index("accounts_balance_id_idx", "balance_id"),
+    Index("accounts_created_at_idx", "created_at"),
+)
+"""Accounts at banks, each with the balance that it stands for. Written by the registrar."""
+
 transaction_metadata = Table(
     "transaction_metadata",
     metadata,
@@ -403,5 +421,5 @@ uses_reference: whether it has taken its reference; one that is tried again keep
 resolved: of one that was quarantined, whether it was retried or discarded; by whom, why and
 when."""
 
-REGISTRY_TABLES = (api_keys,)
-"""What is no part of the ledger: neither proved nor exported."""
+REGISTRY_TABLES = (api_keys, accounts)
+"""What is no part of the ledger, and can't be proved by its journal."""

@@ -104,6 +104,19 @@ class BalanceBody(Body):
     meta_data: MetaData = Field(default_factory=dict)
 
 
+class AccountBody(Body):
+    """An account at a bank, of a balance or of a new one. number: without one, it is made."""
+
+    name: str = ""
+    number: str = Field("", examples=["0123456789"])
+    bank_name: str = Field("", examples=["First Bank"])
+    balance_id: str = ""
+    ledger_id: str = ""
+    identity_id: str = ""
+    currency: str = Field("", examples=["USD"])
+    meta_data: MetaData = Field(default_factory=dict)
+
+
 class OwnerBody(Body):
     """The identity that is to own a balance."""
 

@@ -16,7 +16,13 @@ from daybook.ledger.money import amount_text
 from daybook.ledger.record import Status
 from daybook.registry.keys import ApiKey
 from daybook.store.read.statements import StatementLine
-from daybook.store.read.views import BalanceView, IdentityView, LedgerView, TransactionView
+from daybook.store.read.views import (
+    AccountView,
+    BalanceView,
+    IdentityView,
+    LedgerView,
+    TransactionView,
+)
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
 """How the wire says that a date is not set."""
@@ -93,6 +99,22 @@ def balance(view: BalanceView) -> Shape:
         "meta_data": view.meta_data,
         "track_fund_lineage": False,
         "allocation_strategy": "FIFO",
+    }
+
+
+def account(view: AccountView) -> Shape:
+    """An account at a bank."""
+    return {
+        "account_id": view.account_id,
+        "name": view.name,
+        "number": view.number,
+        "bank_name": view.bank_name,
+        "currency": view.currency,
+        "balance_id": view.balance_id,
+        "identity_id": view.identity_id or "",
+        "ledger_id": view.ledger_id,
+        "created_at": moment(view.created_at),
+        "meta_data": view.meta_data,
     }
 
 

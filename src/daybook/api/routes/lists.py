@@ -21,10 +21,18 @@ _SHAPES: dict[str, Any] = {
     "ledgers": shapes.ledger,
     "balances": shapes.balance,
     "identities": shapes.identity,
+    "accounts": shapes.account,
     "transactions": shapes.transaction,
 }
-_LIMITS = {"ledgers": 10, "balances": 10, "identities": 10_000, "transactions": LIMIT_DEFAULT}
-"""How many rows a list has that says no limit: of identities, as clients know them, all."""
+_LIMITS = {
+    "ledgers": 10,
+    "balances": 10,
+    "identities": 10_000,
+    "accounts": 10_000,
+    "transactions": LIMIT_DEFAULT,
+}
+"""How many rows a list has that says no limit: of identities and accounts, as clients know them,
+all."""
 
 
 async def _found(service: Service, collection: str, question: Question) -> list[Any]:

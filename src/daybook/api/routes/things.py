@@ -76,9 +76,9 @@ async def create_balance(body: BalanceBody, service: TheService) -> Exact:
     problems = _balance_problems(body)
     if problems:
         raise invalid("BAL_VALIDATION_ERROR", problems)
-    await _check_ledger(service, body.ledger_id)
+    await check_ledger(service, body.ledger_id)
     if body.identity_id:
-        await _check_owner(service, body.identity_id)
+        await check_owner(service, body.identity_id)
     given: dict[str, Any] = {
         "ledger_id": body.ledger_id,
         "currency": body.currency,
@@ -113,7 +113,8 @@ def _balance_problems(body: BalanceBody) -> list[tuple[str, str]]:
     return found
 
 
-async def _check_ledger(service: Service, ledger_id: str) -> None:
+async def check_ledger(service: Service, ledger_id: str) -> None:
+    """Raises Fault for a ledger that there is not."""
     try:
         await look_up.ledger(service, ledger_id)
     except Fault:
@@ -122,7 +123,8 @@ async def _check_ledger(service: Service, ledger_id: str) -> None:
         ) from None
 
 
-async def _check_owner(service: Service, identity_id: str) -> None:
+async def check_owner(service: Service, identity_id: str) -> None:
+    """Raises Fault for an identity that there is not."""
     try:
         await look_up.identity(service, identity_id)
     except Fault:

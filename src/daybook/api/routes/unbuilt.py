@@ -11,12 +11,10 @@ from daybook.api.faults import Fault
 router = APIRouter(include_in_schema=False)
 
 PATHS = (
-    "/accounts",
     "/backup",
     "/backup-s3",
     "/balance-monitors",
     "/hooks",
-    "/mocked-account",
     "/multi-search",
     "/reconciliation",
     "/search",

@@ -1,4 +1,4 @@
-"""Questions by field, operator and value, over ledgers, balances, identities and transactions.
+"""Questions by field, operator and value, over all things that there are and over transactions.
 
 Which fields there are, and what their values look like, stands in one table for each collection;
 nothing that was asked for ever becomes a part of a statement.
@@ -37,6 +37,7 @@ from daybook.requests.base import malformed
 from daybook.requests.fields import check_moment, is_clean
 from daybook.store.read.records import newest_first, part_uuids, views_of
 from daybook.store.read.rows import (
+    account_view,
     balance_view,
     columns_of,
     identity_view,
@@ -45,6 +46,7 @@ from daybook.store.read.rows import (
 )
 from daybook.store.read.transactions import BOTH_SIDES, newest_of_balance
 from daybook.store.schema import (
+    accounts,
     balances,
     identities,
     ledgers,
@@ -317,6 +319,13 @@ _IDENTITY_FIELDS = {
     ),
     "created_at": Field(identities.c.created_at, _moment),
 }
+_ACCOUNT_FIELDS = {
+    "account_id": Field(accounts.c.account_id, _id, "acc_"),
+    **_plain(accounts, "number", "bank_name", "name", "currency", "ledger_id"),
+    "balance_id": Field(accounts.c.balance_id, _id, "bln_"),
+    "identity_id": Field(accounts.c.identity_id, _id, "idt_"),
+    "created_at": Field(accounts.c.created_at, _moment),
+}
 _TRANSACTION_FIELDS = {
     "transaction_id": Field(_t.transaction_id, _id, "txn_"),
     "parent_transaction": Field(_t.parent_transaction, _id, "txn_"),
@@ -380,6 +389,14 @@ COLLECTIONS: dict[str, Collection] = {
         _meta_of(identities),
         _oldest_last,
         lambda _, rows: [identity_view(row) for row in rows],
+        true(),
+    ),
+    "accounts": Collection(
+        accounts,
+        _ACCOUNT_FIELDS,
+        _meta_of(accounts),
+        lambda table: [table.c.created_at.desc(), table.c.account_id.desc()],
+        lambda _, rows: [account_view(row) for row in rows],
         true(),
     ),
     "transactions": Collection(

@@ -25,6 +25,7 @@ from daybook.requests.bounds import EPOCH
 from daybook.requests.models import malformed
 from daybook.store.read.called import NAMELESS, Called
 from daybook.store.read.views import (
+    AccountView,
     BalanceView,
     ChangeView,
     HoldView,
@@ -192,6 +193,21 @@ def identity_view(row: Row[Any]) -> IdentityView:
         **{name: getattr(row, name) for name in IDENTITY_FIELDS},
         created_at=_moment(row.created_at),
         meta_data=parsed(row.meta_data),
+    )
+
+
+def account_view(row: Row[Any]) -> AccountView:
+    return AccountView(
+        f"acc_{row.account_id}",
+        row.name,
+        row.number,
+        row.bank_name,
+        row.currency,
+        f"bln_{row.balance_id}",
+        None if row.identity_id is None else f"idt_{row.identity_id}",
+        row.ledger_id,
+        _moment(row.created_at),
+        parsed(row.meta_data),
     )
 
 

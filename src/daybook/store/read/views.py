@@ -58,6 +58,22 @@ class BalanceView(View):
 
 
 @dataclass(frozen=True, slots=True)
+class AccountView(View):
+    """An account at a bank, and the balance that it stands for."""
+
+    account_id: str
+    name: str
+    number: str
+    bank_name: str
+    currency: str
+    balance_id: str
+    identity_id: str | None
+    ledger_id: str
+    created_at: datetime
+    meta_data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class IdentityView(View):
     """A person or an organisation that owns balances; see ``ledger.identity.IDENTITY_FIELDS``."""
 

@@ -51,8 +51,10 @@ TABLES: tuple[Table, ...] = (
     schema.rejected_requests,
     schema.snapshots,
     schema.balance_snapshots,
+    schema.accounts,
 )
-"""Everything that makes up the ledger; what is referred to comes first."""
+"""Everything that makes up the ledger; what is referred to comes first. Keys of the API are none of
+it: who may come in is the matter of each installation."""
 
 DERIVED_TABLES: tuple[Table, ...] = (schema.taken_references,)
 """What an import derives from the rest, so that a file can't say otherwise."""
@@ -167,8 +169,8 @@ def _as_shown(table: Table, column: Column[Any]) -> str:
 def _id_as_shown(table: Table, column: str, name: str) -> str:
     if column in ("source", "destination", "balance_id"):
         return f"'bln_' || {name}"
-    if column == "identity_id":
-        return f"'idt_' || {name}"
+    if column in ("identity_id", "account_id"):
+        return f"'{'idt_' if column == 'identity_id' else 'acc_'}' || {name}"
     if table is schema.transactions and column == "transaction_id":
         return RECORD_ID_SQL.replace("kind", "stored.kind").replace("transaction_id", name)
     return request_id_sql(name)

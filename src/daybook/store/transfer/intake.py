@@ -26,7 +26,7 @@ from daybook.store.transfer.exporting import TABLES, stored_columns
 TABLE = "table"
 """The member of a line that names its table."""
 
-_ID = re.compile(r"(?:txn|bulk|bln|ldg|idt)_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ID = re.compile(r"(?:txn|bulk|bln|ldg|idt|acc)_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _NULL = "\\N"

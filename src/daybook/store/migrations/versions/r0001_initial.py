@@ -88,6 +88,21 @@ CREATE TABLE api_keys (
 );
 CREATE INDEX api_keys_owner ON api_keys (owner);
 
+CREATE TABLE accounts (
+    account_id uuid PRIMARY KEY,
+    number text NOT NULL UNIQUE,
+    bank_name text NOT NULL,
+    name text NOT NULL,
+    currency text NOT NULL,
+    balance_id uuid NOT NULL,
+    ledger_id text NOT NULL,
+    identity_id uuid,
+    created_at timestamptz NOT NULL,
+    meta_data json
+);
+CREATE INDEX accounts_balance_id_idx ON accounts (balance_id);
+CREATE INDEX accounts_created_at_idx ON accounts (created_at);
+
 CREATE TABLE balances (
     balance_id uuid PRIMARY KEY,
     ledger_id text NOT NULL REFERENCES ledgers (ledger_id),
@@ -305,7 +320,7 @@ $$;
 GRANTS = """
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO daybook_reader, daybook_worker;
 REVOKE ALL ON api_keys FROM daybook_reader, daybook_worker;
-GRANT SELECT, INSERT ON api_keys TO daybook_registrar;
+GRANT SELECT, INSERT ON api_keys, accounts TO daybook_registrar;
 GRANT UPDATE (last_used_at, revoked_at) ON api_keys TO daybook_registrar;
 GRANT INSERT ON transactions, taken_references, ledgers, balances, identities, holds, schedules,
     transaction_metadata, deferred_entries, rejected_requests, snapshots, balance_snapshots, epochs,
