@@ -43,7 +43,7 @@ def served(installation: Installation, master_key: str | None = None, **more: An
             thread.join()
 
 
-_NUMBERS = itertools.count(1)
+NUMBERS = itertools.count(1)
 
 
 class Api:
@@ -74,7 +74,7 @@ class Api:
         given = {
             "precise_amount": minor,
             "precision": 100,
-            "reference": f"r{next(_NUMBERS)}",
+            "reference": f"r{next(NUMBERS)}",
             "description": "test",
             "currency": "USD",
             "source": source,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from tests.harness import Cluster, Installation, wait_until
-from tests.integration.serving import Api, refused, served
+from tests.integration.serving import NUMBERS, Api, refused, served
 
 from daybook.api.guard import BODY_BYTES_MAX
 from daybook.api.routes.unbuilt import PATHS
+from daybook.store.read import counts
 
 MISSING = "bln_00000000-0000-4000-8000-000000000000"
 ZERO_TIME = "0001-01-01T00:00:00Z"
@@ -416,6 +417,82 @@ def test_what_no_worker_has_read_is_there_all_the_same(cluster: Cluster, tmp_pat
             assert api.figures(wallet) == (40, 0)
     finally:
         installation.close()
+
+
+def test_a_ledger_says_how_much_it_has(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transfer within it counts once; counting stops at a bound, and says so."""
+    ledger = api.sdk.ledgers.create({"name": "counted"}).data["ledger_id"]
+    asked = {"ledger_id": ledger, "currency": "USD"}
+    one, two = (api.sdk.ledger_balances.create(asked).data["balance_id"] for _ in range(2))
+    dated = {"effective_date": "2026-01-02T03:04:05Z"}
+    api.pay("@World", one, 10, allow_overdraft=True)
+    api.pay("@World", one, 10, allow_overdraft=True, **dated)
+    api.pay(one, two, 5)
+    api.pay(two, "@World", 1, **dated)
+    api.pay(two, one, 500)
+
+    def counted() -> tuple[int, int, bool]:
+        _, found = api.call("GET", f"/ledgers/{ledger}")
+        names = ("balance_count", "transaction_count", "counts_complete")
+        return tuple(found[name] for name in names)
+
+    assert counted() == (2, 5, True)
+    monkeypatch.setattr(counts, "COUNTED_MAX", 3)
+    assert counted() == (2, 3, False)
+
+
+COLLECTIONS = ("ledgers", "balances", "identities", "accounts", "transactions")
+
+
+@pytest.mark.parametrize("collection", COLLECTIONS)
+def test_a_cursor_survives_what_comes_in_between(api: Api, collection: str) -> None:
+    """No row is there twice and none is missing, whichever way it goes."""
+    mark = f"cursor {collection}"
+    person = api.sdk.identity.create({"identity_type": "individual", "city": mark}).data
+    makers: dict[str, tuple[Callable[[], Any], str, str]] = {
+        "ledgers": (lambda: api.call("POST", "/ledgers", {"name": mark}), "ledger_id", "name"),
+        "identities": (
+            lambda: api.call("POST", "/identities", {"city": mark}), *("identity_id", "city")
+        ),
+        "balances": (lambda: balance(), *("balance_id", "identity_id")),
+        "accounts": (lambda: account(), *("account_id", "name")),
+        "transactions": (
+            lambda: api.pay("@World", "@Cursor", 1, description=mark, allow_overdraft=True),
+            *("transaction_id", "description"),
+        ),
+    }  # fmt: skip
+
+    def balance() -> Any:
+        asked = {"ledger_id": "general_ledger_id", "currency": "USD"}
+        return api.call("POST", "/balances", asked | {"identity_id": person["identity_id"]})
+
+    def account() -> Any:
+        given = {"number": f"n{next(NUMBERS)}", "name": mark}
+        return api.call("POST", "/accounts", given | {"balance_id": balance()[1]["balance_id"]})
+
+    make, key, field = makers[collection]
+    wanted = person["identity_id"] if field == "identity_id" else mark
+    made = [make()[1][key] for _ in range(5)]
+    if collection == "identities":
+        made.insert(0, person[key])
+    for order, expected in (("desc", made[::-1]), ("asc", made)):
+        body = {"filters": [{"field": field, "operator": "eq", "value": wanted}], "limit": 2}
+        seen: list[str] = []
+        while len(seen) < len(expected):
+            page = body | {"sort_order": order} | ({"after": seen[-1]} if seen else {})
+            _, rows = api.call("POST", f"/{collection}/filter", page)
+            seen += [row[key] for row in rows]
+            if len(seen) == 2:
+                late = make()[1][key]
+        if order == "asc":
+            expected = [*expected, late][: len(seen)]
+        assert seen == expected
+        made.append(late)
+    _, rows = api.call("GET", f"/{collection}?{field}_eq={wanted}&limit=1&after={made[1]}")
+    assert [row[key] for row in rows] == [made[0]]
+    path = f"/{collection}?after={made[0]}"
+    refused(api.call("GET", f"{path}&sort_by={field}"), 400, "GEN_BAD_REQUEST", "leave sort_by out")
+    refused(api.call("GET", f"/{collection}?after=x"), 400, "GEN_BAD_REQUEST", "there is no x")
 
 
 def test_a_snapshot_is_taken_by_a_worker(api: Api) -> None:

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from daybook.api.blnk.bodies import Body
 from daybook.api.faults import Fault
-from daybook.store.read.filters import LISTS, OFFSET_MAX, OPERATORS, Condition, Question
+from daybook.store.read.conditions import LISTS, OPERATORS, Condition
+from daybook.store.read.filters import OFFSET_MAX, Question
 
 LIMIT_DEFAULT = 20
 LIMIT_MAX = 100
@@ -47,6 +48,7 @@ class QuestionBody(Body):
     sort_by: str = ""
     sort_order: str = "desc"
     include_count: bool = False
+    after: str | None = Field(None, description="Go on behind this id, the last of a page.")
 
     def question(self) -> Question:
         """The ledger's own question. Raises Fault."""
@@ -64,6 +66,7 @@ class QuestionBody(Body):
             self.sort_order.lower() == "desc",
             self.limit if 1 <= self.limit <= LIMIT_MAX else LIMIT_DEFAULT,
             self.offset,
+            self.after,
         )
 
 
@@ -86,6 +89,7 @@ def question_of(
         descending=given.get("sort_order", "desc").lower() != "asc",
         limit=min(limit, limit_max) or limit_default,
         offset=offset,
+        after=given.get("after") or None,
     )
 
 

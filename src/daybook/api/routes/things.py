@@ -30,6 +30,7 @@ from daybook.requests import (
     LedgerRequest,
 )
 from daybook.requests.bounds import IDENTITY_ID
+from daybook.store.read.counts import counts_of_ledger
 from daybook.store.read.history import balance_at
 from daybook.store.read.statements import LAST_MAX, StatementView, open_statement
 from daybook.store.read.views import LedgerView
@@ -56,8 +57,17 @@ async def create_ledger(body: LedgerBody, service: TheService) -> Exact:
 
 @router.get("/ledgers/{ledger_id}", tags=["ledgers"])
 async def get_ledger(ledger_id: str, service: TheService) -> Exact:
-    """One ledger."""
-    return Exact(shapes.ledger(await look_up.ledger(service, ledger_id)))
+    """One ledger, and how much it has: counted up to 10,000 of each, `counts_complete` or not."""
+    shape = shapes.ledger(await look_up.ledger(service, ledger_id))
+    counts = await service.read(counts_of_ledger, ledger_id)
+    return Exact(
+        shape
+        | {
+            "balance_count": counts.balances,
+            "transaction_count": counts.transactions,
+            "counts_complete": counts.complete,
+        }
+    )
 
 
 @router.put("/ledgers/{ledger_id}", tags=["ledgers"])

@@ -120,7 +120,7 @@ def list_transactions(
     elif is_named:
         query = columns_of(transactions).where(*conditions)
     else:
-        query = _newest_of_partitions(connection, conditions, limit)
+        query = newest_of_partitions(connection, conditions, limit)
     found = query.subquery()
     ordered = select(found).order_by(*newest_first(found))
     rows = connection.execute(ordered.limit(limit)).all()
@@ -246,7 +246,7 @@ def newest_of_balance(
     return union_all(*found)
 
 
-def _newest_of_partitions(
+def newest_of_partitions(
     connection: Connection, conditions: Sequence[ColumnElement[bool]], limit: int
 ) -> Select[Any]:
     """No index orders the whole journal by position, but each partition ends with its newest.
