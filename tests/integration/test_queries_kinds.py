@@ -15,7 +15,7 @@ from tests.integration.posting import FEES, WORLD, Posting, divided, move
 from daybook.ledger.identity import IDENTITY_FIELDS
 from daybook.ledger.ids import part_id
 from daybook.ledger.instructions import Bulk, Commit, Refund, Void
-from daybook.store.read import queries, transactions
+from daybook.store.read import queries
 from daybook.store.read.due import list_holds, list_schedules
 from daybook.store.read.recorded import PARTS_SHOWN_MAX
 from daybook.store.read.views import IdentityView, TransactionView
@@ -82,12 +82,8 @@ def test_pages_lack_nothing_that_was_deferred(posting: Posting) -> None:
             )
 
 
-def test_pages_lack_nothing_behind_what_waited_long(
-    posting: Posting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The bound is on how many waited in a partition, and not on how many overtook them: these are
-    all shown. Few records are read, however many partitions there are."""
-    monkeypatch.setattr(transactions, "RECORDS_DEFERRED_MAX", 4)  # 2 in each partition
+def test_pages_lack_nothing_behind_what_waited_long(posting: Posting) -> None:
+    """However many have overtaken it."""
     ann = posting.balance()
     for number, back in enumerate((0, 0, 0, 0, 0, 0, 0, -60, -60)):
         posting._milliseconds += back

@@ -217,6 +217,18 @@ transactions = Table(
         "position",
         postgresql_where=text("subject IS NOT NULL"),
     ),
+    Index("transactions_position_idx", "position"),
+    Index(
+        "transactions_unapplied_idx",
+        "status",
+        "position",
+        postgresql_where=text("status <> 'APPLIED'"),
+    ),
+    Index(
+        "transactions_dated_idx",
+        "effective_date",
+        postgresql_where=text("effective_date <> created_at"),
+    ),
     *(
         Index(
             f"transactions_{side}{name}_idx",

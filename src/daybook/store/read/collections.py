@@ -15,12 +15,14 @@ from sqlalchemy import (
     case,
     false,
     func,
+    literal,
     or_,
     select,
     true,
 )
 
 from daybook.ledger.instructions import Kind
+from daybook.ledger.record import Status
 from daybook.store.read.conditions import (
     OPERATORS,
     Condition,
@@ -36,7 +38,14 @@ from daybook.store.read.conditions import (
     wrong,
 )
 from daybook.store.read.records import part_uuids, place_of, views_of
-from daybook.store.read.rows import account_view, balance_view, identity_view, ledger_view
+from daybook.store.read.rows import (
+    account_view,
+    balance_view,
+    first_position,
+    identity_view,
+    ledger_view,
+)
+from daybook.store.read.transactions import has_reference
 from daybook.store.schema import (
     accounts,
     balances,
@@ -107,6 +116,12 @@ def _numbers(table: FromClause, *names: str) -> dict[str, Field]:
     return {name: Field(table.c[name], number_value) for name in names}
 
 
+def _status_value(value: Any) -> ColumnElement[str]:
+    """As a constant of the statement, so that the index of what is not applied is found."""
+    text = text_value(value)
+    return literal(text, literal_execute=text in set(Status))
+
+
 _b, _t = balances.c, transactions.c
 _AMOUNT = case((_t.precision > 0, _t.precise_amount / _t.precision))
 
@@ -155,7 +170,8 @@ _TRANSACTION_FIELDS = {
     "parent_transaction": Field(_t.parent_transaction, id_value, "txn_"),
     "source": Field(_t.source, id_value, "bln_"),
     "destination": Field(_t.destination, id_value, "bln_"),
-    **_plain(transactions, "reference", "currency", "status", "description", "reason", "kind"),
+    "status": Field(_t.status, _status_value),
+    **_plain(transactions, "reference", "currency", "description", "reason", "kind"),
     "amount": Field(_AMOUNT, number_value),
     **_numbers(transactions, "precise_amount", "precision"),
     "allow_overdraft": Field(_t.allow_overdraft, flag_value),
@@ -268,8 +284,27 @@ def _of_parent(connection: Connection, asked: Condition) -> ColumnElement[bool]:
     return or_(done, _t.transaction_id.in_(ids)) if ids else done
 
 
+def _of_reference(connection: Connection, asked: Condition) -> ColumnElement[bool]:
+    """The caller's own, or one that the ledger derived: as an index finds it."""
+    (reference,) = values_of(asked, Field(_t.reference, text_value))
+    return has_reference(connection, reference)
+
+
+def positions(asked: Condition) -> list[ColumnElement[bool]]:
+    """What a condition on a moment says of the positions of records that were accepted then, at
+    least. Raises MalformedRequest."""
+    found: list[ColumnElement[bool]] = []
+    values = values_of(asked, Field(_t.position, moment_value))
+    if asked.operator in ("gt", "gte", "eq", "between"):
+        found.append(_t.position >= first_position(values[0]))
+    if asked.operator in ("lt", "lte", "eq", "between"):
+        found.append(_t.position < first_position(values[-1], after=True))
+    return found
+
+
 _SPECIAL: dict[str, Callable[[Connection, Condition], ColumnElement[bool]]] = {
     "balance_id": _of_balance,
     "indicator": _of_indicator,
     "parent_transaction": _of_parent,
+    "reference": _of_reference,
 }

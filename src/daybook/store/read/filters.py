@@ -9,11 +9,17 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true, tuple_
 
-from daybook.store.read.collections import COLLECTIONS, Collection, condition_on, field_of
+from daybook.store.read.collections import (
+    COLLECTIONS,
+    Collection,
+    condition_on,
+    field_of,
+    positions,
+)
 from daybook.store.read.conditions import NOBODY, Condition, wrong
 from daybook.store.read.records import newest_first
 from daybook.store.read.rows import columns_of, stored_id
-from daybook.store.read.transactions import BOTH_SIDES, newest_of_balance, newest_of_partitions
+from daybook.store.read.transactions import BOTH_SIDES, DATED, UNDATED, newest_of
 from daybook.store.schema import transactions
 
 CONDITIONS_MAX = 20
@@ -51,7 +57,7 @@ def find(connection: Connection, name: str, question: Question) -> list[Any]:
     if question.after is not None:
         conditions.append(_behind(connection, collection, question, question.after))
     if name == "transactions" and question.is_by_place and question.descending:
-        newest = _newest(connection, conditions, question).subquery()
+        newest = _newest(conditions, question).subquery()
         query = select(newest).order_by(*newest_first(newest))
     else:
         order = _order(collection, question)
@@ -103,16 +109,19 @@ def _order(collection: Collection, question: Question) -> list[ColumnElement[Any
     return [column.desc() if question.descending else column.asc(), *newest]
 
 
-def _newest(
-    connection: Connection, conditions: Sequence[ColumnElement[bool]], question: Question
-) -> Any:
+def _newest(conditions: Sequence[ColumnElement[bool]], question: Question) -> Any:
     """The newest records that fit, up to the end of the page, and perhaps more."""
-    end = question.limit + question.offset
-    asked = None if question.any_of else _balance_asked(question)
-    if asked is None:
-        return newest_of_partitions(connection, conditions, end)
-    balance_id, sides = asked
-    return newest_of_balance(balance_id, conditions, end, sides)
+    asked = () if question.any_of else question.conditions
+    accepted = [one for each in asked if each.field == "created_at" for one in positions(each)]
+    dated = [one for each in asked if each.field == "effective_date" for one in positions(each)]
+    balance = None if question.any_of else _balance_asked(question)
+    arms: list[list[ColumnElement[bool]]] = [[]]
+    if balance is not None:
+        balance_id, sides = balance
+        arms = [[side == balance_id] for side in sides]
+    if balance is not None or dated:
+        arms = [[*arm, *more] for arm in arms for more in ([UNDATED, *dated], [DATED])]
+    return newest_of(arms, [*accepted, *conditions], question.limit + question.offset)
 
 
 def _balance_asked(question: Question) -> tuple[Any, Sequence[ColumnElement[Any]]] | None:

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
-from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Select,
     and_,
     exists,
     func,
-    lateral,
     or_,
     select,
     true,
@@ -50,14 +47,10 @@ from daybook.store.read.rows import (
     stored_id,
 )
 from daybook.store.read.views import ChangeView, TransactionView
-from daybook.store.schema import balances, ledgers, partitions, transaction_metadata, transactions
+from daybook.store.schema import balances, ledgers, transaction_metadata, transactions
 
 MONEY_KINDS = (Kind.TRANSACTION, Kind.BULK, Kind.SCHEDULE, *ACTION_KINDS)
 """Kinds of records that move money, or try to."""
-
-RECORDS_DEFERRED_MAX = 10_000
-"""Of records that fit, so many may have waited at once, an equal share of them in each partition,
-for lists of the newest to lack none of those that overtook them."""
 
 ALL_KINDS = "all"
 
@@ -95,9 +88,8 @@ def list_transactions(
 ) -> list[TransactionView]:
     """The newest records that fit all filters, newest acceptance first.
 
-    Without ``balance_id``, ``parent``, ``subject`` and ``reference`` they are found among what each
-    partition wrote last: see ``RECORDS_DEFERRED_MAX``. Raises MalformedRequest for a filter that
-    nothing can fit, NotFound for a balance or a ledger that is not there.
+    Raises MalformedRequest for a filter that nothing can fit, NotFound for a balance or a ledger
+    that is not there.
     """
     unknown = filters.keys() - Filters.__annotations__.keys()
     if unknown:
@@ -116,11 +108,10 @@ def list_transactions(
         asked.setdefault("kind", None)
     conditions = [_FILTERS[name](connection, value) for name, value in asked.items()]
     if balance_id is not None:
-        query = newest_of_balance(stored_id(balance_id), conditions, limit)
-    elif is_named:
-        query = columns_of(transactions).where(*conditions)
+        own = [[side == stored_id(balance_id)] for side in BOTH_SIDES]
+        query = newest_of([[*one, dated] for one in own for dated in BOTH_DATES], conditions, limit)
     else:
-        query = newest_of_partitions(connection, conditions, limit)
+        query = columns_of(transactions).where(*conditions)
     found = query.subquery()
     ordered = select(found).order_by(*newest_first(found))
     rows = connection.execute(ordered.limit(limit)).all()
@@ -158,8 +149,8 @@ def _has_status(_: Connection, status: str) -> ColumnElement[bool]:
     return transactions.c.status == status
 
 
-def _has_reference(connection: Connection, reference: str) -> ColumnElement[bool]:
-    """Each way has an index of its own."""
+def has_reference(connection: Connection, reference: str) -> ColumnElement[bool]:
+    """Records under a reference, their own or derived. Each way has an index of its own."""
     ways = [by_reference(reference), by_label(reference)]
     leg = leg_labelled(connection, reference)
     if leg is not None:
@@ -224,47 +215,25 @@ def _names_as_parent(connection: Connection, parent: str) -> ColumnElement[bool]
 BOTH_SIDES = (transactions.c.source, transactions.c.destination)
 
 
-def newest_of_balance(
-    balance_id: UUID | None,
+UNDATED = transactions.c.effective_date == transactions.c.created_at
+DATED = transactions.c.effective_date != transactions.c.created_at
+BOTH_DATES = (UNDATED, DATED)
+"""Records without a date of their own, and with one: each has indexes that the other is not in."""
+
+
+def newest_of(
+    arms: Sequence[Sequence[ColumnElement[bool]]],
     conditions: Sequence[ColumnElement[bool]],
     limit: int,
-    sides: Sequence[ColumnElement[Any]] = BOTH_SIDES,
 ) -> Any:
-    """Each side has an index by (balance, position), and another one for records with a date of
-    their own: read the newest of each. The planner can't find them behind an or."""
-    effective, created = transactions.c.effective_date, transactions.c.created_at
+    """The newest records of each arm that fit the conditions: an index finds those of one, and the
+    planner can't find it behind an or. No record is in two arms."""
     found = []
-    for side in sides:
-        for dated in (effective == created, effective != created):
-            newest = (
-                columns_of(transactions)
-                .where(side == balance_id, dated, *conditions)
-                .order_by(*newest_first(transactions))
-                .limit(limit)
-            )
-            found.append(select(newest.subquery()))
+    for arm in arms:
+        newest = columns_of(transactions).where(*arm, *conditions)
+        newest = newest.order_by(*newest_first(transactions)).limit(limit)
+        found.append(select(newest.subquery()))
     return union_all(*found)
-
-
-def newest_of_partitions(
-    connection: Connection, conditions: Sequence[ColumnElement[bool]], limit: int
-) -> Select[Any]:
-    """No index orders the whole journal by position, but each partition ends with its newest.
-
-    An entry that was deferred is recorded behind younger ones, so more than ``limit`` are read: as
-    many more as are older than one that stands before them all, for each of those has waited.
-    """
-    number = connection.execute(select(func.count()).select_from(partitions)).scalar_one()
-    last = (
-        columns_of(transactions)
-        .where(transactions.c.partition == partitions.c.partition, *conditions)
-        .order_by(transactions.c.sequence.desc())
-        .limit(limit + RECORDS_DEFERRED_MAX // max(1, number))
-        .correlate(partitions)
-        .subquery()
-    )
-    newest = lateral(select(last).order_by(*newest_first(last)).limit(limit))
-    return select(newest).select_from(partitions.join(newest, true()))
 
 
 _NAMING = frozenset({"parent", "reference", "subject"})
@@ -281,7 +250,7 @@ _FILTERS: Mapping[str, Callable[[Connection, Any], ColumnElement[bool]]] = {
     "meta_data": _has_meta_data,
     "parent": _names_as_parent,
     "subject": lambda _, subject: transactions.c.subject == subject,
-    "reference": _has_reference,
+    "reference": has_reference,
 }
 
 

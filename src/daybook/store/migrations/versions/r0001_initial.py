@@ -171,6 +171,11 @@ CREATE INDEX transactions_derived_reference_idx ON transactions (reference)
     WHERE derived AND kind <> 'transaction';
 CREATE INDEX transactions_parent_transaction_idx ON transactions (parent_transaction)
     WHERE parent_transaction IS NOT NULL AND kind <> 'transaction';
+CREATE INDEX transactions_position_idx ON transactions (position);
+CREATE INDEX transactions_unapplied_idx ON transactions (status, position)
+    WHERE status <> 'APPLIED';
+CREATE INDEX transactions_dated_idx ON transactions (effective_date)
+    WHERE effective_date <> created_at;
 CREATE INDEX transactions_source_idx ON transactions (source, position)
     WHERE effective_date = created_at;
 CREATE INDEX transactions_destination_idx ON transactions (destination, position)
