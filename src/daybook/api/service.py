@@ -17,13 +17,15 @@ from sqlalchemy import Connection, Engine
 
 from daybook.api.faults import Fault, refused
 from daybook.api.log_client import LogClient
+from daybook.api.shared import KnownUnits, SharedReads
 from daybook.client.receipts import AsyncReceipt, Outcome
 from daybook.errors import LogUnavailable, OutcomeUnknown, ReferenceConflict
 from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.requests import Request
 from daybook.settings import Settings
 from daybook.store.engine import POOL_SIZE_MAX, make_engine, translated_faults
-from daybook.store.read.queries import list_partitions, reading
+from daybook.store.read.queries import balances_by_id, list_partitions, reading
+from daybook.store.read.recorded import posted_by_id
 
 WAIT_SECONDS_MAX = 8.0
 """Longest that an answer waits for an outcome: clients give up after 10."""
@@ -68,7 +70,11 @@ class Threads:
 
 
 class Service:
-    """One process of the API. settings: its own. clock: seconds since the epoch."""
+    """One process of the API. settings: its own. clock: seconds since the epoch.
+
+    balances: those of the ledger, by id. units: what is counted on them. posted: records of
+    transactions that are one movement, by id.
+    """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
@@ -82,6 +88,9 @@ class Service:
         # Threads of their own: who only tries keys takes none from those who read.
         self._readers = Threads(partial(reading, self._engine))
         self._registrars = Threads(partial(_writing, self._registry))
+        self.balances = SharedReads(partial(self.read, balances_by_id))
+        self.units = KnownUnits(self.balances)
+        self.posted = SharedReads(partial(self.read, posted_by_id))
 
     async def close(self) -> None:
         """Close the connections. What was accepted stays accepted."""

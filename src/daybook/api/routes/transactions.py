@@ -38,6 +38,7 @@ from daybook.api.service import (
     now_of,
     unless_refused,
 )
+from daybook.api.shared import Units, units_of
 from daybook.errors import StoreUnavailable
 from daybook.ledger.balance import named_balance_id
 from daybook.ledger.instructions import Kind
@@ -46,7 +47,7 @@ from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
 from daybook.requests import BulkRequest, CancelRequest, TransactionRequest
 from daybook.store.read.recorded import find_transaction
-from daybook.store.read.views import BalanceView, RejectionView, TransactionView
+from daybook.store.read.views import RejectionView, TransactionView
 
 router = APIRouter(route_class=ExactRoute, tags=["transactions"])
 Wait = Annotated[
@@ -90,6 +91,10 @@ async def _shape_of_accepted(
 ) -> Shape:
     """What was accepted, as it is now: of a new one that waits, without a look."""
     receipt = accepted.receipt
+    if accepted.outcome is not None and not accepted.is_repeated:
+        posted = (await service.posted.of([receipt.id])).get(receipt.id)
+        if posted is not None:
+            return shapes.transaction(posted)
     if accepted.outcome is not None or accepted.is_repeated:
         found = await look_up.transaction(service, id=receipt.id)
         if found is not None:
@@ -118,7 +123,7 @@ async def check_balances(service: Service, requests: Sequence[TransactionRequest
     ids = list(dict.fromkeys(balance_id for balance_id, _, _ in wanted))
     internal = {balance_id for balance_id, name, _ in wanted if name.startswith("@")}
     try:
-        known = await service.read(look_up.known_balances, ids)
+        known = await service.units.of(ids)
     except StoreUnavailable:
         return
     for balance_id in ids:
@@ -126,7 +131,7 @@ async def check_balances(service: Service, requests: Sequence[TransactionRequest
             view = await look_up.known_balance(service, balance_id)
             if view is None:
                 raise _unknown(balance_id)
-            known[balance_id] = view
+            known[balance_id] = units_of(view)
     for balance_id, _, request in wanted:
         if balance_id in known:
             _check_units(known[balance_id], request)
@@ -137,13 +142,12 @@ def _unknown(balance_id: str) -> Fault:
     return Fault(404, "BAL_NOT_FOUND", text, {"reason": Reason.UNKNOWN_BALANCE.value})
 
 
-def _check_units(view: BalanceView, request: TransactionRequest) -> None:
-    name = view.indicator or view.balance_id
-    if view.currency != request.currency:
-        detail = f"{name} is in {view.currency}, not {request.currency}"
+def _check_units(units: Units, request: TransactionRequest) -> None:
+    if units.currency != request.currency:
+        detail = f"{units.name} is in {units.currency}, not {request.currency}"
         raise refused(Reason.CURRENCY_MISMATCH, detail)
-    if view.precision is not None and view.precision != request.precision:
-        detail = f"{name} has precision {view.precision}, not {request.precision}"
+    if units.precision is not None and units.precision != request.precision:
+        detail = f"{units.name} has precision {units.precision}, not {request.precision}"
         raise refused(Reason.PRECISION_MISMATCH, detail)
 
 

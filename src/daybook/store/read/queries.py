@@ -40,9 +40,9 @@ from daybook.store.schema import balances, deferred_entries, identities, ledgers
 __all__ = [
     "LIMIT_MAX",
     "Filters",
+    "balances_by_id",
     "count_dates",
     "find_balance",
-    "find_balances",
     "find_hold",
     "find_identity",
     "find_ledger",
@@ -154,11 +154,12 @@ def find_balance(connection: Connection, balance_id: str) -> BalanceView | None:
     return balance_view(row) if row is not None else None
 
 
-def find_balances(connection: Connection, ids: Sequence[str]) -> list[BalanceView]:
+def balances_by_id(connection: Connection, ids: Sequence[str]) -> dict[str, BalanceView]:
     """Those of these balances that there are, in one look."""
     stored = [one for one in map(stored_id, ids) if one is not None]
     query = columns_of(balances).where(is_one_of(balances.c.balance_id, stored))
-    return [balance_view(row) for row in connection.execute(query)]
+    views = map(balance_view, connection.execute(query))
+    return {view.balance_id: view for view in views}
 
 
 # Identities

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy import (
@@ -74,6 +75,17 @@ def find_transaction(
     if view is None:
         return find_rejection(connection, reference=reference, id=id)
     return _in_full(connection, view)
+
+
+def posted_by_id(connection: Connection, ids: Sequence[str]) -> dict[str, TransactionView]:
+    """The records of those of these transactions that are one movement, in one look: as they were
+    posted, with the state of holds, and without what was done to them since."""
+    stored = [one for one in map(stored_id, ids) if one is not None]
+    columns = transactions.c
+    single = (columns.kind == Kind.TRANSACTION.value, columns.parts.is_(None))
+    query = columns_of(transactions).where(is_one_of(columns.transaction_id, stored), *single)
+    views = with_holds(connection, views_of(connection, connection.execute(query).all()))
+    return {view.transaction_id: view for view in views}
 
 
 def _labelled_leg(connection: Connection, label: str) -> TransactionView | None:
