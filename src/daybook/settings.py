@@ -233,6 +233,13 @@ class Settings(BaseSettings):
                 f"{variable_of(name)} is not set and no instance runs in {self.home}: "
                 "set it, or start one with `daybook up --detach`"
             )
+        for other in ("database_url", "redis_url"):
+            given = getattr(self, other)
+            if given is not None and given != instance.get(other):
+                raise ConfigError(
+                    f"{variable_of(other)} is set, and is not that of the instance which runs in "
+                    f"{self.home}: set {variable_of(name)} too, or neither"
+                )
         return instance[name]
 
 

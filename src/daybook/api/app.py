@@ -39,6 +39,7 @@ def make_app(settings: Settings) -> FastAPI:
     async def living(app: FastAPI) -> AsyncIterator[None]:
         app.state.service = Service(settings)
         try:
+            await app.state.service.check_installation()
             yield
         finally:
             await app.state.service.close()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from daybook.client.async_client import AsyncClient
 from daybook.client.flows import Queued
 from daybook.client.names import name_of
-from daybook.queue.wire import Entry
+from daybook.errors import LogUnavailable
+from daybook.queue.wire import Entry, check_owner
 
 SNAPSHOT_SECONDS_MAX = 600.0
 """How long a snapshot that was asked for waits for a worker."""
@@ -20,6 +22,13 @@ class LogClient(AsyncClient):
     async def queued(self, *, reference: str | None = None, id: str | None = None) -> Queued | None:
         """What waits under a name; None when it is recorded, or nothing. Raises LogUnavailable."""
         return await self._flows.queued(name_of(reference, id))
+
+    async def check_installation(self, installation_id: str) -> None:
+        """Raises LogRefused for the log of another installation; nothing while it is away."""
+        found = None
+        with suppress(LogUnavailable):
+            found = await self._flows.owner()
+        check_owner(found, installation_id)
 
     async def ring(self, partitions: Sequence[int]) -> None:
         """Have a worker come to these partitions."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -19,11 +19,12 @@ from daybook.api.faults import Fault, refused
 from daybook.api.log_client import LogClient
 from daybook.api.shared import KnownUnits, SharedReads
 from daybook.client.receipts import AsyncReceipt, Outcome
-from daybook.errors import LogUnavailable, OutcomeUnknown, ReferenceConflict
+from daybook.errors import LogUnavailable, OutcomeUnknown, ReferenceConflict, StoreUnavailable
 from daybook.ledger.entry import POSITION_COUNTER_BITS
 from daybook.requests import Request
 from daybook.settings import Settings
 from daybook.store.engine import POOL_SIZE_MAX, make_engine, translated_faults
+from daybook.store.epochs import installation_id
 from daybook.store.read.queries import balances_by_id, list_partitions, reading
 from daybook.store.read.recorded import posted_by_id
 
@@ -91,6 +92,14 @@ class Service:
         self.balances = SharedReads(partial(self.read, balances_by_id))
         self.units = KnownUnits(self.balances)
         self.posted = SharedReads(partial(self.read, posted_by_id))
+
+    async def check_installation(self) -> None:
+        """See to it that log and database belong together, as far as both can be asked.
+
+        Raises LogRefused.
+        """
+        with suppress(StoreUnavailable):
+            await self.client.check_installation(await self.read(installation_id))
 
     async def close(self) -> None:
         """Close the connections. What was accepted stays accepted."""

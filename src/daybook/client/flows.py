@@ -40,6 +40,7 @@ from daybook.queue.wire import (
     answer_call,
     decided_call,
     entry_call,
+    installation_call,
     outcomes_call,
     partitions_call,
     pointer_call,
@@ -168,6 +169,10 @@ class Flows:
         if entry is not None and entry.request_id != receipt.id:
             return None  # a producer may write marks, and this one stands for another's
         return Queued(receipt, state.position, entry.body if entry else None)
+
+    async def owner(self) -> bytes | None:
+        """Of which installation the log is, if anything says so. Raises LogUnavailable."""
+        return await self._transport.call(installation_call(self._keys))
 
     async def unread(self, partition: int, cursor: int, count: int) -> list[Entry]:
         """What waits in the log of a partition behind a cursor, ``count`` entries at most.

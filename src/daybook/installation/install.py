@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.postgresql import insert
 
-from daybook.errors import ConfigError
+from daybook.errors import ConfigError, LogRefused
 from daybook.installation.bounds import PARTITIONS_DEFAULT, PARTITIONS_MAX
 from daybook.installation.migrate import migrate
 from daybook.queue.connect import connect
@@ -17,7 +17,7 @@ from daybook.queue.epochs import FIRST_EPOCH
 from daybook.queue.log import Log
 from daybook.settings import Settings, read_settings
 from daybook.store.engine import make_engine, translated_faults
-from daybook.store.epochs import StoredEpoch, newest_epoch
+from daybook.store.epochs import StoredEpoch, installation_id, newest_epoch
 from daybook.store.read.snapshots import newest_position
 from daybook.store.schema import epochs, installation, partitions
 
@@ -32,7 +32,8 @@ def install(
 
     database_url: as the owner of the schema. partitions: of a new installation; None keeps what
     is there, or takes the default. Running it again changes nothing. Returns the number of
-    partitions. Raises ConfigError for a number that is not the installation's.
+    partitions. Raises ConfigError for a number that is not the installation's, and for a log that
+    is another's.
     """
     settings = settings or read_settings()
     if partitions is not None and not 1 <= partitions <= PARTITIONS_MAX:
@@ -43,13 +44,17 @@ def install(
         with translated_faults(), engine.begin() as connection:
             epoch = _record_partitions(connection, partitions)
             newest = newest_position(connection)
+            own = installation_id(connection)
     finally:
         engine.dispose()
     client = connect(redis_url, settings)
     try:
-        Log(client, settings.namespace).install(
-            epoch.partitions, settings.log_entries_max, newest, epoch.number
-        )
+        log = Log(client, settings.namespace, own)
+        try:
+            log.check_installation()
+        except LogRefused as fault:
+            raise ConfigError(str(fault)) from None
+        log.install(epoch.partitions, settings.log_entries_max, newest, epoch.number)
     finally:
         client.close()
     return epoch.partitions

@@ -47,6 +47,8 @@ from daybook.queue.wire import (
     Call,
     ReplyT,
     append_arguments,
+    check_owner,
+    installation_call,
     outcomes_call,
     read_append_reply,
 )
@@ -86,10 +88,16 @@ does nothing else meanwhile."""
 
 
 class Log:
-    """The log as seen by one process. All positions are integers (see ``entries``)."""
+    """The log as seen by one process. All positions are integers (see ``entries``).
 
-    def __init__(self, client: redis.Redis, namespace: str) -> None:
+    installation_id: of the database whose log it must be; None: it is not known.
+    """
+
+    def __init__(
+        self, client: redis.Redis, namespace: str, installation_id: str | None = None
+    ) -> None:
         self.client: Any = client
+        self.installation_id = installation_id
         self.keys = Keys(namespace)
         self._append = client.register_script(APPEND_SCRIPT)
         self._reply = client.register_script(REPLY_SCRIPT)
@@ -115,14 +123,29 @@ class Log:
         """Make the log known to this server, with a clock not behind ``clock`` (a position).
 
         partitions, epoch: as Postgres has them; a log that is there keeps its own. anew: not even
-        then, it has no entries.
+        then, it has no entries. Raises LogRefused for the log of another installation.
         """
+        if not anew:
+            self.check_installation()
         self.forward_clock(clock)
-        arguments: list[Any] = [partitions, entries_max, epoch, entry_id_of(clock), int(anew)]
+        own = self.installation_id or ""
+        arguments: list[Any] = [partitions, entries_max, epoch, entry_id_of(clock), int(anew), own]
         with translated_faults():
             self._install(keys=[self.keys.state], args=arguments)
         self.forward_clock(clock)  # again: what it vouches for went with the state
         self.load_scripts()
+
+    def check_installation(self) -> None:
+        """Raises LogRefused when this is the log of another installation than the database's."""
+        check_owner(self.call(installation_call(self.keys)), self.installation_id)
+
+    def _claim(self) -> None:
+        """Say whose log it is, where nothing says so. Raises LogRefused for another's."""
+        if self.installation_id is not None:
+            with translated_faults():
+                if self.client.hexists(self.keys.state, "partitions"):
+                    self.client.hsetnx(self.keys.state, "installation", self.installation_id)
+            self.check_installation()
 
     def load_scripts(self) -> None:
         """Put the append script on the server: producers may have no right to."""
@@ -188,8 +211,10 @@ class Log:
         """Repair what somebody wrote past the scripts; returns the position of the newest entry.
 
         partitions: as many as Postgres knows; the log may have more. newest: position that Postgres
-        knows of; present: where the clock goes on when it is behind that.
+        knows of; present: where the clock goes on when it is behind that. Raises LogRefused for the
+        log of another installation.
         """
+        self._claim()
         with suppress(LogNotInstalled, LogRefused):
             partitions = max(partitions, self.partitions())
         return self.mender.mend(partitions, newest, present).clock
@@ -288,14 +313,16 @@ class Log:
         """Take down the doorbell's mark; what comes next of the partition.
 
         That is position and bytes of each large entry, and the latest millisecond that an entry can
-        have: the server's time may have been put back since workers vouched for the clock.
+        have: the server's time may have been put back since workers vouched for the clock. Raises
+        LogRefused for the log of another installation.
         """
         pipeline = self.client.pipeline(transaction=False)
         pipeline.delete(self.keys.bell(partition))
         pipeline.xrange(self.keys.large(partition), f"({entry_id_of(after)}", "+", count=count)
         pipeline.time()
-        pipeline.hget(self.keys.state, "clock")
-        _, found, (seconds, micros), vouched = pipeline.execute()
+        pipeline.hmget(self.keys.state, "clock", "installation")
+        _, found, (seconds, micros), (vouched, owner) = pipeline.execute()
+        check_owner(owner, self.installation_id)
         latest_ms = int(seconds) * 1000 + int(micros) // 1000 + AHEAD_MS_MAX
         if vouched is not None:
             newest = position_in(f"{self.keys.state} clock", vouched) or 0

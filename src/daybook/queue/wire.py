@@ -7,11 +7,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from daybook.errors import LogRefused
 from daybook.queue.connect import not_installed, strange
 from daybook.queue.entries import NewEntry, entry_id_of, key_of_id, position_of
 from daybook.queue.epochs import partitions_at
 from daybook.queue.keys import Keys
-from daybook.queue.parsing import key_state_in, known_values, pointer_in, position_or_zero
+from daybook.queue.parsing import (
+    key_state_in,
+    known_values,
+    pointer_in,
+    position_or_zero,
+    shown,
+)
 
 ReplyT = TypeVar("ReplyT")
 
@@ -95,6 +102,24 @@ def pointer_call(keys: Keys, request_id: str) -> Call[str | None]:
 def partitions_call(keys: Keys, position: int) -> Call[int]:
     """How many partitions there were when ``position`` was accepted. May raise LogNotInstalled."""
     return Call(("HGETALL", keys.state), lambda state: partitions_at(state, position))
+
+
+def installation_call(keys: Keys) -> Call[bytes | None]:
+    """Of which installation the log is; None where nothing says so."""
+    return Call(("HGET", keys.state, "installation"), lambda found: found)
+
+
+def check_owner(found: bytes | None, installation_id: str | None) -> None:
+    """See to it that a log is that of a database. None: it is not known.
+
+    Raises LogRefused.
+    """
+    if found is not None and installation_id is not None and found != installation_id.encode():
+        raise LogRefused(
+            f"this log is of the installation {shown(found)}, and the database of "
+            f"{installation_id}: DAYBOOK_REDIS_URL (or DAYBOOK_NAMESPACE) and DAYBOOK_DATABASE_URL "
+            "must name servers of the same one"
+        )
 
 
 def decided_call(keys: Keys) -> Call[int]:

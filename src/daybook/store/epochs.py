@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import psycopg
 from sqlalchemy import Connection, select
 
-from daybook.store.schema import epochs
+from daybook.errors import ConfigError
+from daybook.store.schema import epochs, installation
 
 _LOCK_ALL = "SELECT FROM partitions ORDER BY partition FOR NO KEY UPDATE"
 _OPEN = """
@@ -54,6 +55,14 @@ def newest_epoch(connection: Connection) -> StoredEpoch | None:
     query = select(epochs.c.epoch, epochs.c.partitions, epochs.c.fence)
     row = connection.execute(query.order_by(epochs.c.epoch.desc()).limit(1)).first()
     return None if row is None else StoredEpoch(*row)
+
+
+def installation_id(connection: Connection) -> str:
+    """Which installation a database is of; its log says the same. Raises ConfigError."""
+    found = connection.execute(select(installation.c.installation_id)).scalar_one_or_none()
+    if found is None:
+        raise ConfigError("nothing is installed in this database: run `daybook migrate`")
+    return str(found)
 
 
 def lock_all(cursor: psycopg.Cursor[Any]) -> None:

@@ -78,10 +78,12 @@ installation = Table(
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("partitions", Integer, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("installation_id", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
     CheckConstraint("id = 1", name="installation_is_one"),
     CheckConstraint("partitions >= 1 AND partitions <= 4096", name="installation_partitions"),
 )
-"""What all processes agree on: one row. partitions: how many there were at first."""
+"""What all processes agree on: one row. partitions: how many there were at first. installation_id:
+its log has the same, so that nobody applies the log of another installation."""
 
 epochs = Table(
     "epochs",

@@ -17,7 +17,7 @@ from daybook.queue.connect import connect
 from daybook.queue.log import Log
 from daybook.settings import read_settings
 from daybook.store.engine import make_engine, make_worker_engine, translated_faults
-from daybook.store.epochs import newest_epoch
+from daybook.store.epochs import installation_id, newest_epoch
 from daybook.store.store import Store
 from daybook.worker.answers import Answers
 from daybook.worker.app import app
@@ -50,6 +50,12 @@ class Runtime:
         self.applier = Applier(self.store, self.log, self.settings, self.answers)
         self.client = Client(settings=self.settings)
         self.desk = Desk(self.client, self.answers.asked, app.backend)
+
+    def recognise_log(self) -> None:
+        """Before anything of the log is used: know whose it must be. Raises StoreUnavailable."""
+        if self.log.installation_id is None:
+            with translated_faults(), self.engine.connect() as connection:
+                self.log.installation_id = installation_id(connection)
 
 
 def runtime() -> Runtime:

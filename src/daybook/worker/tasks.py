@@ -61,8 +61,10 @@ def ring(partition: int, countdown: float = 0.0) -> None:
 @app.task(name=APPLY_TASK, ignore_result=True)
 def apply(partition: int) -> str:
     """Apply what is unread in a partition; returns what that came to, for people."""
+    process = runtime()
     try:
-        drained = runtime().applier.drain(partition)
+        process.recognise_log()
+        drained = process.applier.drain(partition)
     except (StoreUnavailable, LogUnavailable, LogFull):
         ring(partition, countdown=RETRY_SECONDS)
         raise
@@ -76,6 +78,7 @@ def apply(partition: int) -> str:
 def sweep() -> dict[str, Any]:
     """Ring for partitions with open entries; repair and trim the log; append what is due."""
     process = runtime()
+    process.recognise_log()
     answer = partial(process.answers.sweep, partial(recorded_under, process.engine))
     return sweeping.sweep(process.store, process.log, process.applier, ring, answer)
 

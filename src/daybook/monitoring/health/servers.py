@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from daybook.counting import counted
+from daybook.errors import LogRefused
 from daybook.installation.migrate import check_revision
 from daybook.monitoring.health.checks import Asked, Finding, inspection
 from daybook.store.engine import translated_faults
+from daybook.store.epochs import installation_id
 
 
 def judge_log(asked: Asked) -> Finding:
@@ -26,8 +28,20 @@ def judge_schema(asked: Asked) -> Finding:
     return Finding("ok", "as this version needs it")
 
 
+def judge_installation(asked: Asked) -> Finding:
+    """The log is that of the database, and not another installation's."""
+    with translated_faults(), asked.engine.connect() as connection:
+        asked.log.installation_id = installation_id(connection)
+    try:
+        asked.log.check_installation()
+    except LogRefused as fault:
+        return Finding("failed", str(fault))
+    return Finding("ok", "log and database belong together")
+
+
 SERVERS = (
     inspection("log", judge_log, "log"),
     inspection("database", judge_database, "database"),
     inspection("schema", judge_schema, "database"),
+    inspection("installation", judge_installation, "log", "database"),
 )

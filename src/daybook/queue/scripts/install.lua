@@ -8,4 +8,7 @@ redis.call('HSET', KEYS[1], 'entries_max', ARGV[2])
 if redis.call('HSETNX', KEYS[1], 'partitions', ARGV[1]) == 1 then
   redis.call('HSET', KEYS[1], 'epoch', ARGV[3], 'epoch:' .. ARGV[3], ARGV[1] .. ' ' .. ARGV[4])
 end
+if ARGV[6] ~= '' then
+  redis.call('HSET', KEYS[1], 'installation', ARGV[6])
+end
 return 1

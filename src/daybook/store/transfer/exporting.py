@@ -74,9 +74,15 @@ class TransferReport:
     lines: int = 0
 
 
+OWN_COLUMNS = frozenset({schema.installation.c.installation_id})
+"""What every installation has of its own: a copy of a ledger is another installation."""
+
+
 def stored_columns(table: Table) -> list[Column[Any]]:
-    """The columns of a table that are not computed from others."""
-    return [column for column in table.columns if column.computed is None]
+    """The columns of a table that travel: not what is computed from others."""
+    return [
+        column for column in table.columns if column.computed is None and column not in OWN_COLUMNS
+    ]
 
 
 def export_ledger(

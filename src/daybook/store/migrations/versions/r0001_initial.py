@@ -15,6 +15,7 @@ CREATE TABLE installation (
     id smallint PRIMARY KEY,
     partitions integer NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
+    installation_id uuid NOT NULL DEFAULT gen_random_uuid(),
     CONSTRAINT installation_is_one CHECK (id = 1),
     CONSTRAINT installation_partitions CHECK (partitions >= 1 AND partitions <= 4096)
 );
