@@ -8,6 +8,7 @@ import itertools
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -97,6 +98,14 @@ def wait_until(
                 )
             seen, deadline = now, time.monotonic() + seconds
         time.sleep(pause)
+
+
+def a_port() -> int:
+    """A port of this machine's own address that nobody uses."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
 
 
 def wait_ended(
