@@ -40,9 +40,14 @@ from tests.preloaded import preloaded_daybook
 
 WORKER_LOGIN = "daybook_test_worker"
 REGISTRAR_LOGIN = "daybook_test_registrar"
+READER_LOGIN = "daybook_test_reader"
 PASSWORD = "only-for-tests"
 REDIS_DATABASES_MAX = 15
-_GROUPS = {WORKER_LOGIN: "daybook_worker", REGISTRAR_LOGIN: "daybook_registrar"}
+_GROUPS = {
+    WORKER_LOGIN: "daybook_worker",
+    REGISTRAR_LOGIN: "daybook_registrar",
+    READER_LOGIN: "daybook_reader",
+}
 WAIT_SECONDS_MAX = 60.0
 COMMAND_SECONDS_MAX = 1_200.0
 PROGRESS_ROUNDS_MAX = 20
@@ -253,6 +258,7 @@ class Installation:
         self.owner_url = cluster.installed_database(self.log, partitions, settings)
         self.worker_url = self._url_of(WORKER_LOGIN)
         self.registrar_url = self._url_of(REGISTRAR_LOGIN)
+        self.reader_url = self._url_of(READER_LOGIN)
         self.settings = settings.model_copy(update={"database_url": self.worker_url})
         self.engine: Engine = make_worker_engine(self.worker_url, self.settings)
         self.owner: Engine = make_engine(self.owner_url)
