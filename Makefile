@@ -58,7 +58,7 @@ faults: setup ## Bring about every fault under live traffic; KINDS='...' for som
 mutants: setup $(MUTANTS_STAMP) ## Change the engine in small ways, each of which a test must notice; ARGS=ledger/hold.py, SAMPLE=300, SEED=
 	$(BIN)/python -m tests.mutants $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-up: setup ## Start PostgreSQL, Valkey, workers and beat in .daybook (ends with Ctrl-C)
+up: setup ## Start PostgreSQL, Valkey, workers, beat and the HTTP API in .daybook (ends with Ctrl-C)
 	$(BIN)/daybook up
 
 down: setup ## Stop what `daybook up` started

@@ -1,5 +1,5 @@
-# One image for every part of Daybook: the worker by default; beat, Flower, migrate and every other
-# command by naming it (`docker run daybook daybook verify`). It holds no secrets and no settings
+# One image for every part of Daybook: the worker by default; beat, Flower, the API, migrate and every
+# other command by naming it (`docker run daybook daybook verify`). It holds no secrets and no settings
 # but DAYBOOK_HOME: the rest comes from the environment.
 #
 #   docker build -f worker.Dockerfile -t daybook .

@@ -21,6 +21,7 @@ PASSWORDS = {
     "default": "VALKEY_PASSWORD",
     "daybook_worker": "VALKEY_WORKER_PASSWORD",
     "daybook_producer": "VALKEY_PRODUCER_PASSWORD",
+    "daybook_api": "VALKEY_API_PASSWORD",
     "daybook_flower": "VALKEY_FLOWER_PASSWORD",
 }
 

@@ -8,6 +8,7 @@ import itertools
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -39,9 +40,14 @@ from tests.preloaded import preloaded_daybook
 
 WORKER_LOGIN = "daybook_test_worker"
 REGISTRAR_LOGIN = "daybook_test_registrar"
+READER_LOGIN = "daybook_test_reader"
 PASSWORD = "only-for-tests"
 REDIS_DATABASES_MAX = 15
-_GROUPS = {WORKER_LOGIN: "daybook_worker", REGISTRAR_LOGIN: "daybook_registrar"}
+_GROUPS = {
+    WORKER_LOGIN: "daybook_worker",
+    REGISTRAR_LOGIN: "daybook_registrar",
+    READER_LOGIN: "daybook_reader",
+}
 WAIT_SECONDS_MAX = 60.0
 COMMAND_SECONDS_MAX = 1_200.0
 PROGRESS_ROUNDS_MAX = 20
@@ -97,6 +103,14 @@ def wait_until(
                 )
             seen, deadline = now, time.monotonic() + seconds
         time.sleep(pause)
+
+
+def a_port() -> int:
+    """A port of this machine's own address that nobody uses."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
 
 
 def wait_ended(
@@ -244,6 +258,7 @@ class Installation:
         self.owner_url = cluster.installed_database(self.log, partitions, settings)
         self.worker_url = self._url_of(WORKER_LOGIN)
         self.registrar_url = self._url_of(REGISTRAR_LOGIN)
+        self.reader_url = self._url_of(READER_LOGIN)
         self.settings = settings.model_copy(update={"database_url": self.worker_url})
         self.engine: Engine = make_worker_engine(self.worker_url, self.settings)
         self.owner: Engine = make_engine(self.owner_url)

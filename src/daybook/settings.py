@@ -157,10 +157,10 @@ class Settings(BaseSettings):
         None, min_length=1, description="The key that may do everything over HTTP; none: no keys."
     )
     api_processes: int = _number(1, 1, 64, "Processes of the HTTP API.")
-    account_number_service: str | None = Field(
+    api_account_number_service: str | None = Field(
         None, pattern="^https?://", description="What makes numbers of accounts; none: nothing."
     )
-    account_number_authorization: str | None = Field(
+    api_account_number_authorization: str | None = Field(
         None, description="The Authorization header that it is asked with; none by default."
     )
 

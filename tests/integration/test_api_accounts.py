@@ -40,8 +40,8 @@ def api(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     bank = http.server.HTTPServer((LOOPBACK, 0), Bank)
     threading.Thread(target=bank.serve_forever, daemon=True).start()
     numbers = {
-        "account_number_service": f"http://{LOOPBACK}:{bank.server_port}/new",
-        "account_number_authorization": "Bearer word",
+        "api_account_number_service": f"http://{LOOPBACK}:{bank.server_port}/new",
+        "api_account_number_authorization": "Bearer word",
     }
     try:
         with served(installation, **numbers) as url:

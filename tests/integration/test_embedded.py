@@ -396,7 +396,7 @@ def test_killed_supervisor_leaves_nothing_and_starts_again(instance: Path) -> No
         "there is another guard",
     )
     supervisor.kill()
-    again = daybook(instance, "up", "--detach", "--flower")
+    again = daybook(instance, "up", "--detach", "--flower", "--no-api")
     assert again.returncode == 0, again.stderr
     assert len(living_parts(instance)) == 5
     wait_until(lambda: "daybook.partition.1" in flower_page(instance, "broker"), "it shows them")
@@ -459,11 +459,14 @@ def test_a_ctrl_c_in_a_callback_is_not_lost() -> None:
 
 @pytest.mark.long
 def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
-    """SIGINT to all that belong to the terminal's job: an orderly stop, exit code 0."""
+    """SIGINT to all that belong to the terminal's job: an orderly stop, exit code 0.
+
+    Without the API, which nobody wanted.
+    """
     home = tmp_path / "home"
     program = Path(sys.executable).with_name("daybook")
     with subprocess.Popen(
-        [program, "up"],
+        [program, "up", "--no-api"],
         env={**clean_environment(), "DAYBOOK_HOME": str(home)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -477,6 +480,8 @@ def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
                 INSTANCE_SECONDS_MAX,
             )
             assert child.poll() is None, child.stdout.read()
+            assert "api_url" not in running_instance(home)
+            assert "api" not in {one.name for one in living_parts(home)}
             os.killpg(child.pid, signal.SIGINT)
             assert child.wait(INSTANCE_SECONDS_MAX) == 0
         finally:

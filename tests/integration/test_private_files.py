@@ -1,4 +1,4 @@
-"""What is written is private whatever the umask says, and nothing listens on a port."""
+"""What is written is private whatever the umask says, and only the API listens on a port."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from tests.harness import daybook_program
+from tests.harness import a_port, daybook_program
 
 from daybook.backfill import Reject, Row, Source
 from daybook.backfill.rejects import RejectsFile
 from daybook.embedded.folder import LOG_BYTES_MAX, DataFolder
 from daybook.embedded.parts import Roster
+from daybook.instance import running_instance
 from daybook.ledger.rejection import Reason
 
 
@@ -46,17 +48,22 @@ def open_to_others(folder: Path) -> list[str]:
 @pytest.mark.long
 @pytest.mark.usefixtures("careless")
 def test_an_instance_keeps_to_itself() -> None:
-    """Data, logs, sockets, addresses and beat's schedule are private; only sockets listen."""
+    """Data, logs, sockets, addresses and beat's schedule are private; only sockets listen.
+
+    The API has its port on this machine's own address.
+    """
     clean = {name: text for name, text in os.environ.items() if not name.startswith("DAYBOOK_")}
     with tempfile.TemporaryDirectory(prefix="daybook-private-") as parent:
         home = Path(parent) / "home"
-        environment = {**clean, "DAYBOOK_HOME": str(home)}
+        environment = {**clean, "DAYBOOK_HOME": str(home), "DAYBOOK_API_PORT": str(a_port())}
         try:
             subprocess.run(
                 [daybook_program(), "up", "--detach"], env=environment, check=True, timeout=200
             )
             parts = Roster(home / "parts.json").records()
-            assert {"postgres", "valkey", "worker", "beat"} <= {part.name for part in parts}
+            names = {"postgres", "valkey", "worker", "beat", "api"}
+            assert names <= {part.name for part in parts}
+            api = urlsplit(running_instance(home)["api_url"])
             assert open_to_others(home) == []
             for part in parts:
                 whole = psutil.Process(part.pid)
@@ -66,7 +73,7 @@ def test_an_instance_keeps_to_itself() -> None:
                             opened.laddr
                             for opened in one.net_connections(kind="inet")
                             if opened.status == psutil.CONN_LISTEN
-                        ] == []
+                        ] == [("127.0.0.1", api.port)] * (part.name == "api")
         finally:
             subprocess.run([daybook_program(), "down"], env=environment, check=False, timeout=100)
 

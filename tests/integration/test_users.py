@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import redis
 from celery import Celery
-from tests.guarded import START, Guarded
+from tests.guarded import PASSWORDS, START, Guarded
 from tests.harness import Installation, wait_until
 from tests.integration.test_celery_worker import celery
 
@@ -169,8 +169,13 @@ def seen_by_flower(guarded: Guarded, parted: Installation) -> None:
 )
 @pytest.mark.usefixtures("filled")
 def test_a_producer_may_not(guarded: Guarded, words: str) -> None:
-    """Read, trim or delete the log, touch other keys, or steer the server."""
+    """Read, trim or delete the log, touch other keys, or steer the server.
+
+    Nor may the API, but that it reads what it knows the place of.
+    """
     denied(guarded, "daybook_producer", words)
+    if not words.startswith("XRANGE "):
+        denied(guarded, "daybook_api", words)
     assert guarded.admin.xlen(STREAM) == 1
 
 
@@ -186,11 +191,12 @@ def test_a_producer_may_not(guarded: Guarded, words: str) -> None:
 def test_a_producer_gets_no_further_by_a_script(guarded: Guarded, script: str) -> None:
     """It may load none, and one that is there runs with its own rights."""
     sha = guarded.admin.script_load(script)
-    with (
-        redis.Redis.from_url(guarded.url("daybook_producer")) as producer,
-        pytest.raises(redis.ResponseError, match=r"(?i)no permissions"),
-    ):
-        producer.evalsha(sha, 0)
+    for user in ["daybook_producer"] + ["daybook_api"] * ("XRANGE" not in script):
+        with (
+            redis.Redis.from_url(guarded.url(user)) as client,
+            pytest.raises(redis.ResponseError, match=r"(?i)no permissions"),
+        ):
+            client.evalsha(sha, 0)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +288,15 @@ def test_each_line_is_a_user_without_a_password_of_its_own() -> None:
     """The shipped file holds names of variables, which only the start fills in."""
     lines = START.with_name("users.acl").read_text(encoding="utf-8").splitlines()
     users = [line.split()[1] for line in lines]
-    assert users == ["default", "daybook_worker", "daybook_producer", "daybook_flower"]
+    assert users == list(PASSWORDS)
     for line in lines:
         assert ">" not in line
         assert "nopass" not in line
+
+
+def test_the_api_is_a_producer_that_reads_the_log() -> None:
+    """One right more, and no other."""
+    lines = START.with_name("users.acl").read_text(encoding="utf-8").splitlines()
+    (producer,) = [line for line in lines if line.startswith("user daybook_producer ")]
+    own = producer.replace("_producer ", "_api ").replace("_PRODUCER_", "_API_")
+    assert own.replace("(+xlen ", "(+xlen +xrange ") in lines

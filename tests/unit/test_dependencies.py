@@ -229,6 +229,21 @@ def test_a_command_tells_which_extra_it_lacks(
     assert re.fullmatch(rf"error: .+ not installed: run pip install 'daybook\[{missing}\]'", line)
 
 
+def test_up_goes_without_the_api_and_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is more than anybody asked for: what ends the command here is something else."""
+    monkeypatch.delenv("DAYBOOK_DATABASE_URL", raising=False)
+    monkeypatch.setenv("DAYBOOK_REGISTRY_DATABASE_URL", "postgresql:///nowhere")
+    monkeypatch.setenv("DAYBOOK_HOME", str(tmp_path))
+    script = "from daybook.cli import main; sys.argv = ['daybook', *arguments]; main()"
+    outcome = python_with_only(installed_with("embedded"), script, "up")
+    (line,) = outcome.stdout.splitlines()
+    assert line.startswith("Without the HTTP API: ")
+    assert line.endswith("not installed: run pip install 'daybook[api]'")
+    assert "set without DAYBOOK_DATABASE_URL" in outcome.stderr
+
+
 @pytest.mark.parametrize("program", ["/usr/bin/celery", "/lib/celery/__main__.py"])
 def test_celery_tells_which_extra_it_lacks(program: str) -> None:
     """`celery -A daybook.worker`, too: one line, and not how it could not be imported."""

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
+from daybook.api.serving import GRACEFUL_SECONDS_MAX
 from daybook.embedded.work import FLOWER_COLUMNS
 from daybook.settings import Settings, variable_of
 from daybook.store.schema import READER_ROLE, REGISTRAR_ROLE, WORKER_ROLE
@@ -106,7 +107,7 @@ def test_no_secret_has_a_default() -> None:
     So nothing starts with a password that others know.
     """
     secrets = [match for match in compose_variables() if SECRET.search(match[1])]
-    assert len({match[1] for match in secrets}) >= 5
+    assert len({match[1] for match in secrets}) >= 12
     for match in secrets:
         assert match["operator"] == ":?", f"{match[0]} can be left empty"
         assert ".env.example" in match["rest"], f"{match[0]} does not say where to set it"
@@ -129,19 +130,26 @@ def test_example_lists_exactly_the_variables_of_the_compose_file() -> None:
     assert example_settings() == defaults
 
 
-PARTS = ("migrate", "worker", "beat", "flower", "backfill")
+PARTS = ("migrate", "worker", "beat", "api", "flower", "backfill")
 
 
 def test_every_setting_can_be_given_to_every_part() -> None:
-    """Whatever .env says reaches each; addresses are given to those that need them."""
+    """Whatever .env says reaches each; addresses are given to those that need them.
+
+    What the API listens with, and the key that opens it, are given to it alone.
+    """
     known = {variable_of(name) for name in Settings.model_fields} - {"DAYBOOK_HOME"}
     addresses = {name for name in known if name.endswith("_URL")}
+    of_the_api = {name for name in known if name.startswith("DAYBOOK_API_")}
     for name in PARTS:
         environment = services()[name]["environment"]
         given = {key: environment[key] for key in environment if key.startswith("DAYBOOK_")}
-        assert given.keys() - addresses == known - addresses
+        assert given.keys() - addresses == known - addresses - (
+            of_the_api if name != "api" else set()
+        )
         assert "DAYBOOK_REDIS_URL" in given
-        assert {key for key, value in given.items() if value is None} == known - addresses
+        passed_on = {key for key, value in given.items() if value is None}
+        assert passed_on - of_the_api == known - addresses - of_the_api
 
 
 def test_one_service_builds_the_image() -> None:
@@ -195,7 +203,52 @@ def test_roles_are_made_before_the_migration() -> None:
     script = (ROOT / "deploy/postgres/10-roles.sql").read_text(encoding="utf-8")
     for role in (WORKER_ROLE, READER_ROLE, REGISTRAR_ROLE):
         assert f"CREATE ROLE {role} NOLOGIN;" in script
-    assert f"IN ROLE {WORKER_ROLE};" in script
+    logins = {
+        "daybook_worker_login": WORKER_ROLE,
+        "daybook_api_login": READER_ROLE,
+        "daybook_registrar_login": REGISTRAR_ROLE,
+    }
+    made = re.findall(r"^CREATE ROLE (\w+) LOGIN PASSWORD :'\w+' IN ROLE (\w+);$", script, re.M)
+    assert dict(made) == logins
+    named = re.findall(r"postgresql://(\w+):", COMPOSE_FILE.read_text(encoding="utf-8"))
+    assert set(named) == {"daybook_owner", *logins}
+    asked = re.findall(r"^\\getenv (\w+) (\w+)$", script, re.M)
+    assert {name for name, _ in asked} == set(
+        re.findall(r":'(\w+)'", script.split("\\getenv", 1)[1])
+    )
+    assert {variable for _, variable in asked} <= services()["postgres"]["environment"].keys()
+
+
+def test_every_user_of_valkey_gets_a_password() -> None:
+    """The start fills in each, and the compose file gives it each; each user is used."""
+    users = (ROOT / "deploy/valkey/users.acl").read_text(encoding="utf-8")
+    wanted = set(re.findall(r"#(VALKEY_\w+) ", users))
+    assert len(wanted) == len(users.splitlines())
+    script = (ROOT / "deploy/valkey/start").read_text(encoding="utf-8")
+    assert set(re.findall(r"s/#(VALKEY_\w+) /", script)) == wanted
+    (unset,) = re.findall(r"^unset ((?:\\\n|.)+)$", script, re.M)
+    assert {word for word in unset.split() if word != "\\"} == wanted
+    valkey = services()["valkey"]["environment"]
+    assert {name for name in valkey if name.startswith("VALKEY_")} == wanted
+    named = re.findall(r"redis://(\w+):", COMPOSE_FILE.read_text(encoding="utf-8"))
+    assert {"default", *named} == set(re.findall(r"^user (\w+)", users, re.M))
+
+
+def test_the_api_has_rights_of_its_own_and_asks_for_a_key() -> None:
+    """It reads the ledger and writes keys; what is in flight when it is stopped is answered."""
+    service = services()["api"]
+    environment = service["environment"]
+    assert service["command"] == ["daybook", "api"]
+    assert "//daybook_api_login:" in environment["DAYBOOK_DATABASE_URL"]
+    assert "//daybook_registrar_login:" in environment["DAYBOOK_REGISTRY_DATABASE_URL"]
+    assert "//daybook_api:" in environment["DAYBOOK_REDIS_URL"]
+    assert environment["DAYBOOK_API_MASTER_KEY"].startswith("${DAYBOOK_API_MASTER_KEY:?")
+    (published,) = service["ports"]
+    assert published == f"127.0.0.1:${{API_PORT:-5001}}:{environment['DAYBOOK_API_PORT']}"
+    assert f":{environment['DAYBOOK_API_PORT']}/health" in str(service["healthcheck"]["test"])
+    assert service["read_only"]
+    assert int(service["stop_grace_period"].removesuffix("s")) > GRACEFUL_SECONDS_MAX
+    assert {"migrate", "postgres", "valkey"} == service["depends_on"].keys()
 
 
 def test_services_are_watched_and_keep_to_themselves() -> None:

@@ -24,11 +24,13 @@ log = structlog.get_logger()
 async def generated_number(service: Service) -> tuple[str, str]:
     """The number and the bank's name of a new account. Raises Fault."""
     settings = service.settings
-    if settings.account_number_service is None:
-        text = "is required: give one, or have DAYBOOK_ACCOUNT_NUMBER_SERVICE name what makes them"
+    if settings.api_account_number_service is None:
+        text = (
+            "is required: give one, or have DAYBOOK_API_ACCOUNT_NUMBER_SERVICE name what makes them"
+        )
         raise invalid("GEN_VALIDATION_ERROR", [("number", text)])
     try:
-        found = await asyncio.to_thread(_fetched, settings, settings.account_number_service)
+        found = await asyncio.to_thread(_fetched, settings, settings.api_account_number_service)
     except (OSError, http.client.HTTPException, MalformedRequest, ValueError) as fault:
         log.warning("api.account_number", fault=str(fault))
         text = "the service that makes account numbers gave none: give a number, or try again"
@@ -38,7 +40,7 @@ async def generated_number(service: Service) -> tuple[str, str]:
 
 def _fetched(settings: Settings, url: str) -> tuple[str, str]:
     """What the service answers. Raises OSError, HTTPException, MalformedRequest, ValueError."""
-    word = settings.account_number_authorization
+    word = settings.api_account_number_authorization
     headers = {"Accept": "application/json", **({"Authorization": word} if word else {})}
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the setting is http(s)
     with urllib.request.urlopen(request, timeout=SECONDS_MAX) as answer:  # noqa: S310 - the same

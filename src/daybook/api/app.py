@@ -28,8 +28,8 @@ from daybook.errors import DaybookError
 from daybook.requests.base import path_of
 from daybook.settings import Settings
 
-PARTS = (system, things, lists, accounts, transactions, events, api_keys, unbuilt, metadata)
-"""The routes, by module. The last one takes any first word."""
+PARTS = (transactions, things, lists, accounts, events, api_keys, system, unbuilt, metadata)
+"""The routes, by module, what is asked for most first. The last one takes any first word."""
 
 
 def make_app(settings: Settings) -> FastAPI:

@@ -19,6 +19,7 @@ from daybook.api.faults import Fault, told
 from daybook.api.rights import (
     OPEN_PATHS,
     Principal,
+    check_no_page,
     check_rights,
     check_valid,
     is_master,
@@ -93,7 +94,11 @@ class Guard:
 
     async def _let_in(self, scope: Scope, headers: Headers, seen: _Seen) -> None:
         """Note who sends a request. Raises Fault for who may not."""
-        if self._master_key is not None and scope["path"] not in OPEN_PATHS:
+        if scope["path"] in OPEN_PATHS:
+            pass
+        elif self._master_key is None:
+            check_no_page(headers)
+        else:
             given = headers.get(KEY_HEADER)
             principal = await self._principal(scope, given, self._master_key, seen)
             scope.setdefault("state", {})["principal"] = principal

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from daybook.api.faults import Fault
@@ -48,6 +52,39 @@ class Principal:
     """Who sends a request. key: None for the master key, which may do everything."""
 
     key: ApiKey | None = None
+
+
+def check_no_page(headers: Headers) -> None:
+    """Where no key is asked for: raises Fault for what a page in a browser may have sent.
+
+    Any page reaches this machine's own address from here: as another origin, or by a name of its
+    own that it lets lead here.
+    """
+    host, origin = headers.get("host", ""), headers.get("origin")
+    if host and not is_loopback(_name_in(host)):
+        foreign = f"Host {host} is no name of this machine"
+    elif origin is not None and origin.partition("://")[2] != host:
+        foreign = f"Origin {origin} is a page of somebody else"
+    else:
+        return
+    text = f"{foreign}: set DAYBOOK_API_MASTER_KEY to serve it, and send the key as X-Blnk-Key"
+    raise Fault(403, "AUTH_FOREIGN_ORIGIN", text)
+
+
+def _name_in(host: str) -> str:
+    with suppress(ValueError):
+        return urlsplit(f"//{host}").hostname or ""
+    return ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address is this machine's own."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def needed(method: str, path: str) -> tuple[str, tuple[str, ...]] | None:

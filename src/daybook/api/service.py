@@ -154,7 +154,7 @@ def _writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def service_of(request: HttpRequest) -> Service:
+async def service_of(request: HttpRequest) -> Service:  # a plain one would take a thread each time
     """The service of the application that a request came to."""
     found: Service = request.app.state.service
     return found

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 import uvicorn
 
 from daybook.api.app import make_app
+from daybook.api.rights import is_loopback
 from daybook.errors import ConfigError
 from daybook.settings import Settings, read_settings
 
@@ -46,17 +45,8 @@ def application() -> object:
 
 def check_host(host: str, master_key: str | None) -> None:
     """Without a key only this machine is served. Raises ConfigError."""
-    if master_key is None and not _is_loopback(host):
+    if master_key is None and not is_loopback(host):
         raise ConfigError(
             f"without DAYBOOK_API_MASTER_KEY everybody who reaches {host} could move money: set "
             "the key, or listen on 127.0.0.1"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

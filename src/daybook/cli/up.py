@@ -11,7 +11,7 @@ from daybook.cli.exits import code_of, show_error
 from daybook.cli.output import console, print_table, without_password
 from daybook.cli.wiring import current, warn_on_stderr
 from daybook.counting import counted
-from daybook.errors import ConfigError, DaybookError
+from daybook.errors import ConfigError, DaybookError, ExtraMissing
 from daybook.extras import require
 from daybook.installation.bounds import PARTITIONS_MAX
 
@@ -44,8 +44,9 @@ def up(
     flower: Annotated[
         bool, typer.Option("--flower", help="Start Flower too, on this machine's own address.")
     ] = False,
+    no_api: Annotated[bool, typer.Option("--no-api", help="Leave the HTTP API out.")] = False,
 ) -> None:
-    """Start PostgreSQL, Valkey, workers and beat in the data folder (DAYBOOK_HOME).
+    """Start PostgreSQL, Valkey, workers, beat and the HTTP API in the data folder (DAYBOOK_HOME).
 
     Servers that DAYBOOK_DATABASE_URL and DAYBOOK_REDIS_URL name are used instead of own ones.
     """
@@ -56,10 +57,10 @@ def up(
 
     warn_on_stderr()
     settings = current()
-    plan = Plan(settings.home, partitions, workers, flower)
+    plan = Plan(settings.home, partitions, workers, flower, api=not no_api and _has_api())
     try:
         if detach:
-            already = _already_up(plan)
+            already = _already_up(plan, no_api=no_api)
             _show(settings.home, already or start_detached(plan))
             if already:
                 console().print("It was up already: nothing was started.")
@@ -88,7 +89,7 @@ def down() -> None:
     console().print(text, markup=False)
 
 
-def _already_up(plan: Plan) -> dict[str, str] | None:
+def _already_up(plan: Plan, *, no_api: bool) -> dict[str, str] | None:
     """The instance that runs in the folder, if it is what is asked for. Raises ConfigError."""
     from daybook.instance import running_instance
 
@@ -105,7 +106,21 @@ def _already_up(plan: Plan) -> dict[str, str] | None:
         raise ConfigError(
             f"an instance runs in {plan.home.resolve()} without Flower: `daybook down` first"
         )
+    if no_api and "api_url" in instance:
+        raise ConfigError(
+            f"an instance runs in {plan.home.resolve()} with the HTTP API: `daybook down` first"
+        )
     return instance
+
+
+def _has_api() -> bool:
+    """Whether the API can be started; if not, how it could is said."""
+    try:
+        require("api")
+    except ExtraMissing as missing:
+        console().print(f"Without the HTTP API: {missing}", markup=False, soft_wrap=True)
+        return False
+    return True
 
 
 def _show(home: Path, instance: dict[str, str]) -> None:
@@ -123,8 +138,9 @@ def _show(home: Path, instance: dict[str, str]) -> None:
         "worker": f"{instance['workers']} at {counted(int(instance['partitions']), 'partition')}",
         "beat": f"logs of all parts: {instance['log']}",
     }
-    if "flower_url" in instance:
-        places["flower"] = instance["flower_url"]
+    for part in ("api", "flower"):
+        if (url := instance.get(f"{part}_url")) is not None:
+            places[part] = url
     rows = [(part, place, pids.get(part, "not ours")) for part, place in places.items()]
     console().print("Daybook is up")
     print_table(("part", "where", "pid"), rows)

@@ -1,4 +1,4 @@
-"""The embedded default: PostgreSQL and Valkey from their wheels, workers, beat and Flower.
+"""The embedded default: PostgreSQL and Valkey from their wheels, workers, beat, API and Flower.
 
 Only the command line and tests import this package; producers never do.
 """

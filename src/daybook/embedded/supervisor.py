@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from daybook.embedded import work
@@ -22,6 +23,9 @@ from daybook.settings import Settings, variable_of
 
 WORKER_READY_SECONDS_MAX = 60.0
 FLOWER_READY_SECONDS_MAX = 30.0
+API_READY_SECONDS_MAX = 60.0
+API_STARTS_MAX = 5
+"""So often another may take the port while the API starts."""
 
 Instance = dict[str, str]
 """What ``instance.json`` says: addresses by the names of the settings, and more."""
@@ -39,6 +43,7 @@ class Plan:
     partitions: int | None = None
     workers: int | None = None
     flower: bool = False
+    api: bool = False
 
 
 def supervise(
@@ -111,6 +116,8 @@ def _start(plan: Plan, settings: Settings, servers: Servers) -> Instance:
     }
     worker = servers.launch(work.worker(node, workers, env, for_flower=plan.flower))
     beat = servers.launch(work.beat(servers.folder, env))
+    if plan.api:  # the worker starts meanwhile
+        instance["api_url"] = _start_api(servers, settings, env, addresses.registry_database_url)
     broker = addresses.broker()
     _await(servers, "worker", worker, lambda: work.worker_answers(broker, node))
     if plan.flower:  # it asks workers once, as it starts, which queues there are
@@ -120,8 +127,24 @@ def _start(plan: Plan, settings: Settings, servers: Servers) -> Instance:
     return instance
 
 
+def _start_api(servers: Servers, settings: Settings, env: dict[str, str], registry: str) -> str:
+    """Start the API; its address. The port that it was to have may be another's by then."""
+    for _ in range(API_STARTS_MAX):
+        port = work.api_port(settings)
+        child = servers.launch(work.api(port, env, registry))
+        ready = partial(work.api_answers, port, child.pid)
+        try:
+            _await(servers, "api", child, ready, API_READY_SECONDS_MAX)
+        except PartFailed:
+            if work.why_taken(port) is None:
+                raise
+        else:
+            return f"http://{work.LOOPBACK}:{port}"
+    raise PartFailed(f"others took {API_STARTS_MAX} ports that the HTTP API was to have")
+
+
 def _start_flower(servers: Servers, env: dict[str, str]) -> str:
-    port = work.free_flower_port()
+    port = work.free_port(work.FLOWER_PORT, "Flower")
     child = servers.launch(work.flower(port, env))
     _await(servers, "flower", child, lambda: work.flower_answers(port), FLOWER_READY_SECONDS_MAX)
     return f"http://{work.LOOPBACK}:{port}"

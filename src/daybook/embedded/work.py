@@ -1,4 +1,4 @@
-"""The parts of an instance that do the work: workers, beat and Flower, all of them Celery's."""
+"""The parts of an instance that do the work: workers, beat and Flower of Celery, and the API."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+import psutil
 from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -18,14 +22,14 @@ from redis.exceptions import RedisError
 from daybook.embedded.folder import DataFolder
 from daybook.embedded.parts import Ladder, Part
 from daybook.errors import ConfigError
-from daybook.settings import FILE_ENDING, celery_url
+from daybook.settings import FILE_ENDING, Settings, celery_url, variable_of
 
 CELERY = (sys.executable, "-m", "celery", "-A", "daybook.worker")
 LADDER: Ladder = ((int(signal.SIGTERM), 20.0),)
-"""Warm shutdown: a worker finishes the batch that it has begun."""
+"""Warm shutdown: a worker finishes the batch that it has begun, the API what is in flight."""
 PING_SECONDS = 1.0
 FLOWER_PORT = 5555
-FLOWER_PORTS_TRIED_MAX = 50
+PORTS_TRIED_MAX = 50
 FLOWER_COLUMNS = "--tasks_columns=name,uuid,state,result,exception,received,runtime,worker"
 """By itself Flower's list has no column for why something failed."""
 
@@ -92,17 +96,58 @@ def flower(port: int, env: Mapping[str, str]) -> Part:
     return Part("flower", argv, 0, LADDER, env)
 
 
-def free_flower_port() -> int:
-    """Flower's own port, or the next one that nobody uses. Raises ConfigError without one."""
-    for port in range(FLOWER_PORT, FLOWER_PORT + FLOWER_PORTS_TRIED_MAX):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((LOOPBACK, port))
-            except OSError:
-                continue
-        return port
-    raise ConfigError(f"no free port for Flower from {FLOWER_PORT} on")
+def api(port: int, env: Mapping[str, str], registry_database_url: str) -> Part:
+    """The HTTP API, for this machine alone. It writes keys with a right of its own."""
+    argv = [sys.executable, "-m", "daybook.cli", "api", "--host", LOOPBACK, "--port", str(port)]
+    own = {"DAYBOOK_REGISTRY_DATABASE_URL": registry_database_url}
+    return Part("api", argv, 0, LADDER, {**env, **own})
+
+
+def api_port(settings: Settings) -> int:
+    """The port that somebody set; else the API's own, or the next one that nobody uses.
+
+    Raises ConfigError when it can't be had.
+    """
+    port = settings.api_port
+    if "api_port" not in settings.model_fields_set:
+        return free_port(port, "the HTTP API")
+    if why := why_taken(port):
+        raise ConfigError(
+            f"{variable_of('api_port')}: the HTTP API can't listen on port {port}: {why}; set "
+            "another, unset it to have a free one chosen, or leave the API out (--no-api)"
+        )
+    return port
+
+
+def free_port(first: int, what: str) -> int:
+    """The first port from there on that nobody uses. Raises ConfigError without one."""
+    for port in range(first, first + PORTS_TRIED_MAX):
+        if not why_taken(port):
+            return port
+    raise ConfigError(f"no free port for {what} from {first} on")
+
+
+def why_taken(port: int) -> str | None:
+    """Why nobody can listen on the port; None when it is free."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as fault:
+            return fault.strerror
+    return None
+
+
+def api_answers(port: int, pid: int) -> bool:
+    """Whether the API of that process answers, and the servers behind it."""
+    if not _listens(port, pid):  # another instance may, whose ledger is another
+        return False
+    with closing(HTTPConnection(LOOPBACK, port, timeout=PING_SECONDS)) as connection:
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().status == HTTPStatus.OK
+        except (HTTPException, OSError):
+            return False
 
 
 def flower_answers(port: int) -> bool:
@@ -112,6 +157,14 @@ def flower_answers(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _listens(port: int, pid: int) -> bool:
+    try:
+        connections = psutil.Process(pid).net_connections("tcp4")
+    except psutil.Error:
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr[1] == port for one in connections)
 
 
 def worker_answers(broker: str, node: str) -> bool:
