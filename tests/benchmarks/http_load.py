@@ -34,7 +34,7 @@ class Load(NamedTuple):
 
 def request(method: str, path: str, body: bytes = b"", key: str | None = None) -> bytes:
     """A request as it is sent."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: daybook", "Content-Type: application/json"]
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json"]
     lines += [f"X-Blnk-Key: {key}"] if key else []
     lines += [f"Content-Length: {len(body)}", "", ""]
     return "\r\n".join(lines).encode() + body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import httpx
 import pytest
@@ -22,11 +23,16 @@ async def moved(request: Request) -> PlainTextResponse:
 APP = Starlette(routes=[Route(path, moved, methods=["POST"]) for path in ("/x", "/health")])
 
 
+def no_service() -> Any:
+    """No key is looked up here."""
+    raise AssertionError
+
+
 def asked(headers: dict[str, str], path: str = "/x", master_key: str | None = None) -> str:
     """The answer, or the code of the error."""
 
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(app=Guard(APP, master_key))
+        transport = httpx.ASGITransport(app=Guard(APP, no_service, master_key))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.post(path, headers=headers)
 

@@ -1,4 +1,4 @@
-"""The application: routes, and what every answer goes through."""
+"""The application: its routes, and what becomes of what goes wrong in one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from starlette.exceptions import HTTPException
 
 from daybook.api.exact import MALFORMED_TEXT, Exact
 from daybook.api.faults import Fault, told
-from daybook.api.guard import Guard
 from daybook.api.routes import (
     accounts,
     api_keys,
@@ -47,7 +46,6 @@ def make_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="Daybook", lifespan=living, redirect_slashes=False, strict_content_type=False
     )
-    app.add_middleware(Guard, master_key=settings.api_master_key)
     for part in PARTS:
         app.include_router(part.router)
     app.add_exception_handler(Fault, _fault)

@@ -48,12 +48,20 @@ log = structlog.get_logger()
 
 
 class Guard:
-    """Around the application. master_key: without one everybody may do everything."""
+    """Around the application.
+
+    service: of it, once it has started. master_key: without one everybody may do everything.
+    """
 
     def __init__(
-        self, app: ASGIApp, master_key: str | None, clock: Callable[[], float] = time.perf_counter
+        self,
+        app: ASGIApp,
+        service: Callable[[], Service],
+        master_key: str | None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._app = app
+        self._service = service
         self._master_key = master_key
         self._clock = clock
 
@@ -114,7 +122,7 @@ class Guard:
             raise Fault(401, "AUTH_MISSING_API_KEY", text)
         if is_master(given, master_key):
             return Principal()
-        service: Service = scope["app"].state.service
+        service = self._service()
         try:
             key = await known_key(service, given)
             seen.key = {"api_key": key.id}

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import structlog
 import uvicorn
+from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from daybook.api.app import make_app
+from daybook.api.guard import Guard
 from daybook.api.rights import is_loopback
+from daybook.api.service import Service
+from daybook.api.straight import Straight
 from daybook.errors import ConfigError
 from daybook.settings import Settings, read_settings
 
@@ -35,12 +41,37 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None) 
         access_log=False,
         log_level="warning",
         server_header=False,
+        proxy_headers=False,  # nothing asks who is behind a proxy
     )
 
 
-def application() -> object:
+def application() -> ASGIApp:
     """What uvicorn serves, in each of its processes."""
-    return make_app(read_settings())
+    log_as_json()
+    return guarded(make_app(read_settings()), read_settings().api_master_key)
+
+
+def guarded(app: FastAPI, master_key: str | None) -> ASGIApp:
+    """The application behind its guard, with the short way beside it."""
+
+    def service() -> Service:
+        found: Service = app.state.service
+        return found
+
+    return Guard(Straight(app, service), service, master_key)
+
+
+def log_as_json() -> None:
+    """A line for each request and event, for programs."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        cache_logger_on_first_use=True,
+    )
 
 
 def check_host(host: str, master_key: str | None) -> None:
