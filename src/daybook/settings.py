@@ -157,6 +157,17 @@ class Settings(BaseSettings):
         None, min_length=1, description="The key that may do everything over HTTP; none: no keys."
     )
     api_processes: int = _number(1, 1, 64, "Processes of the HTTP API.")
+    api_requests_per_second_max: float | None = _number(
+        None, PART_SECONDS, 1_000_000, "Requests of each key, in each process; none: any number."
+    )
+    api_cors_origins: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s,/]+(,\s*https?://[^\s,/]+)*$",
+        description="Whose pages may ask, with a key: origins, parted by commas; none by default.",
+    )
+    api_metrics_token: str | None = Field(
+        None, min_length=1, description="What /metrics wants as a bearer token; none: it is off."
+    )
     api_account_number_service: str | None = Field(
         None, pattern="^https?://", description="What makes numbers of accounts; none: nothing."
     )

@@ -16,7 +16,6 @@ import uvicorn
 from blnk_sdk import BlnkClientOptions, blnk_init
 from tests.harness import Installation, wait_until
 
-from daybook.api.app import make_app
 from daybook.api.serving import guarded
 
 LOOPBACK = "127.0.0.1"
@@ -31,8 +30,7 @@ def served(installation: Installation, master_key: str | None = None, **more: An
         listening.bind((LOOPBACK, 0))
         listening.listen()
         port = listening.getsockname()[1]
-        app = guarded(make_app(settings), master_key)
-        config = uvicorn.Config(app, log_level="warning", access_log=False)
+        config = uvicorn.Config(guarded(settings), log_level="warning", access_log=False)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

@@ -5,6 +5,7 @@ Plain ASGI, so that no body is held back on its way.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,6 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from daybook.api.exact import JSON_MEDIA_TYPE, to_json
 from daybook.api.faults import Fault, told
+from daybook.api.limits import Limits
+from daybook.api.metrics import note
 from daybook.api.rights import (
     OPEN_PATHS,
     Principal,
@@ -51,6 +54,7 @@ class Guard:
     """Around the application.
 
     service: of it, once it has started. master_key: without one everybody may do everything.
+    limits: how often each key may ask.
     """
 
     def __init__(
@@ -58,9 +62,11 @@ class Guard:
         app: ASGIApp,
         service: Callable[[], Service],
         master_key: str | None,
+        limits: Limits | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._app = app
+        self._limits = limits or Limits(None)
         self._service = service
         self._master_key = master_key
         self._clock = clock
@@ -90,12 +96,14 @@ class Guard:
             else:
                 await self._app(scope, _bounded(receive), noted)
         finally:
+            seconds = self._clock() - began
+            note(scope["method"], scope["path"], seen.status, seconds)
             log.info(
                 "api.request",
                 method=scope["method"],
                 path=scope["path"],
                 status=seen.status,
-                milliseconds=round((self._clock() - began) * 1000, 1),
+                milliseconds=round(seconds * 1000, 1),
                 request_id=request_id,
                 **seen.key,
             )
@@ -110,9 +118,18 @@ class Guard:
             given = headers.get(KEY_HEADER)
             principal = await self._principal(scope, given, self._master_key, seen)
             scope.setdefault("state", {})["principal"] = principal
+        if scope["path"] not in OPEN_PATHS:
+            self._check_rate(seen.key.get("api_key", ""))
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > BODY_BYTES_MAX:
             raise _too_large()
+
+    def _check_rate(self, key: str) -> None:
+        wait = self._limits.wait(key, self._clock())
+        if wait:
+            text = f"this key asks too often: try again in {wait:.1f} s"
+            headers = {"Retry-After": str(math.ceil(wait))}
+            raise Fault(429, "GEN_RATE_LIMITED", text, headers=headers)
 
     async def _principal(
         self, scope: Scope, given: str | None, master_key: str, seen: _Seen
@@ -180,6 +197,7 @@ async def _answer(fault: Fault, send: Send) -> None:
     headers: Iterable[tuple[bytes, bytes]] = [
         (b"content-type", JSON_MEDIA_TYPE.encode()),
         (b"content-length", str(len(body)).encode()),
+        *((name.lower().encode(), text.encode()) for name, text in (fault.headers or {}).items()),
     ]
     start: dict[str, Any] = {"type": "http.response.start", "status": fault.status_code}
     await send({**start, "headers": list(headers)})

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from contextlib import ExitStack
+
 import structlog
 import uvicorn
-from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from daybook.api.app import make_app
-from daybook.api.guard import Guard
+from daybook.api.guard import KEY_HEADER, REQUEST_ID_HEADER, Guard
+from daybook.api.limits import Limits
+from daybook.api.metrics import SHARED_FOLDER
 from daybook.api.rights import is_loopback
 from daybook.api.service import Service
 from daybook.api.straight import Straight
@@ -27,8 +33,17 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None) 
     """Serve until SIGTERM or Ctrl-C. Raises ConfigError for a server that would be open to all."""
     host, port = host or settings.api_host, port or settings.api_port
     check_host(host, settings.api_master_key)
+    check_origins(settings)
     settings.require_database_url()
     settings.require_redis_url()
+    with ExitStack() as closing:
+        if settings.api_processes > 1:
+            folder = tempfile.TemporaryDirectory(prefix="daybook-metrics-")
+            os.environ[SHARED_FOLDER] = closing.enter_context(folder)
+        _run(settings, host, port)
+
+
+def _run(settings: Settings, host: str, port: int) -> None:
     uvicorn.run(
         "daybook.api.serving:application",
         factory=True,
@@ -48,17 +63,31 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None) 
 def application() -> ASGIApp:
     """What uvicorn serves, in each of its processes."""
     log_as_json()
-    return guarded(make_app(read_settings()), read_settings().api_master_key)
+    return guarded(read_settings())
 
 
-def guarded(app: FastAPI, master_key: str | None) -> ASGIApp:
+def guarded(settings: Settings) -> ASGIApp:
     """The application behind its guard, with the short way beside it."""
+    app = make_app(settings)
 
     def service() -> Service:
         found: Service = app.state.service
         return found
 
-    return Guard(Straight(app, service), service, master_key)
+    limits = Limits(settings.api_requests_per_second_max)
+    behind = Guard(Straight(app, service), service, settings.api_master_key, limits)
+    return open_to(behind, settings.api_cors_origins) if settings.api_cors_origins else behind
+
+
+def open_to(app: ASGIApp, origins: str) -> ASGIApp:
+    """The application, for pages of these origins, too: a browser asks first whether they may."""
+    return CORSMiddleware(
+        app,
+        allow_origins=[origin.strip() for origin in origins.split(",")],
+        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_headers=["Content-Type", "Idempotency-Key", KEY_HEADER, REQUEST_ID_HEADER],
+        expose_headers=["Retry-After", REQUEST_ID_HEADER],
+    )
 
 
 def log_as_json() -> None:
@@ -72,6 +101,15 @@ def log_as_json() -> None:
         ],
         cache_logger_on_first_use=True,
     )
+
+
+def check_origins(settings: Settings) -> None:
+    """Pages may ask with a key only. Raises ConfigError."""
+    if settings.api_cors_origins and settings.api_master_key is None:
+        raise ConfigError(
+            "DAYBOOK_API_CORS_ORIGINS is set without DAYBOOK_API_MASTER_KEY: every page of these "
+            "origins could move money; set the key too"
+        )
 
 
 def check_host(host: str, master_key: str | None) -> None:
