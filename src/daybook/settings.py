@@ -168,6 +168,9 @@ class Settings(BaseSettings):
     api_metrics_token: str | None = Field(
         None, min_length=1, description="What /metrics wants as a bearer token; none: it is off."
     )
+    api_backup_folder: Path | None = Field(
+        None, description="Where GET /backup writes its files; none: it is off."
+    )
     api_account_number_service: str | None = Field(
         None, pattern="^https?://", description="What makes numbers of accounts; none: nothing."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,30 @@ def test_metrics_are_off_without_a_token(cluster: Cluster, tmp_path: Path) -> No
         installation.close()
     with pytest.raises(ConfigError, match="without DAYBOOK_API_MASTER_KEY"):
         check_origins(Settings(api_cors_origins=ORIGIN, api_master_key=None))
+
+
+def test_a_backup_is_the_ledger_in_a_file(cluster: Cluster, tmp_path: Path) -> None:
+    """For its owner alone, and whole; where it can't be written, that is told and nothing stays."""
+    installation = Installation(cluster, 1, tmp_path)
+    folder = tmp_path / "backups"
+    try:
+        with (
+            served(installation, api_backup_folder=folder) as url,
+            httpx.Client(base_url=url, timeout=30) as client,
+        ):
+            status, found = answer(client.get("/backup"))
+            assert (status, found["error_detail"]["code"]) == (500, "ADMIN_BACKUP_FAILED")
+            assert found["error"]["code"] == "ADMIN_BACKUP_FAILED"
+            folder.mkdir()
+            status, found = answer(client.get("/backup"))
+            assert (status, found["message"]) == (200, "backup successful")
+            (file,) = folder.iterdir()
+            assert (file.name, file.stat().st_mode & 0o777) == (found["file"], 0o600)
+            first, *_, last = (json.loads(line) for line in file.read_bytes().splitlines())
+            assert (first["daybook"], last["daybook"]) == ("export", "end")
+            assert client.get("/backup-s3").status_code == 500
+    finally:
+        installation.close()
 
 
 def test_a_key_that_asks_too_often_is_told_when_to_come_back(http: httpx.Client) -> None:

@@ -14,6 +14,7 @@ from daybook.api.faults import Fault, told
 from daybook.api.routes import (
     accounts,
     api_keys,
+    backup,
     events,
     lists,
     metadata,
@@ -27,7 +28,7 @@ from daybook.errors import DaybookError
 from daybook.requests.base import path_of
 from daybook.settings import Settings
 
-PARTS = (transactions, things, lists, accounts, events, api_keys, system, unbuilt, metadata)
+PARTS = (transactions, things, lists, accounts, events, api_keys, backup, system, unbuilt, metadata)
 """The routes, by module, what is asked for most first. The last one takes any first word."""
 
 

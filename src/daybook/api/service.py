@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -73,21 +74,22 @@ class Threads:
 class Service:
     """One process of the API. settings: its own. clock: seconds since the epoch.
 
-    balances: those of the ledger, by id. units: what is counted on them. posted: records of
-    transactions that are one movement, by id.
+    engine: of the ledger. backup: held by who writes one. balances: those of the ledger, by id.
+    units: what is counted on them. posted: records of transactions that are one movement, by id.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
         self.settings = settings
         self.client = LogClient(settings=settings, clock=clock)
-        self._engine = make_engine(settings.require_database_url(), settings, "daybook api")
+        self.engine = make_engine(settings.require_database_url(), settings, "daybook api")
+        self.backup = asyncio.Lock()
         registry = settings.require_registry_database_url()
         self._registry = make_engine(
             registry, settings, "daybook api registry", REGISTRY_CONNECT_SECONDS_MAX
         )
         # Threads of their own: who only tries keys takes none from those who read.
-        self._readers = Threads(partial(reading, self._engine))
+        self._readers = Threads(partial(reading, self.engine))
         self._registrars = Threads(partial(_writing, self._registry))
         self.balances = SharedReads(partial(self.read, balances_by_id))
         self.units = KnownUnits(self.balances)
@@ -104,7 +106,7 @@ class Service:
     async def close(self) -> None:
         """Close the connections. What was accepted stays accepted."""
         await self.client.close()
-        self._engine.dispose()
+        self.engine.dispose()
         self._registry.dispose()
 
     async def read(self, question: Callable[..., T], *arguments: Any, **named: Any) -> T:

@@ -11,8 +11,6 @@ from daybook.api.faults import Fault
 router = APIRouter(include_in_schema=False)
 
 PATHS = (
-    "/backup",
-    "/backup-s3",
     "/balance-monitors",
     "/hooks",
     "/multi-search",
