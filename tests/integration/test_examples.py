@@ -16,12 +16,15 @@ from types import MappingProxyType
 import pytest
 from celery import Celery
 from tests.harness import Cluster, Installation, daybook_program, wait_until
+from tests.integration.serving import served
 
 from daybook.settings import celery_url
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py"))
 CELERY = (sys.executable, "-m", "celery", "-A", "celery_service")
+OVER_HTTP = "wallet_"
+"""How the names of scripts begin that use the HTTP API."""
 SECONDS_MAX = 600
 """What stands still ends long before: each command has bounds of its own."""
 PAGES = ("README.md", "docs/tutorial.md")
@@ -111,6 +114,10 @@ def test_an_example_prints_what_is_recorded(
     arguments = [celery_url(installation.redis_url)] if script == "without_daybook.py" else []
     if script == "celery_service.py":
         with service_worker(installation):
+            outputs = [run(programs, script, installation) for _ in range(2)]
+    elif script.startswith(OVER_HTTP):
+        with served(installation, "a key") as url:
+            installation.more_environment = {"API_URL": url, "API_KEY": "a key"}
             outputs = [run(programs, script, installation) for _ in range(2)]
     else:
         outputs = [run(programs, script, installation, *arguments) for _ in range(2)]

@@ -118,6 +118,28 @@ def test_both_token_examples_mean_the_same_balances() -> None:
     assert opening.keys == {balance_id_of(transfers.ledger_id, "0xt/0xb"): "0xt/0xb"}
 
 
+def test_a_row_of_blnk_keeps_its_reference_its_date_and_its_balances() -> None:
+    """An indicator is the internal balance of that name; any other id is a key."""
+    builder = LineBuilder(load_mapping(EXAMPLES / "blnk-transactions.toml"))
+    row = {
+        "reference": "ref_1",
+        "precise_amount": "123456789012345678901",
+        "precision": "100",
+        "currency": "USD",
+        "description": "",
+        "created_at": "2024-03-10 23:30:00.123456",
+        "source": "bln_1",
+        "source_name": "World",
+        "destination": "bln_2",
+        "destination_name": "",
+    }
+    request = built(builder, row)
+    assert (request.source, request.reference) == ("@World", "ref_1")
+    assert request.destination == balance_id_of(builder.ledger_id, "bln_2/USD")
+    assert (request.precise_amount, request.precision) == (123456789012345678901, 100)
+    assert request.effective_date == datetime(2024, 3, 10, 23, 30, 0, 123456, UTC)
+
+
 def test_ids_never_change() -> None:
     """Ids derived from names are the same in every version: a rerun must find what it created."""
     ledger_id = ledger_id_of("Shop")
