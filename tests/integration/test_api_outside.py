@@ -9,9 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.browser import BROWSER, in_a_browser
 from tests.harness import Cluster, Installation
 from tests.integration.serving import refused, served
 
+from daybook.api.rights import PAGE_PATHS
 from daybook.api.serving import check_origins
 from daybook.errors import ConfigError
 from daybook.settings import Settings
@@ -81,6 +83,22 @@ def test_metrics_are_off_without_a_token(cluster: Cluster, tmp_path: Path) -> No
         installation.close()
     with pytest.raises(ConfigError, match="without DAYBOOK_API_MASTER_KEY"):
         check_origins(Settings(api_cors_origins=ORIGIN, api_master_key=None))
+
+
+def test_the_page_of_all_routes_comes_from_here(http: httpx.Client, tmp_path: Path) -> None:
+    """Without a key, with nothing from elsewhere; a browser shows what it describes."""
+    bare = httpx.Client(base_url=http.base_url, timeout=30)
+    for path in PAGE_PATHS:
+        found = bare.get(path)
+        assert found.status_code == 200, path
+        assert "default-src 'none'" in found.headers["content-security-policy"]
+    page = bare.get("/docs")
+    assert "//" not in page.text
+    document = bare.get("/openapi.json").json()
+    assert {"/transactions", "/balances/{balance_id}", "/accounts"} <= document["paths"].keys()
+    if BROWSER:
+        shown = in_a_browser(f"{http.base_url}/docs", tmp_path / "browser")
+        assert "Post a transaction" in shown or "/refund-transaction/" in shown
 
 
 def test_a_backup_is_the_ledger_in_a_file(cluster: Cluster, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,12 +15,12 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import Celery
+from tests.browser import BROWSER, in_a_browser
 from tests.harness import Installation, wait_until
 
 from daybook.client.receipts import Receipt
@@ -240,21 +239,6 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
-
-
-BROWSER = shutil.which("chromium")
-
-
-def in_a_browser(url: str, profile: Path) -> str:
-    """The text of a page as a browser has it when its scripts are done."""
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
-    options += ["--disable-background-networking", "--disable-component-update", "--dump-dom"]
-    options += [f"--user-data-dir={profile}", "--virtual-time-budget=20000"]
-    assert BROWSER is not None
-    shown = subprocess.run(
-        [BROWSER, *options, url], capture_output=True, text=True, timeout=SECONDS_MAX, check=True
-    )
-    return shown.stdout
 
 
 @pytest.mark.long

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -18,6 +19,7 @@ from daybook.api.routes import (
     events,
     lists,
     metadata,
+    pages,
     system,
     things,
     transactions,
@@ -28,7 +30,19 @@ from daybook.errors import DaybookError
 from daybook.requests.base import path_of
 from daybook.settings import Settings
 
-PARTS = (transactions, things, lists, accounts, events, api_keys, backup, system, unbuilt, metadata)
+PARTS = (
+    transactions,
+    things,
+    lists,
+    accounts,
+    events,
+    api_keys,
+    backup,
+    system,
+    pages,
+    unbuilt,
+    metadata,
+)
 """The routes, by module, what is asked for most first. The last one takes any first word."""
 
 
@@ -45,7 +59,14 @@ def make_app(settings: Settings) -> FastAPI:
             await app.state.service.close()
 
     app = FastAPI(
-        title="Daybook", lifespan=living, redirect_slashes=False, strict_content_type=False
+        title="Daybook",
+        summary="A double-entry ledger: what is accepted is posted once, in order.",
+        version=version("daybook"),
+        lifespan=living,
+        docs_url=None,  # the framework's own page loads scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        strict_content_type=False,
     )
     for part in PARTS:
         app.include_router(part.router)

@@ -83,9 +83,10 @@ class Guard:
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 seen.status = message["status"]
-                MutableHeaders(scope=message).update(
-                    {**SECURITY_HEADERS, REQUEST_ID_HEADER: request_id}
-                )
+                given = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    given.setdefault(name, value)
+                given[REQUEST_ID_HEADER] = request_id
             await send(message)
 
         try:

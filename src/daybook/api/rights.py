@@ -17,8 +17,18 @@ from daybook.api.service import Service, now_of
 from daybook.registry.keys import ApiKey, find_key, find_key_by_id, has_form
 from daybook.registry.scopes import allows
 
-OPEN_PATHS = frozenset({"/", "/health", "/metrics"})
-"""A monitor of the server has no key."""
+PAGE_PATHS = frozenset(
+    {
+        "/docs",
+        "/docs/start.js",
+        "/docs/swagger-ui-bundle.js",
+        "/docs/swagger-ui.css",
+        "/openapi.json",
+    }
+)
+OPEN_PATHS = frozenset({"/", "/health", "/metrics"}) | PAGE_PATHS
+"""A monitor of the server has no key, nor has who reads how it is asked: that tells nothing of the
+ledger."""
 
 MASTER_ONLY = "hooks"
 
