@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,10 +65,11 @@ def run_command(command: Command) -> int:
 
     What is wrong with the two files is told first: for that no instance is needed.
     """
+    notes = Console(stderr=True, highlight=False)
     with ExitStack() as opened:
         try:
             mapping = load_mapping(command.mapping) if command.mapping else None
-            builder = LineBuilder(mapping) if mapping else RequestLines()
+            builder = LineBuilder(mapping, warn=_say_to(notes)) if mapping else RequestLines()
             source = opened.enter_context(
                 open_source(
                     command.file,
@@ -82,11 +83,16 @@ def run_command(command: Command) -> int:
         except ConfigError as error:
             return _bad_input(error)
         client = None if command.is_dry_run else opened.enter_context(open_client())
-        return _run(command, builder, source, client)
+        return _run(command, notes, builder, source, client)
 
 
-def _run(command: Command, builder: Builder, source: Source, client: Client | None) -> int:
-    notes = Console(stderr=True, highlight=False)
+def _say_to(notes: Console) -> Callable[[str], None]:
+    return lambda text: notes.print(text, markup=False, soft_wrap=True)
+
+
+def _run(
+    command: Command, notes: Console, builder: Builder, source: Source, client: Client | None
+) -> int:
     try:
         if client is None:
             summary = _dry_run(command, notes, source, builder)
@@ -112,7 +118,7 @@ def _post(
             client,
             builder,
             reject=rejects.add,
-            say=lambda text: notes.print(text, markup=False, soft_wrap=True),
+            say=_say_to(notes),
             lines_per_second=command.lines_per_second,
             patience_seconds=command.patience_seconds,
         )
