@@ -203,6 +203,10 @@ def test_output_is_escaped_where_its_encoding_ends(monkeypatch: pytest.MonkeyPat
     ("words", "said"),
     [
         (["commit", HOLD, "--precise-amount", "x"], "--precise-amount: must be an integer"),
+        (
+            ["statement", "@A", "--from", "2025-01-01", "--to", "2024-01-01"],
+            "--to: 2024-01-01 lies before --from, 2025-01-01: turn the two around",
+        ),
         (["commit", HOLD, "--amount", "1", "--precise-amount", "1"], "--amount: either amount or"),
         (["enqueue", "--source", "@A", "--id", "x"], "--id: must"),
         (["enqueue", '{"precise_amount": "x"}', "--source", "@A"], "precise_amount: must be an"),

@@ -162,12 +162,23 @@ class LineBuilder:
             request = validate(BulkRequest, given)
         except (UnbalancedError, CellError, MalformedRequest) as fault:
             code = fault.code if isinstance(fault, MalformedRequest) else Reason.MALFORMED
+            reason = str(fault)
+            if isinstance(fault, UnbalancedError):
+                reason = f"{reason}{self._strange_group(rows[0], group)}"
             for one in right:
-                yield Reject(one.row, code, str(fault), reference, one.request.reference)
+                yield Reject(one.row, code, reason, reference, one.request.reference)
             return
         own_id = mint_bulk_id(request.slot)
         named = request.model_copy(update={"bulk_id": own_id})
         yield Line(tuple(rows), named, keys, own_id)
+
+    def _strange_group(self, row: Row, group: GroupTable) -> str:
+        """What nobody sees in the text of a group, and keeps its rows from those they belong to."""
+        try:
+            self._cells(row).named(group.by)
+        except CellError as fault:
+            return f": by {fault}"
+        return ""
 
     def _group_row(self, row: Row, keys: dict[str, str]) -> GroupRow | Reject:
         """What a row of a group says: it may name one side only."""
