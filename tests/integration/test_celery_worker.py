@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from celery.signals import beat_init
 from sqlalchemy.engine import make_url
 from structlog.testing import capture_logs
 from tests.harness import Installation, wait_until
@@ -124,6 +125,9 @@ def test_a_worker_that_is_refused_ends(
     with capture_logs() as logs, pytest.raises(SystemExit) as ended:
         start.consume_partitions(SimpleNamespace(), {"queues": None})
     assert said.format(variable) in str(ended.value)
+    if variable != "DAYBOOK_DATABASE_URL":  # which beat does not ask
+        with pytest.raises(SystemExit, match=variable):
+            beat_init.send(None)
     assert "did you mean DAYBOOK_REDIS_URL?" in logs[0]["detail"]
 
 

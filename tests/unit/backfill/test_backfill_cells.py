@@ -158,7 +158,7 @@ def test_a_group_does_not_begin_with_a_zero(csv: str, cell: str, number: str | N
 
 @pytest.mark.parametrize("cell", ["1,23E+05", "1E5", "12E2", "1e-2", "1.5E3", " 1E5"])
 def test_a_number_that_lost_its_digits_is_refused(cell: str) -> None:
-    """A spreadsheet's exponent stands for digits that are gone; in an account's name, too."""
+    """A spreadsheet's exponent stands for digits that are gone."""
     for csv in ("", GERMAN):
         reason = refused(builder_of(csv + PLAIN), ROW | {"amount": cell}).reason
         assert "is what a spreadsheet leaves of a number when it drops digits" in reason
