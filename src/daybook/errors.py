@@ -160,10 +160,16 @@ class StoreUnavailable(DaybookError):  # noqa: N818 - states the fact
 
 
 class StoreRefused(StoreUnavailable):
-    """Postgres answers and refuses: the user, the password, the database's name, or a right.
+    """Postgres answers and refuses: the user, the password, the database's name, or a right; or
+    the address asks for what this server has not.
 
-    Trying again is of no use before that is mended.
+    Trying again is of no use before that is mended. mend: what to change in the address, where
+    it is known.
     """
+
+    def __init__(self, message: str, mend: str = "") -> None:
+        self.mend = mend
+        super().__init__(message)
 
 
 class SchemaOutdated(StoreUnavailable):

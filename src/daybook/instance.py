@@ -26,10 +26,20 @@ def running_instance(home: Path) -> dict[str, str]:
     """
     if not _is_supervised(home):
         return {}
+    path = home / INSTANCE_FILE
     try:
-        content = json.loads((home / INSTANCE_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:  # it is being started or stopped
         return {}
+    except OSError as fault:
+        raise ConfigError(f"{path} can't be read: {fault.strerror}; mend its rights") from fault
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise ConfigError(
+            f"{path} is damaged, and an instance runs: `daybook down` and `daybook up` write it "
+            "anew; the data stays"
+        )
     return {key: value for key, value in content.items() if isinstance(value, str)}
 
 

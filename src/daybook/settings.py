@@ -6,11 +6,13 @@ kept in Redis and Postgres.
 
 from __future__ import annotations
 
+import difflib
 import os
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote, unquote_plus
+from urllib.parse import parse_qs, quote, unquote, unquote_plus, urlsplit
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -198,6 +200,9 @@ class Settings(BaseSettings):
                 f"DAYBOOK_BATCH_ENTRIES_MIN ({self.batch_entries_min}) must be at most "
                 f"DAYBOOK_BATCH_ENTRIES_MAX ({self.batch_entries_max})"
             )
+        for name in ("redis_url", "broker_url"):
+            if fault := redis_address_fault(getattr(self, name) or ""):
+                raise ValueError(f"{variable_of(name)}: {fault}")
         if self.broker_url:
             scheme, is_address, _ = self.broker_url.partition("://")
             if not is_address or scheme.lower() not in BROKER_SCHEMES:
@@ -257,6 +262,32 @@ class Settings(BaseSettings):
         return instance[name]
 
 
+_DATABASE_OPTIONS = ("db", "virtual_host")
+"""Parameters of an address that name a database, to the driver and to Celery."""
+
+
+def redis_address_fault(redis_url: str) -> str | None:
+    """Why an address of Redis names no database: the driver would silently take the first one.
+
+    Nothing of the address is quoted: where this is wrong, it may be a part of the password.
+    """
+    try:
+        parts = urlsplit(redis_url)
+        _ = parts.port
+    except ValueError:
+        return None  # the driver refuses it
+    options = parse_qs(parts.query)
+    named = [value for option in _DATABASE_OPTIONS for value in options.get(option, [])]
+    if parts.scheme in {"redis", "rediss"}:
+        named.append(unquote(parts.path).strip("/"))
+    if all(not one or (one.isascii() and one.isdecimal()) for one in named):
+        return None
+    return (
+        "its database must be a number, as the 0 of redis://:password@host:6379/0; a / in a "
+        "password is written %2F"
+    )
+
+
 def celery_url(redis_url: str) -> str:
     """The address of Redis as Celery spells it: ``unix://`` is ``redis+socket://`` there.
 
@@ -279,6 +310,21 @@ def celery_url(redis_url: str) -> str:
         place = f"{user}:{password}@{place}"
     query = "&".join(f"{name}={value}" if value else name for name, value in options.items())
     return f"{scheme}://{place}" + (f"?{query}" if query else "")
+
+
+LIKE_A_SETTING = 0.85
+"""How alike two names are, by difflib, of which one is taken for the other misspelt."""
+
+
+def misspelt(variables: Iterable[str]) -> Iterator[str]:
+    """What is said of variables that are no settings and resemble one; of others nothing."""
+    known = [name.upper() + end for name in Settings.model_fields for end in ("", FILE_ENDING)]
+    for variable in sorted(variables):
+        prefix, name = variable[: len(PREFIX)].upper(), variable[len(PREFIX) :].upper()
+        if prefix != PREFIX or name in known:
+            continue
+        if likely := difflib.get_close_matches(name, known, n=1, cutoff=LIKE_A_SETTING):
+            yield f"{variable} is no setting: did you mean {PREFIX}{likely[0]}?"
 
 
 def read_settings() -> Settings:

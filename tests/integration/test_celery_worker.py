@@ -20,6 +20,9 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from celery.signals import beat_init
+from sqlalchemy.engine import make_url
+from structlog.testing import capture_logs
 from tests.browser import BROWSER, in_a_browser
 from tests.harness import Installation, wait_until
 
@@ -96,6 +99,35 @@ def test_a_worker_does_not_start_on_an_older_schema(
         assert worker.wait(SECONDS_MAX) == 1
     said = (installation.folder / "worker.log").read_text()
     assert "error: the database's schema is behind this version: run `daybook migrate`" in said
+
+
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("DAYBOOK_REDIS_URL", "next: mend the user, the password or the database in {}"),
+        ("DAYBOOK_BROKER_URL", "error: {}: Redis refused"),
+        ("DAYBOOK_DATABASE_URL", "next: mend the user, the password or the database in {}"),
+    ],
+)
+def test_a_worker_that_is_refused_ends(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, variable: str, said: str
+) -> None:
+    """At its start, with the name of the setting: a second attempt would change nothing."""
+    for name, value in installation.environment.items():
+        if name.startswith("DAYBOOK_"):
+            monkeypatch.setenv(name, value)
+    wrong = make_url(installation.worker_url).set(username="nobody").render_as_string()
+    if variable != "DAYBOOK_DATABASE_URL":
+        wrong = installation.redis_url.replace("://", "://nobody:wrong@", 1)
+    monkeypatch.setenv(variable, wrong)
+    monkeypatch.setenv("DAYBOOK_REDIS_URI", "redis://h")
+    with capture_logs() as logs, pytest.raises(SystemExit) as ended:
+        start.consume_partitions(SimpleNamespace(), {"queues": None})
+    assert said.format(variable) in str(ended.value)
+    if variable != "DAYBOOK_DATABASE_URL":  # which beat does not ask
+        with pytest.raises(SystemExit, match=variable):
+            beat_init.send(None)
+    assert "did you mean DAYBOOK_REDIS_URL?" in logs[0]["detail"]
 
 
 def test_a_worker_that_can_not_tell_how_safe_it_is_has_its_queues(

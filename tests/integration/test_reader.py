@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -280,17 +281,25 @@ def test_a_tail_that_is_interrupted_says_how_far_it_was(
         installation.client.enqueue(of_money(reference=f"r-{number}", destination="@Here"))
     installation.drain()
     shown: list[str] = []
+    stopped: object = None
 
     def show(_: object, behind: str, as_json: bool) -> None:
         del as_json
         if len(shown) == 2:
+            if stopped is signal.SIGTERM:
+                signal.raise_signal(signal.SIGTERM)
             raise KeyboardInterrupt
         shown.append(behind)
 
     monkeypatch.setattr(tail, "_show", show)
     monkeypatch.setenv("DAYBOOK_DATABASE_URL", installation.worker_url)
     current.cache_clear()
-    ended = CliRunner().invoke(app, ["tail", "--after", "start"])
-    assert ended.exit_code == 130
-    assert ended.stderr == f"go on: --after {shown[-1]}\n"
-    assert len(set(shown)) == 2
+    for stopped in (KeyboardInterrupt, signal.SIGTERM):
+        shown.clear()
+        ended = CliRunner().invoke(app, ["tail", "--after", "start"])
+        assert (ended.exit_code, stopped) == (130, stopped)
+        assert ended.stderr == f"go on: --after {shown[-1]}\n"
+        assert len(set(shown)) == 2
+    impossible = CliRunner().invoke(app, ["tail", "--after", "0:99999999,1:0", "--no-follow"])
+    assert (impossible.exit_code, "ahead of the journal" in impossible.stderr) == (2, True)
+    assert "go on" not in impossible.stderr

@@ -23,6 +23,7 @@ from daybook.cli.exits import Exit, code_of, show_error
 from daybook.cli.output import escape_what_streams_cannot_write, print_table
 from daybook.cli.showing import side_of, status_of
 from daybook.cli.trial_balance import _print
+from daybook.cli.wiring import _tell_misspelt
 from daybook.counting import counted
 from daybook.errors import LogRefused, StoreRefused, StoreUnavailable
 from daybook.ledger.balance import internal_balance_id
@@ -62,6 +63,7 @@ def run(*arguments: str) -> Result:
         (f"connection failed: {SOCKET} failed: FATAL:  sorry, too many clients already", None),
         (f"connection failed: {SOCKET} failed: Connection refused", None),
         ("failed to resolve host 'nohost': Name or service not known", None),
+        (f"connection failed: {SOCKET} failed: fe_sendauth: no password supplied", StoreRefused),
     ],
 )
 def test_what_postgres_refuses_is_no_outage(said: str, kind: type[Exception] | None) -> None:
@@ -69,6 +71,74 @@ def test_what_postgres_refuses_is_no_outage(said: str, kind: type[Exception] | N
     with pytest.raises(StoreUnavailable) as raised, translated_faults():
         raise psycopg.OperationalError(said)
     assert type(raised.value) is (kind or StoreUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant", "mend"),
+    [
+        (
+            "failed: fe_sendauth: no password supplied",
+            "it asks for a password, and the address has none",
+            "next: write it as postgresql://user:password@host/db, in DAYBOOK_DATABASE_URL",
+        ),
+        (
+            "failed: server does not support SSL, but SSL was required",
+            "the address asks for TLS, and this server has none",
+            "next: have the server speak TLS, or change sslmode, in DAYBOOK_DATABASE_URL",
+        ),
+        (
+            "failed: SSL error: certificate verify failed",
+            "its certificate is not trusted: certificate verify failed",
+            "next: name the authority that signed it with sslrootcert, in DAYBOOK_DATABASE_URL",
+        ),
+        (
+            'failed: root certificate file "/no.pem" does not exist',
+            'certificate is not trusted: certificate file "/no.pem" does not exist',
+            "next: name the authority that signed it with sslrootcert, in DAYBOOK_DATABASE_URL",
+        ),
+        (
+            'invalid sslmode value: "on"',
+            'the address is wrong: invalid sslmode value: "on"',
+            "next: correct it, in DAYBOOK_DATABASE_URL",
+        ),
+    ],
+)
+def test_an_address_that_cannot_work_says_why(
+    said: str, meant: str, mend: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the driver itself refuses has a next step of its own: the server is there."""
+    with pytest.raises(StoreRefused) as raised, translated_faults():
+        raise psycopg.OperationalError(f"connection failed: {SOCKET} {said}")
+    show_error(raised.value)
+    told = capsys.readouterr().err
+    assert meant in told
+    assert mend in told
+
+
+def test_a_misspelt_setting_is_told_once_and_before_all_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On stderr, by each command, also where it then lacks an address."""
+    monkeypatch.setenv("DAYBOOK_DATABSE_URL", "postgresql://h/db")
+    _tell_misspelt.cache_clear()
+    result = run("balances")
+    said = "warning: DAYBOOK_DATABSE_URL is no setting: did you mean DAYBOOK_DATABASE_URL?\n"
+    assert result.stderr.startswith(said + "error: DAYBOOK_DATABASE_URL is not set")
+    assert result.stderr.count("did you mean") == 1
+    _tell_misspelt.cache_clear()
+
+
+def test_status_and_health_say_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As every command does: they are asked when something is wrong."""
+    monkeypatch.setenv("DAYBOOK_DATABASE_URL", "postgresql://127.0.0.1:1/db")
+    result = run("status")
+    step = "is it running, and are host and port in DAYBOOK_"
+    assert result.exit_code == Exit.UNAVAILABLE
+    assert result.stderr.count(f"\nnext: {step}") == 2
+    found = json.loads(run("health", "--json").stdout)
+    told = {check["name"]: check["detail"] for check in found["checks"]}
+    assert f"{step}REDIS_URL right?" in told["log"]
+    assert f"{step}DATABASE_URL" in told["database"]
 
 
 def test_a_pool_without_a_free_connection_is_an_outage() -> None:
@@ -133,6 +203,10 @@ def test_output_is_escaped_where_its_encoding_ends(monkeypatch: pytest.MonkeyPat
     ("words", "said"),
     [
         (["commit", HOLD, "--precise-amount", "x"], "--precise-amount: must be an integer"),
+        (
+            ["statement", "@A", "--from", "2025-01-01", "--to", "2024-01-01"],
+            "--to: 2024-01-01 lies before --from, 2025-01-01: turn the two around",
+        ),
         (["commit", HOLD, "--amount", "1", "--precise-amount", "1"], "--amount: either amount or"),
         (["enqueue", "--source", "@A", "--id", "x"], "--id: must"),
         (["enqueue", '{"precise_amount": "x"}', "--source", "@A"], "precise_amount: must be an"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from daybook.embedded.work import Addresses, environment
 from daybook.errors import ConfigError
-from daybook.settings import Settings, read_settings, variable_of
+from daybook.settings import Settings, misspelt, read_settings, variable_of
 
 VALUES = ("100\n", "\ufeffredis://:a b@h/0\n")
 SECRETS = [name for name in Settings.model_fields if name.endswith("_url")]
@@ -63,3 +64,26 @@ def test_an_instance_hands_no_file_on(tmp_path: Path, monkeypatch: pytest.Monkey
     assert files == {"DAYBOOK_BROKER_URL_FILE"}
     assert given["DAYBOOK_DATABASE_URL"] == "postgresql://d"
     assert {"postgresql://owner", "postgresql://keys"}.isdisjoint(given.values())
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("DAYBOOK_REDIS_URI", "DAYBOOK_REDIS_URL"),
+        ("DAYBOOK_DATABSE_URL", "DAYBOOK_DATABASE_URL"),
+        ("DAYBOOK_DATABASE_URLFILE", "DAYBOOK_DATABASE_URL_FILE"),
+        ("DAYBOOK_BATCH_ENTRY_MAX", "DAYBOOK_BATCH_ENTRIES_MAX"),
+    ],
+)
+def test_a_setting_misspelt_is_told(variable: str, meant: str) -> None:
+    """It would be as if nothing had been set."""
+    assert list(misspelt([variable])) == [f"{variable} is no setting: did you mean {meant}?"]
+
+
+def test_other_variables_are_nobody_s_business() -> None:
+    """Settings in any case and in files, those of the compose file, and what begins otherwise."""
+    compose = (Path(__file__).parents[2] / "docker-compose.yml").read_text()
+    settings = [variable_of(name) for name in Settings.model_fields]
+    ours = [*settings, *(f"{name}_FILE" for name in settings), "daybook_redis_url"]
+    assert not list(misspelt([*ours, *re.findall("DAYBOOK_[A-Z_]+", compose)]))
+    assert not list(misspelt(["DAYBOOK_VERSION", "DAYBOOK_", "REDIS_URI", "XDAYBOOK_REDIS_URI"]))

@@ -36,14 +36,22 @@ class Cells:
     """The cells of one row.
 
     number_columns: whose cells are numbers; elsewhere, too, such a cell is its number's one text.
-    hints: what a reason adds once in a file, and takes from here.
+    hints: what a reason adds once in a file, and takes from here. line: of JSON, as it was read;
+    None of a CSV.
     """
 
     def __init__(
-        self, columns: Columns, form: NumberForm, number_columns: set[str], hints: list[str]
+        self,
+        columns: Columns,
+        form: NumberForm,
+        number_columns: set[str],
+        hints: list[str],
+        line: str | None = None,
     ) -> None:
         self._raw = columns
         self._hints = hints
+        self._line = line
+        self._is_json = line is not None
         self._form = form
         self._numbers: dict[str, CellNumber] = {}
         for name in number_columns:
@@ -61,8 +69,8 @@ class Cells:
         return text_of(cell(self._raw, column), column)
 
     def filled(self, column: str) -> str:
-        """A cell as text. CellError when it is empty."""
-        return filled(self.text(column), column)
+        """A cell as text that names or places something. CellError when it can't."""
+        return filled(cell(self._raw, column), column)
 
     def first(self, rules: Sequence[RuleT]) -> RuleT | None:
         """The first rule that fits."""
@@ -76,7 +84,7 @@ class Cells:
             return text
         if is_plain(normalised(text)):
             fault += "; or write normalise = true into the mapping"
-        elif _CONTROLS.search(text):
+        elif _CONTROLS.search(text) and not self._is_json:
             fault += f". In another encoding it may be a letter{self._hint()}"
         raise CellError(f"{shown(text)} {fault}")
 
@@ -126,11 +134,12 @@ class Cells:
             return
         most = decimals_max(int(precision))
         if most is not None and number.decimals > most:
-            other = self._form.otherwise(self._written(template), most)
+            other = self._form.otherwise(self._written(template), most, is_json=self._is_json)
+            read = "" if self._is_json else f", as [csv] has {self._form.settings}"
             raise CellError(
                 f"{self._shown_number(template)} has more decimals than precision {precision} "
-                f"takes, as [csv] has {self._form.settings}{other}; if they are decimals, round "
-                'them with rounding = "half_up"'
+                f"takes{read}{other}; if they are decimals, round them with "
+                'rounding = "half_up"'
             )
 
     def _meets(self, when: When) -> bool:
@@ -157,13 +166,15 @@ class Cells:
 
     def _number_text(self, column: str) -> str:
         value = cell(self._raw, column)
-        number = self._form.read(str(value)) if isinstance(value, str | int | Decimal) else None
+        if isinstance(value, int | Decimal):  # of JSON
+            return "" if isinstance(value, bool) else str(value)
+        number = self._form.read(value) if isinstance(value, str) else None
         return "" if number is None else number.text
 
     def _plain_number(self, column: str) -> str:
         value = cell(self._columns, column)
         if column not in self._numbers and not isinstance(value, int | Decimal):
-            raise CellError(f"{self._shown(column)} {self._form.describe(self.text(column))}")
+            raise CellError(f"{self._shown(column)} {self._described(self.text(column))}")
         return str(value)
 
     def _number(self, name: str, template: Template, value: Any) -> Any:
@@ -171,10 +182,10 @@ class Cells:
             return value
         number = self._number_of(template)
         if number is None:
-            form = self._form.describe(self._written(template))
+            form = self._described(self._written(template))
             raise CellError(f"{self._shown_number(template)} is no number; it {form}")
         if name in _WHOLE and number.decimals:
-            other = self._form.otherwise(self._written(template), most=0)
+            other = self._form.otherwise(self._written(template), 0, is_json=self._is_json)
             said = f"{self._shown_number(template)} has decimals"
             raise CellError(f"{said}; {name} is a whole number{other}")
         return number.text
@@ -204,9 +215,18 @@ class Cells:
 
     def _whole(self, text: str) -> str:
         if BROKEN.search(text):
-            said = "has bytes that are no text in the encoding of [csv]"
-            raise CellError(f"{shown(text)} {said}{self._hint()}")
+            raise CellError(f"{shown(text)} has {self._broken()}")
         return text
+
+    def _broken(self) -> str:
+        if self._line is None:
+            return f"bytes that are no text in the encoding of [csv]{self._hint()}"
+        if BROKEN.search(self._line):
+            return "bytes that are no UTF-8, as JSON is: write the file in UTF-8"
+        return "half a character (an escape from \\ud800 to \\udfff without its other half)"
+
+    def _described(self, text: str) -> str:
+        return self._form.describe(text, is_json=self._is_json)
 
     def _hint(self) -> str:
         return f": {self._hints.pop()}" if self._hints else ""

@@ -22,6 +22,12 @@ _TABLES = (
     Mapping, GroupTable, CsvTable, LedgerTable, TransactionTable, ValueRule, SideRule, DateRule,
     Condition,
 )  # fmt: skip
+_QUOTED = {
+    "bool_type": "must be true or false, without quotes",
+    "int_type": "must be a whole number, without quotes",
+}
+"""What is said of values of another type than that of their key."""
+
 _KEYS = sorted({key for table in _TABLES for key in table.model_fields} | {"in", "equals"})
 
 
@@ -72,4 +78,4 @@ def _message(error: Any) -> str:
         return "is required"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
-    return str(error["msg"])
+    return _QUOTED.get(error["type"], str(error["msg"]))

@@ -25,9 +25,9 @@ from daybook.backfill.groups import (
 )
 from daybook.backfill.lines import Line, Reject, balance_id_of, ledger_id_of, rejects_of
 from daybook.backfill.mapping import GroupTable, Mapping
-from daybook.backfill.ordering import GroupKey, OrderKey, natural_key
+from daybook.backfill.ordering import GroupKey, OrderKey, begins_with_day, natural_key
 from daybook.backfill.rows import OTHER_ENCODING, Row
-from daybook.backfill.rules import DateRule, SideRule
+from daybook.backfill.rules import DateRule, NoSuchTimeError, SideRule
 from daybook.backfill.template import CellError, Columns, Template
 from daybook.errors import FieldError, MalformedRequest
 from daybook.ledger.rejection import Reason
@@ -60,13 +60,21 @@ _CODES: dict[str, Reason] = {
 
 
 class LineBuilder:
-    """Applies a mapping to rows. now: the present moment, to refuse dates in the future."""
+    """Applies a mapping to rows. now: the present moment, to refuse dates in the future.
+
+    warn: is told, in a sentence, what may not be meant.
+    """
 
     def __init__(
-        self, mapping: Mapping, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        mapping: Mapping,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._mapping = mapping
         self._now = now
+        self._warn = warn
+        self._has_warned = False
         self._number_columns = mapping.number_columns()
         self._hints = [OTHER_ENCODING]
         self.order_key: OrderKey | None = self._order_key if mapping.order_by else None
@@ -154,12 +162,23 @@ class LineBuilder:
             request = validate(BulkRequest, given)
         except (UnbalancedError, CellError, MalformedRequest) as fault:
             code = fault.code if isinstance(fault, MalformedRequest) else Reason.MALFORMED
+            reason = str(fault)
+            if isinstance(fault, UnbalancedError):
+                reason = f"{reason}{self._strange_group(rows[0], group)}"
             for one in right:
-                yield Reject(one.row, code, str(fault), reference, one.request.reference)
+                yield Reject(one.row, code, reason, reference, one.request.reference)
             return
         own_id = mint_bulk_id(request.slot)
         named = request.model_copy(update={"bulk_id": own_id})
         yield Line(tuple(rows), named, keys, own_id)
+
+    def _strange_group(self, row: Row, group: GroupTable) -> str:
+        """What nobody sees in the text of a group, and keeps its rows from those they belong to."""
+        try:
+            self._cells(row).named(group.by)
+        except CellError as fault:
+            return f": by {fault}"
+        return ""
 
     def _group_row(self, row: Row, keys: dict[str, str]) -> GroupRow | Reject:
         """What a row of a group says: it may name one side only."""
@@ -208,11 +227,23 @@ class LineBuilder:
             return None
         rules = [rule for _, rule in self._mapping.transaction.dates() if rule.column == column]
         if not rules:
+            self._doubt_order(text, column)
             return natural_key(text).encode(errors="surrogatepass")
         try:
             return (rules[0].read(text) - EPOCH) // timedelta(microseconds=1)
         except (ValueError, OverflowError):
             return None
+
+    def _doubt_order(self, text: str, column: str) -> None:
+        """Say it once, before anything is posted, when texts are dates that texts don't order."""
+        if not self._has_warned and begins_with_day(text):
+            self._has_warned = True
+            self._warn(
+                f"order_by = {column!r} orders by text, and {shown(text)} looks like a date that "
+                "begins with its day or month: such texts are not in the order of time. Have the "
+                f'mapping read it as a date: effective_date = {{ column = "{column}", '
+                'format = "%d.%m.%Y" }'
+            )
 
     def build(self, row: Row) -> Line | Reject:
         """The request of a row, its transaction id minted, or everything that is wrong with it."""
@@ -236,7 +267,7 @@ class LineBuilder:
 
     def _cells(self, row: Row) -> Cells:
         form = self._mapping.csv.number_form
-        return Cells(self._columns(row), form, self._number_columns, self._hints)
+        return Cells(self._columns(row), form, self._number_columns, self._hints, row.line)
 
     def _fill(self, cells: Cells, given: dict[str, Any], keys: dict[str, str]) -> list[FieldError]:
         """Put every field of the row into ``given``; what cannot be read comes back."""
@@ -310,6 +341,8 @@ class LineBuilder:
         try:
             moment = rule.read(text)
             in_future = name == "effective_date" and moment - self._now() > FUTURE_MAX
+        except NoSuchTimeError as fault:
+            raise CellError(f"{shown(text)} in column {rule.column!r} {fault}") from None
         except (ValueError, OverflowError):
             raise CellError(
                 f"{shown(text)} in column {rule.column!r} is not a date in the format "

@@ -63,6 +63,9 @@ def _wrong_constants(field: str, rules: list[Any], member: str | None = None) ->
         value = getattr(rule, "value", None)
         if isinstance(value, Template):
             value = None if value.columns else value.render({})
+            if field in _WHOLE_NUMBERS and value and value.isdecimal():
+                yield f"the value {value} is a number: write it without quotes"
+                continue
         if value is not None and (fault := rejection_of_constant(field, value, member)):
             name = f"{member}: " if member else ""
             yield f"{name}the value {value} {fault}"
@@ -70,6 +73,8 @@ def _wrong_constants(field: str, rules: list[Any], member: str | None = None) ->
 
 GROUP_ROW = "group_row"
 """The column that counts the rows of a group, from 1."""
+
+_WHOLE_NUMBERS = frozenset({"precise_amount", "precision"})
 
 SKIPPED_LINES_MAX = 1_000
 """Most lines above a header."""

@@ -17,6 +17,12 @@ NUMBER_LENGTH_MAX = 1_000
 _BLANKS = " \u00a0\u202f"
 """One blank between thousands stands for these."""
 
+_EXPONENT = re.compile(r"(?<=[0-9.,])[eE][+-]?[0-9]{1,4}\Z")
+_LOST_DIGITS = (
+    "is what a spreadsheet leaves of a number when it drops digits: have it written out there, "
+    "with all of its digits"
+)
+
 
 class CellNumber(NamedTuple):
     """A number of a cell. text: as ``plain_text`` has it. decimals: digits behind the point."""
@@ -42,20 +48,26 @@ class NumberForm(NamedTuple):
             return None
         whole = "".join(filter(str.isdigit, found["whole"]))
         fraction = found["fraction"] or ""
-        number = Decimal(f"{found['sign']}{whole or 0}.{fraction or 0}{found['exponent'] or ''}")
+        number = Decimal(f"{found['sign']}{whole or 0}.{fraction or 0}")
         if not is_reasonable(number):
             return None
         return CellNumber(plain_text(number), len(fraction))
 
-    def describe(self, text: str) -> str:
-        """How a number must look that this text is none of, for messages."""
+    def describe(self, text: str, *, is_json: bool = False) -> str:
+        """How a number must look that this text is none of, for messages.
+
+        is_json: it is a text in JSON, whose numbers need none of these settings.
+        """
         grouped = f"1{self.thousands}234" if self.thousands else "1234"
-        said = f"must look like {grouped}{self.decimal}50, as [csv] has it"
+        read_by = "" if is_json else ", as [csv] has it"
+        said = f"must look like {grouped}{self.decimal}50{read_by}"
         if self.read(text.strip()):
             return f"{said}, without blanks at its ends: or write normalise = true into the mapping"
-        return f"{said}{self.otherwise(text)}"
+        if found := _EXPONENT.search(text.strip()):
+            return f"{said}; {found[0]} {_LOST_DIGITS}"
+        return f"{said}{self.otherwise(text, is_json=is_json)}"
 
-    def otherwise(self, text: str, most: int | None = None) -> str:
+    def otherwise(self, text: str, most: int | None = None, *, is_json: bool = False) -> str:
         """What other settings would make of a text, for messages; empty when none reads it.
 
         most: digits behind the point. Settings that are those of this form are never named.
@@ -65,6 +77,8 @@ class NumberForm(NamedTuple):
             number = form.read(text)
             if number and form != self and (most is None or number.decimals <= most):
                 found.setdefault(number.text, form.settings)
+        if is_json:
+            return "".join(f"; if it is {number}, write that without quotes" for number in found)
         return "".join(f"; if it is {number}, write {how} there" for number, how in found.items())
 
     @property
@@ -85,16 +99,18 @@ _FORMS = [
 
 @lru_cache(maxsize=16)
 def _pattern(form: NumberForm) -> re.Pattern[str]:
-    """Thousands stand in threes; in the Indian way, in twos before the last three."""
+    """Thousands stand in threes; between commas also in the Indian way: twos before the last three.
+
+    A first group that begins with a zero is none: 0.125 has a decimal point.
+    """
     whole = "[0-9]*"
     if form.thousands is not None:
         sign = f"[{_BLANKS}]" if form.thousands in _BLANKS else re.escape(form.thousands)
-        threes = f"[0-9]{{1,3}}(?:{sign}[0-9]{{3}})+"
-        indian = f"[0-9]{{1,2}}(?:{sign}[0-9]{{2}})+{sign}[0-9]{{3}}"
-        whole = f"{threes}|{indian}|[0-9]*"
+        whole = f"[1-9][0-9]{{0,2}}(?:{sign}[0-9]{{3}})+|{whole}"
+    if form.thousands == ",":
+        whole = f"[1-9][0-9]?(?:,[0-9]{{2}})+,[0-9]{{3}}|{whole}"
     fraction = f"(?:{re.escape(form.decimal)}(?P<fraction>[0-9]*))?"
-    exponent = "(?P<exponent>[eE][+-]?[0-9]{1,4})?"
-    return re.compile(f"(?P<sign>[+-]?)(?P<whole>{whole}){fraction}{exponent}")
+    return re.compile(f"(?P<sign>[+-]?)(?P<whole>{whole}){fraction}")
 
 
 def sign_of(number: Decimal) -> Sign:

@@ -15,6 +15,9 @@ from daybook.backfill.spool import database, digest, disk
 from daybook.errors import ConfigError
 
 _DIGITS = re.compile("[0-9]+")
+_DAY_FIRST = re.compile(
+    r"\s*[0-9]{1,2}(?P<sign>[./\- ])\s?([0-9]{1,2}|[^\W\d]{3,9}\.?)(?P=sign)\s?[0-9]{2,4}\b"
+)
 
 LINES_NAMED_MAX = 10
 """Lines that a message names."""
@@ -127,6 +130,15 @@ def _said(row: Row) -> str:
 def natural_key(text: str) -> str:
     """A text that sorts as people would: runs of digits count as numbers, 9 before 10."""
     return _DIGITS.sub(lambda run: _counted(run[0].lstrip("0")), text)
+
+
+def begins_with_day(text: str) -> bool:
+    """Whether a text looks like a date whose year comes last.
+
+    >>> [begins_with_day(text) for text in ("03.02.2026", "2/3/26", "3 Feb 2026", "2026-02-03")]
+    [True, True, True, False]
+    """
+    return _DAY_FIRST.match(text) is not None
 
 
 def _counted(digits: str) -> str:

@@ -36,7 +36,8 @@ class RejectsFile:
     """
 
     def __init__(self, path: Path, name: str, source: Source) -> None:
-        """Raises ConfigError when the path holds anything but an earlier rejects file.
+        """Raises ConfigError when the path holds anything but an earlier rejects file, or can't be
+        written.
 
         name: of the file that is read.
         """
@@ -44,7 +45,25 @@ class RejectsFile:
         self.count = 0
         self._source = source
         self._is_json = path.suffix.lower() in {".ndjson", ".jsonl"}
-        if path.exists() and not _is_rejects_file(path):
+        try:
+            self._check(name)
+            path.unlink(missing_ok=True)
+            os.close(self._created(os.O_EXCL))  # known before anything is posted
+            path.unlink()
+        except OSError as fault:
+            raise ConfigError(
+                f"{path} cannot be written: {fault.strerror}; name another --rejects"
+            ) from None
+        self._kept = database("CREATE TABLE rejects (line, place INTEGER PRIMARY KEY, said)")
+        self._header = list(source.header or ["text"])
+        self._own_columns = 0
+        if tuple(self._header[: len(REJECTED)]) == REJECTED:  # it is itself a rejects file
+            self._own_columns = len(REJECTED)
+
+    def _check(self, name: str) -> None:
+        """Raises ConfigError when there is anything else, or no folder."""
+        path = self.path
+        if path.exists() and not (path.is_file() and _is_rejects_file(path)):
             raise ConfigError(
                 f"{path} exists and is not a rejects file of {name}: name another --rejects"
             )
@@ -52,17 +71,6 @@ class RejectsFile:
             raise ConfigError(f"{path} is the file that is read: name another --rejects")
         if not path.parent.is_dir():
             raise ConfigError(f"{path.parent} is not a folder: name another --rejects")
-        if not os.access(path.parent, os.W_OK):
-            raise ConfigError(f"{path.parent} cannot be written: name another --rejects")
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as fault:
-            raise ConfigError(f"{path} cannot be replaced: {fault.strerror}") from None
-        self._kept = database("CREATE TABLE rejects (line, place INTEGER PRIMARY KEY, said)")
-        self._header = list(source.header or ["text"])
-        self._own_columns = 0
-        if tuple(self._header[: len(REJECTED)]) == REJECTED:  # it is itself a rejects file
-            self._own_columns = len(REJECTED)
 
     def add(self, reject: Reject) -> None:
         """Keep one reject. Raises ConfigError when the disk is full."""
@@ -83,7 +91,7 @@ class RejectsFile:
         self.count += 1
 
     def close(self) -> None:
-        """Write the file. Raises OSError when the disk is full."""
+        """Write the file. Raises OSError or ConfigError when it can't, or the disk is full."""
         with closing(self._kept), disk():
             if not self.count:
                 return
@@ -126,8 +134,11 @@ class RejectsFile:
 
     def _opened(self) -> TextIO:
         encoding = "utf-8" if self._is_json or self._csv is None else self._csv.encoding
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = self._created(os.O_TRUNC)
         return open(descriptor, "w", encoding=encoding, errors=_ORIGINAL_BYTES, newline="")
+
+    def _created(self, how: int) -> int:
+        return os.open(self.path, os.O_WRONLY | os.O_CREAT | how, 0o600)
 
 
 def _said(line: str) -> Any:

@@ -21,6 +21,7 @@ class Summary:
     run.
     refused_earlier: by code, those of the duplicates whose first request was refused.
     spans: rows of a CSV that take several lines, unless the mapping expects them.
+    rejects_fault: why the rejects file could not be written.
     dates_backwards: lines whose effective date is earlier than that of the line before them.
     """
 
@@ -40,6 +41,7 @@ class Summary:
     stopped: str | None = None
     seconds: float = 0.0
     rejects_path: str | None = None
+    rejects_fault: str | None = None
     is_dry_run: bool = False
 
     @property
@@ -84,6 +86,7 @@ class Summary:
             "first_rows_over_lines": self.spans.first,
             "dates_backwards": self.dates_backwards,
             "rejects_file": self.rejects_path,
+            "rejects_fault": self.rejects_fault,
             "dry_run": self.is_dry_run,
             "complete": self.stopped is None,
             "stopped": self.stopped,
@@ -137,6 +140,12 @@ class Summary:
             )
         if self.rejects_path:
             yield f"{counted(self.rejects, 'line')} not posted; the reasons: {self.rejects_path}"
+        if self.rejects_fault:
+            yield (
+                f"{counted(self.rejects, 'line')} not posted, and the reasons could not be kept: "
+                f"{self.rejects_fault}. Run it again with another --rejects to have them; what "
+                "was posted is not posted twice."
+            )
         if self.stopped:
             yield f"Stopped: {self.stopped}"
             yield "Running it again is safe: what was accepted is not posted twice."

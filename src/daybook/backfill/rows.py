@@ -56,6 +56,11 @@ class Row:
     parted: tuple[int, int] | None = None
 
     @property
+    def line(self) -> str | None:
+        """The line of an NDJSON file; None of cells."""
+        return self.content if isinstance(self.content, str) and self.content else None
+
+    @property
     def characters(self) -> int:
         """How long it is."""
         content = self.content

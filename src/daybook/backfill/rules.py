@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -29,9 +29,11 @@ _OFFSET = re.compile(r"([+-])(\d\d):(\d\d)\Z")
 
 
 class Table(BaseModel):
-    """A table of a mapping: unknown keys are refused."""
+    """A table of a mapping: unknown keys are refused, and so is "no" where false is meant."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, strict=True
+    )
 
 
 def _template(given: Any) -> Any:
@@ -64,7 +66,7 @@ class Condition(Table):
     ignore_case: compare ``any_of`` without regard to case.
     """
 
-    any_of: tuple[str, ...] | None = Field(None, alias="in", min_length=1)
+    any_of: tuple[str, ...] | None = Field(None, alias="in", min_length=1, strict=False)
     ignore_case: bool = False
     empty: bool | None = None
     sign: Sign | None = None
@@ -152,6 +154,10 @@ class SideRule(Rule):
         return self
 
 
+class NoSuchTimeError(ValueError):
+    """A local time that no clock showed: they were put forward over it."""
+
+
 class DateRule(Table):
     """A date column. format: of strptime; ISO 8601 by default. timezone: when it has none.
 
@@ -190,12 +196,24 @@ class DateRule(Table):
         return text
 
     def read(self, text: str) -> datetime:
-        """The moment in a cell. Raises ValueError when it is not in the format."""
+        """The moment in a cell; of a local time that came twice, the first.
+
+        Raises ValueError when it is not in the format, NoSuchTimeError when it never came.
+        """
         if self.format is None:
             moment = datetime.fromisoformat(text)
         else:
             moment = datetime.strptime(text, self.format)  # noqa: DTZ007 - the zone comes next
-        return moment if moment.tzinfo else moment.replace(tzinfo=zone_of(self.timezone))
+        if moment.tzinfo:
+            return moment
+        zone = zone_of(self.timezone)
+        there = moment.replace(tzinfo=zone)
+        is_day = moment.time() == time()  # it begins when it begins, if the clocks skip midnight
+        if not is_day and there.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment:
+            raise NoSuchTimeError(
+                f"is no time in {self.timezone}: the clocks were put forward over it"
+            )
+        return there
 
 
 def zone_of(name: str) -> tzinfo:

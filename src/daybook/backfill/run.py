@@ -18,6 +18,7 @@ from daybook.counting import counted
 from daybook.errors import ConfigError, LogFull, LogUnavailable
 from daybook.ledger.record import Status
 from daybook.ledger.rejection import Reason
+from daybook.queue.patience import FINAL
 from daybook.requests import BalanceRequest, LedgerRequest, Request
 
 CHUNK_LINES_MAX = 1_000
@@ -132,7 +133,8 @@ class Backfill:
         """Post every row; yields the running summary after each chunk, for the progress bar.
 
         ``summary.stopped`` says why when it ended early; what was accepted until then is safe.
-        Raises ConfigError when the mapping's ledger id belongs to another ledger.
+        Raises ConfigError when the mapping's ledger id belongs to another ledger or the file can't
+        be read any further, LogRefused and LogNotInstalled at once.
         """
         started = self._clock.now()
         try:
@@ -282,6 +284,8 @@ class Backfill:
     def _pause(
         self, fault: Exception, retries: int, retries_max: int, seconds_min: float = 0.0
     ) -> None:
+        if isinstance(fault, FINAL):
+            raise fault
         if retries > retries_max:
             raise _Stopped(f"{fault} (tried {counted(retries, 'time')})") from None
         doubled: float = RETRY_SECONDS_MIN * 2 ** min(retries, 10)

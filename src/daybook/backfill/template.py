@@ -49,7 +49,7 @@ class Template:
         """The text for one row.
 
         strict: an empty column is a CellError: a reference or a name that lacks a part would be
-        another one.
+        another one; so are true and false, which nothing is called.
         """
         return "".join(
             _cell_text(row, piece, strict) if is_column else piece
@@ -109,13 +109,16 @@ def text_of(value: Any, name: str) -> str:
     raise CellError(f"column {name!r} is a JSON {type(value).__name__}, not text or a number")
 
 
-def filled(text: str, name: str) -> str:
-    """The text of a column. Raises CellError when it is empty."""
+def filled(value: Any, name: str) -> str:
+    """The text of a cell that names something. Raises CellError when it is empty, true or false."""
+    text = text_of(value, name)
+    if isinstance(value, bool):
+        raise CellError(f"column {name!r} is the JSON value {text}, not text or a number")
     if not text.strip():
         raise CellError(f"column {name!r} is empty")
     return text
 
 
 def _cell_text(row: Columns, name: str, strict: bool) -> str:
-    text = text_of(cell(row, name), name)
-    return filled(text, name) if strict else text
+    value = cell(row, name)
+    return filled(value, name) if strict else text_of(value, name)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,8 @@ from daybook.cli.output import print_json, print_table
 from daybook.cli.wiring import open_client
 from daybook.client.client import Client
 from daybook.counting import counted
-from daybook.errors import ConfigError
+from daybook.errors import ConfigError, LogUnavailable
+from daybook.next_steps import next_step
 
 BROKEN_OFF = "interrupted from the keyboard."
 """Why a run stopped that Ctrl-C ended."""
@@ -65,10 +66,11 @@ def run_command(command: Command) -> int:
 
     What is wrong with the two files is told first: for that no instance is needed.
     """
+    notes = Console(stderr=True, highlight=False)
     with ExitStack() as opened:
         try:
             mapping = load_mapping(command.mapping) if command.mapping else None
-            builder = LineBuilder(mapping) if mapping else RequestLines()
+            builder = LineBuilder(mapping, warn=_say_to(notes)) if mapping else RequestLines()
             source = opened.enter_context(
                 open_source(
                     command.file,
@@ -82,11 +84,16 @@ def run_command(command: Command) -> int:
         except ConfigError as error:
             return _bad_input(error)
         client = None if command.is_dry_run else opened.enter_context(open_client())
-        return _run(command, builder, source, client)
+        return _run(command, notes, builder, source, client)
 
 
-def _run(command: Command, builder: Builder, source: Source, client: Client | None) -> int:
-    notes = Console(stderr=True, highlight=False)
+def _say_to(notes: Console) -> Callable[[str], None]:
+    return lambda text: notes.print(text, markup=False, soft_wrap=True)
+
+
+def _run(
+    command: Command, notes: Console, builder: Builder, source: Source, client: Client | None
+) -> int:
     try:
         if client is None:
             summary = _dry_run(command, notes, source, builder)
@@ -107,21 +114,38 @@ def _post(
     command: Command, notes: Console, source: Source, builder: Builder, client: Client
 ) -> Summary:
     path = command.rejects or default_rejects_path(command.file, source.data_format)
-    with closing(RejectsFile(path, command.file, source)) as rejects:
-        run = Backfill(
-            client,
-            builder,
-            reject=rejects.add,
-            say=lambda text: notes.print(text, markup=False, soft_wrap=True),
-            lines_per_second=command.lines_per_second,
-            patience_seconds=command.patience_seconds,
-        )
-        try:
-            _follow(notes, source, run.run(source))
-        except KeyboardInterrupt:
-            run.summary.stopped = BROKEN_OFF
-    run.summary.rejects_path = str(path) if rejects.count else None
+    rejects = RejectsFile(path, command.file, source)
+    run = Backfill(
+        client,
+        builder,
+        reject=rejects.add,
+        say=_say_to(notes),
+        lines_per_second=command.lines_per_second,
+        patience_seconds=command.patience_seconds,
+    )
+    try:
+        _follow(notes, source, run.run(source))
+    except KeyboardInterrupt:
+        run.summary.stopped = BROKEN_OFF
+    except (ConfigError, LogUnavailable) as fault:
+        if not run.summary.lines:
+            raise
+        step = next_step(fault)
+        run.summary.stopped = f"{fault}; {step}" if step else str(fault)
+    finally:
+        _close(rejects, run.summary)
     return _noticed(run.summary, source)
+
+
+def _close(rejects: RejectsFile, summary: Summary) -> None:
+    """Write the rejects. Where that fails the summary says so: lines may have been posted."""
+    try:
+        rejects.close()
+    except (ConfigError, OSError) as fault:
+        why = fault.strerror if isinstance(fault, OSError) else fault
+        summary.rejects_fault = f"{rejects.path}: {why}"
+    else:
+        summary.rejects_path = str(rejects.path) if rejects.count else None
 
 
 def _dry_run(command: Command, notes: Console, source: Source, builder: Builder) -> Summary:
@@ -129,9 +153,11 @@ def _dry_run(command: Command, notes: Console, source: Source, builder: Builder)
     if command.rejects is None:
         summary = _follow(notes, source, dry_run(source, builder, _Shown(notes).add))
     else:
-        with closing(RejectsFile(command.rejects, command.file, source)) as rejects:
+        rejects, summary = RejectsFile(command.rejects, command.file, source), Summary()
+        try:
             summary = _follow(notes, source, dry_run(source, builder, rejects.add))
-        summary.rejects_path = str(command.rejects) if rejects.count else None
+        finally:
+            _close(rejects, summary)
     return _noticed(summary, source)
 
 
@@ -203,4 +229,6 @@ def _print(summary: Summary, as_json: bool) -> None:
 def _exit_code(summary: Summary, is_strict: bool) -> int:
     if summary.stopped is not None:
         return INTERRUPTED if summary.stopped == BROKEN_OFF else Exit.UNAVAILABLE
+    if summary.rejects_fault is not None:
+        return Exit.UNAVAILABLE
     return Exit.BAD_ANSWER if is_strict and summary.is_in_doubt else Exit.OK

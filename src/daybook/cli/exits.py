@@ -7,19 +7,13 @@ from enum import IntEnum
 
 from daybook.errors import (
     DaybookError,
-    LogFull,
-    LogNotInstalled,
-    LogRefused,
-    LogUnavailable,
     MalformedRequest,
     NotFound,
     OutcomeUnknown,
     ReferenceConflict,
-    SchemaOutdated,
-    StoreRefused,
-    StoreUnavailable,
 )
 from daybook.extras import UNAVAILABLE
+from daybook.next_steps import told
 
 
 class Exit(IntEnum):
@@ -53,21 +47,6 @@ _CODES: tuple[tuple[type[DaybookError], Exit], ...] = (
     (NotFound, Exit.BAD_ANSWER),
 )
 
-_REDIS = "DAYBOOK_REDIS_URL"
-_POSTGRES = "DAYBOOK_DATABASE_URL (of an owner's command DAYBOOK_MIGRATION_DATABASE_URL)"
-_MEND = "mend the user, the password or the database in {}, or the rights of that user"
-_REACH = "is it running, and are host and port in {} right? `daybook up --detach` starts one"
-_NEXT_STEPS: tuple[tuple[type[DaybookError], str], ...] = (
-    (LogNotInstalled, ""),
-    (LogRefused, _MEND.format(_REDIS)),
-    (LogUnavailable, _REACH.format(_REDIS)),
-    (LogFull, "see how far the workers are with `daybook status`"),
-    (SchemaOutdated, ""),
-    (StoreRefused, _MEND.format(_POSTGRES)),
-    (StoreUnavailable, _REACH.format(_POSTGRES)),
-)
-"""Where the message itself does not say it."""
-
 
 def code_of(error: DaybookError) -> Exit:
     """The exit code for an error."""
@@ -79,9 +58,6 @@ def show_error(error: DaybookError) -> None:
     if isinstance(error, MalformedRequest):
         lines = [f"error: {line}" for line in error.lines()]
     else:
-        lines = [f"error: {error}"]
-    hint = next((hint for kind, hint in _NEXT_STEPS if isinstance(error, kind)), "")
-    if hint:
-        lines.append(f"next: {hint}")
+        lines = told(error)
     for line in lines:
         print(line, file=sys.stderr)

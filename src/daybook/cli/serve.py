@@ -51,8 +51,11 @@ def worker(context: typer.Context) -> None:
 
     All options are Celery's own: see `celery worker --help`. Ctrl-C finishes the batch first.
     """
-    current().require_database_url()
-    current().require_broker_url()
+    from daybook.settings import read_settings
+
+    settings = read_settings()  # what is misspelt there the worker itself tells
+    settings.require_database_url()
+    settings.require_broker_url()
     arguments = ["-m", "celery", "-A", "daybook.worker", "worker", *context.args]
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - no shell on the way
 

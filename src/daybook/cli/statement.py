@@ -78,6 +78,8 @@ def statement(
     if as_csv and as_json:
         raise typer.BadParameter("give either --csv or --json")
     first, end = moment_of(since, "--from"), end_of(until, "--to")
+    if first is not None and end is not None and end < first:
+        raise typer.BadParameter(f"--to: {until} lies before --from, {since}: turn the two around")
     if last is None and first is None:
         last = LAST_BY_DEFAULT
     balance_id = named_balance(name, currency, external_id).balance_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from daybook.cli.wiring import current, open_log, open_reading
 from daybook.counting import counted
 from daybook.errors import DaybookError, LogUnavailable
 from daybook.ledger.entry import POSITION_COUNTER_BITS
+from daybook.next_steps import next_step
 
 if TYPE_CHECKING:
     from daybook.instance import FailingPart
@@ -51,6 +53,7 @@ class PartitionStatus:
 @dataclass(slots=True)
 class Status:
     """Everything that ``daybook status`` shows. errors: what could not be asked, and why.
+    next_steps: what to do about each of them; empty where the error says it.
 
     schedules, holds: how many transactions wait for their time, and how many open holds have a
     date; due: those whose time has come. quarantined: requests that were quarantined and are open.
@@ -73,6 +76,7 @@ class Status:
     workers: list[str] | None = None
     failing: list[FailingPart] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    next_steps: list[str] = field(default_factory=list)
 
 
 def status(
@@ -110,6 +114,7 @@ def status(
             code = max(code, code_of(error))
             if str(error) not in shown.errors:
                 shown.errors.append(str(error))
+                shown.next_steps.append(next_step(error))
     _show(shown, as_json)
     if code is not Exit.OK:
         raise typer.Exit(code)
@@ -222,8 +227,8 @@ def _show(shown: Status, as_json: bool) -> None:
         return
     if shown.redis_url or shown.database_url:
         _print(shown)
-    for error in shown.errors:
-        typer.echo(f"error: {error}", err=True)
+    for error, step in zip_longest(shown.errors, shown.next_steps, fillvalue=""):
+        typer.echo(f"error: {error}" + (f"\nnext: {step}" if step else ""), err=True)
 
 
 def _print(shown: Status) -> None:

@@ -42,6 +42,7 @@ def tail(
 
     The cursor behind the last one is said at the end, and with --json beside each record.
     """
+    from daybook.interrupts import until_signal
     from daybook.store.read.queries import reading
     from daybook.store.read.tail import cursor_text, moved_on, present_end, read_cursor
 
@@ -51,21 +52,25 @@ def tail(
         else:
             with reading(engine) as connection:
                 cursor = present_end(connection)
+        records = _next(engine, cursor)  # of a cursor that can't be, before any is told
+        is_at_end = False
         try:
-            while True:
-                records = _next(engine, cursor)
-                for record in records:
-                    behind = moved_on(cursor, [record])
-                    _show(record, cursor_text(behind), as_json)
-                    cursor = behind  # an interrupt before this shows the record again
-                if len(records) < RECORDS_AT_ONCE:
-                    if not follow:
-                        break
-                    time.sleep(LOOK_SECONDS)
-        except KeyboardInterrupt:
-            raise typer.Exit(INTERRUPTED) from None
+            with until_signal():
+                while True:
+                    for record in records:
+                        behind = moved_on(cursor, [record])
+                        _show(record, cursor_text(behind), as_json)
+                        cursor = behind  # an interrupt before this shows the record again
+                    if len(records) < RECORDS_AT_ONCE:
+                        if not follow:
+                            is_at_end = True
+                            break
+                        time.sleep(LOOK_SECONDS)
+                    records = _next(engine, cursor)
         finally:
             typer.echo(f"go on: --after {cursor_text(cursor)}", err=True)
+        if not is_at_end:
+            raise typer.Exit(INTERRUPTED)
 
 
 def _next(engine: Engine, cursor: Cursor) -> list[TransactionView]:

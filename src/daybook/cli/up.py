@@ -79,9 +79,11 @@ def up(
 def down() -> None:
     """Stop what runs in the data folder (DAYBOOK_HOME); the data stays."""
     from daybook.embedded.detached import stop_instance
+    from daybook.embedded.folder import check_rights
 
     home = current().home
     try:
+        check_rights(home)
         stopped = stop_instance(home)
     except DaybookError as error:
         _fail(error)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,10 +18,22 @@ if TYPE_CHECKING:
 
 
 def current() -> Settings:
-    """The settings of this process, read once. Raises ConfigError."""
+    """The settings of this process, read once. Raises ConfigError.
+
+    A variable that is a setting misspelt is told on stderr.
+    """
     from daybook.settings import current as read_once
 
+    _tell_misspelt()
     return read_once()
+
+
+@lru_cache(maxsize=1)
+def _tell_misspelt() -> None:
+    from daybook.settings import misspelt
+
+    for warning in misspelt(os.environ):
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def warn_on_stderr() -> None:

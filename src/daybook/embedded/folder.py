@@ -171,8 +171,16 @@ class DataFolder:
         try:
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
             owner, content = self.home.stat().st_uid, {path.name for path in self.home.iterdir()}
+        except (FileExistsError, NotADirectoryError) as error:
+            raise ConfigError(
+                f"{self.home} can't be the data folder: it is a file, or lies below one; set "
+                "DAYBOOK_HOME to a folder, or to a path where one can be made"
+            ) from error
         except OSError as error:
-            raise ConfigError(f"the data folder {self.home} can't be used: {error}") from error
+            raise ConfigError(
+                f"the data folder {self.home} can't be used: {error.strerror}; give yourself the "
+                f"right to it and to {self.home.parent}, or set DAYBOOK_HOME to another folder"
+            ) from error
         if owner != os.geteuid():
             raise ConfigError(
                 f"the data folder {self.home} belongs to user {owner}: run Daybook as this user, "
@@ -192,6 +200,17 @@ class DataFolder:
             self._run_link.symlink_to(_short_folder())
             open_way(self.run, account)
         account.own(self.run)
+
+
+def check_rights(home: Path) -> None:
+    """Raises ConfigError for a data folder of one's own that its owner took all rights from."""
+    home = home.expanduser().resolve()
+    if not home.is_dir() or os.access(home, os.R_OK | os.W_OK | os.X_OK):
+        return
+    if home.stat().st_uid == os.geteuid():
+        raise ConfigError(
+            f"the data folder {home} is yours, and its rights keep you out: chmod 700 {home}"
+        )
 
 
 def _short_folder() -> Path:

@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from daybook.errors import ConfigError, LogFull, LogNotInstalled, LogRefused, LogUnavailable
-from daybook.settings import Settings
+from daybook.settings import Settings, redis_address_fault
 
 _BAD_ADDRESS = (
     "DAYBOOK_REDIS_URL is not an address like redis://:password@host:6379/0, rediss://… or unix://…"
@@ -36,6 +36,7 @@ def connect(redis_url: str, settings: Settings, *, patient: bool = True) -> redi
     patient: the driver tries again by itself. Producers do that themselves, see ``patience``.
     """
     options = _OPTIONS if patient else {**_OPTIONS, "retry": Retry(NoBackoff(), 0)}
+    _check_database(redis_url)
     try:
         return redis.Redis.from_url(
             redis_url,
@@ -50,6 +51,7 @@ def connect(redis_url: str, settings: Settings, *, patient: bool = True) -> redi
 def connect_async(redis_url: str, settings: Settings) -> redis.asyncio.Redis:
     """Like ``connect``, for producers that use asyncio."""
     options = {**_OPTIONS, "retry": redis.asyncio.retry.Retry(NoBackoff(), 0)}
+    _check_database(redis_url)
     try:
         return redis.asyncio.Redis.from_url(
             redis_url,
@@ -59,6 +61,28 @@ def connect_async(redis_url: str, settings: Settings) -> redis.asyncio.Redis:
         )
     except ValueError:
         raise ConfigError(_BAD_ADDRESS) from None
+
+
+def _check_database(redis_url: str) -> None:
+    if fault := redis_address_fault(redis_url):
+        raise ConfigError(f"DAYBOOK_REDIS_URL: {fault}")
+
+
+def check_access(redis_url: str, settings: Settings) -> None:
+    """Raises LogRefused when the server refuses who comes with this address.
+
+    One that is away may start later: it is no fault.
+    """
+    client = connect(redis_url, settings, patient=False)
+    try:
+        with translated_faults():
+            client.ping()
+    except LogRefused:
+        raise
+    except (LogUnavailable, LogFull):
+        pass
+    finally:
+        client.close()
 
 
 @contextmanager

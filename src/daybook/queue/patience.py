@@ -12,7 +12,9 @@ from daybook.errors import LogNotInstalled, LogRefused, LogUnavailable
 PAUSE_SECONDS_MIN = 0.05
 PAUSE_SECONDS_MAX = 2.0
 
-_FINAL = (LogNotInstalled, LogRefused)
+FINAL = (LogNotInstalled, LogRefused)
+"""What another attempt does not change."""
+
 Answer = TypeVar("Answer")
 
 
@@ -30,7 +32,7 @@ class Patience:
     def pause_after(self, fault: LogUnavailable) -> float:
         """Seconds until the next attempt. Raises ``fault`` when there is none."""
         left = self._deadline - time.monotonic()
-        if isinstance(fault, _FINAL) or left <= 0:
+        if isinstance(fault, FINAL) or left <= 0:
             raise fault
         pause = random.uniform(self._pause / 2, self._pause)  # noqa: S311 - no secret
         self._pause = min(2 * self._pause, PAUSE_SECONDS_MAX)

@@ -40,6 +40,32 @@ _FOR_NOW = re.compile(r"starting up|shutting down|in recovery|not yet accepting|
 like one that refuses."""
 
 
+_OWN_FAULTS = (
+    (
+        re.compile("no password supplied"),
+        "it asks for a password, and the address has none",
+        "write it as postgresql://user:password@host/db",
+    ),
+    (
+        re.compile("does not support SSL"),
+        "the address asks for TLS, and this server has none",
+        "have the server speak TLS, or change sslmode",
+    ),
+    (
+        re.compile(r"(certificate[^\n]*(?:verify failed|does not (?:exist|match))[^\n]*)"),
+        "its certificate is not trusted: {}",
+        "name the authority that signed it with sslrootcert",
+    ),
+    (
+        re.compile(r"(invalid (?:connection option|\w+ value|integer value|port number)[^\n]*)"),
+        "the address is wrong: {}",
+        "correct it",
+    ),
+)
+"""What the driver itself says of an address that can't work here: what it
+means, and how to mend it."""
+
+
 _LOCK_ORDER = {"enable_nestloop": "on", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 
 
@@ -138,9 +164,19 @@ def translated_faults() -> Iterator[None]:
             raise SchemaOutdated(
                 "the database's schema is behind this version: run `daybook migrate`"
             ) from fault
+        if state is None:
+            _raise_own_fault(original)
         if (refused := _refused(original, state)) is not None:
             raise StoreRefused(f"Postgres refused: {refused}") from fault
         raise StoreUnavailable(f"Postgres: {_first_line(original)}") from fault
+
+
+def _raise_own_fault(fault: BaseException | None) -> None:
+    """Raises StoreRefused when the address can't work, which another attempt does not change."""
+    for pattern, meaning, mend in _OWN_FAULTS:
+        if found := pattern.search(str(fault)):
+            said = meaning.format(*found.groups())
+            raise StoreRefused(f"Postgres: {said}", mend) from fault
 
 
 def _refused(fault: object, state: str | None) -> str | None:

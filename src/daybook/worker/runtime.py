@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from daybook.apply.applier import Applier
 from daybook.client.client import Client
-from daybook.errors import ConfigError, SchemaOutdated, StoreUnavailable
+from daybook.errors import ConfigError, SchemaOutdated, StoreRefused, StoreUnavailable
 from daybook.installation.migrate import check_revision
 from daybook.queue.connect import connect
 from daybook.queue.log import Log
@@ -90,12 +90,13 @@ def partitions_of_installation() -> int:
 def partitions_when_ready() -> int:
     """The same, waiting for a Postgres that is away: it may start after the worker does.
 
-    Raises SchemaOutdated or ConfigError at once, StoreUnavailable after READY_ATTEMPTS_MAX.
+    Raises SchemaOutdated, StoreRefused or ConfigError at once, StoreUnavailable after
+    READY_ATTEMPTS_MAX.
     """
     for attempt in range(READY_ATTEMPTS_MAX):
         try:
             return partitions_of_installation()
-        except SchemaOutdated:
+        except (SchemaOutdated, StoreRefused):
             raise
         except StoreUnavailable as away:
             log.warning("worker.waits", fault=str(away), attempt=attempt + 1)

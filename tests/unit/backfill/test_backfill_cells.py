@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from tests.unit.backfill.builders import builder_of, built, refused
 
-from daybook.backfill.lines import balance_id_of
+from daybook.backfill.lines import Reject, balance_id_of
 from daybook.backfill.numbers import NumberForm, decimals_max
+from daybook.backfill.rows import Row
 
 PLAIN = """
 [transaction]
@@ -122,17 +123,89 @@ def test_a_cell_of_another_form_is_refused(cell: str) -> None:
         (NumberForm(",", " "), "1\u202f234\u00a0567,8", "1234567.8"),
         (NumberForm(".", ","), "12,34,567.50", "1234567.5"),
         (NumberForm(".", "'"), "-1'234", "-1234"),
+        (NumberForm(",", "."), "1.00.000,00", None),
+        (NumberForm(".", "'"), "12'34'567", None),
+        (NumberForm(), "007", "7"),
         (NumberForm(), ".5", "0.5"),
-        (NumberForm(), "+1E3", "1000"),
         (NumberForm(), "٣", None),
         (NumberForm(), "1e9999", None),
         (NumberForm(), "9" * 1_001, None),
     ],
 )
 def test_forms_of_numbers(form: NumberForm, cell: str, text: str | None) -> None:
-    """French and Swiss thousands, Indian groups, exponents; nothing of absurd size."""
+    """French and Swiss thousands, Indian groups between commas; nothing of absurd size."""
     number = form.read(cell)
     assert (number.text if number else None) == text
+
+
+@pytest.mark.parametrize(
+    ("csv", "cell", "number"),
+    [
+        (GERMAN, "0.125", "0.125"),
+        (GERMAN, "-0.100", "-0.1"),
+        (GERMAN, "00.100", "0.1"),
+        (GERMAN, "01.234", "1.234"),
+        (ENGLISH, "0,125", "0.125"),
+        (ENGLISH, "0,12,345", None),
+    ],
+)
+def test_a_group_does_not_begin_with_a_zero(csv: str, cell: str, number: str | None) -> None:
+    """An eighth of a coin is not a hundred and twenty-five: the reason says what it looks like."""
+    reject = refused(builder_of(csv + PLAIN), ROW | {"amount": cell})
+    assert reject.code == "invalid_amount"
+    assert number is None or f"if it is {number}, write decimal" in reject.reason
+
+
+@pytest.mark.parametrize("cell", ["1,23E+05", "1E5", "12E2", "1e-2", "1.5E3", " 1E5"])
+def test_a_number_that_lost_its_digits_is_refused(cell: str) -> None:
+    """A spreadsheet's exponent stands for digits that are gone."""
+    for csv in ("", GERMAN):
+        reason = refused(builder_of(csv + PLAIN), ROW | {"amount": cell}).reason
+        assert "is what a spreadsheet leaves of a number when it drops digits" in reason
+
+
+def test_numbers_of_json_may_have_an_exponent() -> None:
+    """They are exact: nothing of them was lost."""
+    assert built(builder_of(GERMAN + PLAIN), ROW | {"amount": Decimal("1E2")}).amount == 100
+
+
+JSON_LINE = '{"as": "it was read"}'
+
+
+@pytest.mark.parametrize(
+    ("changed", "line", "said"),
+    [
+        (
+            {"amount": "1,000.00"},
+            JSON_LINE,
+            "like 1234.50; if it is 1000, write that without quotes",
+        ),
+        ({"amount": "1.005"}, JSON_LINE, "precision 100 takes; if it is 1005, write that without"),
+        ({"amount": "1e3"}, JSON_LINE, "e3 is what a spreadsheet leaves"),
+        ({"id": "\ud83d"}, JSON_LINE, "has half a character"),
+        ({"id": "\udcfc"}, "M\udcfcller", "has bytes that are no UTF-8, as JSON is"),
+        ({"id": "\x8elut"}, JSON_LINE, "has U+008E as character 3; remove it"),
+    ],
+)
+def test_lines_of_json_are_told_what_fits_json(
+    changed: dict[str, Any], line: str, said: str
+) -> None:
+    """Settings of [csv] are no help there."""
+    reject = builder_of(PLAIN).build(Row(2, ROW | changed, content=line))
+    assert isinstance(reject, Reject)
+    assert said in reject.reason
+    assert "[csv]" not in reject.reason
+
+
+@pytest.mark.parametrize("flag", [True, False])
+@pytest.mark.parametrize("column", ["id", "currency", "acct", "group"])
+def test_nothing_is_called_true(column: str, flag: bool) -> None:
+    """A boolean of JSON is no reference, no currency, no balance and no group."""
+    text = PLAIN.replace('"@F"', '"@F-{acct}"') + '[group]\nby = "{group}"\nreference = "{group}"\n'
+    row = Row(2, ROW | {"acct": "A", "group": "G"} | {column: flag}, content=JSON_LINE)
+    (reject,) = builder_of(text).lines([row])
+    assert isinstance(reject, Reject)
+    assert f"column {column!r} is the JSON value {str(flag).lower()}" in reject.reason
 
 
 @pytest.mark.parametrize(
@@ -169,7 +242,7 @@ def test_whole_numbers_have_no_decimals() -> None:
 def test_one_number_has_one_text() -> None:
     """10.0 and 10.00 are one reference, of a CSV and of JSON, whatever else they stand beside."""
     builder = builder_of(PLAIN.replace("f-{id}", "f-{id}-{amount}"))
-    for cell in ("10", "10.0", "10.00", "1e1"):
+    for cell in ("10", "10.0", "10.00", Decimal("1e1")):
         assert built(builder, ROW | {"amount": cell}).reference == "f-1-10"
 
 

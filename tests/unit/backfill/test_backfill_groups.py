@@ -94,6 +94,18 @@ def test_postings_are_paired_into_one_request() -> None:
     assert again.request.body() == first.request.body()
 
 
+def test_a_blank_in_the_text_of_a_group_is_named() -> None:
+    """It keeps a row from its group, which then does not add up: nobody sees why."""
+    builder = builder_of(JOURNAL.replace('"entry-{entry}', '"entry-{entry}-of-2026'))
+    parted = [row(2, "10", "A", "1", ""), row(3, "10 ", "B", "", "1")]
+    reasons = [one.reason for one in builder.lines(parted) if isinstance(one, Reject)]
+    assert reasons == [
+        "the rows of its group take 1 and give 0 EUR",
+        "the rows of its group take 0 and give 1 EUR: by '10 ' ends with U+0020 (SPACE); remove "
+        "it; or write normalise = true into the mapping",
+    ]
+
+
 amounts = st.lists(st.integers(1, 500), min_size=1, max_size=6)
 
 

@@ -242,12 +242,24 @@ def test_all_errors_of_a_line_come_at_once() -> None:
         ('format = "%Y-%m-%d %z", timezone = "+09:00"', "2024-02-01 +0100",
          datetime(2024, 1, 31, 23, tzinfo=UTC)),
         ('timezone = "UTC"', "2024-02-01", datetime(2024, 2, 1, tzinfo=UTC)),
+        ('timezone = "Europe/Berlin"', "2024-10-27 02:30",
+         datetime(2024, 10, 27, 0, 30, tzinfo=UTC)),
+        ('timezone = "America/Sao_Paulo"', "2018-11-04", datetime(2018, 11, 4, 3, tzinfo=UTC)),
     ],
 )  # fmt: skip
 def test_dates_follow_their_format_and_zone(rule: str, text: str, expected: datetime) -> None:
-    """The zone of the mapping counts only for a date that has none of its own."""
+    """The zone of the mapping counts for dates without; of a time that came twice the first."""
     mapping = FIELDS.replace('column = "on", optional = true', f'column = "on", {rule}')
     assert built(builder_of(mapping), ROW | {"on": text}).effective_date == expected
+
+
+@pytest.mark.parametrize("text", ["2024-03-31 02:30", "2024-03-31T02:00:00"])
+def test_a_time_that_never_came_is_refused(text: str) -> None:
+    """The clocks were put forward over it: nobody knows which moment is meant."""
+    rule = 'column = "on", timezone = "Europe/Berlin"'
+    mapping = FIELDS.replace('column = "on", optional = true', rule)
+    reason = refused(builder_of(mapping), ROW | {"on": text}).reason
+    assert f"{text!r} in column 'on' is no time in Europe/Berlin: the clocks were put" in reason
 
 
 def test_a_date_a_little_ahead_is_accepted() -> None:

@@ -139,6 +139,18 @@ def test_a_condition_that_can_never_hold_is_told() -> None:
     ("line", "path", "fix"),
     [
         ('allow_overdraft = "yes"', "transaction.allow_overdraft", "must be true or false"),
+        ("[csv]\nline_feeds = 1", "csv.line_feeds", "must be true or false, without quotes"),
+        ('[csv]\nskip = "3"', "csv.skip", "must be a whole number, without quotes"),
+        (
+            'description = [{ when = { a = { empty = "no" } }, value = "b" }]',
+            "transaction.description[0].when.a.empty",
+            "true or false, without",
+        ),
+        (
+            'effective_date = { column = "d", optional = "off" }',
+            "transaction.effective_date.optional",
+            "true or false, without",
+        ),
         ('inflight = [{ value = "{f}" }, { value = true }]', "transaction.inflight", "[0]"),
         ("effective_date = { column = 1 }", "transaction.effective_date.column", "string"),
         ("description = []", "transaction.description", "at least 1"),
@@ -171,6 +183,8 @@ def test_a_wrong_key_is_named_with_its_fix(line: str, path: str, fix: str) -> No
         ('"EUR"', '" "', "cannot be blank"),
         ("precision = 100", "precision = 0", "from 1 to 10^30"),
         ("precision = 100", 'precision = "1.5"', "must be an integer"),
+        ("precision = 100", 'precision = "100"', "is a number: write it without quotes"),
+        ("[transaction]", 'normalise = "no"\n[transaction]', "normalise: must be true or false, w"),
         ("precision = 100", "", "is required: minor units in a major unit, 100 for cents"),
         ("precision = 100", 'precision = 100\nrounding = "down"', 'must be "half_up"'),
     ],

@@ -56,6 +56,31 @@ def test_rows_come_in_the_order_that_is_asked_for() -> None:
     assert [row.number for row in source_of(FILE, 'order_by = "id"')] == [6, 4, 2, 3, 5]
 
 
+@pytest.mark.parametrize("day", ["03.02.2026", "2/3/26", "03-02-2026 10:15", "3 Feb 2026"])
+def test_dates_that_are_ordered_as_text_are_told_once(day: str) -> None:
+    """The year last, and the column no date of the mapping: it says how to order by time."""
+    told: list[str] = []
+    text = MAPPING.format(more='order_by = "booked"')
+    builder = LineBuilder(check_mapping(tomllib.loads(text)), warn=told.append)
+    assert builder.order_key is not None
+    for number in (2, 3):
+        assert builder.order_key(Row(number, {"booked": day}))
+    (said,) = told
+    assert f"order_by = 'booked' orders by text, and {day!r} looks like a date" in said
+    assert 'effective_date = { column = "booked", format = ' in said
+
+
+@pytest.mark.parametrize("text", ["2026-02-03", "10", "1.5", "12-2026", "A 1.2.2026", "1.2.3.4567"])
+def test_texts_that_order_themselves_are_not_told(text: str) -> None:
+    """Numbers, names and dates that begin with the year."""
+    told: list[str] = []
+    mapping = check_mapping(tomllib.loads(MAPPING.format(more='order_by = "booked"')))
+    key = LineBuilder(mapping, warn=told.append).order_key
+    assert key is not None
+    assert key(Row(2, {"booked": text}))
+    assert not told
+
+
 def test_faults_and_cells_survive_another_order() -> None:
     """A broken line stays one, with its number; bytes that are no text stay what they are."""
     content = FILE + b"\xff,1,01.01.2026\n1,2\n"

@@ -16,6 +16,7 @@ from daybook.errors import (
     SchemaOutdated,
     StoreUnavailable,
 )
+from daybook.next_steps import next_step
 from daybook.queue.connect import connect
 from daybook.queue.log import Log
 from daybook.settings import Settings
@@ -122,16 +123,21 @@ def inspect(asked: Asked, one: Inspection) -> Check:
         return Check(one.name, *one.judge(asked))
     except LogUnavailable as error:
         if type(error) is LogUnavailable:  # not one that answers, and refuses
-            asked.away["log"] = str(error)
-        return Check(one.name, "unavailable", str(error))
+            asked.away["log"] = _with_next_step(error)
+        return Check(one.name, "unavailable", _with_next_step(error))
     except StoreUnavailable as error:
         if not isinstance(error, SchemaOutdated) and not _answers(asked):
-            asked.away["database"] = str(error)
-        return Check(one.name, "unavailable", str(error))
+            asked.away["database"] = _with_next_step(error)
+        return Check(one.name, "unavailable", _with_next_step(error))
     except DaybookError as error:
-        return Check(one.name, "unavailable", str(error))
+        return Check(one.name, "unavailable", _with_next_step(error))
     except Exception as error:  # what it read was none of what may stand there
         return Check(one.name, "failed", f"can't be judged: {type(error).__name__}: {error}")
+
+
+def _with_next_step(error: DaybookError) -> str:
+    step = next_step(error)
+    return f"{error}; {step}" if step else str(error)
 
 
 def _answers(asked: Asked) -> bool:
