@@ -75,6 +75,13 @@ def keep_files_in_memory() -> None:
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 
+def free_port() -> int:
+    """A port of this machine that nobody has at this moment."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
 def wait_until(
     condition: Callable[[], Any],
     what: str,

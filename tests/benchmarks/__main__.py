@@ -33,6 +33,7 @@ from tests.benchmarks.measures import (
     split_rate,
     warm_workers,
 )
+from tests.benchmarks.over_http import http_rates
 from tests.harness import Cluster, Installation, cluster_from_environment
 
 BALANCES = 10_000
@@ -40,6 +41,7 @@ REPEATS = 3
 REFUSED_EVERY = 10
 BULK_SIZE = 1_000
 LEGS = 100
+HTTP_REQUESTS_MAX = 10_000
 
 
 def main() -> int:
@@ -97,6 +99,8 @@ def run(
         if backlog:
             tell("memory")
             report["memory"] = memory_growth(two, workers, balances, backlog)
+        tell("over HTTP")
+        report["http"] = http_rates(two, balances, min(transactions, HTTP_REQUESTS_MAX))
         workers.stop()
         warm_workers(two, 2, task_events=True)
         repeated("apply_with_task_events", lambda: apply_rate(two, balances, transactions))
@@ -161,10 +165,34 @@ def show(report: dict[str, Any]) -> None:
     figures.add_row("idle, enqueue to outcome, median", f"{idle['median_ms']:.1f} ms")
     figures.add_row("idle, enqueue to outcome, p99", f"{idle['p99_ms']:.1f} ms")
     console.print(figures)
+    console.print(http_table(report["http"]))
     table = Table("ratio", "value", title="Ratios")
     for name, value in report["ratios"].items():
         table.add_row(name, f"{value:.2f}")
     console.print(table)
+
+
+def http_table(http: dict[str, Any]) -> Table:
+    """What was measured over HTTP, on the same cores as everything else."""
+    table = Table("request", "answers/s", "applied/s", "median", "p99", title="Over HTTP")
+    for name, title in (
+        ("post", "POST /transactions"),
+        ("post_from_one", "the same, all from @World"),
+        ("post_and_wait", "the same, answered with the outcome"),
+        ("bulk", "POST /transactions/bulk of 500"),
+        ("balance", "GET /balances/{id}"),
+        ("post_paced", "POST /transactions, 1,000 a second asked for"),
+    ):
+        one = http[name]
+        applied = one.get("applied_per_second")
+        table.add_row(
+            title,
+            f"{one['per_second']:,.0f}",
+            "" if applied is None else f"{applied:,.0f}",
+            f"{one['median_ms']:.1f} ms",
+            f"{one['p99_ms']:.1f} ms",
+        )
+    return table
 
 
 def machine() -> str:

@@ -24,6 +24,8 @@ def test_a_short_run_measures_everything(
     assert report["drafts_per_core"]["requests"] == 300
     assert report["copy"]["rows"] > 300
     assert report["idle"]["requests"] == 300
+    assert report["http"]["post"]["answers"] == 300
+    assert all(one["per_second"] > 0 for one in report["http"].values())
     assert report["history"]["rows"] == 3_000
     assert report["history"]["export_per_second"] > 0
     assert set(report["ratios"]) == {

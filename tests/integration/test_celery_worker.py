@@ -8,7 +8,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,7 +23,7 @@ from celery.signals import beat_init
 from sqlalchemy.engine import make_url
 from structlog.testing import capture_logs
 from tests.browser import BROWSER, in_a_browser
-from tests.harness import Installation, wait_until
+from tests.harness import Installation, free_port, wait_until
 
 from daybook.client.receipts import Receipt
 from daybook.embedded.work import FLOWER_COLUMNS
@@ -265,12 +264,6 @@ def test_what_was_refused_is_told_as_such(installation: Installation) -> None:
 def log_of(installation: Installation) -> str:
     path = installation.folder / "worker.log"
     return path.read_text(errors="replace") if path.exists() else ""
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.mark.long

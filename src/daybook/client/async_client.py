@@ -28,7 +28,7 @@ from daybook.requests import Request
 from daybook.settings import Settings, celery_url, read_settings
 
 
-class _Awaited:
+class Awaited:
     """The transport of one event loop: its connections belong to that of the first call.
 
     Every method that sends raises WrongEventLoop in another one, before anything is sent.
@@ -51,6 +51,11 @@ class _Awaited:
         with translated_faults():
             reply = await self._script(keys, arguments)
         return read_append_reply(reply)
+
+    async def ring(self, doorbell: Doorbell, partitions: Sequence[int]) -> None:
+        self.check_loop()
+        if partitions:
+            await asyncio.to_thread(doorbell.ring, partitions)
 
     async def message(self, send: Callable[[], None]) -> None:
         self.check_loop()
@@ -75,6 +80,8 @@ class _Awaited:
 class AsyncClient(Calls[Coroutine[Any, Any, AsyncReceipt]]):
     """``Client`` for asyncio: the same calls, awaited."""
 
+    transport: type[Awaited] = Awaited
+
     def __init__(
         self,
         redis_url: str | None = None,
@@ -89,7 +96,7 @@ class AsyncClient(Calls[Coroutine[Any, Any, AsyncReceipt]]):
         self._clock = clock
         keys = Keys(self._settings.namespace)
         patience = self._settings.retry_seconds_max
-        self._transport = _Awaited(self._redis, keys)
+        self._transport = self.transport(self._redis, keys)
         self._flows = Flows(self._transport, keys, self._doorbell, patience)
         self._appends = SharedAppends(partial(self._flows.append_many, client=None))
         self._waits = SharedWaits(self._flows.values_of)

@@ -35,6 +35,9 @@ class Blocking:
     async def append(self, entries: Sequence[NewEntry]) -> tuple[list[Appended], list[int]]:
         return self._log.append(entries)
 
+    async def ring(self, doorbell: Doorbell, partitions: Sequence[int]) -> None:
+        doorbell.ring(partitions)
+
     async def message(self, send: Callable[[], None]) -> None:
         send()
 

@@ -69,6 +69,10 @@ class Transport(Protocol):
         """Append in one step; what became of each entry, and the partitions to ring."""
         ...
 
+    async def ring(self, doorbell: Doorbell, partitions: Sequence[int]) -> None:
+        """Wake a worker for each partition, now or a moment later."""
+        ...
+
     async def message(self, send: Callable[[], None]) -> None:
         """Call ``send``, which hands a message to the broker and blocks meanwhile."""
         ...
@@ -137,7 +141,7 @@ class Flows:
                 fault.accepted = tuple(receipts)
                 raise
             reach(Point.APPENDED)
-            await self._transport.message(partial(self._doorbell.ring, bells))
+            await self._transport.ring(self._doorbell, bells)
             reach(Point.RUNG)
             receipts += receipts_of(part, results, receipts, client)
         return receipts
