@@ -50,7 +50,7 @@ class Ringing(Awaited):
 class LogClient(AsyncClient):
     """An ``AsyncClient`` that can tell what waits in the log."""
 
-    transport = Ringing
+    _transport_type = Ringing
 
     async def close(self) -> None:
         """Ring what is due, and close the connections. What was accepted stays accepted."""

@@ -80,7 +80,7 @@ class Awaited:
 class AsyncClient(Calls[Coroutine[Any, Any, AsyncReceipt]]):
     """``Client`` for asyncio: the same calls, awaited."""
 
-    transport: type[Awaited] = Awaited
+    _transport_type: type[Awaited] = Awaited
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class AsyncClient(Calls[Coroutine[Any, Any, AsyncReceipt]]):
         self._clock = clock
         keys = Keys(self._settings.namespace)
         patience = self._settings.retry_seconds_max
-        self._transport = self.transport(self._redis, keys)
+        self._transport = self._transport_type(self._redis, keys)
         self._flows = Flows(self._transport, keys, self._doorbell, patience)
         self._appends = SharedAppends(partial(self._flows.append_many, client=None))
         self._waits = SharedWaits(self._flows.values_of)
