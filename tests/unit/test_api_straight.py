@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -123,6 +124,29 @@ def test_a_body_in_many_pieces_is_whole_on_both_ways() -> None:
 
         found = asyncio.run(send()).json()
         assert found[key] == ("r1" if key == "short" else content)
+
+
+def test_what_the_framework_raises_is_answered_by_it_alone() -> None:
+    """It has an answer already when it comes by here: a second one would break the connection."""
+    sent: list[Any] = []
+
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        await JSONResponse({}, 500)(scope, receive, send)
+        raise RuntimeError("told to the server, too")
+
+    async def call_it() -> None:
+        async def send(message: Any) -> None:
+            sent.append(message["type"])
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b""}
+
+        scope = {"type": "http", "method": "GET", "path": "/x", "query_string": b"", "headers": []}
+        await Straight(broken, Mock())(scope, receive, send)
+
+    with pytest.raises(RuntimeError):
+        asyncio.run(call_it())
+    assert sent == ["http.response.start", "http.response.body"]
 
 
 def test_a_fault_has_the_form_that_it_has_on_the_long_way() -> None:

@@ -43,15 +43,12 @@ class Straight:
             return
         try:
             done, receive = await self._way(scope, receive)
-            if done is None:
-                await self._app(scope, receive, send)
-                return
-            response = await done()
+            response = await done() if done is not None else None
         except Fault as fault:
             response = answer(fault)
         except Exception as fault:  # whatever it is has an answer, as on the long way
             response = answer(told(fault, scope["path"]))
-        await response(scope, receive, send)
+        await (response or self._app)(scope, receive, send)
 
     async def _way(self, scope: Scope, receive: Receive) -> tuple[Done | None, Receive]:
         """What answers a request, None for the framework; and its body, to be read again."""
@@ -77,13 +74,12 @@ class Straight:
 
     def _post(self, scope: Scope, content: bytes) -> Done | None:
         wait = _WAIT.fullmatch(scope["query_string"])
+        if wait is None:
+            return None
         model, create = _POSTS[scope["path"]]
         try:
-            given = load_json(content)
-            body = model.model_validate(given) if wait is not None else None
+            body = model.model_validate(load_json(content))
         except (MalformedRequest, ValidationError, ValueError):
-            return None
-        if wait is None or body is None:
             return None
         seconds = float(wait[1]) if wait[1] else None
         return lambda: create(body, self._service(), seconds)
