@@ -111,15 +111,13 @@ class Guard:
 
     async def _let_in(self, scope: Scope, headers: Headers, seen: _Seen) -> None:
         """Note who sends a request. Raises Fault for who may not."""
-        if scope["path"] in OPEN_PATHS:
-            pass
-        elif self._master_key is None:
-            check_no_page(headers)
-        else:
-            given = headers.get(KEY_HEADER)
-            principal = await self._principal(scope, given, self._master_key, seen)
-            scope.setdefault("state", {})["principal"] = principal
         if scope["path"] not in OPEN_PATHS:
+            if self._master_key is None:
+                check_no_page(headers)
+            else:
+                given = headers.get(KEY_HEADER)
+                principal = await self._principal(scope, given, self._master_key, seen)
+                scope.setdefault("state", {})["principal"] = principal
             self._check_rate(seen.key.get("api_key", ""))
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > BODY_BYTES_MAX:

@@ -5,7 +5,7 @@ Between the two nothing is ever missing: what leaves the log is in the ledger be
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -25,6 +25,7 @@ from daybook.store.read.outcomes import deferred_body
 from daybook.store.read.queries import find_identity, find_ledger
 from daybook.store.read.recorded import find_transaction
 from daybook.store.read.views import (
+    AccountView,
     BalanceView,
     IdentityView,
     LedgerView,
@@ -221,3 +222,15 @@ def _rejected(view: RejectionView) -> Shape:
         "inflight": False,
         "meta_data": {**meta_data, "blnk_rejection_reason": why},
     }
+
+
+async def included(
+    service: Service, view: BalanceView | AccountView, include: Sequence[str] | None
+) -> Shape:
+    """The owner and the ledger of a thing, as far as they are to be shown with it."""
+    wanted, shape = set(include or ()), Shape()
+    if "identity" in wanted and view.identity_id:
+        shape["identity"] = shapes.identity(await identity(service, view.identity_id))
+    if "ledger" in wanted:
+        shape["ledger"] = shapes.ledger(await ledger(service, view.ledger_id))
+    return shape

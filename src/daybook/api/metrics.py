@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import os
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -16,7 +17,6 @@ from daybook.api.faults import Fault
 from daybook.api.rights import needed
 from daybook.api.service import Service, accepted_at, now_of
 from daybook.errors import DaybookError
-from daybook.store.read.queries import list_partitions
 from daybook.store.read.views import PartitionView
 
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -64,16 +64,15 @@ class Standing(NamedTuple):
 
 async def standings(service: Service) -> list[Standing]:
     """How far each partition is. Raises StoreUnavailable, LogUnavailable."""
-    found = []
-    for view in await service.read(list_partitions):
-        if view.is_closed:
-            continue
-        unread = await service.client.unread(view.partition, view.cursor, 1)
-        opened = [entry.position for entry in unread]
-        opened += [] if view.oldest_deferred is None else [view.oldest_deferred]
-        age = now_of(service) - accepted_at(min(opened)) if opened else None
-        found.append(Standing(view, max(0.0, age.total_seconds()) if age else 0.0))
-    return found
+    now = now_of(service)
+    return [
+        Standing(view, 0.0 if oldest is None else _age(now, oldest))
+        for view, oldest in await service.oldest_open()
+    ]
+
+
+def _age(now: datetime, position: int) -> float:
+    return max(0.0, (now - accepted_at(position)).total_seconds())
 
 
 async def exposed(service: Service) -> bytes:

@@ -28,6 +28,7 @@ from daybook.store.engine import POOL_SIZE_MAX, make_engine, translated_faults
 from daybook.store.epochs import installation_id
 from daybook.store.read.queries import balances_by_id, list_partitions, reading
 from daybook.store.read.recorded import posted_by_id
+from daybook.store.read.views import PartitionView
 
 WAIT_SECONDS_MAX = 8.0
 """Longest that an answer waits for an outcome: clients give up after 10."""
@@ -118,17 +119,27 @@ class Service:
         """What ``change`` answers, in one transaction of the registry. Raises StoreUnavailable."""
         return await self._registrars.do(change, *arguments, **named)
 
+    async def oldest_open(self) -> list[tuple[PartitionView, int | None]]:
+        """Each partition that there is, with the position of its oldest undecided entry, if any.
+
+        Raises LogUnavailable, StoreUnavailable.
+        """
+        found = []
+        for view in await self.read(list_partitions):
+            if not view.is_closed:
+                unread = await self.client.unread(view.partition, view.cursor, 1)
+                opened = [view.oldest_deferred, *(entry.position for entry in unread)]
+                found.append((view, min((one for one in opened if one is not None), default=None)))
+        return found
+
     async def ring_open(self) -> int:
         """Have a worker come to each partition with something open; how many those are.
 
         Raises LogUnavailable, StoreUnavailable.
         """
-        waiting = []
-        for view in await self.read(list_partitions):
-            if view.is_closed:
-                continue
-            if view.deferred or await self.client.unread(view.partition, view.cursor, 1):
-                waiting.append(view.partition)
+        waiting = [
+            view.partition for view, oldest in await self.oldest_open() if oldest is not None
+        ]
         await self.client.ring(waiting)
         return len(waiting)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from itertools import chain
+from typing import Generic, NamedTuple, TypeVar
 
+from daybook.client.gathering import FAULTS, Shared
 from daybook.store.read.views import BalanceView
 
 IDS_MAX = 5_000
@@ -17,50 +18,35 @@ KNOWN_MAX = 100_000
 V = TypeVar("V")
 
 
-class _Batch(Generic[V]):
-    """Ids that are looked up together."""
-
-    def __init__(self) -> None:
-        self.ids: dict[str, None] = {}
-        self.answer: asyncio.Future[dict[str, V]] = asyncio.get_running_loop().create_future()
-        self.answer.add_done_callback(_seen)
-
-
-def _seen(answer: asyncio.Future[Any]) -> None:
-    """A fault that nobody waits for any more is no fault of the event loop."""
-    if not answer.cancelled():
-        answer.exception()
-
-
-class SharedReads(Generic[V]):
+class SharedReads(Shared[Sequence[str]], Generic[V]):
     """What is read by id, one statement after the other: what is asked for while one is under way
     goes with the next. read: from ids to what there is of them, by id."""
 
     def __init__(self, read: Callable[[Sequence[str]], Awaitable[Mapping[str, V]]]) -> None:
+        super().__init__()
         self._read = read
-        self._next: _Batch[V] | None = None
-        self._serving: asyncio.Task[None] | None = None
 
     async def of(self, ids: Iterable[str]) -> dict[str, V]:
         """What there is of these, and perhaps more; read after this call began.
 
         Raises StoreUnavailable.
         """
-        batch = self._next = self._next or _Batch()
-        batch.ids.update(dict.fromkeys(ids))
-        if self._serving is None or self._serving.done():
-            self._serving = asyncio.create_task(self._serve())
-        return await asyncio.shield(batch.answer)
+        found: dict[str, V] = await self._join(list(ids))
+        return found
 
     async def _serve(self) -> None:
-        while (batch := self._next) is not None:
-            self._next = None
+        while asked := self._still_here():
+            self._callers = []
             try:
-                batch.answer.set_result(await self._found(list(batch.ids)))
-            except Exception as fault:  # each that waits for it learns of it
-                batch.answer.set_exception(fault)
-            finally:
-                batch.answer.cancel()  # of what has no answer: the server stops
+                found = await self._found(
+                    list(dict.fromkeys(chain(*(one.wanted for one in asked))))
+                )
+            except FAULTS as fault:
+                for caller in asked:
+                    caller.fail(fault)
+            else:
+                for caller in asked:
+                    caller.resolve(found)
 
     async def _found(self, ids: Sequence[str]) -> dict[str, V]:
         found: dict[str, V] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -98,7 +97,9 @@ def _install(log: Log) -> Callable[[StoredEpoch, int], None]:
 
 @contextmanager
 def _writing(file: str, overwrite: bool) -> Iterator[Callable[[bytes], object]]:
-    """Where lines go. A file gets its name when it is complete; only its owner may read it."""
+    """Where lines go."""
+    from daybook.store.transfer.files import whole_file
+
     if file == STANDARD:
         yield sys.stdout.buffer.write
         sys.stdout.buffer.flush()
@@ -106,18 +107,11 @@ def _writing(file: str, overwrite: bool) -> Iterator[Callable[[bytes], object]]:
     path = Path(file)
     if path.exists() and not overwrite:
         raise _bad(f"{file} exists: choose another name, or --overwrite")
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "wb") as output:
-            yield output.write
-            output.flush()
-            os.fsync(output.fileno())
-        partial.replace(path)
+        with whole_file(path) as write:
+            yield write
     except OSError as fault:
         raise _bad(f"{file} cannot be written: {fault.strerror}") from fault
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager

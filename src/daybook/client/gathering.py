@@ -25,13 +25,13 @@ from daybook.errors import LogFull
 
 T = TypeVar("T")
 
-_FAULTS = (Exception, asyncio.CancelledError)
+FAULTS = (Exception, asyncio.CancelledError)
 """What becomes of a call, and each of its callers must learn of. Not the end of the event loop:
 then nobody is left to learn of it."""
 
 
 @dataclass(slots=True)
-class _Caller(Generic[T]):
+class Caller(Generic[T]):
     """Somebody who waits for what becomes of a draft, or of a receipt. since: seconds."""
 
     wanted: T
@@ -47,21 +47,21 @@ class _Caller(Generic[T]):
             self.answer.set_exception(fault)
 
 
-class _Shared(Generic[T]):
+class Shared(Generic[T]):
     """Callers, and the task that serves them as long as there are any."""
 
     def __init__(self) -> None:
-        self._callers: list[_Caller[T]] = []
+        self._callers: list[Caller[T]] = []
         self.serving: asyncio.Task[None] | None = None
 
     def _join(self, wanted: T) -> asyncio.Future[Any]:
-        caller = _Caller(wanted, asyncio.get_running_loop().create_future())
+        caller = Caller(wanted, asyncio.get_running_loop().create_future())
         self._callers.append(caller)
         if self.serving is None or self.serving.done():
             self.serving = asyncio.create_task(self._serve())
         return caller.answer
 
-    def _still_here(self) -> list[_Caller[T]]:
+    def _still_here(self) -> list[Caller[T]]:
         """The callers without an answer; the others are forgotten, and those who have gone."""
         self._callers = [caller for caller in self._callers if not caller.answer.done()]
         return self._callers
@@ -70,7 +70,7 @@ class _Shared(Generic[T]):
         raise NotImplementedError
 
 
-class SharedAppends(_Shared[Draft]):
+class SharedAppends(Shared[Draft]):
     """Appends drafts one call after the other. append_many: see ``Flows.append_many``."""
 
     def __init__(
@@ -94,7 +94,7 @@ class SharedAppends(_Shared[Draft]):
             except LogFull as full:
                 receipts = full.accepted
                 fault = LogFull(str(full), retry_after_seconds=full.retry_after_seconds)
-            except _FAULTS as raised:
+            except FAULTS as raised:
                 fault = raised
             for caller, receipt in zip(part, receipts, strict=False):
                 caller.resolve(receipt)
@@ -112,7 +112,7 @@ class ValuesOf(Protocol):
         ...
 
 
-class SharedWaits(_Shared[Receipt]):
+class SharedWaits(Shared[Receipt]):
     """Looks for the outcomes of all that wait at once."""
 
     def __init__(self, values_of: ValuesOf) -> None:
@@ -142,13 +142,13 @@ class SharedWaits(_Shared[Receipt]):
             try:
                 for start in range(0, len(asked), OUTCOMES_SLICE):
                     await self._look(asked[start : start + OUTCOMES_SLICE])
-            except _FAULTS as fault:
+            except FAULTS as fault:
                 for caller in asked:
                     caller.fail(fault)
             if left := self._still_here():
                 await self._pause(time.monotonic() - left[-1].since)
 
-    async def _look(self, asked: Sequence[_Caller[Receipt]]) -> None:
+    async def _look(self, asked: Sequence[Caller[Receipt]]) -> None:
         values = await self._values_of([caller.wanted.key for caller in asked])
         for caller, value in zip(asked, values, strict=True):
             found = _answer(caller.wanted, value)

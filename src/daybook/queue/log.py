@@ -141,11 +141,15 @@ class Log:
 
     def _claim(self) -> None:
         """Say whose log it is, where nothing says so. Raises LogRefused for another's."""
-        if self.installation_id is not None:
+        if self.installation_id is None:
+            return
+        found = self.call(installation_call(self.keys))
+        if found is None:
             with translated_faults():
                 if self.client.hexists(self.keys.state, "partitions"):
                     self.client.hsetnx(self.keys.state, "installation", self.installation_id)
-            self.check_installation()
+            found = self.call(installation_call(self.keys))
+        check_owner(found, self.installation_id)
 
     def load_scripts(self) -> None:
         """Put the append script on the server: producers may have no right to."""

@@ -107,14 +107,9 @@ async def get(
     if view is None:
         raise not_found(account_id, "acc")
     shape = shapes.account(view)
-    wanted = set(include or ())
-    if "balance" in wanted:
+    if "balance" in (include or ()):
         shape["balance"] = shapes.balance(await look_up.balance(service, view.balance_id))
-    if "identity" in wanted and view.identity_id:
-        shape["identity"] = shapes.identity(await look_up.identity(service, view.identity_id))
-    if "ledger" in wanted:
-        shape["ledger"] = shapes.ledger(await look_up.ledger(service, view.ledger_id))
-    return Exact(shape)
+    return Exact(shape | await look_up.included(service, view, include))
 
 
 @router.get("/mocked-account")

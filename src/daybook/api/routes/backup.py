@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import tempfile
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from daybook.api.faults import Fault
 from daybook.api.service import Service, TheService, now_of
 from daybook.errors import DaybookError
 from daybook.store.transfer.exporting import export_ledger
+from daybook.store.transfer.files import whole_file
 
 router = APIRouter(route_class=ExactRoute, tags=["backup"])
 
@@ -59,16 +58,8 @@ def _failed(text: str) -> Fault:
 
 
 def _write(engine: Engine, folder: Path, now: datetime) -> str:
-    """The name of the file. It has it once it is whole, and only its owner may read it."""
+    """The name of the file."""
     name = f"daybook-{now:%Y%m%dT%H%M%S.%fZ}.ndjson"
-    file, partial = tempfile.mkstemp(prefix=f"{name}.", suffix=".partial", dir=folder)
-    try:
-        with os.fdopen(file, "wb") as output:
-            export_ledger(engine, output.write)
-            output.flush()
-            os.fsync(output.fileno())
-        Path(partial).replace(folder / name)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    with whole_file(folder / name) as write:
+        export_ledger(engine, write)
     return name

@@ -179,12 +179,7 @@ async def get_balance(
             "queued_credit_balance": queued.credit,
             "queued_complete": queued.complete,
         }
-    wanted = set(include or ())
-    if "identity" in wanted and view.identity_id:
-        shape["identity"] = shapes.identity(await look_up.identity(service, view.identity_id))
-    if "ledger" in wanted:
-        shape["ledger"] = shapes.ledger(await look_up.ledger(service, view.ledger_id))
-    return Exact(shape)
+    return Exact(shape | await look_up.included(service, view, include))
 
 
 @router.get("/balances/{balance_id}/at", tags=["balances"])

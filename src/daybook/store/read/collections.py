@@ -188,10 +188,6 @@ _TRANSACTION_FIELDS = {
 }
 
 
-def _meta_of(table: FromClause) -> Callable[[str], ColumnElement[Any]]:
-    return lambda key: table.c.meta_data.op("->>")(key)
-
-
 def _meta_of_transaction(key: str) -> ColumnElement[Any]:
     """As it was merged later, or else as it was sent."""
     later = select(transaction_metadata.c.meta_data.op("->>")(key)).where(
@@ -200,43 +196,27 @@ def _meta_of_transaction(key: str) -> ColumnElement[Any]:
     return func.coalesce(later.scalar_subquery(), _t.meta_data.op("->>")(key))
 
 
+def _things(
+    table: Any, fields: dict[str, Field], view: Callable[[Any], Any], age: str = "position"
+) -> Collection:
+    """A table of things, each with an id of its own. age: the column by which they are ordered."""
+    (key,) = table.primary_key.columns
+    return Collection(
+        table,
+        key.name,
+        (table.c[age], key),
+        fields,
+        lambda name: table.c.meta_data.op("->>")(name),
+        lambda _, rows: [view(row) for row in rows],
+        true(),
+    )
+
+
 COLLECTIONS: dict[str, Collection] = {
-    "ledgers": Collection(
-        ledgers,
-        "ledger_id",
-        (ledgers.c.position, ledgers.c.ledger_id),
-        _LEDGER_FIELDS,
-        _meta_of(ledgers),
-        lambda _, rows: [ledger_view(row) for row in rows],
-        true(),
-    ),
-    "balances": Collection(
-        balances,
-        "balance_id",
-        (_b.position, _b.balance_id),
-        _BALANCE_FIELDS,
-        _meta_of(balances),
-        lambda _, rows: [balance_view(row) for row in rows],
-        true(),
-    ),
-    "identities": Collection(
-        identities,
-        "identity_id",
-        (identities.c.position, identities.c.identity_id),
-        _IDENTITY_FIELDS,
-        _meta_of(identities),
-        lambda _, rows: [identity_view(row) for row in rows],
-        true(),
-    ),
-    "accounts": Collection(
-        accounts,
-        "account_id",
-        (accounts.c.created_at, accounts.c.account_id),
-        _ACCOUNT_FIELDS,
-        _meta_of(accounts),
-        lambda _, rows: [account_view(row) for row in rows],
-        true(),
-    ),
+    "ledgers": _things(ledgers, _LEDGER_FIELDS, ledger_view),
+    "balances": _things(balances, _BALANCE_FIELDS, balance_view),
+    "identities": _things(identities, _IDENTITY_FIELDS, identity_view),
+    "accounts": _things(accounts, _ACCOUNT_FIELDS, account_view, "created_at"),
     "transactions": Collection(
         transactions,
         "transaction_id",

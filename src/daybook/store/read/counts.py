@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, func, literal, select
 
 from daybook.store.read.collections import MOVING
+from daybook.store.read.transactions import BOTH_DATES
 from daybook.store.schema import balances, transactions
 
 COUNTED_MAX = 10_000
@@ -45,8 +46,7 @@ def _arms(ledger_id: str) -> list[Select[Any]]:
     own = select(balances.c.balance_id).where(balances.c.ledger_id == ledger_id)
     arms = []
     for side, elsewhere in ((columns.source, None), (columns.destination, columns.source)):
-        for dated in (columns.effective_date == columns.created_at,
-                      columns.effective_date != columns.created_at):  # fmt: skip
+        for dated in BOTH_DATES:
             arm = select(literal(1)).select_from(
                 balances.join(transactions, side == balances.c.balance_id)
             )

@@ -74,6 +74,13 @@ class TransferReport:
     lines: int = 0
 
 
+_PREFIXES = {
+    **dict.fromkeys(("source", "destination", "balance_id"), "bln_"),
+    "identity_id": "idt_",
+    "account_id": "acc_",
+}
+"""Of the ids in a column, where they are all of one kind."""
+
 OWN_COLUMNS = frozenset({schema.installation.c.installation_id})
 """What every installation has of its own: a copy of a ledger is another installation."""
 
@@ -173,10 +180,8 @@ def _as_shown(table: Table, column: Column[Any]) -> str:
 
 
 def _id_as_shown(table: Table, column: str, name: str) -> str:
-    if column in ("source", "destination", "balance_id"):
-        return f"'bln_' || {name}"
-    if column in ("identity_id", "account_id"):
-        return f"'{'idt_' if column == 'identity_id' else 'acc_'}' || {name}"
+    if column in _PREFIXES:
+        return f"'{_PREFIXES[column]}' || {name}"
     if table is schema.transactions and column == "transaction_id":
         return RECORD_ID_SQL.replace("kind", "stored.kind").replace("transaction_id", name)
     return request_id_sql(name)
